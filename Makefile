@@ -1,0 +1,64 @@
+# Two commands do everything: `make up` and `make test`. Each sets up what it needs, once.
+#   STACK=name   another stack than the sandbox     TARGET=sandbox|aws   rehearse any stack in the sandbox
+#   YES=1        do not ask before changing AWS     NAME=name            what `make purge` would ask for
+SHELL := /bin/sh
+STACK ?= sandbox
+TARGET ?=
+NAME ?=
+YES ?=
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+OPERATE := $(PYTHON) -m operate
+CHOICE := --stack $(STACK) $(if $(TARGET),--target $(TARGET))
+
+.DEFAULT_GOAL := help
+.PHONY: help up preview show down purge test check bench engine
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+up: $(VENV)/ready ## Deploy the stack, in the sandbox unless STACK names another
+	@$(OPERATE) up $(CHOICE) $(if $(YES),--yes)
+
+preview: $(VENV)/ready ## Show what `make up` would change
+	@$(OPERATE) preview $(CHOICE)
+
+show: $(VENV)/ready ## Show the nodes of the deployed stack
+	@$(OPERATE) show $(CHOICE)
+
+down: $(VENV)/ready ## Destroy the machines and keep the data
+	@$(OPERATE) down $(CHOICE) $(if $(YES),--yes)
+
+purge: $(VENV)/ready ## Destroy everything and delete the data (asks for the stack's name, or NAME=)
+	@$(OPERATE) purge $(CHOICE) $(if $(NAME),--name $(NAME))
+
+test: check engine ## Every test: `make check`, then the sandbox and the real engine
+	@$(PYTHON) -m pytest -n auto --dist loadfile tests/sandbox tests/deployment
+
+check: $(VENV)/ready ## Format, lint, types and unit tests, under a minute
+	@$(VENV)/bin/ruff format --check --quiet . && $(VENV)/bin/ruff check --quiet .
+	@$(PYTHON) -m mypy & types=$$!; \
+	$(PYTHON) -m pytest -n auto --ignore tests/sandbox --ignore tests/deployment; tests=$$?; \
+	wait $$types && exit $$tests
+
+bench: $(VENV)/ready engine ## Measure preview and up against the bare floor (minutes)
+	@$(PYTHON) -m bench
+
+engine: $(VENV)/ready
+	@$(PYTHON) -m operate.engine > /dev/null
+
+# The first Python that is new enough; every way it can be missing ends in one sentence.
+$(VENV)/ready: requirements.txt requirements-development.txt
+	@for name in $${PYTHON3:-python3.13 python3.12 python3.11 python3}; do \
+	  if $$name -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
+	  then found=$$name; break; fi; \
+	done; \
+	if [ -z "$$found" ]; then \
+	  echo "graphistry-cluster needs Python 3.11 or newer with its venv module; $$(python3 --version 2>&1 || echo 'no python3') was found." >&2; \
+	  echo "Install one (Debian, Ubuntu: apt install python3 python3-venv) or name it: make up PYTHON3=/path/to/python3" >&2; \
+	  exit 1; \
+	fi; \
+	echo "setting up $(VENV) with $$found; this happens once and takes about a minute"; \
+	rm -rf $(VENV) && $$found -m venv $(VENV) && \
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-development.txt && \
+	touch $@
