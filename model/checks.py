@@ -1,0 +1,134 @@
+"""What single settings must satisfy beyond their type: checks of one value that needs no other.
+
+Each takes the value, returns it unchanged, and raises a refusal with the way to fix it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from ipaddress import IPv4Network
+
+from model.fields import refusal
+from model.gpu_catalogue import CATALOGUE, UNSUPPORTED
+from model.problems import did_you_mean, shown
+from model.subnets import PREFIX_LENGTHS
+
+_PRIVATE_BLOCKS = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")))
+# Docker gives its default bridge this block on every node, whatever the network is.
+_DOCKER_BLOCK = IPv4Network("172.17.0.0/16")
+_WIDEST_ALLOWED = 8
+
+_S3_OBJECT = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[^\s?#]+")
+_HTTPS_FILE = re.compile(r"https://[A-Za-z0-9.-]+(:[0-9]{1,5})?/[^\s?#@]+")
+
+
+def catalogued(name: str) -> str:
+    """An instance type that a node can run on."""
+    if name in UNSUPPORTED:
+        raise refusal(f"{name} cannot be a node: {UNSUPPORTED[name]}")
+    if name not in CATALOGUE:
+        raise refusal(
+            did_you_mean(name, CATALOGUE, likeness=0.8)
+            or "the known types are in model/gpu_instance_types.csv; if AWS has a new one, refresh "
+            "them with `python -m operate.generate_gpu_catalogue`"
+        )
+    return name
+
+
+def unique(values: tuple[str, ...]) -> tuple[str, ...]:
+    """A list without repetition."""
+    repeated = [value for value, count in Counter(values).items() if count > 1]
+    if repeated:
+        names = ", ".join(map(shown, repeated))
+        raise refusal("name each once", got=f"more than once: {names}")
+    return values
+
+
+def two_or_none(values: tuple[str, ...]) -> tuple[str, ...]:
+    """An empty list, or one with at least two entries."""
+    if len(values) == 1:
+        raise refusal(
+            "one alone leaves nowhere to go when its zone is out of GPUs; name at least two",
+            got=f"only {shown(values[0])}",
+        )
+    return values
+
+
+def not_leader(name: str) -> str:
+    """A follower's name, which the leader's must stay apart from."""
+    if name == "leader":
+        raise refusal(
+            "the leader has a section of its own; give the follower another name",
+            allowed="any name but leader",
+        )
+    return name
+
+
+def vpc_block(text: str) -> str:
+    """The block of a new VPC: private, /16 to /20, clear of Docker's own."""
+    block = _canonical_block(text)
+    if block.prefixlen not in PREFIX_LENGTHS:
+        raise refusal(
+            f"/{block.prefixlen} is too {'large' if block.prefixlen < 16 else 'small'}; "
+            "/16 to /20 hold the subnets of eight zones"
+        )
+    if not any(block.subnet_of(private) for private in _PRIVATE_BLOCKS):
+        blocks = ", ".join(map(str, _PRIVATE_BLOCKS))
+        raise refusal(f"only blocks within {blocks} are private")
+    if block.overlaps(_DOCKER_BLOCK):
+        raise refusal(
+            f"Docker uses {_DOCKER_BLOCK} on every node, which would hide part of the VPC"
+        )
+    return text
+
+
+def allowed_source(text: str) -> str:
+    """A block that may open the web interface: never the whole internet."""
+    block = _canonical_block(text)
+    if block.prefixlen < _WIDEST_ALLOWED:
+        raise refusal(
+            "that is open to strangers, and nodes have private addresses anyway: name the networks "
+            "that reach the VPC by VPN or peering, or use the port-forward command of the outputs"
+        )
+    return text
+
+
+def _canonical_block(text: str) -> IPv4Network:
+    try:
+        block = IPv4Network(text, strict=False)
+    except ValueError:
+        raise refusal("an IPv4 block is four numbers from 0 to 255, a slash and a length") from None
+    if "/" not in text:
+        raise refusal("add the length of the block after a slash; /32 is a single address")
+    if str(block) != text:
+        raise refusal(f"did you mean {shown(str(block))}?")
+    return block
+
+
+def free_tag_key(key: str) -> str:
+    """A tag key that neither AWS nor this program keeps for itself."""
+    if key.lower().startswith("aws:"):
+        raise refusal(
+            "AWS keeps these keys for itself", allowed="a key that does not start with aws:"
+        )
+    if key == "Name" or key.startswith("graphistry-cluster:"):
+        raise refusal(
+            "the program sets these tags itself, to find its resources again",
+            allowed="a key other than Name that does not start with graphistry-cluster:",
+        )
+    return key
+
+
+def release_source(source: str) -> str:
+    """Where a tarball comes from, in a form that a node can still fetch next month."""
+    if source == "preinstalled" or _S3_OBJECT.fullmatch(source) or _HTTPS_FILE.fullmatch(source):
+        return source
+    if re.match(r"https?://[^/]*@|[^?]*\?", source):
+        raise refusal(
+            "a user name or signature in a link ends up in logs, and a signature expires; copy the "
+            "tarball to a bucket and give its s3:// address"
+        )
+    if source.startswith("http://"):
+        raise refusal("use https, as anyone on the way could change what http brings")
+    raise refusal(did_you_mean(source, ("preinstalled",)))

@@ -1,0 +1,311 @@
+"""The rules that span several settings of a stack file.
+
+Each rule yields a finding per violation and names every setting it looked at, so that a violation
+which merely follows from another mistake can be left out. The settings may contain stand-ins for
+wrong values; a rule therefore never assumes that another one holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from model.gpu_catalogue import CATALOGUE
+from model.problems import Finding, Problem, did_you_mean, shown, shown_choices
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from model.settings import Follower, GpuProfile, Leader, Settings
+
+_TURING = (7, 5)
+# RAPIDS builds for CUDA 13 start at Turing; NVIDIA's open kernel driver does too.
+_OPEN_DRIVER_IMAGE = "oss-nvidia-driver"
+
+# What gp3 grants: IOPS above the included 3,000 per GiB of size, and MiB/s per IOPS.
+_INCLUDED_IOPS = 3000
+_IOPS_PER_GIB = 500
+_IOPS_PER_MIBPS = 4
+
+
+def broken_rules(settings: Settings) -> tuple[Finding, ...]:
+    """Every violation, in the order of the stack file's sections."""
+    return tuple(
+        chain(
+            _gpu_counts_of_profiles(settings),
+            _profiles_exist(settings),
+            _gpu_counts_of_followers(settings),
+            _gpus_old_for_release(settings),
+            _zones(settings),
+            _data_volume(settings),
+            _shared_folder(settings),
+            _existing_network(settings),
+            _release(settings),
+            _image(settings),
+        )
+    )
+
+
+def _nodes(settings: Settings) -> Iterator[tuple[str, Leader | Follower]]:
+    yield "leader", settings.leader
+    for name, follower in settings.followers.items():
+        yield f"followers.{name}", follower
+
+
+def _gpus(count: int) -> str:
+    return f"{count} GPU" if count == 1 else f"{count} GPUs"
+
+
+def _counted(types: tuple[str, ...]) -> str:
+    return ", ".join(f"{name} has {_gpus(CATALOGUE[name].gpus)}" for name in types)
+
+
+def _fewest_gpus(profile: GpuProfile) -> int:
+    return min(CATALOGUE[name].gpus for name in profile.instance_types)
+
+
+def _gpu_counts_of_profiles(settings: Settings) -> Iterator[Finding]:
+    for name, profile in settings.gpu_profiles.items():
+        types, gpus = f"gpuProfiles.{name}.instanceTypes", f"gpuProfiles.{name}.gpus"
+        counts = {CATALOGUE[each].gpus for each in profile.instance_types}
+        if profile.gpus is None and len(counts) > 1:
+            yield Finding(
+                Problem(
+                    types,
+                    _counted(profile.instance_types),
+                    "types with the same number of GPUs, as every GPU is used unless gpus is set",
+                    f"set {gpus} to at most {min(counts)}, or make a profile for each number",
+                ),
+                (types, gpus),
+            )
+        elif profile.gpus is not None and profile.gpus > min(counts):
+            yield Finding(_too_many_gpus(gpus, profile.gpus, profile), (types, gpus))
+
+
+def _too_many_gpus(path: str, asked: int, profile: GpuProfile) -> Problem:
+    return Problem(
+        path,
+        str(asked),
+        f"at most {_fewest_gpus(profile)}, as every instance type of the profile must have them",
+        _counted(profile.instance_types),
+    )
+
+
+def _profiles_exist(settings: Settings) -> Iterator[Finding]:
+    profiles = settings.gpu_profiles
+    for place, node in _nodes(settings):
+        if node.profile not in profiles:
+            path = f"{place}.profile"
+            allowed = shown_choices(profiles) if profiles else "a profile, but gpuProfiles is empty"
+            problem = Problem(
+                path,
+                shown(node.profile),
+                allowed,
+                did_you_mean(node.profile, profiles, likeness=0.5),
+            )
+            yield Finding(problem, (path, f"gpuProfiles.{node.profile}"))
+
+
+def _gpu_counts_of_followers(settings: Settings) -> Iterator[Finding]:
+    for name, follower in settings.followers.items():
+        profile = settings.gpu_profiles.get(follower.profile)
+        if profile and follower.gpus is not None and follower.gpus > _fewest_gpus(profile):
+            path = f"followers.{name}.gpus"
+            yield Finding(
+                _too_many_gpus(path, follower.gpus, profile),
+                (
+                    path,
+                    f"followers.{name}.profile",
+                    f"gpuProfiles.{follower.profile}.instanceTypes",
+                ),
+            )
+
+
+def _gpus_old_for_release(settings: Settings) -> Iterator[Finding]:
+    used = dict.fromkeys(node.profile for _, node in _nodes(settings))
+    for name in used:
+        profile = settings.gpu_profiles.get(name)
+        for index, each in enumerate(profile.instance_types if profile else ()):
+            if CATALOGUE[each].compute_capability < _TURING:
+                yield from _old_gpu(settings, f"gpuProfiles.{name}.instanceTypes[{index}]", each)
+
+
+def _old_gpu(settings: Settings, path: str, name: str) -> Iterator[Finding]:
+    gpu = CATALOGUE[name].gpu_name
+    got = f"{shown(name)}, whose {gpu} is older than Turing"
+    if settings.release.cuda == "13":
+        yield Finding(
+            Problem(
+                path,
+                got,
+                'a type with a Turing or newer GPU, as release.cuda is "13"',
+                'set release.cuda to "12", which still supports it',
+            ),
+            (path, "release.cuda"),
+        )
+    image = settings.image
+    if image.id is None and _OPEN_DRIVER_IMAGE in image.ssm_parameter:
+        yield Finding(
+            Problem(
+                path,
+                got,
+                "a type with a Turing or newer GPU, as the image has NVIDIA's open driver",
+                "name an image with NVIDIA's proprietary driver in image.id or image.ssmParameter",
+            ),
+            (path, "image"),
+        )
+
+
+def _named_zones(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Path and name of every zone that a node asks for."""
+    if settings.leader.availability_zone is not None:
+        yield "leader.availabilityZone", settings.leader.availability_zone
+    for name, follower in settings.followers.items():
+        for index, zone in enumerate(follower.availability_zones):
+            yield f"followers.{name}.availabilityZones[{index}]", zone
+
+
+def _zones(settings: Settings) -> Iterator[Finding]:
+    path, zones = "network.availabilityZones", settings.network.availability_zones
+    own = [(f"{path}[{index}]", zone) for index, zone in enumerate(zones)]
+    asked = list(_named_zones(settings))
+    if zones:
+        yield from _one_region(own)
+        for place, zone in asked:
+            if zone not in zones:
+                problem = Problem(
+                    place,
+                    shown(zone),
+                    f"a zone of the network: {shown_choices(zones)}",
+                    f"or add it to {path}",
+                )
+                yield Finding(problem, (place, path))
+    else:
+        yield from _one_region(asked)
+
+
+def _one_region(named: list[tuple[str, str]]) -> Iterator[Finding]:
+    for place, zone in named:
+        first_place, first_zone = named[0]
+        if zone[:-1] != first_zone[:-1]:
+            problem = Problem(
+                place, shown(zone), f"a zone of {first_zone[:-1]}, as {first_place} is in it"
+            )
+            yield Finding(problem, (place, first_place))
+
+
+def _data_volume(settings: Settings) -> Iterator[Finding]:
+    volume, path = settings.leader.data_volume, "leader.dataVolume"
+    most_iops = max(_INCLUDED_IOPS, volume.size_gib * _IOPS_PER_GIB)
+    if volume.iops > most_iops:
+        yield Finding(
+            Problem(
+                f"{path}.iops",
+                str(volume.iops),
+                f"at most {most_iops} for {volume.size_gib} GiB, {_IOPS_PER_GIB} per GiB",
+            ),
+            (f"{path}.iops", f"{path}.sizeGib"),
+        )
+    most_throughput = volume.iops // _IOPS_PER_MIBPS
+    if volume.throughput_mibps > most_throughput:
+        yield Finding(
+            Problem(
+                f"{path}.throughputMibps",
+                str(volume.throughput_mibps),
+                f"at most {most_throughput} for {volume.iops} IOPS, a quarter of them",
+                f"set {path}.iops to {volume.throughput_mibps * _IOPS_PER_MIBPS}",
+            ),
+            (f"{path}.throughputMibps", f"{path}.iops"),
+        )
+
+
+def _not_together(section: str, given: list[str], with_key: str, why: str) -> Iterator[Finding]:
+    for key in given:
+        path = f"{section}.{key}"
+        problem = Problem(
+            path, f"set together with {with_key}", f"only one of {key} and {with_key}", why
+        )
+        yield Finding(problem, (path, f"{section}.{with_key}"))
+
+
+def _shared_folder(settings: Settings) -> Iterator[Finding]:
+    folder, path = settings.shared_folder, "sharedFolder.provisionedThroughputMibps"
+    reads = (path, "sharedFolder.throughputMode")
+    if folder.file_system_id is not None:
+        ours = ("throughputMode", "provisionedThroughputMibps", "backups")
+        yield from _not_together(
+            "sharedFolder",
+            [key for key in ours if key in _given(folder)],
+            "fileSystemId",
+            "an existing file system keeps the settings it has",
+        )
+    elif folder.throughput_mode == "provisioned" and folder.provisioned_throughput_mibps is None:
+        problem = Problem(
+            path, "nothing", "a number from 1 to 10240", "throughputMode provisioned requires it"
+        )
+        yield Finding(problem, reads)
+    elif (
+        folder.throughput_mode != "provisioned" and folder.provisioned_throughput_mibps is not None
+    ):
+        problem = Problem(
+            path,
+            f"{folder.provisioned_throughput_mibps:g}",
+            f"nothing, as throughputMode is {folder.throughput_mode}",
+            "set throughputMode to provisioned, or leave this out",
+        )
+        yield Finding(problem, reads)
+
+
+def _existing_network(settings: Settings) -> Iterator[Finding]:
+    network = settings.network
+    vpc, subnets = "network.vpcId", "network.subnetIds"
+    if network.vpc_id is None and network.subnet_ids:
+        problem = Problem(vpc, "nothing", "the id of the VPC that the subnets of subnetIds are in")
+        yield Finding(problem, (vpc, subnets))
+    elif network.vpc_id is not None:
+        if not network.subnet_ids:
+            problem = Problem(
+                subnets, "nothing", f"the ids of at least two private subnets of {network.vpc_id}"
+            )
+            yield Finding(problem, (vpc, subnets))
+        ours = ("cidrBlock", "availabilityZones", "natGateways", "flowLogs")
+        yield from _not_together(
+            "network",
+            [key for key in ours if key in _given(network)],
+            "vpcId",
+            "an existing VPC keeps the settings it has",
+        )
+
+
+def _release(settings: Settings) -> Iterator[Finding]:
+    release, path = settings.release, "release.sha256"
+    preinstalled = release.source == "preinstalled"
+    if preinstalled and release.sha256 is not None:
+        problem = Problem(
+            path,
+            "a checksum",
+            "nothing, as source is preinstalled and no tarball is fetched",
+            "leave it out, or say in source where the tarball is",
+        )
+        yield Finding(problem, (path, "release.source"))
+    elif not preinstalled and release.sha256 is None:
+        problem = Problem(
+            path,
+            "nothing",
+            "the tarball's SHA-256 as 64 lower-case hex digits",
+            "nodes refuse a tarball they cannot verify; `sha256sum FILE` prints it",
+        )
+        yield Finding(problem, (path, "release.source"))
+
+
+def _image(settings: Settings) -> Iterator[Finding]:
+    if settings.image.id is not None and "ssmParameter" in _given(settings.image):
+        yield from _not_together(
+            "image", ["ssmParameter"], "id", "an id pins the image, so the parameter is never read"
+        )
+
+
+def _given(section: BaseModel) -> set[str | None]:
+    """The keys that the stack file has in a section, as it spells them."""
+    return {type(section).model_fields[name].alias for name in section.model_fields_set}

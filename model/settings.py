@@ -1,0 +1,393 @@
+"""The settings of a cluster: every key of a stack file under `graphistry-cluster:`, and `parse`.
+
+The models are strict at every depth: unknown keys, wrong types and out-of-range values are
+refused. Each attribute's docstring says its unit and bounds, why the default is what it is, and
+what a change does to a cluster that is running. Rules that span several keys live in
+`model.rules`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+)
+from pydantic.alias_generators import to_camel
+
+from model import checks
+from model.fields import StandIn, Words, findings_of, repaired
+from model.problems import Finding, Problem, SettingsError, shown, without_consequences
+from model.rules import broken_rules
+
+__all__ = ["Problem", "Settings", "SettingsError", "parse"]
+
+# Tuples keep the models immutable; a stack file has lists, which strict mode alone would refuse.
+_FromList = Field(strict=False)
+
+Name = Annotated[
+    str,
+    StringConstraints(pattern=r"^[a-z]([a-z0-9-]{0,28}[a-z0-9])?$"),
+    Words(
+        "a name of at most 30 lower-case letters, digits and hyphens that starts with a letter and "
+        "does not end in a hyphen"
+    ),
+]
+InstanceType = Annotated[
+    str,
+    AfterValidator(checks.catalogued),
+    Words('an EC2 instance type with whole NVIDIA GPUs, such as "g4dn.2xlarge"'),
+]
+Zone = Annotated[
+    str,
+    StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-[0-9][a-h]$"),
+    Words('an availability zone such as "us-east-1a"'),
+]
+Zones = Annotated[
+    tuple[Zone, ...],
+    _FromList,
+    AfterValidator(checks.unique),
+    Words('a list of availability zones such as ["us-east-1a", "us-east-1b"]'),
+]
+Cidr = Annotated[
+    str,
+    AfterValidator(checks.allowed_source),
+    Words('an IPv4 block of /8 or smaller such as "203.0.113.0/24"'),
+]
+# The characters that every AWS service accepts in tags.
+_TAG_TEXT = r"^[\p{L}\p{N}\p{Z}_.:/=+\-@]*$"
+TagKey = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=128, pattern=_TAG_TEXT),
+    AfterValidator(checks.free_tag_key),
+    Words("a tag key of 1 to 128 letters, digits, spaces and _ . : / = + - @"),
+]
+TagValue = Annotated[
+    str,
+    StringConstraints(max_length=256, pattern=_TAG_TEXT),
+    Words("text of at most 256 letters, digits, spaces and _ . : / = + - @"),
+]
+ProfileName = Annotated[str, Words("the name of a profile under gpuProfiles"), StandIn("")]
+WorkerCount = Annotated[int, Field(ge=1, le=16)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(
+        strict=True,
+        extra="forbid",
+        frozen=True,
+        alias_generator=to_camel,
+        validate_by_name=True,
+        validate_by_alias=True,
+    )
+
+
+class WorkersPerGpu(_Model):
+    """Workers that each Graphistry service starts per GPU, for profiles that know better."""
+
+    forge: WorkerCount | None = None
+    """Upload and parsing workers per GPU, 1 to 16. Absent: computed from the memory of GPU and
+    host. A change restarts that service on the nodes of the profile; no machine is touched."""
+    streamgl: WorkerCount | None = None
+    """Layout workers per GPU, 1 to 16. Absent: computed. A change restarts that service in
+    place."""
+    dask: WorkerCount | None = None
+    """Dask workers per GPU, 1 to 16. Absent: 1, as the vendor's wizard sets it. A change restarts
+    that service in place."""
+
+
+class GpuProfile(_Model):
+    """A named size of machine; leader and followers refer to it by name."""
+
+    instance_types: Annotated[
+        tuple[InstanceType, ...],
+        _FromList,
+        Field(min_length=1, max_length=20),
+        AfterValidator(checks.unique),
+        Words('a list of 1 to 20 EC2 instance types such as ["g5.xlarge", "g6.xlarge"]'),
+        StandIn(["g4dn.2xlarge"]),
+    ]
+    """EC2 types in order of preference, 1 to 20, each once. A follower takes the first that has
+    capacity; the leader always the first. Required. For the leader a change stops the machine and
+    starts it as the new type with address and data kept; a follower's machine
+    whose type is listed no more is replaced, the new one before the old one."""
+    gpus: Annotated[int, Field(ge=1, le=16)] | None = None
+    """GPUs a node uses, from the first on. Absent: all, so all types must have equally many. A
+    change restarts the GPU services in place."""
+    workers_per_gpu: WorkersPerGpu | None = None
+    """Workers per GPU and service. Absent: computed from the smallest listed type, one forge and
+    one StreamGL worker per 4 GB of GPU and of host memory, at most 4. A change restarts them in
+    place."""
+    root_volume_gib: Annotated[int, Field(ge=100, le=16384)] = 200
+    """Root disk in GiB, 100 to 16384. The images of a release take about 14 GiB each, hence 200.
+    Larger: grown in place on the leader, at their next replacement on followers. Smaller: refused
+    by AWS."""
+
+
+class DataVolume(_Model):
+    """The leader's own disk for PostgreSQL and its backups. Never deleted with the machine."""
+
+    size_gib: Annotated[int, Field(ge=10, le=65536)] = 100
+    """GiB, 10 to 65536. PostgreSQL holds accounts and metadata only, so 100 is plenty. Grows in
+    place; AWS cannot shrink it."""
+    iops: Annotated[int, Field(ge=3000, le=80000)] = 3000
+    """I/O operations per second, 3000 (included in the price) to 80000, at most 500 per GiB.
+    Changed in place, once in six hours."""
+    throughput_mibps: Annotated[int, Field(ge=125, le=2000)] = 125
+    """MiB/s, 125 (included in the price) to 2000, at most a quarter of the IOPS. Changed in place,
+    once in six hours."""
+
+
+class Leader(_Model):
+    """The node that owns PostgreSQL, Redis and the cluster's secret."""
+
+    profile: ProfileName
+    """Name of a GPU profile. Required. See `GpuProfile.instance_types` for what a change does."""
+    availability_zone: Zone | None = None
+    """Zone of machine and data volume. Absent: the first zone of the network that offers the type.
+    A change is refused while the data volume exists: a volume cannot leave its zone."""
+    data_volume: DataVolume = DataVolume()
+    """Size and speed of the data volume. Changed in place."""
+
+
+class Follower(_Model):
+    """A node that adds GPUs; it holds no data of its own."""
+
+    profile: ProfileName
+    """Name of a GPU profile. Required. See `GpuProfile` for what a change does, to this
+    follower only."""
+    availability_zones: Zones = ()
+    """Zones its machine may be in. Empty: every zone of the network that offers its types, which
+    finds capacity most often. A change moves the machine when its zone left
+    the list, otherwise at its next replacement."""
+    market: Literal["on-demand", "spot"] = "on-demand"
+    """"spot" is cheaper, may be interrupted at two minutes' notice, and falls back to on-demand.
+    The default loses nobody's session. A change holds for its next machine."""
+    gpus: Annotated[int, Field(ge=1, le=16)] | None = None
+    """GPUs this follower uses instead of its profile's number. A change restarts its GPU
+    services."""
+
+
+class SharedFolder(_Model):
+    """The dataset directory that every node mounts: an EFS file system, ours or an existing one."""
+
+    file_system_id: (
+        Annotated[
+            str,
+            StringConstraints(pattern=r"^fs-[0-9a-f]{8,40}$"),
+            Words('the id of an EFS file system such as "fs-0123456789abcdef0"'),
+        ]
+        | None
+    ) = None
+    """An existing EFS file system to use. Absent: one is created, protected and kept on destroy. A
+    change points the cluster at other data: the nodes refuse it unless the marker of this cluster
+    is there."""
+    throughput_mode: Literal["elastic", "bursting", "provisioned"] = "elastic"
+    """How EFS bills and limits throughput. Elastic is the only one that lets one client read 1,500
+    MiB/s. Changed in place, at most once a day."""
+    provisioned_throughput_mibps: (
+        Annotated[float, Field(ge=1, le=10240, allow_inf_nan=False)] | None
+    ) = None
+    """MiB/s, 1 to 10240; required with throughputMode provisioned and refused otherwise. Changed in
+    place; AWS allows a decrease once a day."""
+    backups: bool = True
+    """Daily backups by AWS Backup, kept 35 days. Changed in place; switching off keeps those
+    taken."""
+
+
+class Network(_Model):
+    """The VPC: a new one, or an existing one by its ids."""
+
+    cidr_block: Annotated[
+        str,
+        AfterValidator(checks.vpc_block),
+        Words('a private IPv4 block of /16 to /20 such as "10.40.0.0/16"'),
+    ] = "10.40.0.0/16"
+    """Block of a new VPC, /16 to /20 within 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16. A change
+    replaces the network and with it every machine: choose it once, apart from networks you peer
+    with."""
+    availability_zones: Annotated[
+        Zones,
+        AfterValidator(checks.two_or_none),
+        Words("a list of at least two availability zones"),
+    ] = ()
+    """Zones of a new VPC, at least two. Empty: all zones of the region. A zone can be added any
+    time and moves nothing; one can be removed when no node is in it."""
+    nat_gateways: Literal["single", "per-zone"] = "single"
+    """One NAT gateway for all zones is cheap and a single point of failure for downloads only;
+    nodes talk to each other and to S3 without it. Changed in place."""
+    flow_logs: bool = True
+    """Record accepted and rejected connections in CloudWatch Logs. Changed in place."""
+    vpc_id: (
+        Annotated[
+            str,
+            StringConstraints(pattern=r"^vpc-[0-9a-f]{8,17}$"),
+            Words('the id of a VPC such as "vpc-0123456789abcdef0"'),
+        ]
+        | None
+    ) = None
+    """An existing VPC; needs subnetIds. A change replaces every machine."""
+    subnet_ids: Annotated[
+        tuple[
+            Annotated[
+                str,
+                StringConstraints(pattern=r"^subnet-[0-9a-f]{8,17}$"),
+                Words('the id of a subnet such as "subnet-0123456789abcdef0"'),
+            ],
+            ...,
+        ],
+        _FromList,
+        AfterValidator(checks.unique),
+        AfterValidator(checks.two_or_none),
+        Words("a list of at least two subnet ids"),
+    ] = ()
+    """Private subnets of the existing VPC, at least two, each in a zone of its own and with a
+    route to the internet or to AWS's endpoints. One can be added any time, removed when no node is
+    in it."""
+
+
+class Access(_Model):
+    """Who may open the web interface of the nodes."""
+
+    allowed_cidrs: Annotated[
+        tuple[Cidr, ...],
+        _FromList,
+        AfterValidator(checks.unique),
+        Words('a list of IPv4 blocks such as ["10.0.0.0/8", "203.0.113.0/24"]'),
+    ] = ()
+    """Blocks that reach HTTP and HTTPS of the nodes, none wider than /8. Empty: nobody; use the
+    port-forward command of the outputs. Nodes have private addresses, so these are networks that
+    reach the VPC by VPN, peering or Direct Connect. Changed in place."""
+
+
+class Release(_Model):
+    """One Graphistry version and where its tarball comes from."""
+
+    version: Annotated[
+        str,
+        StringConstraints(pattern=r"^[0-9]+\.[0-9]+\.[0-9]+$"),
+        Words('three numbers in quotes such as "2.50.1"'),
+        StandIn("2.50.1"),
+    ]
+    """Version as "2.50.1". Required in a release. A change upgrades the nodes in place, leader
+    first."""
+    cuda: Annotated[Literal["12", "13"], StandIn("12")]
+    """CUDA flavour of the images. "12" runs on every GPU of the catalogue, "13" needs Turing or
+    newer. Required in a release. A change reinstalls in place."""
+    source: Annotated[
+        str,
+        AfterValidator(checks.release_source),
+        Words('"preinstalled", "s3://bucket/key" or "https://host/path"'),
+    ] = "preinstalled"
+    """Where nodes get the tarball; "preinstalled" when the image has it. A change is picked up by
+    the next installation."""
+    sha256: (
+        Annotated[
+            str,
+            StringConstraints(pattern=r"^[0-9a-f]{64}$"),
+            Words("the tarball's SHA-256 as 64 lower-case hex digits"),
+        ]
+        | None
+    ) = None
+    """Checksum of the tarball; required unless preinstalled. Follows `source`."""
+
+
+class Image(_Model):
+    """The machine image (AMI) of new machines. A newer one never replaces a running machine."""
+
+    id: (
+        Annotated[
+            str,
+            StringConstraints(pattern=r"^ami-[0-9a-f]{8,17}$"),
+            Words('the id of an image such as "ami-0123456789abcdef0"'),
+        ]
+        | None
+    ) = None
+    """Pins one image. Absent: the one `ssm_parameter` names when the machine is first created.
+    Another pin replaces the leader's machine, address and data kept, and holds for the next machine
+    of a follower."""
+    ssm_parameter: Annotated[
+        str,
+        StringConstraints(pattern=r"^/[A-Za-z0-9_./-]{1,1010}$"),
+        Words("the full name of a public SSM parameter that holds an image id"),
+    ] = "/aws/service/deeplearning/ami/x86_64/base-oss-nvidia-driver-gpu-ubuntu-24.04/latest/ami-id"
+    """SSM parameter that names the newest image. The default has driver, Docker and NVIDIA's
+    container toolkit on the OS that Graphistry recommends. A change applies to machines created
+    later."""
+
+
+class Settings(_Model):
+    """Everything a stack file says about one cluster."""
+
+    gpu_profiles: Annotated[
+        dict[Name, GpuProfile], Words("a map from profile name to GPU profile"), StandIn({})
+    ]
+    """Sizes of machines by name. Required. An unused profile costs nothing."""
+    leader: Annotated[Leader, StandIn({"profile": ""})]
+    """The leader. Required."""
+    followers: Annotated[
+        dict[Annotated[Name, AfterValidator(checks.not_leader)], Follower],
+        Words("a map from follower name to follower; {} for none"),
+    ] = {}
+    """Followers by name. Adding, changing or removing one touches no other; renaming one is
+    removing it and adding another. Empty: the leader alone."""
+    shared_folder: SharedFolder = SharedFolder()
+    """The shared dataset directory."""
+    network: Network = Network()
+    """The VPC and its subnets."""
+    access: Access = Access()
+    """Who may open the web interface."""
+    release: Release = Release(version="2.50.1", cuda="12")
+    """The Graphistry version. The default is the newest version this program was written for."""
+    image: Image = Image()
+    """The machine image."""
+    tags: Annotated[
+        dict[TagKey, TagValue],
+        Field(max_length=40),
+        Words("a map of at most 40 tags, text to text"),
+    ] = {}
+    """Tags on every resource, at most 40 (AWS allows 50 and the program sets its own). Changed in
+    place."""
+
+    def profile_of(self, node: str) -> GpuProfile:
+        """The GPU profile of "leader" or of a follower. Raises `KeyError` for any other name."""
+        owner = self.leader if node == "leader" else self.followers[node]
+        return self.gpu_profiles[owner.profile]
+
+    def gpus_of(self, node: str) -> int | None:
+        """GPUs the node uses: its own number, else its profile's; None means all. Raises
+        `KeyError`."""
+        own = None if node == "leader" else self.followers[node].gpus
+        return self.profile_of(node).gpus if own is None else own
+
+
+def parse(raw: Mapping[str, object]) -> Settings:
+    """The settings of a stack file, given as its keys without the `graphistry-cluster:` prefix.
+
+    Raises `SettingsError` with every problem at once, whatever `raw` is. To find the problems that
+    span several keys even when single keys are wrong, the rules run over a copy in which each
+    wrong value is replaced by its default, and a rule that looked at a replaced value is not
+    reported.
+    """
+    if not isinstance(raw, Mapping):
+        raise SettingsError((Problem("(the whole file)", shown(raw), "a map of settings"),))
+    try:
+        settings = _validated(raw)
+        wrong: tuple[Finding, ...] = ()
+    except ValidationError as error:
+        wrong = findings_of(error, Settings)
+        settings = _validated(repaired(raw, error, Settings))
+    findings = wrong + without_consequences(broken_rules(settings), wrong)
+    if findings:
+        raise SettingsError(tuple(finding.problem for finding in findings))
+    return settings
+
+
+def _validated(raw: Mapping[str, object]) -> Settings:
+    return Settings.model_validate(dict(raw), by_alias=True, by_name=False)

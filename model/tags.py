@@ -1,0 +1,20 @@
+"""Tags: the provider's default tags say whose a resource is, the ``Name`` tag says which one it is.
+
+Both are there from the moment of creation, so that an interrupted deployment can find what it made
+(``operate/recover.py``).
+"""
+
+from collections.abc import Mapping
+
+CLUSTER_TAG = "graphistry-cluster:cluster"
+"""Key of the tag that every resource of a cluster carries; its value is ``<project>/<stack>``."""
+
+
+def cluster_tags(project: str, stack: str, tags: Mapping[str, str]) -> dict[str, str]:
+    """The default tags of everything in one stack: the stack file's own and the cluster's."""
+    return {**tags, CLUSTER_TAG: f"{project}/{stack}"}
+
+
+def named(name: str) -> dict[str, str]:
+    """The ``Name`` tag of one resource: its logical name, unique in the stack."""
+    return {"Name": name}

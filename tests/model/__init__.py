@@ -1,0 +1,1 @@
+"""Tests of the plain rules: settings, catalogue, workers, subnets, node specification."""
