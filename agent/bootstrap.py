@@ -1,0 +1,186 @@
+"""First program of a new machine: fetch the agent that the specification names, verify it, run it.
+
+The text of this file is the machine's user data, so it never depends on a release or a setting. Whatever goes
+wrong is reported to the bucket, so that a machine which dies here says why.
+
+    python3 bootstrap.py REGION BUCKET PREFIX
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import hmac
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.parse
+import urllib.request
+from pathlib import Path
+from typing import Any, Callable, TypeVar
+
+METADATA = os.environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://169.254.169.254")
+HOME = Path(os.environ.get("GRAPHISTRY_CLUSTER_HOME", "/opt/graphistry-cluster"))
+PATIENCE_SECONDS = float(os.environ.get("GRAPHISTRY_CLUSTER_PATIENCE", "600"))
+"""A new role takes up to a minute to be known, a new network longer to be routed."""
+
+TRANSIENT = (OSError, ValueError, IndexError, KeyError)
+"""What an answer that is not there yet raises: refused connections, HTTP errors, half an answer."""
+
+Result = TypeVar("Result")
+
+
+class BootstrapError(Exception):
+    """A step that failed for good, with a stable code for the report."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def request(method: str, url: str, headers: dict[str, str], body: bytes | None) -> bytes:
+    """The body of an HTTP answer; urllib's errors pass through."""
+    asked = urllib.request.Request(url, data=body, headers=headers, method=method)
+    with urllib.request.urlopen(asked, timeout=20) as answer:
+        content: bytes = answer.read()
+    return content
+
+
+def credentials() -> dict[str, str]:
+    """The role's temporary credentials from the instance metadata service, version 2 only."""
+    lifetime = {"X-aws-ec2-metadata-token-ttl-seconds": "21600"}
+    token = request("PUT", f"{METADATA}/latest/api/token", lifetime, b"").decode()
+    headers = {"X-aws-ec2-metadata-token": token}
+    roles = f"{METADATA}/latest/meta-data/iam/security-credentials/"
+    role = request("GET", roles, headers, None).decode().split()[0]
+    found: dict[str, str] = json.loads(request("GET", roles + role, headers, None))
+    return found
+
+
+class Bucket:
+    """One S3 bucket, reached with the machine's role."""
+
+    def __init__(self, region: str, name: str) -> None:
+        self.region = region
+        self.name = name
+
+    def get(self, key: str) -> bytes:
+        """The bytes of an object."""
+        return self._call("GET", key, b"")
+
+    def put(self, key: str, body: bytes) -> None:
+        """Replace an object."""
+        self._call("PUT", key, body)
+
+    def _call(self, method: str, key: str, body: bytes) -> bytes:
+        endpoint = os.environ.get("AWS_ENDPOINT_URL")
+        if endpoint:
+            url = f"{endpoint}/{self.name}/{key}"
+        else:
+            url = f"https://{self.name}.s3.{self.region}.amazonaws.com/{key}"
+        return request(method, url, self._signed(method, url, body, credentials()), body or None)
+
+    def _signed(self, method: str, url: str, body: bytes, role: dict[str, str]) -> dict[str, str]:
+        """Headers of AWS Signature Version 4, which needs no package that a plain image lacks."""
+        parts = urllib.parse.urlsplit(url)
+        now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+        headers = {
+            "host": parts.netloc,
+            "x-amz-content-sha256": hashlib.sha256(body).hexdigest(),
+            "x-amz-date": now,
+            "x-amz-security-token": role["Token"],
+        }
+        names = ";".join(sorted(headers))
+        lines = [method, urllib.parse.quote(parts.path), ""]
+        lines += [f"{name}:{headers[name]}" for name in sorted(headers)]
+        lines += ["", names, headers["x-amz-content-sha256"]]
+        scope = f"{now[:8]}/{self.region}/s3/aws4_request"
+        digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()
+        key = f"AWS4{role['SecretAccessKey']}".encode()
+        for part in scope.split("/"):
+            key = hmac.new(key, part.encode(), hashlib.sha256).digest()
+        text = f"AWS4-HMAC-SHA256\n{now}\n{scope}\n{digest}"
+        signature = hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
+        headers["authorization"] = (
+            f"AWS4-HMAC-SHA256 Credential={role['AccessKeyId']}/{scope}, "
+            f"SignedHeaders={names}, Signature={signature}"
+        )
+        # Without it urllib says that the body is a form.
+        headers["content-type"] = "application/octet-stream"
+        return headers
+
+
+def patiently(code: str, what: str, attempt: Callable[[], Result]) -> Result:
+    """The result of *attempt*, tried until PATIENCE_SECONDS are over; then BootstrapError."""
+    end = time.monotonic() + PATIENCE_SECONDS
+    wait = 1.0
+    while True:
+        try:
+            return attempt()
+        except TRANSIENT as error:
+            if time.monotonic() + wait > end:
+                raise BootstrapError(code, f"{what}: {error}") from error
+            print(f"waiting: {what}: {error}", flush=True)
+        time.sleep(wait)
+        wait = min(wait * 2, 15.0)
+
+
+def install(bucket: Bucket, prefix: str) -> Path:
+    """Fetch and verify the agent; return the path of its archive. Raises BootstrapError."""
+    text = patiently(
+        "SpecificationUnavailable",
+        "the specification cannot be read",
+        lambda: bucket.get(f"{prefix}specification.json"),
+    )
+    agent: dict[str, str] = json.loads(text)["agent"]
+    archive = patiently(
+        "AgentUnavailable", "the agent cannot be fetched", lambda: bucket.get(agent["key"])
+    )
+    found = hashlib.sha256(archive).hexdigest()
+    if found != agent["sha256"]:
+        raise BootstrapError(
+            "AgentChecksumMismatch",
+            f"the agent has sha256 {found}, the specification names {agent['sha256']}",
+        )
+    HOME.mkdir(parents=True, exist_ok=True)
+    partial = HOME / "agent.pyz.partial"
+    partial.write_bytes(archive)
+    return partial.replace(HOME / "agent.pyz")
+
+
+def report_failure(bucket: Bucket, prefix: str, code: str, message: str) -> None:
+    """Tell the bucket why this machine has no agent; and the console, in case there is no bucket."""
+    failure = {"phase": "bootstrap", "code": code, "message": message}
+    document: dict[str, Any] = {
+        "schemaVersion": 1,
+        "state": "failed",
+        "phase": "bootstrap",
+        "failure": failure,
+        "heartbeat": datetime.datetime.now(datetime.timezone.utc).isoformat(),
+    }
+    print(f"graphistry-cluster: bootstrap failed: {code}: {message}", flush=True)
+    try:
+        bucket.put(f"{prefix}report.json", json.dumps(document).encode())
+    except TRANSIENT as error:
+        print(f"graphistry-cluster: the report cannot be written: {error}", flush=True)
+
+
+def main(region: str, name: str, prefix: str) -> int:
+    """Run the bootstrap; the exit status is that of the agent's installation, or 1."""
+    bucket = Bucket(region, name)
+    try:
+        archive = install(bucket, prefix)
+    except BootstrapError as error:
+        report_failure(bucket, prefix, error.code, str(error))
+        return 1
+    except Exception as error:
+        # A surprise is reported too: this machine has no other witness.
+        report_failure(bucket, prefix, "BootstrapCrashed", repr(error))
+        raise
+    return subprocess.call([sys.executable, str(archive), "install", region, name, prefix])
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
