@@ -1,0 +1,1 @@
+"""The Pulumi components of a cluster: they compose and decide; plain functions in ``model`` compute."""

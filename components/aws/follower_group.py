@@ -1,0 +1,156 @@
+"""A follower's machine on AWS: a group of one, so that AWS itself finds capacity and replaces a dead machine."""
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import pulumi
+from pulumi_aws import autoscaling, ec2
+
+from components.aws.leader_machine import METADATA_HOP_LIMIT, MachineImage
+from model.tags import named
+
+BOOT_GRACE_SECONDS = 1800
+"""How long EC2's status checks are not acted upon. A first boot loads 10 to 20 GB of images (graphistry-cli,
+hardware)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FollowerGroupArgs:
+    """Inputs of :func:`follower_group`. A change holds for the next machine; the present one keeps what it booted
+    with, and is replaced only when its instance type is listed no more."""
+
+    instance_types: Sequence[str]
+    """EC2 instance types in the order of preference."""
+
+    image: MachineImage
+    """Machine image of the next machine."""
+
+    market: Literal["on-demand", "spot"]
+    """``spot`` asks for spot capacity first; see :mod:`components.aws.spot_fallback`."""
+
+    root_volume_gib: int
+    """Size of the root disk."""
+
+    subnet_ids: Sequence[pulumi.Input[str]]
+    """Private subnets of the zones the machine may be in."""
+
+    security_group_id: pulumi.Input[str]
+    """The followers' group."""
+
+    profile_arn: pulumi.Input[str]
+    """Instance profile."""
+
+    user_data: pulumi.Input[str]
+    """Boot script, constant."""
+
+    specification: pulumi.Resource
+    """The node's specification. The first machine boots at once and asks for it, so it is stored before, and
+    deleted after."""
+
+    tags: dict[str, str]
+    """The cluster's tags: a provider's default tags do not reach what a group launches."""
+
+
+def follower_group(
+    name: str, args: FollowerGroupArgs, parent: pulumi.Resource
+) -> pulumi.Output[str]:
+    """Make a launch template and an Auto Scaling group of one below *parent*; return the group's name.
+
+    The group launches the instance, its disk and its interface. A function for the reason of
+    :func:`components.aws.node_role.node_role`.
+    """
+    template = ec2.LaunchTemplate(
+        f"{name}-template",
+        image_id=args.image.image_id,
+        iam_instance_profile=ec2.LaunchTemplateIamInstanceProfileArgs(arn=args.profile_arn),
+        user_data=pulumi.Output.from_input(args.user_data).apply(
+            lambda script: base64.b64encode(script.encode()).decode()
+        ),
+        metadata_options=ec2.LaunchTemplateMetadataOptionsArgs(
+            http_endpoint="enabled",
+            http_tokens="required",
+            http_put_response_hop_limit=METADATA_HOP_LIMIT,
+        ),
+        network_interfaces=[
+            ec2.LaunchTemplateNetworkInterfaceArgs(
+                device_index=0,
+                associate_public_ip_address="false",
+                delete_on_termination="true",
+                security_groups=[args.security_group_id],
+            )
+        ],
+        block_device_mappings=[
+            ec2.LaunchTemplateBlockDeviceMappingArgs(
+                device_name=args.image.root_device,
+                ebs=ec2.LaunchTemplateBlockDeviceMappingEbsArgs(
+                    volume_type="gp3",
+                    volume_size=args.root_volume_gib,
+                    encrypted="true",
+                    delete_on_termination="true",
+                ),
+            )
+        ],
+        ebs_optimized="true",
+        monitoring=ec2.LaunchTemplateMonitoringArgs(enabled=True),
+        tag_specifications=[
+            ec2.LaunchTemplateTagSpecificationArgs(
+                resource_type=resource_type, tags={**args.tags, **named(name)}
+            )
+            for resource_type in ("instance", "volume", "network-interface")
+        ],
+        update_default_version=True,
+        tags=named(f"{name}-template"),
+        opts=pulumi.ResourceOptions(parent=parent, ignore_changes=args.image.ignored("image_id")),
+    )
+    spot = args.market == "spot"
+    group = autoscaling.Group(
+        f"{name}-group",
+        min_size=1,
+        max_size=1,
+        desired_capacity=1,
+        vpc_zone_identifiers=list(args.subnet_ids),
+        mixed_instances_policy=autoscaling.GroupMixedInstancesPolicyArgs(
+            launch_template=autoscaling.GroupMixedInstancesPolicyLaunchTemplateArgs(
+                launch_template_specification=autoscaling.GroupMixedInstancesPolicyLaunchTemplateLaunchTemplateSpecificationArgs(
+                    launch_template_id=template.id, version="$Default"
+                ),
+                overrides=[
+                    autoscaling.GroupMixedInstancesPolicyLaunchTemplateOverrideArgs(
+                        instance_type=instance_type
+                    )
+                    for instance_type in args.instance_types
+                ],
+            ),
+            instances_distribution=autoscaling.GroupMixedInstancesPolicyInstancesDistributionArgs(
+                on_demand_allocation_strategy="prioritized",
+                on_demand_base_capacity=0,
+                on_demand_percentage_above_base_capacity=0 if spot else 100,
+                spot_allocation_strategy="capacity-optimized-prioritized",
+            ),
+        ),
+        # A warning of interruption starts the replacement before the machine is taken.
+        capacity_rebalance=spot,
+        # A machine whose type is listed no more is replaced; the new one is launched first, and the old one
+        # stays until the new one had its time to boot.
+        instance_refresh=autoscaling.GroupInstanceRefreshArgs(
+            strategy="Rolling",
+            preferences=autoscaling.GroupInstanceRefreshPreferencesArgs(
+                min_healthy_percentage=100,
+                max_healthy_percentage=200,
+                instance_warmup=str(BOOT_GRACE_SECONDS),
+                skip_matching=True,
+            ),
+        ),
+        health_check_type="EC2",
+        health_check_grace_period=BOOT_GRACE_SECONDS,
+        # Waiting is readiness's, which knows the reason; the provider would only count instances.
+        wait_for_capacity_timeout="0",
+        tags=[
+            autoscaling.GroupTagArgs(key=key, value=value, propagate_at_launch=False)
+            for key, value in {**args.tags, **named(f"{name}-group")}.items()
+        ],
+        opts=pulumi.ResourceOptions(parent=parent, depends_on=[args.specification]),
+    )
+    return group.name

@@ -1,0 +1,166 @@
+"""The leader's machine on AWS: one instance whose address and data outlive it."""
+
+from dataclasses import dataclass
+
+import pulumi
+from pulumi_aws import ebs, ec2
+
+from components.aws.protection import kept
+from model import settings
+from model.tags import named
+
+METADATA_HOP_LIMIT = 2
+"""One hop more than the default, for containers on a bridge network (AWS: instance metadata options)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MachineImage:
+    """The machine image of a node."""
+
+    image_id: str
+    """Id, ``ami-...``."""
+
+    root_device: str
+    """Name of the root disk, ``/dev/sda1`` on Ubuntu and ``/dev/xvda`` on Amazon Linux."""
+
+    pinned: bool
+    """Whether the stack file names it. An image that was looked up never replaces a machine."""
+
+    def ignored(self, attribute: str) -> list[str]:
+        """What ``ignore_changes`` must hold for a resource that takes the image as *attribute*."""
+        return [] if self.pinned else [attribute]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeaderMachineArgs:
+    """Inputs of :class:`LeaderMachine`."""
+
+    instance_type: str
+    """EC2 instance type. A change stops and starts the machine; address and data stay."""
+
+    image: MachineImage
+    """A change of a pinned image replaces the machine; address and data stay."""
+
+    root_volume_gib: int
+    """Size of the root disk. Grows in place."""
+
+    data_volume: settings.DataVolume
+    """Size, IOPS and throughput of the data volume. All change in place; AWS shrinks no volume."""
+
+    availability_zone: str
+    """Zone of machine and data volume."""
+
+    zone_pinned: bool
+    """Whether the stack file names the zone. A zone that was chosen for the user is chosen once: data volumes
+    do not move."""
+
+    subnet_id: pulumi.Input[str]
+    """Private subnet in that zone."""
+
+    security_group_id: pulumi.Input[str]
+    """The leader's group. In place."""
+
+    profile_name: pulumi.Input[str]
+    """Instance profile. In place."""
+
+    user_data: pulumi.Input[str]
+    """Boot script, constant. A change stops and starts the machine."""
+
+    delete_data: bool
+    """Lifts the protection of the data volume."""
+
+
+class LeaderMachine(pulumi.ComponentResource):
+    """An instance with a fixed network interface and a data volume of its own.
+
+    Creates: network interface, data volume (kept), instance, volume attachment.
+    """
+
+    address: pulumi.Output[str]
+    """Private IPv4 address; that of the interface, so it stays when the machine is replaced."""
+
+    instance_id: pulumi.Output[str]
+    """Id of the instance."""
+
+    data_volume_id: pulumi.Output[str]
+    """Id of the data volume."""
+
+    def __init__(
+        self,
+        name: str,
+        args: LeaderMachineArgs,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        super().__init__("graphistry-cluster:index:LeaderMachine", name, {}, opts)
+        interface = ec2.NetworkInterface(
+            f"{name}-interface",
+            description="Fixed address of the leader of a Graphistry cluster",
+            subnet_id=args.subnet_id,
+            security_groups=[args.security_group_id],
+            tags=named(f"{name}-interface"),
+            opts=pulumi.ResourceOptions(
+                parent=self, ignore_changes=[] if args.zone_pinned else ["subnet_id"]
+            ),
+        )
+        volume = ebs.Volume(
+            f"{name}-data",
+            availability_zone=args.availability_zone,
+            type="gp3",
+            size=args.data_volume.size_gib,
+            iops=args.data_volume.iops,
+            throughput=args.data_volume.throughput_mibps,
+            encrypted=True,
+            tags=named(f"{name}-data"),
+            opts=pulumi.ResourceOptions.merge(
+                kept(self, delete_data=args.delete_data),
+                pulumi.ResourceOptions(
+                    ignore_changes=[] if args.zone_pinned else ["availability_zone"]
+                ),
+            ),
+        )
+        instance = ec2.Instance(
+            name,
+            ami=args.image.image_id,
+            instance_type=args.instance_type,
+            iam_instance_profile=args.profile_name,
+            primary_network_interface=ec2.InstancePrimaryNetworkInterfaceArgs(
+                network_interface_id=interface.id
+            ),
+            user_data=args.user_data,
+            user_data_replace_on_change=False,
+            metadata_options=ec2.InstanceMetadataOptionsArgs(
+                http_endpoint="enabled",
+                http_tokens="required",
+                http_put_response_hop_limit=METADATA_HOP_LIMIT,
+            ),
+            root_block_device=ec2.InstanceRootBlockDeviceArgs(
+                volume_type="gp3",
+                volume_size=args.root_volume_gib,
+                encrypted=True,
+                delete_on_termination=True,
+                tags=named(f"{name}-root"),
+            ),
+            ebs_optimized=True,
+            monitoring=True,
+            tags=named(name),
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                ignore_changes=args.image.ignored("ami"),
+                # The fixed interface can be on one machine at a time.
+                delete_before_replace=True,
+            ),
+        )
+        ec2.VolumeAttachment(
+            f"{name}-data",
+            device_name="/dev/sdf",
+            instance_id=instance.id,
+            volume_id=volume.id,
+            # A database that is still writing must not lose its disk.
+            stop_instance_before_detaching=True,
+            # The volume can be on one machine at a time.
+            opts=pulumi.ResourceOptions(parent=self, delete_before_replace=True),
+        )
+        self.address = interface.private_ip
+        self.instance_id = instance.id
+        self.data_volume_id = volume.id
+        self.register_outputs({"instance_id": self.instance_id, "address": self.address})

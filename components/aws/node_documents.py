@@ -1,0 +1,104 @@
+"""What a machine is told: its constant boot script, and its specification in the bucket.
+
+The specification is the one resource that a changed setting of a running node changes; its agent converges to it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pulumi
+from pulumi_aws import s3
+
+from components.aws.documents import node_prefix
+from components.aws.shared_folder import SharedFolderReference
+from components.aws.site import AwsSite
+from components.aws.user_data import user_data
+from components.endpoint import Endpoint
+from model.gpu_catalogue import CATALOGUE
+from model.specification import canonical_json, specification
+from model.workers import GpuAllocation
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeDocument:
+    """Everything a specification says that is not the whole cluster's."""
+
+    node: str
+    """Name of the node."""
+
+    role: Literal["leader", "follower"]
+    """What it is in the cluster."""
+
+    postgres: Endpoint
+    """The leader's PostgreSQL."""
+
+    redis: Endpoint
+    """The leader's Redis."""
+
+    shared_folder: SharedFolderReference
+    """The dataset directory."""
+
+    instance_types: Sequence[str]
+    """Types that the machine may have."""
+
+    gpu: GpuAllocation
+    """GPUs used, and workers on them."""
+
+    data_volume_id: pulumi.Input[str | None] = None
+    """The leader's data volume; followers have none."""
+
+
+def boot_script(site: AwsSite, node: str) -> pulumi.Output[str]:
+    """The user data of a node's machine; it never changes in the life of a cluster."""
+    return site.bucket.apply(
+        lambda bucket: user_data(region=site.region.name, bucket=bucket, prefix=node_prefix(node))
+    )
+
+
+def store_specification(
+    name: str, site: AwsSite, document: NodeDocument, opts: pulumi.ResourceOptions
+) -> s3.BucketObjectv2:
+    """Write a node's specification where its agent looks for it. A change is in place."""
+
+    def content(known: dict[str, Any]) -> str:
+        return canonical_json(
+            specification(
+                cluster=site.cluster,
+                node=document.node,
+                role=document.role,
+                region=site.region.name,
+                bucket=known["bucket"],
+                report_key=f"{node_prefix(document.node)}report.json",
+                agent_key=known["agent_key"],
+                agent_sha256=site.agent.sha256,
+                postgres={"host": known["postgres"], "port": document.postgres.port},
+                redis={"host": known["redis"], "port": document.redis.port},
+                file_system_id=known["file_system_id"],
+                data_volume_id=known["data_volume_id"],
+                instance_types=document.instance_types,
+                gpu=document.gpu,
+                release=site.release,
+                secret_arn=known["secret_arn"],
+                use_local_disks=all(
+                    CATALOGUE[each].local_disk_gb > 0 for each in document.instance_types
+                ),
+            )
+        )
+
+    return s3.BucketObjectv2(
+        f"{name}-specification",
+        bucket=site.bucket,
+        key=f"{node_prefix(document.node)}specification.json",
+        content=pulumi.Output.all(
+            bucket=site.bucket,
+            agent_key=site.agent.key,
+            secret_arn=site.secret_arn,
+            postgres=document.postgres.host,
+            redis=document.redis.host,
+            file_system_id=document.shared_folder.file_system_id,
+            data_volume_id=document.data_volume_id,
+        ).apply(content),
+        content_type="application/json",
+        opts=opts,
+    )

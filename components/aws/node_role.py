@@ -1,0 +1,109 @@
+"""The rights of one node: its own documents, the cluster's secret and shared folder, Systems Manager. No more."""
+
+import json
+from dataclasses import dataclass
+from typing import Literal
+
+import pulumi
+from pulumi_aws import iam
+
+from components.aws.documents import node_prefix
+from components.aws.policies import assumable_by, policy
+from components.aws.shared_folder import CLIENT_ACTIONS, SharedFolderReference
+from components.aws.site import AwsSite
+from model.tags import named
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeRoleArgs:
+    """Inputs of :func:`node_role`. The site's role path replaces the role; the rest changes in place."""
+
+    node: str
+    """Name of the node in the cluster: ``leader``, or a key of ``followers``."""
+
+    role: Literal["leader", "follower"]
+    """Only the leader may fill the secret."""
+
+    site: AwsSite
+    """Bucket, secret and release that the node reads."""
+
+    shared_folder: SharedFolderReference
+    """File system that the node mounts."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeProfile:
+    """The instance profile of a node. Known once every right is attached, so no machine boots without them."""
+
+    name: pulumi.Output[str]
+    """Name of the instance profile."""
+
+    arn: pulumi.Output[str]
+    """ARN of the instance profile."""
+
+
+def node_role(name: str, args: NodeRoleArgs, opts: pulumi.ResourceOptions) -> NodeProfile:
+    """Make a node's role, its inline policy, the attachment of AmazonSSMManagedInstanceCore, its profile.
+
+    A function and no component: the engine writes its state at every registration, and components that only group
+    would be a third of a follower's (docs/measurements.md).
+    """
+    role = iam.Role(
+        f"{name}-role",
+        path=args.site.role_path,
+        description=f"Graphistry node {args.node}",
+        assume_role_policy=assumable_by("ec2"),
+        tags=named(f"{name}-role"),
+        opts=opts,
+    )
+    inline = iam.RolePolicy(
+        f"{name}-role",
+        role=role.name,
+        policy=pulumi.Output.all(
+            args.site.bucket_arn, args.site.secret_arn, args.shared_folder.arn
+        ).apply(lambda arns: json.dumps(_policy(args, *arns))),
+        opts=opts,
+    )
+    session_manager = iam.RolePolicyAttachment(
+        f"{name}-session-manager",
+        role=role.name,
+        policy_arn=f"arn:{args.site.region.partition}:iam::aws:policy/AmazonSSMManagedInstanceCore",
+        opts=opts,
+    )
+    profile = iam.InstanceProfile(
+        f"{name}-profile",
+        path=args.site.role_path,
+        role=role.name,
+        tags=named(f"{name}-profile"),
+        opts=opts,
+    )
+    attached = pulumi.Output.all(profile.name, profile.arn, inline.id, session_manager.id)
+    return NodeProfile(
+        name=attached.apply(lambda known: str(known[0])),
+        arn=attached.apply(lambda known: str(known[1])),
+    )
+
+
+def _policy(
+    args: NodeRoleArgs, bucket_arn: str, secret_arn: str, file_system_arn: str
+) -> dict[str, object]:
+    documents = f"{bucket_arn}/{node_prefix(args.node)}"
+    readable = [f"{documents}specification.json", f"{bucket_arn}/agent/*"]
+    source = args.site.release.source
+    if source.startswith("s3://"):
+        readable.append(f"arn:{args.site.region.partition}:s3:::{source.removeprefix('s3://')}")
+    secret_actions = ["secretsmanager:GetSecretValue", "secretsmanager:DescribeSecret"]
+    if args.role == "leader":
+        secret_actions.append("secretsmanager:PutSecretValue")
+    statements = {
+        "ReadSpecification": (["s3:GetObject"], readable),
+        "WriteReport": (["s3:PutObject"], [f"{documents}report.json"]),
+        "ClusterSecret": (secret_actions, [secret_arn]),
+        "SharedFolder": (list(CLIENT_ACTIONS), [file_system_arn]),
+    }
+    return policy(
+        *(
+            {"Sid": sid, "Effect": "Allow", "Action": actions, "Resource": resources}
+            for sid, (actions, resources) in statements.items()
+        )
+    )

@@ -1,0 +1,91 @@
+"""What the program must know of the account and region before it can decide anything.
+
+Asked once per run, in a handful of calls whatever the number of followers, and only read.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_aws as aws
+from pulumi_aws import ec2, ssm
+
+from components.aws.leader_machine import MachineImage
+from model import settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Region:
+    """Facts about one AWS account in one region."""
+
+    name: str
+    """Region, ``us-east-1``."""
+
+    account_id: str
+    """Account, twelve digits."""
+
+    partition: str
+    """``aws``, ``aws-cn`` or ``aws-us-gov``."""
+
+    availability_zones: tuple[str, ...]
+    """Zones that are open to every account, sorted."""
+
+    offerings: Mapping[str, frozenset[str]]
+    """Instance type to the zones that offer it; a type that none offers has no key."""
+
+
+def read_region(name: str, instance_types: Iterable[str], opts: pulumi.InvokeOptions) -> Region:
+    """Look up the facts of region *name*, and the offerings of *instance_types* only."""
+    zones = aws.get_availability_zones(
+        state="available",
+        # Local Zones and Wavelength Zones have neither EFS nor most GPU types.
+        filters=[
+            aws.GetAvailabilityZonesFilterArgs(
+                name="opt-in-status", values=["opt-in-not-required"]
+            ),
+        ],
+        opts=opts,
+    )
+    offered = ec2.get_instance_type_offerings(
+        filters=[
+            ec2.GetInstanceTypeOfferingsFilterArgs(
+                name="instance-type", values=sorted(set(instance_types))
+            )
+        ],
+        location_type="availability-zone",
+        opts=opts,
+    )
+    offerings: dict[str, set[str]] = {}
+    for instance_type, zone in zip(offered.instance_types, offered.locations, strict=True):
+        offerings.setdefault(instance_type, set()).add(zone)
+    return Region(
+        name=name,
+        account_id=aws.get_caller_identity(opts=opts).account_id,
+        partition=aws.get_partition(opts=opts).partition,
+        availability_zones=tuple(sorted(zones.names)),
+        offerings={each: frozenset(found) for each, found in offerings.items()},
+    )
+
+
+def machine_image(image: settings.Image, opts: pulumi.InvokeOptions) -> MachineImage:
+    """The image the stack file pins, or the newest one that its public parameter names.
+
+    Raises :class:`SettingsError` when AWS does not show the image to this account in this region.
+    """
+    # `value` is always secret in Pulumi, and a secret image id makes every plan unreadable.
+    image_id = image.id or ssm.get_parameter(name=image.ssm_parameter, opts=opts).insecure_value
+    try:
+        found = ec2.get_ami(
+            filters=[ec2.GetAmiFilterArgs(name="image-id", values=[image_id])], opts=opts
+        )
+    except Exception as error:  # Pulumi raises nothing narrower for a look-up that finds nothing.
+        problem = settings.Problem(
+            path="image",
+            got=f"{image_id}, which AWS does not show: {error}",
+            allowed="an image of this region that is shared with this account",
+            hint="`aws ec2 describe-images --image-ids` shows whether it is",
+        )
+        raise settings.SettingsError((problem,)) from None
+    return MachineImage(
+        image_id=image_id, root_device=found.root_device_name, pinned=image.id is not None
+    )

@@ -1,0 +1,58 @@
+"""What the nodes of one cluster have in common on AWS, gathered once and handed to each of them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pulumi
+
+from components.aws.documents import AgentArchive
+from components.aws.leader_machine import MachineImage
+from components.aws.region import Region
+from model.settings import Release
+
+
+@dataclass(frozen=True, kw_only=True)
+class AwsSite:
+    """The surroundings of a node: network, documents, secret, rights. Made by :class:`components.cluster.Cluster`."""
+
+    cluster: str
+    """``<project>/<stack>``, the cluster's name in documents and tags."""
+
+    tags: dict[str, str]
+    """The cluster's tags, for what a provider's default tags do not reach."""
+
+    region: Region
+    """Facts about the account and region."""
+
+    role_path: str
+    """IAM path of every node's role."""
+
+    vpc_id: pulumi.Input[str]
+    """VPC of the cluster."""
+
+    subnet_ids: Mapping[str, pulumi.Input[str]]
+    """Zone to private subnet."""
+
+    leader_security_group: pulumi.Input[str]
+    """Group of the leader."""
+
+    followers_security_group: pulumi.Input[str]
+    """Group of the followers."""
+
+    bucket: pulumi.Output[str]
+    """Bucket of the documents."""
+
+    bucket_arn: pulumi.Output[str]
+    """ARN of that bucket."""
+
+    agent: AgentArchive
+    """The agent that nodes run."""
+
+    secret_arn: pulumi.Output[str]
+    """The cluster's secret; the leader fills it at its first boot, and no one else ever does."""
+
+    image: MachineImage
+    """Machine image of every node."""
+
+    release: Release
+    """The Graphistry release, one for the cluster."""

@@ -1,0 +1,336 @@
+"""The program as a whole, run for every stack file."""
+
+import json
+from typing import Any
+
+import pulumi
+import pytest
+
+from tests.components.test_contracts import STACKS
+from tests.conftest import Deploy
+from tests.harness import ANSWERS, Recorder, Registration, stack_config
+
+FOLLOWER = {"profile": "t4"}
+
+
+def followers(stack: str) -> dict[str, Any]:
+    found: dict[str, Any] = stack_config(stack)["graphistry-cluster:followers"]
+    return found
+
+
+def changed(before: Recorder, after: Recorder) -> set[str]:
+    """Names of what both register, with anything about it different."""
+    return {
+        f"{each.type.rsplit(':', 1)[-1]} {each.name}"
+        for urn, each in before.registrations.items()
+        if urn in after.registrations and comparable(each) != comparable(after.registrations[urn])
+    }
+
+
+def comparable(registration: Registration) -> tuple[object, ...]:
+    return (
+        json.dumps(registration.inputs, sort_keys=True, default=lambda asset: asset.path),
+        registration.protect,
+        registration.ignore_changes,
+        registration.parent,
+        registration.custom,
+    )
+
+
+def specification(recorder: Recorder, node: str) -> dict[str, Any]:
+    stored = recorder["BucketObjectv2", f"graphistry-sandbox-{node}-specification"]
+    document: dict[str, Any] = json.loads(stored.inputs["content"])
+    return document
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_preview_and_update_register_the_same(deploy_stack: Deploy, stack: str) -> None:
+    planned, made = deploy_stack(stack, preview=True), deploy_stack(stack)
+    assert set(planned.registrations) == set(made.registrations)
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_every_follower_of_the_stack_file_is_made(deploy_stack: Deploy, stack: str) -> None:
+    made = {each.name for each in deploy_stack(stack).of("FollowerNode")}
+    assert made == {f"graphistry-{stack}-{name}" for name in followers(stack)}
+
+
+def test_a_cluster_may_have_no_followers(deploy_stack: Deploy) -> None:
+    recorder = deploy_stack(followers={})
+    assert not recorder.of("Group")
+    assert recorder.of("Instance")
+
+
+def test_adding_a_follower_leaves_every_other_registration_alone(deploy_stack: Deploy) -> None:
+    before = deploy_stack()
+    after = deploy_stack(followers={**followers("sandbox"), "third": FOLLOWER})
+    assert changed(before, after) == set()
+    assert set(before.registrations) < set(after.registrations)
+
+
+def test_adding_a_follower_on_spot_leaves_every_other_registration_alone(
+    deploy_stack: Deploy,
+) -> None:
+    spot = {**FOLLOWER, "market": "spot"}
+    before = deploy_stack(followers={**followers("sandbox"), "third": spot})
+    after = deploy_stack(followers={**followers("sandbox"), "third": spot, "fourth": spot})
+    assert changed(before, after) == set()
+
+
+def test_removing_a_follower_leaves_every_other_registration_alone(deploy_stack: Deploy) -> None:
+    remaining = dict(list(followers("sandbox").items())[:1])
+    before, after = deploy_stack(), deploy_stack(followers=remaining)
+    assert changed(before, after) == set()
+    gone = set(before.registrations) - set(after.registrations)
+    assert gone
+    assert all("-large" in urn for urn in gone)
+
+
+def test_changed_workers_change_the_specifications_of_their_profile_only(
+    deploy_stack: Deploy,
+) -> None:
+    profiles = stack_config("sandbox")["graphistry-cluster:gpuProfiles"]
+    fewer = {**profiles["l4-quad"], "workersPerGpu": {"forge": 2}}
+    after = deploy_stack(gpuProfiles={**profiles, "l4-quad": fewer})
+    assert changed(deploy_stack(), after) == {
+        "BucketObjectv2 graphistry-sandbox-large-specification"
+    }
+
+
+def test_no_follower_boots_before_its_specification_is_stored(deploy_stack: Deploy) -> None:
+    recorder = deploy_stack()
+    for node in ("small", "large"):
+        stored = recorder["BucketObjectv2", f"graphistry-sandbox-{node}-specification"]
+        assert stored.urn in recorder["Group", f"graphistry-sandbox-{node}-group"].dependencies
+
+
+def test_a_changed_release_changes_specifications_only(deploy_stack: Deploy) -> None:
+    after = deploy_stack(release={"version": "2.50.2", "cuda": "12"})
+    assert changed(deploy_stack(), after) == {
+        f"BucketObjectv2 graphistry-sandbox-{node}-specification"
+        for node in ("leader", "small", "large")
+    }
+
+
+def test_followers_get_the_endpoints_of_the_leader(deploy_stack: Deploy) -> None:
+    recorder = deploy_stack()
+    leader = recorder["LeaderNode", "graphistry-sandbox-leader"].outputs
+    for node in ("small", "large"):
+        endpoints = specification(recorder, node)["endpoints"]
+        assert endpoints == {"postgres": leader["postgres"], "redis": leader["redis"]}
+        assert endpoints["postgres"] == {
+            "host": "leader.graphistry-sandbox.internal",
+            "port": 5432,
+        }
+
+
+def test_each_profile_gives_its_own_gpus_and_workers(deploy_stack: Deploy) -> None:
+    recorder = deploy_stack()
+    assert specification(recorder, "small")["gpu"] == {
+        "instanceTypes": ["g4dn.2xlarge"],
+        "gpus": 1,
+        "cudaVisibleDevices": "0",
+        "forgeWorkers": 4,
+        "streamglWorkers": 4,
+        "daskWorkers": 1,
+    }
+    assert specification(recorder, "large")["gpu"]["cudaVisibleDevices"] == "0,1,2,3"
+    assert specification(recorder, "large")["gpu"]["forgeWorkers"] == 16
+
+
+def test_only_the_leader_may_fill_the_secret(deploy_stack: Deploy) -> None:
+    may_fill = set()
+    for each in deploy_stack().of("RolePolicy"):
+        if "secretsmanager:PutSecretValue" in each.inputs["policy"]:
+            may_fill.add(each.name)
+    assert may_fill == {"graphistry-sandbox-leader-role"}
+
+
+def test_a_node_reaches_its_own_documents_only(deploy_stack: Deploy) -> None:
+    recorder = deploy_stack()
+    for node in ("leader", "small", "large"):
+        policy = recorder["RolePolicy", f"graphistry-sandbox-{node}-role"].inputs["policy"]
+        statements = {each["Sid"]: each for each in json.loads(policy)["Statement"]}
+        bucket = "arn:aws:mock:::graphistry-sandbox-documents"
+        assert statements["WriteReport"]["Resource"] == [f"{bucket}/nodes/{node}/report.json"]
+        assert statements["ReadSpecification"]["Resource"] == [
+            f"{bucket}/nodes/{node}/specification.json",
+            f"{bucket}/agent/*",
+        ]
+
+
+def test_a_release_in_s3_is_readable_and_nothing_beside_it(deploy_stack: Deploy) -> None:
+    release = {
+        "version": "2.50.1",
+        "cuda": "12",
+        "source": "s3://releases/graphistry-2.50.1.tar.gz",
+        "sha256": "0" * 64,
+    }
+    policy = deploy_stack(release=release)["RolePolicy", "graphistry-sandbox-small-role"]
+    assert "arn:aws:s3:::releases/graphistry-2.50.1.tar.gz" in policy.inputs["policy"]
+
+
+def test_the_shared_folder_admits_only_the_roles_of_the_cluster(deploy_stack: Deploy) -> None:
+    recorder = deploy_stack()
+    (policy,) = recorder.of("FileSystemPolicy")
+    allow, deny = json.loads(policy.inputs["policy"])["Statement"]
+    admitted = allow["Condition"]["ArnLike"]["aws:PrincipalArn"]
+    assert admitted == "arn:aws:iam::123456789012:role/graphistry-cluster/sandbox/*"
+    for node in ("leader", "small", "large"):
+        role = recorder["Role", f"graphistry-sandbox-{node}-role"]
+        assert role.inputs["path"] == "/graphistry-cluster/sandbox/"
+    assert deny["Effect"] == "Deny"
+    assert deny["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+
+
+def test_the_address_of_the_leader_outlives_its_machine(deploy_stack: Deploy) -> None:
+    recorder = deploy_stack()
+    machine = recorder["Instance", "graphistry-sandbox-leader"]
+    assert machine.inputs["primaryNetworkInterface"] == {
+        "networkInterfaceId": "graphistry-sandbox-leader-interface-id"
+    }
+    assert machine.delete_before_replace
+    record = recorder["Record", "graphistry-sandbox-leader-name"]
+    assert record.inputs["records"] == ["10.40.0.10"]
+
+
+def test_an_image_that_was_looked_up_replaces_no_machine(deploy_stack: Deploy) -> None:
+    recorder = deploy_stack()
+    assert recorder["Instance", "graphistry-sandbox-leader"].ignore_changes == ("ami",)
+    for each in recorder.of("LaunchTemplate"):
+        assert each.ignore_changes == ("imageId",)
+
+
+def test_a_pinned_image_is_used(deploy_stack: Deploy) -> None:
+    recorder = deploy_stack(image={"id": "ami-00000000000000001"})
+    leader = recorder["Instance", "graphistry-sandbox-leader"]
+    assert leader.inputs["ami"] == "ami-00000000000000001"
+    assert leader.ignore_changes == ()
+
+
+def test_the_root_disk_of_a_follower_is_the_one_of_the_image(deploy_stack: Deploy) -> None:
+    for each in deploy_stack().of("LaunchTemplate"):
+        assert each.inputs["blockDeviceMappings"][0]["deviceName"] == "/dev/xvda"
+
+
+def test_an_image_that_aws_does_not_show_is_told(
+    deploy_stack: Deploy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nothing = {"failure": "Your query returned no results"}
+    monkeypatch.setitem(ANSWERS, "aws:ec2/getAmi:getAmi", lambda _: nothing)
+    with pytest.raises(pulumi.RunError, match="ami-00000000000000001, which AWS does not show"):
+        deploy_stack(image={"id": "ami-00000000000000001"})
+
+
+def test_a_zone_the_user_names_is_not_ignored(deploy_stack: Deploy) -> None:
+    volume = "Volume", "graphistry-sandbox-leader-data"
+    assert deploy_stack()[volume].ignore_changes == ("availabilityZone",)
+    pinned = deploy_stack(leader={"profile": "t4", "availabilityZone": "us-east-1b"})
+    assert pinned[volume].ignore_changes == ()
+    assert pinned[volume].inputs["availabilityZone"] == "us-east-1b"
+
+
+def test_only_allowed_networks_reach_the_web_pages(deploy_stack: Deploy) -> None:
+    recorder = deploy_stack(access={"allowedCidrs": ["10.8.0.0/16"]})
+    opened = {
+        (each.name.split("-")[2], each.inputs["fromPort"])
+        for each in recorder.of("SecurityGroupIngressRule")
+        if each.inputs.get("cidrIpv4") == "10.8.0.0/16"
+    }
+    assert opened == {(role, port) for role in ("leader", "followers") for port in (80, 443)}
+
+
+def test_an_existing_network_is_used_and_not_changed(deploy_stack: Deploy) -> None:
+    network = {
+        "vpcId": "vpc-0123456789abcdef0",
+        "subnetIds": ["subnet-0123456789abcdefa", "subnet-0123456789abcdefb"],
+    }
+    recorder = deploy_stack(network=network)
+    assert not recorder.of("Vpc")
+    interface = recorder["NetworkInterface", "graphistry-sandbox-leader-interface"]
+    assert interface.inputs["subnetId"] == "subnet-0123456789abcdefa"
+
+
+def test_an_existing_file_system_is_used_and_not_kept_by_us(deploy_stack: Deploy) -> None:
+    recorder = deploy_stack(sharedFolder={"fileSystemId": "fs-0123456789abcdef0"})
+    assert not recorder.of("FileSystem")
+    assert specification(recorder, "small")["sharedFolder"]["fileSystemId"] == (
+        "fs-0123456789abcdef0"
+    )
+
+
+def test_spot_falls_back_to_on_demand(deploy_stack: Deploy) -> None:
+    recorder = deploy_stack(followers={"cheap": {**FOLLOWER, "market": "spot"}})
+    distribution = recorder["Group", "graphistry-sandbox-cheap-group"].inputs[
+        "mixedInstancesPolicy"
+    ]["instancesDistribution"]
+    assert distribution["onDemandPercentageAboveBaseCapacity"] == 0
+    (rule,) = recorder.of("EventRule")
+    group = recorder["Group", "graphistry-sandbox-cheap-group"]
+    pattern = json.loads(rule.inputs["eventPattern"])
+    assert pattern["detail"] == {"AutoScalingGroupName": [f"{group.name}-1234567"]}
+
+
+def test_without_spot_there_is_no_fallback(deploy_stack: Deploy) -> None:
+    assert not deploy_stack().of("SpotFallback")
+
+
+def test_the_name_of_the_stack_under_delete_data_lifts_the_protection(
+    deploy_stack: Deploy,
+) -> None:
+    recorder = deploy_stack(deleteData="sandbox")
+    assert not any(each.protect or each.retain_on_delete for each in recorder)
+    (bucket,) = recorder.of("Bucket")
+    assert bucket.inputs["forceDestroy"] is True
+
+
+@pytest.mark.parametrize("wrong", ["prod", "true", "yes", "SANDBOX"])
+def test_no_other_word_under_delete_data_lifts_the_protection(
+    deploy_stack: Deploy, wrong: str
+) -> None:
+    kept = {each.urn for each in deploy_stack() if each.protect}
+    assert kept
+    assert {each.urn for each in deploy_stack(deleteData=wrong) if each.protect} == kept
+
+
+def test_the_region_is_asked_the_same_few_questions_for_any_number_of_followers(
+    deploy_stack: Deploy,
+) -> None:
+    few = deploy_stack()
+    many = deploy_stack(followers={f"follower-{n}": FOLLOWER for n in range(20)})
+    assert sorted(few.invokes) == sorted(many.invokes)
+
+
+def test_every_problem_of_placement_is_told_at_once(deploy_stack: Deploy) -> None:
+    profiles = {
+        "t4": {"instanceTypes": ["g4dn.xlarge"]},
+        "b200": {"instanceTypes": ["p6-b200.48xlarge"]},
+    }
+    with pytest.raises(pulumi.RunError) as raised:
+        deploy_stack(
+            gpuProfiles=profiles,
+            followers={"one": {"profile": "b200"}, "two": {"profile": "b200"}},
+        )
+    assert "2 problems" in str(raised.value)
+    assert "followers.one" in str(raised.value)
+    assert "followers.two" in str(raised.value)
+    assert "no zone of this region offers p6-b200.48xlarge" in str(raised.value)
+
+
+def test_a_name_that_is_too_long_for_aws_is_refused(deploy_stack: Deploy) -> None:
+    with pytest.raises(pulumi.RunError, match="29 characters in the cluster graphistry-sandbox"):
+        deploy_stack(followers={"a" * 30: FOLLOWER})
+
+
+def test_a_misspelt_region_is_refused(
+    deploy_stack: Deploy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = stack_config("sandbox") | {"aws:region": "us-est-1"}
+    monkeypatch.setattr("tests.conftest.stack_config", lambda _: config)
+    with pytest.raises(pulumi.RunError, match="got 'us-est-1'; did you mean 'us-"):
+        deploy_stack()
+
+
+def test_a_misspelt_key_of_the_stack_file_is_refused(deploy_stack: Deploy) -> None:
+    with pytest.raises(pulumi.RunError, match="folowers"):
+        deploy_stack(folowers={})

@@ -1,0 +1,39 @@
+"""What every test may use."""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+from moto import mock_aws
+
+from tests.harness import Recorder, deploy, run_program, stack_config
+
+Deploy = Callable[..., Recorder]
+
+
+@pytest.fixture
+def deploy_stack(monkeypatch: pytest.MonkeyPatch) -> Deploy:
+    """Run ``__main__.py`` for a stack file under mocks, with changes of its keys if wanted."""
+
+    def run(stack: str = "sandbox", *, preview: bool = False, **changes: Any) -> Recorder:
+        return deploy_changed(monkeypatch, stack, changes, preview=preview)
+
+    return run
+
+
+def deploy_changed(
+    monkeypatch: pytest.MonkeyPatch, stack: str, changes: Mapping[str, Any], *, preview: bool
+) -> Recorder:
+    """The registrations of a stack file with some of its keys changed."""
+    changed = {
+        **stack_config(stack),
+        **{f"graphistry-cluster:{key}": value for key, value in changes.items()},
+    }
+    texts = {
+        key: value if isinstance(value, str) else json.dumps(value)
+        for key, value in changed.items()
+    }
+    monkeypatch.setenv("PULUMI_CONFIG", json.dumps(texts))
+    with mock_aws():
+        return deploy(run_program, stack=stack, preview=preview)
