@@ -1,0 +1,130 @@
+"""The sandbox's one background process: moto as the AWS API, and the provider on top of it.
+
+Started by `sandbox.lifecycle`, which is also the only reader of what it writes. It holds the lock
+file for as long as it lives, so that whether it lives is the kernel's answer and never a guess from
+a process id.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+MOTO_SETTINGS = {
+    # moto takes any AMI and any instance type, and knows no managed policy, unless told otherwise.
+    "MOTO_EC2_ENABLE_INSTANCE_TYPE_VALIDATION": "1",
+    "MOTO_ENABLE_AMI_VALIDATION": "1",
+    "MOTO_IAM_LOAD_MANAGED_POLICIES": "true",
+}
+WATCH_SECONDS = 2
+"""How often the process looks whether its directory still names it; it ends where it does not."""
+
+Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
+
+
+def main() -> None:
+    """Serve until told to stop, or until the directory belongs to another sandbox or is gone."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("identity")
+    parser.add_argument("--aws-port", type=int, default=0)
+    parser.add_argument("--region", default="us-east-1")
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s")
+    # never closed by us: the kernel lets go of it when the process is really gone
+    lock = os.open(options.directory / "daemon.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX)  # waits for whoever looks, for an instant, whether it is held
+    stopped = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopped.set())
+    os.environ.update(MOTO_SETTINGS)
+    endpoint = serve_aws(options.aws_port)
+
+    from .provider.service import serve  # after the settings, which moto reads at import
+
+    server, provider_port = serve(endpoint)
+    state = options.directory / "daemon.json"
+    _write(
+        state,
+        {
+            "identity": options.identity,
+            "pid": os.getpid(),
+            "aws_endpoint": endpoint,
+            "provider_port": provider_port,
+        },
+    )
+    threading.Thread(target=_prepare, args=(endpoint, options.region), daemon=True).start()
+    while not stopped.wait(WATCH_SECONDS) and _names(state, options.identity):
+        pass
+    server.stop(grace=None)
+    if _names(state, options.identity):
+        state.unlink()
+
+
+def serve_aws(port: int = 0) -> str:
+    """The endpoint of a moto that serves in the background of this process, on the loopback."""
+    from moto.server import DomainDispatcherApplication, create_backend_app
+    from werkzeug.serving import WSGIRequestHandler, make_server
+
+    from .provider.moto_gaps import mend_moto
+
+    mend_moto()
+
+    class Handler(WSGIRequestHandler):
+        protocol_version = "HTTP/1.1"  # keeps connections open, which halves the time of a call
+
+        def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+            """Nothing: the log is for what went wrong."""
+
+    application = _one_at_a_time(DomainDispatcherApplication(create_backend_app))
+    server = make_server("127.0.0.1", port, application, threaded=True, request_handler=Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return f"http://127.0.0.1:{server.server_port}"
+
+
+def _prepare(endpoint: str, region: str) -> None:
+    """Register the stand-in images before the first run asks, and load what it will need."""
+    from .provider import moto_gaps, resources
+    from .provider.aws import Aws
+
+    moto_gaps.prepare_region(Aws(endpoint, region))
+    resources.load_schemas()
+
+
+def _one_at_a_time(application: Application) -> Application:
+    """moto's memory is not made for requests at the same time, which Pulumi sends by the dozen."""
+    from .provider.moto_gaps import MEMORY
+
+    def serialized(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        with MEMORY:
+            return list(application(environ, start_response))
+
+    return serialized
+
+
+def _names(state: Path, identity: str) -> bool:
+    try:
+        return bool(json.loads(state.read_text())["identity"] == identity)
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def _write(state: Path, content: dict[str, Any]) -> None:
+    draft = state.with_suffix(".draft")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        json.dump(content, file)
+    draft.replace(state)
+
+
+if __name__ == "__main__":
+    main()

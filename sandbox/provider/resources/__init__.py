@@ -1,0 +1,24 @@
+"""The table: every resource type that the stand-in carries out, by its Pulumi token."""
+
+from __future__ import annotations
+
+from .. import schema
+from ..table import ResourceType
+from . import bucket, compute, file_system, identity, names, network, security, watch
+
+TYPES: dict[str, ResourceType] = {
+    **network.TYPES,
+    **security.TYPES,
+    **compute.TYPES,
+    **file_system.TYPES,
+    **bucket.TYPES,
+    **identity.TYPES,
+    **names.TYPES,
+    **watch.TYPES,
+}
+
+
+def load_schemas() -> None:
+    """Read the SDK's description of every type now, which takes seconds at the first time."""
+    for token in TYPES:
+        schema.resource(token)
