@@ -1,0 +1,219 @@
+"""One stack and how to reach it: which Pulumi, which AWS, which state.
+
+``target`` decides: ``sandbox`` is the embedded AWS of this checkout with a state of its own, ``aws`` is whatever the
+caller's own Pulumi and AWS settings say.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import boto3
+import yaml
+
+from operate.engine import ensure
+from operate.messages import UserError, say
+from operate.stack_file import PROJECT, read_stack_file
+from sandbox.lifecycle import Sandbox, SandboxError, find, start
+
+ROOT = Path(__file__).resolve().parents[1]
+SANDBOX_DIRECTORY = ROOT / ".sandbox"
+
+SANDBOX_SALT = "v1:C5QxiWCe5rs=:v1:Pmc/sLEbdfy/sTj/:gS4Um5hsnmT17tL/WRtq6OQqyl7KQQ=="
+"""Encryption salt that belongs to the sandbox's empty passphrase. It guards nothing: a sandbox holds no secrets."""
+
+
+class Target(StrEnum):
+    """Where a stack is deployed."""
+
+    SANDBOX = "sandbox"
+    AWS = "aws"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deployment:
+    """A stack, ready for Pulumi commands."""
+
+    stack: str
+    target: Target
+    environment: dict[str, str]
+    config_file: Path
+    sandbox: Sandbox | None = None
+
+    def run(self, *arguments: str) -> int:
+        """Run a Pulumi command with the caller's terminal; return its exit status."""
+        return subprocess.run(["pulumi", *arguments], env=self.environment, cwd=ROOT).returncode
+
+    def read(self, *arguments: str, stdin: str = "") -> str:
+        """What a Pulumi command prints, given *stdin*. Raises :class:`UserError` with Pulumi's words if it fails."""
+        done = subprocess.run(
+            ["pulumi", *arguments],
+            env=self.environment,
+            cwd=ROOT,
+            input=stdin,
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode:
+            raise UserError(f"pulumi {' '.join(arguments)} failed:\n{done.stderr.strip()}")
+        return done.stdout
+
+    def exists(self) -> bool:
+        """Whether the backend knows the stack."""
+        stacks = json.loads(self.read("stack", "ls", "--json"))
+        return any(each["name"].rsplit("/", 1)[-1] == self.stack for each in stacks)
+
+    def create(self) -> None:
+        """Make the stack known to the backend. In the sandbox the user's stack file stays as it is."""
+        stack_file = ROOT / "stacks" / self.config_file.name
+        before = stack_file.read_text()
+        self.read("stack", "init", self.stack)
+        if self.sandbox is not None:
+            stack_file.write_text(before)
+
+    def outputs(self) -> dict[str, Any]:
+        """The stack's outputs; empty before the first deployment."""
+        outputs: dict[str, Any] = json.loads(self.read("stack", "output", "--json", *self.named()))
+        return outputs
+
+    def checkpoint(self) -> dict[str, Any]:
+        """The stack's state: ``resources`` and ``pending_operations``."""
+        exported = json.loads(self.read("stack", "export", *self.named()))
+        deployment: dict[str, Any] = exported["deployment"]
+        return deployment
+
+    def replace_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Make *checkpoint* the stack's state; Pulumi checks that it is sound."""
+        exported = json.dumps({"version": 3, "deployment": checkpoint})
+        self.read("stack", "import", *self.named(), stdin=exported)
+
+    def client(self, service: str) -> Any:
+        """A boto3 client of one AWS service, where this stack is deployed."""
+        if self.sandbox is None:
+            return boto3.client(service, region_name=self.region)
+        environment = self.sandbox.environment()
+        return boto3.client(
+            service,
+            region_name=self.region,
+            endpoint_url=environment["AWS_ENDPOINT_URL"],
+            aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
+        )
+
+    @property
+    def choice(self) -> str:
+        """What ``make`` must be told to mean this stack in this place; empty for the default."""
+        stack = "" if self.stack == "sandbox" else f" STACK={self.stack}"
+        return (
+            stack if self.target is default_target(self.stack) else f"{stack} TARGET={self.target}"
+        )
+
+    @property
+    def cluster(self) -> str:
+        """Value of the cluster's tag."""
+        return f"{PROJECT}/{self.stack}"
+
+    @property
+    def region(self) -> str:
+        """AWS region of the stack file."""
+        config = yaml.safe_load(self.config_file.read_text())["config"]
+        return str(config["aws:region"])
+
+    def named(self) -> list[str]:
+        """The option that names the stack."""
+        return ["--stack", self.stack]
+
+    def configured(self) -> list[str]:
+        """The options that name the stack and its file."""
+        return [*self.named(), "--config-file", str(self.config_file)]
+
+
+def open_deployment(stack: str, target: Target | None) -> Deployment:
+    """Make everything ready for *stack*: the engine, and for the sandbox its AWS.
+
+    Without a *target*, the stack ``sandbox`` goes to the sandbox and any other to AWS. Raises :class:`UserError`.
+    """
+    stack_file = ROOT / "stacks" / f"Pulumi.{stack}.yaml"
+    if not stack_file.exists():
+        known = sorted(each.name.split(".")[1] for each in (ROOT / "stacks").glob("Pulumi.*.yaml"))
+        raise UserError(
+            f"there is no {stack_file.relative_to(ROOT)}; stacks here: {', '.join(known)}. "
+            "Copy one of them to begin"
+        )
+    read_stack_file(stack_file)
+    if target is None:
+        target = default_target(stack)
+    environment = {**os.environ, **program_environment()}
+    if target is Target.AWS:
+        if os.environ.get("AWS_ACCESS_KEY_ID") == "sandbox":
+            raise UserError(
+                "this shell points to the sandbox (`python -m operate environment`), and the stack "
+                f"{stack} is for AWS; open a new shell, or rehearse it: make up STACK={stack} TARGET=sandbox"
+            )
+        return Deployment(
+            stack=stack, target=target, environment=environment, config_file=stack_file
+        )
+    sandbox = start_sandbox()
+    return Deployment(
+        stack=stack,
+        target=target,
+        environment={**environment, **sandbox_environment(sandbox)},
+        config_file=sandbox_stack_file(stack_file),
+        sandbox=sandbox,
+    )
+
+
+def default_target(stack: str) -> Target:
+    """Where a stack goes when nobody says: ``sandbox`` to the sandbox, any other to AWS."""
+    return Target.SANDBOX if stack == "sandbox" else Target.AWS
+
+
+def program_environment() -> dict[str, str]:
+    """What every Pulumi command of this project needs: the engine and this Python first on PATH."""
+    directory = ensure(say)
+    path = os.pathsep.join([str(Path(sys.executable).parent), str(directory), os.environ["PATH"]])
+    return {"PATH": path, "PULUMI_SKIP_UPDATE_CHECK": "true"}
+
+
+def sandbox_environment(sandbox: Sandbox) -> dict[str, str]:
+    """What points Pulumi and the AWS SDK to the sandbox, and to nothing else."""
+    state = SANDBOX_DIRECTORY / "state"
+    state.mkdir(parents=True, exist_ok=True)
+    return {
+        **sandbox.environment(),
+        "PULUMI_HOME": str(SANDBOX_DIRECTORY / "pulumi"),
+        "PULUMI_BACKEND_URL": f"file://{state}",
+        "PULUMI_CONFIG_PASSPHRASE": "",
+        "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+    }
+
+
+def start_sandbox() -> Sandbox:
+    """The running sandbox of this checkout, started if need be."""
+    if found := find(SANDBOX_DIRECTORY):
+        return found
+    port = os.environ.get("SANDBOX_PORT", "0")
+    if not port.isdigit():
+        raise UserError(f"SANDBOX_PORT: got {port!r}; a port number is allowed, or nothing at all")
+    try:
+        sandbox = start(SANDBOX_DIRECTORY, aws_port=int(port))
+    except SandboxError as error:
+        raise UserError(str(error)) from None
+    say(f"sandbox AWS started at {sandbox.aws_endpoint}")
+    return sandbox
+
+
+def sandbox_stack_file(stack_file: Path) -> Path:
+    """A copy of a stack file for the sandbox, so that its secrets provider never shows in the user's file."""
+    copy = SANDBOX_DIRECTORY / "stacks" / stack_file.name
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    content = yaml.safe_load(stack_file.read_text())
+    copy.write_text(yaml.safe_dump({"config": content["config"], "encryptionsalt": SANDBOX_SALT}))
+    return copy

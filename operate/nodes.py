@@ -1,0 +1,152 @@
+"""What a person sees of a cluster: its nodes in a table, what is kept, and what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rich.table import Table
+
+from model.gpu_catalogue import CATALOGUE
+from model.tags import CLUSTER_TAG
+from operate.deployment import Deployment
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """The EC2 instance under a node, as AWS sees it."""
+
+    instance_id: str
+    instance_type: str
+    availability_zone: str
+    address: str
+    state: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Node:
+    """One row of the table."""
+
+    name: str
+    role: str
+    profile: str
+    market: str
+    gpus_used: int
+    machine: Machine | None
+    """``None`` when AWS has no machine for the node, for want of capacity or of quota."""
+
+    @property
+    def gpus(self) -> str:
+        """GPUs of the machine, and how many of them are used: ``4 x L40S``, ``6 of 8 x H100``."""
+        if self.machine is None:
+            return "-"
+        found = CATALOGUE[self.machine.instance_type]
+        part = "" if self.gpus_used == found.gpus else f"{self.gpus_used} of "
+        return f"{part}{found.gpus} x {found.gpu_name}"
+
+
+def nodes(deployment: Deployment, outputs: Mapping[str, Any]) -> list[Node]:
+    """The nodes of a deployed stack with the machines under them; two calls to AWS, whatever their number."""
+    groups = {follower["group"]: name for name, follower in outputs["followers"].items()}
+    members = _members(deployment)
+    by_node = {groups[group]: instance for group, instance in members.items() if group in groups}
+    by_node["leader"] = outputs["leader"]["instanceId"]
+    machines = _machines(deployment)
+    leader = Node(
+        name="leader",
+        role="leader",
+        profile=outputs["leader"]["profile"],
+        market="on-demand",
+        gpus_used=outputs["leader"]["gpus"],
+        machine=machines.get(by_node["leader"]),
+    )
+    followers = [
+        Node(
+            name=name,
+            role="follower",
+            profile=follower["profile"],
+            market=follower["market"],
+            gpus_used=follower["gpus"],
+            machine=machines.get(by_node.get(name, "")),
+        )
+        for name, follower in outputs["followers"].items()
+    ]
+    return [leader, *followers]
+
+
+def _members(deployment: Deployment) -> dict[str, str]:
+    """Auto Scaling group of the cluster to the id of the machine in it."""
+    pages = deployment.client("autoscaling").get_paginator("describe_auto_scaling_groups")
+    ours = {"Name": f"tag:{CLUSTER_TAG}", "Values": [deployment.cluster]}
+    return {
+        group["AutoScalingGroupName"]: group["Instances"][0]["InstanceId"]
+        for page in pages.paginate(Filters=[ours])
+        for group in page["AutoScalingGroups"]
+        if group["Instances"]
+    }
+
+
+def _machines(deployment: Deployment) -> dict[str, Machine]:
+    """Id of each machine of the cluster to what AWS says of it."""
+    pages = deployment.client("ec2").get_paginator("describe_instances")
+    ours = {"Name": f"tag:{CLUSTER_TAG}", "Values": [deployment.cluster]}
+    return {
+        each["InstanceId"]: Machine(
+            instance_id=each["InstanceId"],
+            instance_type=each["InstanceType"],
+            availability_zone=each["Placement"]["AvailabilityZone"],
+            address=each.get("PrivateIpAddress", "-"),
+            state=each["State"]["Name"],
+        )
+        for page in pages.paginate(Filters=[ours])
+        for reservation in page["Reservations"]
+        for each in reservation["Instances"]
+    }
+
+
+def node_table(found: list[Node]) -> Table:
+    """The table that ends ``make up``."""
+    table = _table("node", "role", "profile", "machine", "GPUs", "zone", "address", "EC2")
+    for node in found:
+        machine = node.machine
+        spot = " (spot)" if node.market == "spot" else ""
+        if machine is None:
+            table.add_row(node.name, node.role, node.profile, f"none{spot}", "-", "-", "-", "-")
+        else:
+            table.add_row(
+                node.name,
+                node.role,
+                node.profile,
+                f"{machine.instance_type}{spot}",
+                node.gpus,
+                machine.availability_zone,
+                machine.address,
+                machine.state,
+            )
+    return table
+
+
+KEPT_BECAUSE = {
+    "dataVolume": "accounts, settings and metadata of every dataset (PostgreSQL)",
+    "sharedFolder": "uploads, files and datasets",
+    "secret": "passwords and keys; without them the data volume cannot be read",
+    "bucket": "specifications and reports of every node",
+}
+"""Why each is kept when the machines go."""
+
+
+def kept_table(kept: Mapping[str, str]) -> Table:
+    """The table that ends ``make down``."""
+    table = _table("kept", "id", "why")
+    for what, identity in kept.items():
+        table.add_row(what, identity, KEPT_BECAUSE[what])
+    return table
+
+
+def _table(*headings: str) -> Table:
+    """A table that fits into 80 columns in the common case."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold cyan")
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    return table

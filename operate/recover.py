@@ -1,0 +1,314 @@
+"""After an interrupted deployment: nothing is forgotten, nothing is made twice.
+
+A killed Pulumi leaves a lock, and operations it never saw the end of. What such an operation made exists in AWS but
+not in the state: the next deployment would make it again, and a GPU machine nobody knows of is billed until somebody
+notices. Here each is looked for, by its own name or by the tags it was made with, and entered into the state. What is
+not found was not made, and is made by the deployment that follows.
+
+``pulumi refresh --import-pending-creates`` is meant for this, but Pulumi 3.259 with a state in a file drops what it is
+told. ``pulumi import`` forgets the inputs and then replaces the machine it has just taken over. So the state is
+written by ``pulumi stack export`` and ``import``, with the inputs that the interrupted operation had.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+from botocore.exceptions import ClientError
+
+from model.tags import CLUSTER_TAG
+from operate.deployment import Deployment
+from operate.messages import UserError, say
+from operate.stack_file import PROJECT
+
+Inputs = Mapping[str, Any]
+
+
+def recover(deployment: Deployment) -> None:
+    """Bring the state of an interrupted deployment up to date; does nothing after a clean one.
+
+    What is taken over has its inputs as outputs until the next refresh. Raises :class:`UserError` when another
+    deployment is at work.
+    """
+    refuse_while_busy(deployment)
+    checkpoint = deployment.checkpoint()
+    pending = checkpoint.get("pending_operations", [])
+    if not pending:
+        return
+    say("the last run was interrupted; looking for what it made")
+    aws = Aws(deployment)
+    for operation in pending:
+        resource = operation["resource"]
+        if operation["type"] != "creating":
+            continue
+        found = aws.find(resource["type"], resource["inputs"])
+        if found is not None:
+            say(f"took over {resource['urn'].rsplit('::', 1)[-1]}: {found}")
+            taken_over = {**resource, "id": found, "outputs": resource["inputs"]}
+            checkpoint["resources"].append(taken_over)
+    del checkpoint["pending_operations"]
+    deployment.replace_checkpoint(checkpoint)
+
+
+def clear_dead_run(deployment: Deployment) -> None:
+    """Undo what a killed Pulumi of this computer leaves where the state is a file: its lock, and half a state.
+
+    Pulumi keeps the state before the last write beside it, and had not begun what it was about to note. Other
+    backends write whole and have locks that expire or belong to people; they are left to ``pulumi cancel``.
+    """
+    for lock in _locks(deployment):
+        holder = json.loads(lock.read_text())
+        if _is_running(holder):
+            continue
+        state = lock.parents[4] / "stacks" / PROJECT / f"{deployment.stack}.json"
+        backup = state.with_suffix(".json.bak")
+        if not _is_whole(state) and _is_whole(backup):
+            say("the last run was killed while it wrote the state; going back to the write before")
+            backup.replace(state)
+        say(f"the last run was killed (process {holder['pid']}); releasing its lock")
+        lock.unlink(missing_ok=True)
+
+
+def refuse_while_busy(deployment: Deployment) -> None:
+    """Raise :class:`UserError` while another Pulumi is changing the stack."""
+    for lock in _locks(deployment):
+        holder = json.loads(lock.read_text())
+        raise UserError(
+            f"another Pulumi (process {holder['pid']} on {holder['hostname']}) is changing the stack "
+            f"{deployment.stack} since {holder['timestamp']}; wait for it to end, or run "
+            f"`pulumi cancel --stack {deployment.stack}` if you know that it is gone"
+        )
+
+
+def _locks(deployment: Deployment) -> list[Path]:
+    backend = deployment.environment.get("PULUMI_BACKEND_URL", "")
+    if not backend.startswith("file://"):
+        return []
+    locks = Path(backend.removeprefix("file://"), ".pulumi", "locks")
+    return list(locks.glob(f"organization/{PROJECT}/{deployment.stack}/*.json"))
+
+
+def _is_whole(state: Path) -> bool:
+    try:
+        json.loads(state.read_text())
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _is_running(holder: dict[str, Any]) -> bool:
+    """Whether the Pulumi that holds a lock lives: not one that only waits to be reaped, nor a later one of its
+    number. One on another computer is taken to live."""
+    if holder["hostname"] != socket.gethostname():
+        return True
+    try:
+        process = psutil.Process(int(holder["pid"]))
+        return process.name() == "pulumi" and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+class Aws:
+    """Looks in AWS for what an interrupted operation made; the answer is the id that Pulumi knows it by."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        self._deployment = deployment
+        self._tags = {CLUSTER_TAG: deployment.cluster}
+        self._known = {each.get("id") for each in deployment.checkpoint().get("resources", [])}
+
+    def find(self, resource_type: str, inputs: Inputs) -> str | None:
+        """The id of what was made of *inputs*, or ``None`` when nothing was.
+
+        Types that may be put again with the same result (policies, objects, settings of a bucket) are never looked
+        for: putting them again is their recovery.
+        """
+        if resource_type in TAGGED:
+            return self._tagged(TAGGED[resource_type], inputs)
+        if resource_type in FINDERS:
+            service, finder = FINDERS[resource_type]
+            try:
+                return finder(self._deployment.client(service), inputs)
+            except ClientError:
+                return None
+        return None
+
+    def _tagged(self, prefix: str, inputs: Inputs) -> str | None:
+        """The EC2 resource that carries this cluster's tag and the ``Name`` of *inputs*, and is in no state yet."""
+        ec2 = self._deployment.client("ec2")
+        pages = ec2.get_paginator("describe_tags")
+        found = [
+            {
+                tag["ResourceId"]
+                for page in pages.paginate(
+                    Filters=[
+                        {"Name": "key", "Values": [key]},
+                        {"Name": "value", "Values": [value]},
+                    ]
+                )
+                for tag in page["Tags"]
+                if tag["ResourceId"].startswith(prefix)
+            }
+            for key, value in {**self._tags, "Name": inputs["tags"]["Name"]}.items()
+        ]
+        candidates = set.intersection(*found) - self._known
+        # Tags outlive a terminated instance and a deleted gateway by an hour.
+        if prefix == "i-" and candidates:
+            candidates = _live_instances(ec2, candidates)
+        if prefix == "nat-" and candidates:
+            candidates = _live_gateways(ec2, candidates)
+        return min(candidates, default=None)
+
+
+def _live_instances(ec2: Any, candidates: set[str]) -> set[str]:
+    reservations = ec2.describe_instances(InstanceIds=sorted(candidates))["Reservations"]
+    return {
+        instance["InstanceId"]
+        for reservation in reservations
+        for instance in reservation["Instances"]
+        if instance["State"]["Name"] not in ("shutting-down", "terminated")
+    }
+
+
+def _live_gateways(ec2: Any, candidates: set[str]) -> set[str]:
+    gateways = ec2.describe_nat_gateways(NatGatewayIds=sorted(candidates))["NatGateways"]
+    return {each["NatGatewayId"] for each in gateways if each["State"] in ("pending", "available")}
+
+
+def _bucket(s3: Any, inputs: Inputs) -> str:
+    s3.head_bucket(Bucket=inputs["bucket"])
+    return str(inputs["bucket"])
+
+
+def _role(iam: Any, inputs: Inputs) -> str:
+    return str(iam.get_role(RoleName=inputs["name"])["Role"]["RoleName"])
+
+
+def _instance_profile(iam: Any, inputs: Inputs) -> str:
+    found = iam.get_instance_profile(InstanceProfileName=inputs["name"])
+    return str(found["InstanceProfile"]["InstanceProfileName"])
+
+
+def _group(autoscaling: Any, inputs: Inputs) -> str | None:
+    found = autoscaling.describe_auto_scaling_groups(AutoScalingGroupNames=[inputs["name"]])
+    return next((each["AutoScalingGroupName"] for each in found["AutoScalingGroups"]), None)
+
+
+def _secret(secretsmanager: Any, inputs: Inputs) -> str:
+    return str(secretsmanager.describe_secret(SecretId=inputs["name"])["ARN"])
+
+
+def _log_group(logs: Any, inputs: Inputs) -> str | None:
+    found = logs.describe_log_groups(logGroupNamePrefix=inputs["name"])["logGroups"]
+    return next(
+        (each["logGroupName"] for each in found if each["logGroupName"] == inputs["name"]), None
+    )
+
+
+def _document(ssm: Any, inputs: Inputs) -> str:
+    return str(ssm.describe_document(Name=inputs["name"])["Document"]["Name"])
+
+
+def _file_system(efs: Any, inputs: Inputs) -> str | None:
+    wanted = inputs["tagsAll"] if "tagsAll" in inputs else inputs["tags"]
+    for page in efs.get_paginator("describe_file_systems").paginate():
+        for each in page["FileSystems"]:
+            tags = {tag["Key"]: tag["Value"] for tag in each["Tags"]}
+            if wanted.items() <= tags.items():
+                return str(each["FileSystemId"])
+    return None
+
+
+def _mount_target(efs: Any, inputs: Inputs) -> str | None:
+    found = efs.describe_mount_targets(FileSystemId=inputs["fileSystemId"])["MountTargets"]
+    return next(
+        (each["MountTargetId"] for each in found if each["SubnetId"] == inputs["subnetId"]), None
+    )
+
+
+def _zone(route53: Any, inputs: Inputs) -> str | None:
+    vpcs = {each["vpcId"] for each in inputs["vpcs"]}
+    for page in route53.get_paginator("list_hosted_zones").paginate():
+        for each in page["HostedZones"]:
+            if each["Name"].rstrip(".") == inputs["name"]:
+                associated = route53.get_hosted_zone(Id=each["Id"])["VPCs"]
+                if vpcs & {vpc["VPCId"] for vpc in associated}:
+                    return str(each["Id"]).rsplit("/", 1)[-1]
+    return None
+
+
+def _record(route53: Any, inputs: Inputs) -> str | None:
+    found = route53.list_resource_record_sets(
+        HostedZoneId=inputs["zoneId"],
+        StartRecordName=inputs["name"],
+        StartRecordType=inputs["type"],
+        MaxItems="1",
+    )["ResourceRecordSets"]
+    if any(each["Name"].rstrip(".") == inputs["name"] for each in found):
+        return f"{inputs['zoneId']}_{inputs['name']}_{inputs['type']}"
+    return None
+
+
+def _route_table_association(ec2: Any, inputs: Inputs) -> str | None:
+    tables = ec2.describe_route_tables(RouteTableIds=[inputs["routeTableId"]])["RouteTables"]
+    associations = [each for table in tables for each in table["Associations"]]
+    return next(
+        (
+            each["RouteTableAssociationId"]
+            for each in associations
+            if each.get("SubnetId") == inputs["subnetId"]
+        ),
+        None,
+    )
+
+
+def _volume_attachment(ec2: Any, inputs: Inputs) -> str | None:
+    volumes = ec2.describe_volumes(VolumeIds=[inputs["volumeId"]])["Volumes"]
+    attached = {each["InstanceId"] for volume in volumes for each in volume["Attachments"]}
+    if inputs["instanceId"] in attached:
+        return f"{inputs['deviceName']}:{inputs['volumeId']}:{inputs['instanceId']}"
+    return None
+
+
+TAGGED = {
+    "aws:ec2/vpc:Vpc": "vpc-",
+    "aws:ec2/subnet:Subnet": "subnet-",
+    "aws:ec2/internetGateway:InternetGateway": "igw-",
+    "aws:ec2/eip:Eip": "eipalloc-",
+    "aws:ec2/natGateway:NatGateway": "nat-",
+    "aws:ec2/routeTable:RouteTable": "rtb-",
+    "aws:ec2/vpcEndpoint:VpcEndpoint": "vpce-",
+    "aws:ec2/flowLog:FlowLog": "fl-",
+    "aws:ec2/securityGroup:SecurityGroup": "sg-",
+    "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule": "sgr-",
+    "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule": "sgr-",
+    "aws:ec2/networkInterface:NetworkInterface": "eni-",
+    "aws:ebs/volume:Volume": "vol-",
+    "aws:ec2/instance:Instance": "i-",
+    "aws:ec2/launchTemplate:LaunchTemplate": "lt-",
+}
+"""Pulumi type to what the ids of its kind begin with, for everything that EC2 tags as it makes it."""
+
+Finder = Callable[[Any, Inputs], str | None]
+
+FINDERS: dict[str, tuple[str, Finder]] = {
+    "aws:s3/bucket:Bucket": ("s3", _bucket),
+    "aws:iam/role:Role": ("iam", _role),
+    "aws:iam/instanceProfile:InstanceProfile": ("iam", _instance_profile),
+    "aws:autoscaling/group:Group": ("autoscaling", _group),
+    "aws:secretsmanager/secret:Secret": ("secretsmanager", _secret),
+    "aws:cloudwatch/logGroup:LogGroup": ("logs", _log_group),
+    "aws:ssm/document:Document": ("ssm", _document),
+    "aws:efs/fileSystem:FileSystem": ("efs", _file_system),
+    "aws:efs/mountTarget:MountTarget": ("efs", _mount_target),
+    "aws:route53/zone:Zone": ("route53", _zone),
+    "aws:route53/record:Record": ("route53", _record),
+    "aws:ec2/routeTableAssociation:RouteTableAssociation": ("ec2", _route_table_association),
+    "aws:ec2/volumeAttachment:VolumeAttachment": ("ec2", _volume_attachment),
+}
+"""Pulumi type to the AWS service that is asked, and how. Physical names end in Pulumi's random digits, so a name
+that is found is ours."""

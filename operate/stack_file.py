@@ -1,0 +1,68 @@
+"""A stack file, read as strictly as the program reads it, before Pulumi is asked for anything."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from model.settings import parse
+from operate.messages import UserError
+
+PROJECT = "graphistry-cluster"
+NAMESPACES = (PROJECT, "aws", "pulumi")
+"""Whose keys a stack file may have."""
+
+
+class UniqueKeys(yaml.SafeLoader):
+    """YAML in which no key stands twice; plain YAML lets the last one win and says nothing."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for twice in {str(key) for key in keys if keys.count(key) > 1}:
+            raise yaml.MarkedYAMLError(
+                problem=f"{twice} stands twice", problem_mark=node.start_mark
+            )
+        return super().construct_mapping(node, deep)
+
+
+def read_stack_file(path: Path) -> dict[str, Any]:
+    """The content of a stack file whose settings are sound.
+
+    Raises :class:`UserError` for what is no stack file, and ``SettingsError`` with every problem of its settings.
+    """
+    try:
+        content = yaml.load(path.read_text(), UniqueKeys)  # noqa: S506 a SafeLoader that refuses more
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f" in line {mark.line + 1}" if mark else ""
+        raise UserError(f"stacks/{path.name} is not YAML{where}: {error.problem}") from None
+    config = content.get("config") if isinstance(content, dict) else None
+    if not isinstance(config, dict):
+        raise UserError(
+            f"stacks/{path.name} has no `config:` with keys below it; the other stacks show one"
+        )
+    for key in config:
+        namespace = str(key).partition(":")[0]
+        if namespace not in NAMESPACES:
+            near = get_close_matches(namespace, NAMESPACES, n=1)
+            meant = f"; did you mean {near[0]}:{str(key).partition(':')[2]}?" if near else ""
+            raise UserError(
+                f"stacks/{path.name}: got the key {key}{meant} Allowed are keys of {', '.join(NAMESPACES)}"
+            )
+    if "aws:region" not in config:
+        raise UserError(
+            f"stacks/{path.name} has no aws:region; add one, such as `aws:region: us-east-1`"
+        )
+    prefix = f"{PROJECT}:"
+    parse(
+        {
+            key.removeprefix(prefix): value
+            for key, value in config.items()
+            if key.startswith(prefix) and key != f"{prefix}deleteData"
+        }
+    )
+    return dict(content)
