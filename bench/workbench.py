@@ -1,0 +1,182 @@
+"""A private sandbox with a state of its own, and the two programs that are deployed to it.
+
+Nothing is shared with the checkout's own sandbox, which may be in use.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from operate.deployment import ROOT, SANDBOX_SALT, program_environment
+from operate.messages import UserError
+from operate.stack_file import PROJECT
+from sandbox.lifecycle import SandboxError, start, stop
+
+FLOOR = Path(__file__).with_name("floor")
+
+STACK = "bench"
+
+SANDBOX_STACK_FILE = ROOT / "stacks" / "Pulumi.sandbox.yaml"
+
+COMMANDS: Mapping[str, tuple[str, ...]] = {
+    "preview": ("preview",),
+    "up": ("up", "--yes", "--skip-preview"),
+    "no change": ("preview", "--expect-no-changes"),
+}
+"""What is timed, in this order, from an empty state."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deployed:
+    """One program, deployed once from nothing."""
+
+    seconds: dict[str, float]
+    """Command to its wall time."""
+
+    resources: list[dict[str, Any]]
+    """The resources of the state."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workbench:
+    """A running sandbox, and a directory for everything else."""
+
+    directory: Path
+    environment: Mapping[str, str]
+
+    commands: Sequence[str]
+    """Which of :data:`COMMANDS` are timed."""
+
+    destroy: bool
+    """Whether each deployment is destroyed in the end, so that the next one finds an empty AWS."""
+
+    def deploy(self, program: Path, config: Mapping[str, Any]) -> Deployed:
+        """Time the commands on a project with an empty state.
+
+        Raises :class:`UserError` with Pulumi's own words if one of them fails.
+        """
+        with tempfile.TemporaryDirectory(dir=self.directory) as name:
+            stack = _Stack.new(Path(name), program, config, self.environment)
+            seconds = {}
+            for command in self.commands:
+                before = time.perf_counter()
+                stack.pulumi(*COMMANDS[command], *stack.configured())
+                seconds[command] = time.perf_counter() - before
+            exported = json.loads(stack.pulumi("stack", "export", "--stack", STACK))
+            if self.destroy:
+                stack.pulumi("destroy", "--yes", "--skip-preview", *stack.configured())
+        return Deployed(seconds=seconds, resources=exported["deployment"]["resources"])
+
+    def deploy_cluster(self, followers: int) -> Deployed:
+        """Deploy this repository's program."""
+        return self.deploy(ROOT, cluster_config(followers))
+
+    def deploy_floor(self, recording: Mapping[str, Any]) -> Deployed:
+        """Deploy the same resources flat."""
+        file = self.directory / "recording.json"
+        file.write_text(json.dumps(recording))
+        region = cluster_config(0)["aws:region"]
+        config = {"aws:region": region, f"{PROJECT}:recording": str(file)}
+        return self.deploy(FLOOR, config)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Stack:
+    """A stack with a backend of its own, so that no run finds the history of another."""
+
+    program: Path
+    config_file: Path
+    environment: Mapping[str, str]
+
+    @classmethod
+    def new(
+        cls,
+        directory: Path,
+        program: Path,
+        config: Mapping[str, Any],
+        environment: Mapping[str, str],
+    ) -> _Stack:
+        state, nowhere = directory / "state", directory / "nowhere"
+        state.mkdir()
+        nowhere.mkdir()
+        # `stack init` writes a stack file into the project that it is called in.
+        (nowhere / "Pulumi.yaml").write_text(f"name: {PROJECT}\nruntime: python\n")
+        config_file = directory / f"Pulumi.{STACK}.yaml"
+        content = {"config": dict(config), "encryptionsalt": SANDBOX_SALT}
+        config_file.write_text(yaml.safe_dump(content))
+        stack = cls(
+            program=program,
+            config_file=config_file,
+            environment={**environment, "PULUMI_BACKEND_URL": f"file://{state}"},
+        )
+        stack.pulumi("-C", str(nowhere), "stack", "init", STACK)
+        return stack
+
+    def configured(self) -> list[str]:
+        return ["--stack", STACK, "--config-file", str(self.config_file)]
+
+    def pulumi(self, *arguments: str) -> str:
+        done = subprocess.run(
+            ["pulumi", *arguments],
+            cwd=self.program,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode:
+            said = f"{done.stdout.strip()}\n{done.stderr.strip()}".strip()
+            raise UserError(f"pulumi {' '.join(arguments)} in {self.program} failed:\n{said}")
+        return done.stdout
+
+
+@contextmanager
+def workbench(commands: Sequence[str], *, destroy: bool) -> Iterator[Workbench]:
+    """A workbench that leaves nothing behind. Raises :class:`UserError` when the sandbox does not start."""
+    with tempfile.TemporaryDirectory(prefix="graphistry-cluster-bench-") as name:
+        directory = Path(name)
+        try:
+            sandbox = start(directory / "sandbox")
+        except SandboxError as error:
+            raise UserError(str(error)) from None
+        try:
+            yield Workbench(
+                directory=directory,
+                commands=commands,
+                destroy=destroy,
+                environment={
+                    **os.environ,
+                    **program_environment(),
+                    **sandbox.environment(),
+                    "PULUMI_HOME": str(directory / "pulumi"),
+                    "PULUMI_CONFIG_PASSPHRASE": "",
+                    "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+                },
+            )
+        finally:
+            stop(directory / "sandbox")
+
+
+def cluster_config(followers: int) -> dict[str, Any]:
+    """The configuration of the stack ``sandbox`` with that many followers, its own ones in turn, and no protection."""
+    config: dict[str, Any] = yaml.safe_load(SANDBOX_STACK_FILE.read_text())["config"]
+    pattern = itertools.cycle(config[f"{PROJECT}:followers"].values())
+    return {
+        **config,
+        f"{PROJECT}:followers": {
+            f"node-{number:03}": follower
+            for number, follower in zip(range(followers), pattern, strict=False)
+        },
+        f"{PROJECT}:deleteData": STACK,
+    }
