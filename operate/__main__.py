@@ -29,7 +29,7 @@ from operate.deployment import (
 from operate.engine import EngineError
 from operate.messages import UserError, console, say
 from operate.nodes import kept_table, node_table, nodes
-from operate.recover import clear_dead_run, recover
+from operate.recover import clear_dead_run, recover, refuse_while_busy
 from sandbox.lifecycle import find, stop
 
 WIDTH = 140
@@ -114,7 +114,7 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
 ) -> None:
     """Show the nodes of a deployed stack."""
-    with deployment(stack, target, start=False) as opened:
+    with deployment(stack, target, start=False, changes=False) as opened:
         if not opened.exists() or "leader" not in opened.outputs():
             raise UserError(
                 f"the stack {stack} is not deployed; `make up{opened.choice}` deploys it"
@@ -125,7 +125,7 @@ def show(
 @app.command()
 def environment(stack: Stack = "sandbox", target: Where = None) -> None:
     """Print the environment in which plain `pulumi` works on a stack, for a shell's `eval`."""
-    with deployment(stack, target) as opened:
+    with deployment(stack, target, changes=False) as opened:
         names = {"PATH", "PULUMI_SKIP_UPDATE_CHECK"}
         if opened.sandbox is not None:
             names |= {*opened.sandbox.environment(), "PULUMI_HOME", "PULUMI_BACKEND_URL"}
@@ -135,10 +135,12 @@ def environment(stack: Stack = "sandbox", target: Where = None) -> None:
 
 
 @contextmanager
-def deployment(stack: str, target: Target | None, *, start: bool = True) -> Iterator[Deployment]:
+def deployment(
+    stack: str, target: Target | None, *, start: bool = True, changes: bool = True
+) -> Iterator[Deployment]:
     """An open deployment; a mistake of the user's ends the command with a message and status 1.
 
-    Without *start* a sandbox that does not run is such a mistake.
+    Without *start* a sandbox that does not run is such a mistake; with *changes* so is another Pulumi at work.
     """
     try:
         if not start and not sandbox_runs(stack, target):
@@ -147,6 +149,8 @@ def deployment(stack: str, target: Target | None, *, start: bool = True) -> Iter
             )
         opened = open_deployment(stack, target)
         clear_dead_run(opened)
+        if changes:
+            refuse_while_busy(opened)
         yield opened
     except (UserError, EngineError, AccountError, SettingsError) as error:
         console.print("[bold red]error:[/]", escape(str(error)), highlight=False, soft_wrap=True)

@@ -189,7 +189,8 @@ def sandbox_environment(sandbox: Sandbox) -> dict[str, str]:
     return {
         **sandbox.environment(),
         "PULUMI_HOME": str(SANDBOX_DIRECTORY / "pulumi"),
-        "PULUMI_BACKEND_URL": f"file://{state}",
+        # Without side files every write of the state is one rename, whole for readers and for whoever is killed.
+        "PULUMI_BACKEND_URL": f"file://{state}?metadata=skip",
         "PULUMI_CONFIG_PASSPHRASE": "",
         "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
     }

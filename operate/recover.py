@@ -32,10 +32,8 @@ Inputs = Mapping[str, Any]
 def recover(deployment: Deployment) -> None:
     """Bring the state of an interrupted deployment up to date; does nothing after a clean one.
 
-    What is taken over has its inputs as outputs until the next refresh. Raises :class:`UserError` when another
-    deployment is at work.
+    What is taken over has its inputs as outputs until the next refresh.
     """
-    refuse_while_busy(deployment)
     checkpoint = deployment.checkpoint()
     pending = checkpoint.get("pending_operations", [])
     if not pending:
@@ -46,31 +44,32 @@ def recover(deployment: Deployment) -> None:
         resource = operation["resource"]
         if operation["type"] != "creating":
             continue
-        found = aws.find(resource["type"], resource["inputs"])
+        # Pulumi leaves out what is empty.
+        inputs = resource.get("inputs", {})
+        found = aws.find(resource["type"], inputs)
         if found is not None:
             say(f"took over {resource['urn'].rsplit('::', 1)[-1]}: {found}")
-            taken_over = {**resource, "id": found, "outputs": resource["inputs"]}
+            taken_over = {**resource, "id": found, "outputs": inputs}
             checkpoint["resources"].append(taken_over)
     del checkpoint["pending_operations"]
     deployment.replace_checkpoint(checkpoint)
 
 
 def clear_dead_run(deployment: Deployment) -> None:
-    """Undo what a killed Pulumi of this computer leaves where the state is a file: its lock, and half a state.
+    """Undo what a killed Pulumi of this computer leaves where the state is a file: its lock, and torn side files.
 
-    Pulumi keeps the state before the last write beside it, and had not begun what it was about to note. Other
-    backends write whole and have locks that expire or belong to people; they are left to ``pulumi cancel``.
+    Pulumi replaces the state itself by one rename, but the ``.attrs`` file beside it is written in place, and an empty
+    one makes every later command end in ``EOF``. It holds a content type and a checksum that Pulumi does without.
+    Other backends write whole and have locks that expire or belong to people; they are left to ``pulumi cancel``.
     """
     for lock in _locks(deployment):
         holder = json.loads(lock.read_text())
         if _is_running(holder):
             continue
-        state = lock.parents[4] / "stacks" / PROJECT / f"{deployment.stack}.json"
-        backup = state.with_suffix(".json.bak")
-        if not _is_whole(state) and _is_whole(backup):
-            say("the last run was killed while it wrote the state; going back to the write before")
-            backup.replace(state)
         say(f"the last run was killed (process {holder['pid']}); releasing its lock")
+        for side_file in lock.parents[4].rglob("*.attrs"):
+            if not _is_whole(side_file):
+                side_file.unlink()
         lock.unlink(missing_ok=True)
 
 
@@ -89,13 +88,14 @@ def _locks(deployment: Deployment) -> list[Path]:
     backend = deployment.environment.get("PULUMI_BACKEND_URL", "")
     if not backend.startswith("file://"):
         return []
-    locks = Path(backend.removeprefix("file://"), ".pulumi", "locks")
+    folder = Path(backend.removeprefix("file://").partition("?")[0]).expanduser()
+    locks = folder / ".pulumi" / "locks"
     return list(locks.glob(f"organization/{PROJECT}/{deployment.stack}/*.json"))
 
 
-def _is_whole(state: Path) -> bool:
+def _is_whole(file: Path) -> bool:
     try:
-        json.loads(state.read_text())
+        json.loads(file.read_text())
     except (OSError, ValueError):
         return False
     return True

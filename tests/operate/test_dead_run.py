@@ -16,45 +16,51 @@ DEAD = 2**22 + 1
 """A process id that Linux gives to nobody."""
 
 
-def backend(folder: Path, *, pid: int, state: str, backup: str, host: str = "") -> Any:
+def backend(folder: Path, *, pid: int, side_file: str, host: str = "", query: str = "") -> Any:
     """A deployment whose state is a file below *folder*, with the lock of process *pid*."""
-    stacks = folder / ".pulumi" / "stacks" / "graphistry-cluster"
     locks = folder / ".pulumi" / "locks" / "organization" / "graphistry-cluster" / "sandbox"
-    for each in (stacks, locks):
+    for each in (state_of(folder).parent, locks):
         each.mkdir(parents=True)
-    (stacks / "sandbox.json").write_text(state)
-    (stacks / "sandbox.json.bak").write_text(backup)
+    state_of(folder).write_text("{}")
+    state_of(folder).with_suffix(".json.attrs").write_text(side_file)
     holder = {"pid": pid, "hostname": host or socket.gethostname(), "timestamp": "now"}
     (locks / "lock.json").write_text(json.dumps(holder))
-    return SimpleNamespace(stack="sandbox", environment={"PULUMI_BACKEND_URL": f"file://{folder}"})
+    environment = {"PULUMI_BACKEND_URL": f"file://{folder}{query}"}
+    return SimpleNamespace(stack="sandbox", environment=environment)
 
 
-def state_of(folder: Path) -> str:
-    return (folder / ".pulumi/stacks/graphistry-cluster/sandbox.json").read_text()
+def state_of(folder: Path) -> Path:
+    return folder / ".pulumi/stacks/graphistry-cluster/sandbox.json"
 
 
-@pytest.mark.parametrize("torn", ["", '{"version": 3, "checkp'])
-def test_half_a_state_is_replaced_by_the_one_before(tmp_path: Path, torn: str) -> None:
-    deployment = backend(tmp_path, pid=DEAD, state=torn, backup='{"before": 1}')
+def side_file_of(folder: Path) -> Path:
+    return state_of(folder).with_suffix(".json.attrs")
+
+
+@pytest.mark.parametrize("torn", ["", '{"md5": "nmk'])
+@pytest.mark.parametrize("query", ["", "?metadata=skip"])
+def test_a_torn_side_file_goes_with_the_lock(tmp_path: Path, torn: str, query: str) -> None:
+    deployment = backend(tmp_path, pid=DEAD, side_file=torn, query=query)
     clear_dead_run(deployment)
-    assert state_of(tmp_path) == '{"before": 1}'
+    assert not side_file_of(tmp_path).exists()
+    assert state_of(tmp_path).read_text() == "{}"
     refuse_while_busy(deployment)
 
 
-def test_a_whole_state_is_left_as_it_is(tmp_path: Path) -> None:
-    clear_dead_run(backend(tmp_path, pid=DEAD, state='{"now": 2}', backup='{"before": 1}'))
-    assert state_of(tmp_path) == '{"now": 2}'
+def test_a_whole_side_file_is_left_as_it_is(tmp_path: Path) -> None:
+    clear_dead_run(backend(tmp_path, pid=DEAD, side_file='{"md5": null}'))
+    assert side_file_of(tmp_path).read_text() == '{"md5": null}'
 
 
 def test_a_process_that_is_no_pulumi_holds_no_lock(tmp_path: Path) -> None:
-    deployment = backend(tmp_path, pid=os.getpid(), state="{}", backup="{}")
+    deployment = backend(tmp_path, pid=os.getpid(), side_file="{}")
     clear_dead_run(deployment)
     refuse_while_busy(deployment)
 
 
 def test_a_lock_of_another_computer_is_respected(tmp_path: Path) -> None:
-    deployment = backend(tmp_path, pid=DEAD, state="", backup="{}", host="elsewhere")
+    deployment = backend(tmp_path, pid=DEAD, side_file="", host="elsewhere")
     clear_dead_run(deployment)
-    assert state_of(tmp_path) == ""
+    assert side_file_of(tmp_path).exists()
     with pytest.raises(UserError, match=r"another Pulumi .* on elsewhere"):
         refuse_while_busy(deployment)
