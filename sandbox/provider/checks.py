@@ -12,12 +12,10 @@ from pulumi.runtime.proto import provider_pb2
 from . import schema
 from .compare import BOOKKEEPING
 from .functions import FUNCTIONS, Function
+from .protocol import Problem
 from .resources import TYPES
 from .table import ResourceType
 from .values import Properties, RefusalError
-
-Problem = tuple[str, str]
-"""The path of a property, and what is wrong with it."""
 
 _SETTINGS = {"region", "defaultTags", "allowedAccountIds"}
 # How the provider reaches AWS and what it looks up there first: nothing of it exists here.

@@ -8,14 +8,12 @@ connection: with one for all, the last region configured would win for everybody
 
 from __future__ import annotations
 
-import functools
 import importlib.metadata
 import json
-import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any, NoReturn, Protocol, TypeVar, cast
+from typing import Any
 
 import grpc
 from botocore.exceptions import BotoCoreError, ClientError
@@ -29,6 +27,16 @@ from pulumi.runtime.proto import (
 
 from . import checks, compare, moto_gaps, schema
 from .aws import ACCOUNT, Aws, explained, is_missing, tag_map
+from .protocol import (
+    NO_CHANGE,
+    Connection,
+    UnfinishedError,
+    answering,
+    check_failures,
+    property_diff,
+    token_of,
+    top,
+)
 from .table import ResourceType
 from .values import (
     UNKNOWN,
@@ -39,55 +47,6 @@ from .values import (
     secret,
     to_wire,
 )
-
-Method = TypeVar("Method", bound=Callable[..., Any])
-
-
-class Connection(Protocol):
-    """As much of a gRPC call's context as the provider uses."""
-
-    def peer(self) -> str:
-        """The other end of the connection, which stays the same for its whole life."""
-
-    def abort(self, code: grpc.StatusCode, details: str) -> NoReturn:
-        """End the call with an error."""
-
-    def set_trailing_metadata(self, trailing_metadata: tuple[tuple[str, bytes], ...]) -> None:
-        """Send something along with the error."""
-
-
-class _UnfinishedError(Exception):
-    """A resource exists and is not as it should be: the engine must not lose it."""
-
-    def __init__(self, status: status_pb2.Status) -> None:
-        super().__init__(status.message)
-        self.status = status
-
-
-_log = logging.getLogger(__name__)
-
-
-def _answering(method: Method) -> Method:
-    """A service method whose refusals reach the user as one line and not as a traceback."""
-
-    @functools.wraps(method)
-    def answer(self: AwsProvider, request: Any, context: Connection) -> Any:
-        try:
-            return method(self, request, context)
-        except ClientError as error:
-            context.abort(grpc.StatusCode.INVALID_ARGUMENT, explained(error))
-        except (BotoCoreError, RefusalError, OSError) as error:
-            context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
-        except _UnfinishedError as error:
-            details = error.status.SerializeToString()
-            context.set_trailing_metadata((("grpc-status-details-bin", details),))
-            context.abort(grpc.StatusCode.UNKNOWN, error.status.message)
-        except Exception as error:
-            _log.exception("%s of %s", method.__name__, request)
-            place = f"{method.__name__} in the sandbox's provider (see daemon.log)"
-            context.abort(grpc.StatusCode.INTERNAL, f"a defect of {place}: {error!r}")
-
-    return cast("Method", answer)
 
 
 class AwsProvider(provider_pb2_grpc.ResourceProviderServicer):
@@ -115,24 +74,24 @@ class AwsProvider(provider_pb2_grpc.ResourceProviderServicer):
     def Cancel(self, request: empty_pb2.Empty, context: Connection) -> empty_pb2.Empty:
         return empty_pb2.Empty()
 
-    @_answering
+    @answering
     def CheckConfig(
         self, request: provider_pb2.CheckRequest, context: Connection
     ) -> provider_pb2.CheckResponse:
         settings = _settings(from_wire(request.news)[0])
-        failures = _failures(checks.configuration_problems(settings))
+        failures = check_failures(checks.configuration_problems(settings))
         return provider_pb2.CheckResponse(inputs=request.news, failures=failures)
 
-    @_answering
+    @answering
     def DiffConfig(
         self, request: provider_pb2.DiffRequest, context: Connection
     ) -> provider_pb2.DiffResponse:
         old, new = from_wire(request.old_inputs)[0], from_wire(request.news)[0]
         changed = sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
-        some = provider_pb2.DiffResponse.DIFF_SOME if changed else _NO_CHANGE
+        some = provider_pb2.DiffResponse.DIFF_SOME if changed else NO_CHANGE
         return provider_pb2.DiffResponse(changes=some, diffs=changed)
 
-    @_answering
+    @answering
     def Configure(
         self, request: provider_pb2.ConfigureRequest, context: Connection
     ) -> provider_pb2.ConfigureResponse:
@@ -152,13 +111,13 @@ class AwsProvider(provider_pb2_grpc.ResourceProviderServicer):
             acceptSecrets=True, supportsPreview=True, supports_autonaming_configuration=True
         )
 
-    @_answering
+    @answering
     def Invoke(
         self, request: provider_pb2.InvokeRequest, context: Connection
     ) -> provider_pb2.InvokeResponse:
         arguments, _ = from_wire(request.args)
         if problems := checks.function_problems(request.tok, arguments):
-            return provider_pb2.InvokeResponse(failures=_failures(problems))
+            return provider_pb2.InvokeResponse(failures=check_failures(problems))
         if contains_unknown(arguments):
             raise RefusalError(f"{request.tok} has an argument that is not known yet")
         aws = self._aws(context, arguments)
@@ -176,24 +135,24 @@ class AwsProvider(provider_pb2_grpc.ResourceProviderServicer):
 
     # Resources
 
-    @_answering
+    @answering
     def Check(
         self, request: provider_pb2.CheckRequest, context: Connection
     ) -> provider_pb2.CheckResponse:
-        token = _token(request)
+        token = token_of(request)
         row = checks.resource_type(token)
         (news, _), (olds, _) = from_wire(request.news), from_wire(request.olds)
         added = checks.named(row, request, news, olds)
         problems = checks.resource_problems(token, {**news, **added})
         inputs = request.news
         inputs.update(added)
-        return provider_pb2.CheckResponse(inputs=inputs, failures=_failures(problems))
+        return provider_pb2.CheckResponse(inputs=inputs, failures=check_failures(problems))
 
-    @_answering
+    @answering
     def Diff(
         self, request: provider_pb2.DiffRequest, context: Connection
     ) -> provider_pb2.DiffResponse:
-        row = checks.resource_type(_token(request))
+        row = checks.resource_type(token_of(request))
         (old, _), (new, _) = from_wire(request.old_inputs), from_wire(request.news)
         (outputs, _) = from_wire(request.olds)
         changes = compare.changed_paths(row, old, new)
@@ -207,22 +166,22 @@ class AwsProvider(provider_pb2_grpc.ResourceProviderServicer):
             path for path in changes if path == "region" or compare.replaces(row, path, new)
         }
         return provider_pb2.DiffResponse(
-            changes=provider_pb2.DiffResponse.DIFF_SOME if changes else _NO_CHANGE,
-            diffs=sorted({_top(path) for path in changes}),
-            replaces=sorted({_top(path) for path in replacing}),
+            changes=provider_pb2.DiffResponse.DIFF_SOME if changes else NO_CHANGE,
+            diffs=sorted({top(path) for path in changes}),
+            replaces=sorted({top(path) for path in replacing}),
             detailedDiff={
-                path: _property_diff(path, kind, replacing=path in replacing)
+                path: property_diff(path, kind, replacing=path in replacing)
                 for path, kind in changes.items()
             },
             hasDetailedDiff=True,
             deleteBeforeReplace=bool(replacing) and _must_delete_first(row, old, new),
         )
 
-    @_answering
+    @answering
     def Create(
         self, request: provider_pb2.CreateRequest, context: Connection
     ) -> provider_pb2.CreateResponse:
-        token = _token(request)
+        token = token_of(request)
         row, signature = checks.resource_type(token), schema.resource(token)
         inputs, secrets = from_wire(request.properties)
         if request.preview:
@@ -242,11 +201,11 @@ class AwsProvider(provider_pb2_grpc.ResourceProviderServicer):
         state = compare.state(token, row, signature, inputs, live)
         return provider_pb2.CreateResponse(id=identifier, properties=to_wire(state, secrets))
 
-    @_answering
+    @answering
     def Read(
         self, request: provider_pb2.ReadRequest, context: Connection
     ) -> provider_pb2.ReadResponse:
-        token = _token(request)
+        token = token_of(request)
         row, signature = checks.resource_type(token), schema.resource(token)
         inputs, secrets = from_wire(request.inputs)
         properties, more_secrets = from_wire(request.properties)
@@ -262,11 +221,11 @@ class AwsProvider(provider_pb2_grpc.ResourceProviderServicer):
             id=request.id, inputs=to_wire(found, sealed), properties=to_wire(state, sealed)
         )
 
-    @_answering
+    @answering
     def Update(
         self, request: provider_pb2.UpdateRequest, context: Connection
     ) -> provider_pb2.UpdateResponse:
-        token = _token(request)
+        token = token_of(request)
         row, signature = checks.resource_type(token), schema.resource(token)
         (old, _), (new, secrets) = from_wire(request.old_inputs), from_wire(request.news)
         outputs, _ = from_wire(request.olds)
@@ -279,7 +238,7 @@ class AwsProvider(provider_pb2_grpc.ResourceProviderServicer):
                 known["tagsAll"] = _all_tags(self._aws(context, new), new)
             return provider_pb2.UpdateResponse(properties=to_wire(known, secrets))
         aws = self._aws(context, new)
-        changed = {_top(path) for path in compare.changed_paths(row, old, new)}
+        changed = {top(path) for path in compare.changed_paths(row, old, new)}
         asked = {**row.defaults, **_without_bookkeeping(new)}
         for names, update in row.updates.items():
             if changed & set(names.split()):
@@ -291,9 +250,9 @@ class AwsProvider(provider_pb2_grpc.ResourceProviderServicer):
         state = compare.state(token, row, signature, new, live)
         return provider_pb2.UpdateResponse(properties=to_wire(state, secrets))
 
-    @_answering
+    @answering
     def Delete(self, request: provider_pb2.DeleteRequest, context: Connection) -> empty_pb2.Empty:
-        row = checks.resource_type(_token(request))
+        row = checks.resource_type(token_of(request))
         inputs, _ = from_wire(request.old_inputs)
         properties, _ = from_wire(request.properties)
         asked = {**row.defaults, **properties, **inputs}
@@ -316,9 +275,6 @@ class AwsProvider(provider_pb2_grpc.ResourceProviderServicer):
         elsewhere = replace(aws, region=region)
         moto_gaps.prepare_region(elsewhere)
         return elsewhere
-
-
-_NO_CHANGE = provider_pb2.DiffResponse.DIFF_NONE
 
 
 def serve(endpoint: str, port: int = 0) -> tuple[grpc.Server, int]:
@@ -347,25 +303,6 @@ def _read_json(value: Any) -> Any:
     if isinstance(value, str) and value[:1] in ("{", "["):
         return json.loads(value)
     return value
-
-
-def _token(request: Any) -> str:
-    return str(request.type or request.urn.split("::")[2].rpartition("$")[2])
-
-
-def _top(path: str) -> str:
-    return path.partition(".")[0].partition("[")[0]
-
-
-def _failures(problems: list[checks.Problem]) -> list[provider_pb2.CheckFailure]:
-    return [provider_pb2.CheckFailure(property=path, reason=why) for path, why in problems]
-
-
-def _property_diff(path: str, kind: str, *, replacing: bool) -> provider_pb2.PropertyDiff:
-    name = f"{kind.upper()}_REPLACE" if replacing else kind.upper()
-    return provider_pb2.PropertyDiff(
-        kind=provider_pb2.PropertyDiff.Kind.Value(name), inputDiff=path != "tagsAll"
-    )
 
 
 def _must_delete_first(row: ResourceType, old: Properties, new: Properties) -> bool:
@@ -439,11 +376,11 @@ def _live(
 
 def _unfinished(
     identifier: str, request: provider_pb2.CreateRequest, error: Exception
-) -> _UnfinishedError:
+) -> UnfinishedError:
     reason = explained(error) if isinstance(error, ClientError) else str(error)
     details = provider_pb2.ErrorResourceInitFailed(
         id=identifier, properties=request.properties, inputs=request.properties, reasons=[reason]
     )
     status = status_pb2.Status(code=grpc.StatusCode.UNKNOWN.value[0], message=reason)
     status.details.add().Pack(details)
-    return _UnfinishedError(status)
+    return UnfinishedError(status)
