@@ -4,6 +4,7 @@ import json
 
 import pulumi
 import pulumi_aws as aws
+import pulumi_command as command
 
 from components.cluster import Cluster, ClusterArgs
 from components.exports import cluster_exports
@@ -49,7 +50,7 @@ def main() -> None:
         ClusterArgs(
             settings=settings, project=PROJECT, stack=STACK, region=region, delete_data=delete_data
         ),
-        pulumi.ResourceOptions(providers=[provider]),
+        pulumi.ResourceOptions(providers=[provider, command.Provider("command")]),
     )
     for name, value in cluster_exports(cluster, settings, region).items():
         pulumi.export(name, value)

@@ -7,6 +7,7 @@ import pulumi
 from components.aws.follower_group import FollowerGroupArgs, follower_group
 from components.aws.node_documents import NodeDocument, boot_script, store_specification
 from components.aws.node_role import NodeRoleArgs, node_role
+from components.aws.readiness import node_ready
 from components.aws.shared_folder import SharedFolderReference
 from components.aws.site import AwsSite
 from components.endpoint import Endpoint
@@ -62,7 +63,7 @@ class FollowerNodeArgs:
 class FollowerNode(pulumi.ComponentResource):
     """One follower.
 
-    Creates: its role, its Auto Scaling group of one machine, its specification.
+    Creates: its role, its Auto Scaling group of one machine, its specification, the wait for its readiness.
     """
 
     group_name: pulumi.Output[str]
@@ -89,6 +90,7 @@ class FollowerNode(pulumi.ComponentResource):
                 redis=args.redis,
                 shared_folder=args.shared_folder,
                 instance_types=args.profile.instance_types,
+                availability_zones=args.availability_zones,
                 gpu=args.gpu,
             ),
             child,
@@ -104,9 +106,10 @@ class FollowerNode(pulumi.ComponentResource):
                 security_group_id=site.followers_security_group,
                 profile_arn=profile.arn,
                 user_data=boot_script(site, node),
-                specification=stored,
+                specification=stored.object,
                 tags=site.tags,
             ),
             self,
         )
+        node_ready(name, site, node, {"group": self.group_name}, stored, child)
         self.register_outputs({"group_name": self.group_name})

@@ -8,6 +8,7 @@ from pulumi_aws import route53
 from components.aws.leader_machine import LeaderMachine, LeaderMachineArgs
 from components.aws.node_documents import NodeDocument, boot_script, store_specification
 from components.aws.node_role import NodeRoleArgs, node_role
+from components.aws.readiness import node_ready
 from components.aws.shared_folder import SharedFolderReference
 from components.aws.site import AwsSite
 from components.endpoint import Endpoint
@@ -52,7 +53,7 @@ class LeaderNode(pulumi.ComponentResource):
     """The leader.
 
     Creates: its role, its machine with fixed address and data volume, a private DNS zone and record, its
-    specification.
+    specification, the wait for its readiness.
     """
 
     postgres: Endpoint
@@ -130,7 +131,7 @@ class LeaderNode(pulumi.ComponentResource):
         self.address = machine.address
         self.instance_id = machine.instance_id
         self.data_volume_id = machine.data_volume_id
-        store_specification(
+        stored = store_specification(
             name,
             site,
             NodeDocument(
@@ -140,9 +141,18 @@ class LeaderNode(pulumi.ComponentResource):
                 redis=self.redis,
                 shared_folder=self.shared_folder,
                 instance_types=[instance_type],
+                availability_zones=[args.availability_zone],
                 gpu=args.gpu,
                 data_volume_id=machine.data_volume_id,
             ),
+            child,
+        )
+        node_ready(
+            name,
+            site,
+            NAME,
+            {"instance": machine.attached_instance_id},
+            stored,
             child,
         )
         self.register_outputs(

@@ -34,6 +34,16 @@ class Endpoint(TypedDict):
     port: int
 
 
+def node_prefix(node: str) -> str:
+    """Where one node's documents are kept in the bucket."""
+    return f"nodes/{node}/"
+
+
+def report_key(node: str) -> str:
+    """Where a node's agent keeps the node report in the bucket."""
+    return f"{node_prefix(node)}report.json"
+
+
 def specification(
     *,
     cluster: str,
@@ -47,6 +57,7 @@ def specification(
     postgres: Endpoint,
     redis: Endpoint,
     file_system_id: str,
+    mount_targets: Mapping[str, str],
     data_volume_id: str | None,
     instance_types: Sequence[str],
     gpu: GpuAllocation,
@@ -73,6 +84,7 @@ def specification(
             "kind": "efs",
             "fileSystemId": file_system_id,
             "path": SHARED_FOLDER_PATH,
+            "mountTargets": dict(mount_targets),
         },
         "dataVolume": None if data_volume_id is None else {"volumeId": data_volume_id},
         "gpu": {

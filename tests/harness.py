@@ -116,6 +116,7 @@ class AwsMocks(mocks.Mocks):
             **args.inputs,
             "arn": f"arn:aws:mock:::{args.name}",
             "privateIp": "10.40.0.10",
+            "ipAddress": "10.40.0.20",
             "fqdn": args.inputs.get("name", args.name),
             "zoneId": f"Z{args.name}",
             "allocationId": f"eipalloc-{args.name}",

@@ -18,11 +18,6 @@ OLD_VERSION_DAYS = 90
 """How long a replaced specification or report can still be read."""
 
 
-def node_prefix(node: str) -> str:
-    """Where one node's documents are kept in the bucket."""
-    return f"nodes/{node}/"
-
-
 @dataclass(frozen=True, kw_only=True)
 class AgentArchive:
     """The node agent as machines fetch it: addressed, and checked, by its hash."""

@@ -82,6 +82,9 @@ class LeaderMachine(pulumi.ComponentResource):
     instance_id: pulumi.Output[str]
     """Id of the instance."""
 
+    attached_instance_id: pulumi.Output[str]
+    """Id of the instance, known once it has its data volume."""
+
     data_volume_id: pulumi.Output[str]
     """Id of the data volume."""
 
@@ -150,7 +153,7 @@ class LeaderMachine(pulumi.ComponentResource):
                 delete_before_replace=True,
             ),
         )
-        ec2.VolumeAttachment(
+        attachment = ec2.VolumeAttachment(
             f"{name}-data",
             device_name="/dev/sdf",
             instance_id=instance.id,
@@ -162,5 +165,6 @@ class LeaderMachine(pulumi.ComponentResource):
         )
         self.address = interface.private_ip
         self.instance_id = instance.id
+        self.attached_instance_id = attachment.instance_id
         self.data_volume_id = volume.id
         self.register_outputs({"instance_id": self.instance_id, "address": self.address})

@@ -3,6 +3,7 @@
 The specification is the one resource that a changed setting of a running node changes; its agent converges to it.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -10,13 +11,12 @@ from typing import Any, Literal
 import pulumi
 from pulumi_aws import s3
 
-from components.aws.documents import node_prefix
 from components.aws.shared_folder import SharedFolderReference
 from components.aws.site import AwsSite
 from components.aws.user_data import user_data
 from components.endpoint import Endpoint
 from model.gpu_catalogue import CATALOGUE
-from model.specification import canonical_json, specification
+from model.specification import canonical_json, node_prefix, report_key, specification
 from model.workers import GpuAllocation
 
 
@@ -42,11 +42,25 @@ class NodeDocument:
     instance_types: Sequence[str]
     """Types that the machine may have."""
 
+    availability_zones: Sequence[str]
+    """Zones that the machine may be in."""
+
     gpu: GpuAllocation
     """GPUs used, and workers on them."""
 
     data_volume_id: pulumi.Input[str | None] = None
     """The leader's data volume; followers have none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredSpecification:
+    """A specification in the bucket."""
+
+    object: s3.BucketObjectv2
+    """The object; machines are launched after it."""
+
+    sha256: pulumi.Output[str]
+    """Hash of its content, by which the node's report says what it is about."""
 
 
 def boot_script(site: AwsSite, node: str) -> pulumi.Output[str]:
@@ -58,7 +72,7 @@ def boot_script(site: AwsSite, node: str) -> pulumi.Output[str]:
 
 def store_specification(
     name: str, site: AwsSite, document: NodeDocument, opts: pulumi.ResourceOptions
-) -> s3.BucketObjectv2:
+) -> StoredSpecification:
     """Write a node's specification where its agent looks for it. A change is in place."""
 
     def content(known: dict[str, Any]) -> str:
@@ -69,12 +83,13 @@ def store_specification(
                 role=document.role,
                 region=site.region.name,
                 bucket=known["bucket"],
-                report_key=f"{node_prefix(document.node)}report.json",
+                report_key=report_key(document.node),
                 agent_key=known["agent_key"],
                 agent_sha256=site.agent.sha256,
                 postgres={"host": known["postgres"], "port": document.postgres.port},
                 redis={"host": known["redis"], "port": document.redis.port},
                 file_system_id=known["file_system_id"],
+                mount_targets=known["mount_targets"],
                 data_volume_id=known["data_volume_id"],
                 instance_types=document.instance_types,
                 gpu=document.gpu,
@@ -86,19 +101,29 @@ def store_specification(
             )
         )
 
-    return s3.BucketObjectv2(
+    text = pulumi.Output.all(
+        bucket=site.bucket,
+        agent_key=site.agent.key,
+        secret_arn=site.secret_arn,
+        postgres=document.postgres.host,
+        redis=document.redis.host,
+        file_system_id=document.shared_folder.file_system_id,
+        # Only the node's own, so that another node in another zone changes nothing here.
+        mount_targets={
+            zone: document.shared_folder.mount_targets[zone]
+            for zone in document.availability_zones
+            if zone in document.shared_folder.mount_targets
+        },
+        data_volume_id=document.data_volume_id,
+    ).apply(content)
+    stored = s3.BucketObjectv2(
         f"{name}-specification",
         bucket=site.bucket,
         key=f"{node_prefix(document.node)}specification.json",
-        content=pulumi.Output.all(
-            bucket=site.bucket,
-            agent_key=site.agent.key,
-            secret_arn=site.secret_arn,
-            postgres=document.postgres.host,
-            redis=document.redis.host,
-            file_system_id=document.shared_folder.file_system_id,
-            data_volume_id=document.data_volume_id,
-        ).apply(content),
+        content=text,
         content_type="application/json",
         opts=opts,
+    )
+    return StoredSpecification(
+        object=stored, sha256=text.apply(lambda known: hashlib.sha256(known.encode()).hexdigest())
     )

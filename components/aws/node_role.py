@@ -7,11 +7,11 @@ from typing import Literal
 import pulumi
 from pulumi_aws import iam
 
-from components.aws.documents import node_prefix
 from components.aws.policies import assumable_by, policy
 from components.aws.shared_folder import CLIENT_ACTIONS, SharedFolderReference
 from components.aws.site import AwsSite
-from model.tags import named
+from model.specification import node_prefix
+from model.tags import CLUSTER_TAG, named
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +61,7 @@ def node_role(name: str, args: NodeRoleArgs, opts: pulumi.ResourceOptions) -> No
         role=role.name,
         policy=pulumi.Output.all(
             args.site.bucket_arn, args.site.secret_arn, args.shared_folder.arn
-        ).apply(lambda arns: json.dumps(_policy(args, *arns))),
+        ).apply(lambda arns: json.dumps(_policy(name, args, *arns))),
         opts=opts,
     )
     session_manager = iam.RolePolicyAttachment(
@@ -85,7 +85,7 @@ def node_role(name: str, args: NodeRoleArgs, opts: pulumi.ResourceOptions) -> No
 
 
 def _policy(
-    args: NodeRoleArgs, bucket_arn: str, secret_arn: str, file_system_arn: str
+    name: str, args: NodeRoleArgs, bucket_arn: str, secret_arn: str, file_system_arn: str
 ) -> dict[str, object]:
     documents = f"{bucket_arn}/{node_prefix(args.node)}"
     readable = [f"{documents}specification.json", f"{bucket_arn}/agent/*"]
@@ -105,5 +105,23 @@ def _policy(
         *(
             {"Sid": sid, "Effect": "Allow", "Action": actions, "Resource": resources}
             for sid, (actions, resources) in statements.items()
-        )
+        ),
+        *([_replacement(name, args.site)] if args.role == "follower" else []),
     )
+
+
+def _replacement(name: str, site: AwsSite) -> dict[str, object]:
+    """The right of a machine that cannot be repaired to be replaced by its own group, found by its tags."""
+    region = site.region
+    tags = {**named(f"{name}-group"), CLUSTER_TAG: site.cluster}
+    return {
+        "Sid": "ReplaceMe",
+        "Effect": "Allow",
+        "Action": ["autoscaling:SetInstanceHealth"],
+        "Resource": [
+            f"arn:{region.partition}:autoscaling:{region.name}:{region.account_id}:autoScalingGroup:*"
+        ],
+        "Condition": {
+            "StringEquals": {f"autoscaling:ResourceTag/{key}": value for key, value in tags.items()}
+        },
+    }

@@ -34,6 +34,9 @@ class SharedFolderReference:
     arn: pulumi.Output[str]
     """ARN of the file system, for the nodes' rights."""
 
+    mount_targets: Mapping[str, pulumi.Output[str]]
+    """Zone to the address of the mount target there; empty for a file system that existed already."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SharedFolderArgs:
@@ -99,8 +102,8 @@ class SharedFolder(pulumi.ComponentResource):
             policy=file_system.arn.apply(lambda arn: _policy(arn, args)),
             opts=keep,
         )
-        targets = [
-            efs.MountTarget(
+        targets = {
+            zone: efs.MountTarget(
                 f"{name}-{zone}",
                 file_system_id=file_system.id,
                 subnet_id=subnet_id,
@@ -112,12 +115,13 @@ class SharedFolder(pulumi.ComponentResource):
                 ),
             )
             for zone, subnet_id in args.subnet_ids.items()
-        ]
+        }
         self.reference = SharedFolderReference(
             file_system_id=pulumi.Output.all(
-                file_system.id, *(target.id for target in targets)
+                file_system.id, *(target.id for target in targets.values())
             ).apply(lambda ids: str(ids[0])),
             arn=file_system.arn,
+            mount_targets={zone: target.ip_address for zone, target in targets.items()},
         )
         self.register_outputs({"file_system_id": self.reference.file_system_id})
 
@@ -130,6 +134,7 @@ def existing_shared_folder(
     return SharedFolderReference(
         file_system_id=pulumi.Output.from_input(file_system.file_system_id),
         arn=pulumi.Output.from_input(file_system.arn),
+        mount_targets={},
     )
 
 

@@ -28,8 +28,9 @@ UNTAGGED = {
     "Record",
     "EventTarget",
     "Group",
+    "Command",
 }
-"""Kinds that AWS does not tag (or, for objects and groups, that are found by their names)."""
+"""Kinds that are not tagged (objects and groups are found by their names, a command is no thing of AWS's)."""
 
 
 @pytest.fixture(scope="module", params=STACKS)
@@ -72,9 +73,13 @@ def test_every_component_has_a_token_of_this_project(recorder: Recorder) -> None
 
 
 def test_every_resource_uses_the_cluster_provider(recorder: Recorder) -> None:
-    (provider,) = (each for each in recorder if each.type == "pulumi:providers:aws")
+    providers = {
+        each.type.rsplit(":", 1)[-1]: each.urn
+        for each in recorder
+        if each.type.startswith("pulumi:providers:")
+    }
     for each in resources(recorder):
-        assert each.provider.startswith(provider.urn), each.urn
+        assert each.provider.startswith(providers[each.type.partition(":")[0]]), each.urn
 
 
 def test_every_resource_that_can_be_tagged_is_named(recorder: Recorder) -> None:

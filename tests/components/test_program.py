@@ -1,6 +1,8 @@
 """The program as a whole, run for every stack file."""
 
+import hashlib
 import json
+import shlex
 from typing import Any
 
 import pulumi
@@ -92,9 +94,30 @@ def test_changed_workers_change_the_specifications_of_their_profile_only(
     profiles = stack_config("sandbox")["graphistry-cluster:gpuProfiles"]
     fewer = {**profiles["l4-quad"], "workersPerGpu": {"forge": 2}}
     after = deploy_stack(gpuProfiles={**profiles, "l4-quad": fewer})
-    assert changed(deploy_stack(), after) == {
-        "BucketObjectv2 graphistry-sandbox-large-specification"
+    assert changed(deploy_stack(), after) == converges("large")
+
+
+def converges(*nodes: str) -> set[str]:
+    """What a changed specification changes: itself, and the wait for what it says."""
+    return {
+        f"{kind} graphistry-sandbox-{node}-{part}"
+        for node in nodes
+        for kind, part in (("BucketObjectv2", "specification"), ("Command", "ready"))
     }
+
+
+def test_every_node_is_waited_for(deploy_stack: Deploy) -> None:
+    recorder = deploy_stack()
+    for node in ("leader", "small", "large"):
+        stored = recorder["BucketObjectv2", f"graphistry-sandbox-{node}-specification"]
+        wanted = hashlib.sha256(stored.inputs["content"].encode()).hexdigest()
+        ready = recorder["Command", f"graphistry-sandbox-{node}-ready"]
+        machine = "--instance" if node == "leader" else "--group"
+        words = shlex.split(ready.inputs["create"])
+        assert words[:5] == [".venv/bin/python", "-m", "operate.readiness", "--node", node]
+        assert words[words.index("--specification") + 1] == wanted
+        assert words[words.index(machine) + 1]
+        assert stored.urn in ready.dependencies
 
 
 def test_no_follower_boots_before_its_specification_is_stored(deploy_stack: Deploy) -> None:
@@ -106,10 +129,7 @@ def test_no_follower_boots_before_its_specification_is_stored(deploy_stack: Depl
 
 def test_a_changed_release_changes_specifications_only(deploy_stack: Deploy) -> None:
     after = deploy_stack(release={"version": "2.50.2", "cuda": "12"})
-    assert changed(deploy_stack(), after) == {
-        f"BucketObjectv2 graphistry-sandbox-{node}-specification"
-        for node in ("leader", "small", "large")
-    }
+    assert changed(deploy_stack(), after) == converges("leader", "small", "large")
 
 
 def test_followers_get_the_endpoints_of_the_leader(deploy_stack: Deploy) -> None:

@@ -56,7 +56,12 @@ def test_changed_workers_change_one_object(deployed: Checkout) -> None:
         gpuProfiles={**profiles, "l4-quad": {**profiles["l4-quad"], "workersPerGpu": {"forge": 2}}}
     )
     plan = deployed.plan()
-    assert plan == {"update": ["BucketObjectv2 graphistry-sandbox-large-specification"]}
+    assert plan == {
+        "update": [
+            "BucketObjectv2 graphistry-sandbox-large-specification",
+            "Command graphistry-sandbox-large-ready",
+        ]
+    }
     deployed.succeed("up")
     stored = deployed.client("s3").get_object(
         Bucket=bucket(deployed), Key="nodes/large/specification.json"

@@ -38,6 +38,7 @@ def node(**changes: Any) -> dict[str, Any]:
         "postgres": {"host": "leader.prod.internal", "port": POSTGRES_PORT},
         "redis": {"host": "leader.prod.internal", "port": REDIS_PORT},
         "file_system_id": "fs-0123456789abcdef0",
+        "mount_targets": {"us-east-1a": "10.40.0.20"},
         "data_volume_id": "vol-0123456789abcdef0",
         "instance_types": ("g5.12xlarge", "g6.12xlarge"),
         "gpu": GpuAllocation(2, "0,1", 8, 7, 2, ("a warning",)),

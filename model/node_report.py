@@ -1,0 +1,79 @@
+"""The node report: what a node's agent says of it, as the operator's commands read it.
+
+The agent writes it (``agent/node_report.schema.json``) and may be newer or older than what reads it, so unknown keys
+are passed over and all but the state may be missing.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+from pydantic.alias_generators import to_camel
+
+State = Literal["converging", "ready", "degraded", "failed", "stopped"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=to_camel)
+
+
+class Instance(_Part):
+    """The machine that wrote the report."""
+
+    id: str
+
+
+class Phase(_Part):
+    """One step of converging, and how long it took or is taking."""
+
+    name: str
+    state: Literal["done", "running", "failed"]
+    seconds: float
+
+
+class Check(_Part):
+    """One thing the agent has proven, or could not."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+class Failure(_Part):
+    """Why a node is not ready."""
+
+    phase: str
+    code: str
+    message: str
+    hint: str = ""
+    log: tuple[str, ...] = ()
+    at: datetime | None = None
+
+
+class Gpu(_Part):
+    """One GPU that the machine sees."""
+
+    index: int
+    name: str
+    memory_mib: int
+
+
+class NodeReport(_Part):
+    """What a node is. ``specification`` is the hash of the document it is about."""
+
+    state: State
+    phase: str
+    specification: str | None = None
+    instance: Instance | None = None
+    phases: tuple[Phase, ...] = ()
+    checks: tuple[Check, ...] = ()
+    failure: Failure | None = None
+    gpus: tuple[Gpu, ...] = ()
+    heartbeat: datetime
+
+    @property
+    def running_phase(self) -> Phase | None:
+        """The phase that is at work."""
+        return next((each for each in self.phases if each.state == "running"), None)

@@ -1,0 +1,320 @@
+"""Waits for one node: ``python -m operate.readiness``, a resource of the deployment runs it.
+
+The wait ends well when the node's agent reports, for exactly the wanted specification and from the machine that runs
+the node now, that everything is proven. It ends badly within seconds of a failure that the agent, EC2 or the Auto
+Scaling group tells, and at the latest at the deadline.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+import boto3
+import typer
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from model.node_report import Failure, NodeReport
+from operate.reports import Read, read_report
+
+DEADLINE_SECONDS = 3600.0
+"""Longest wait: a machine, its boot, and a release of some 30 GB over the network."""
+
+BOOT_SECONDS = 900.0
+"""Longest silence of a machine that has not reported yet; GPU machines boot in two to five minutes."""
+
+SILENT_SECONDS = 240.0
+"""Longest silence of an agent that has reported; it does every minute or more often."""
+
+RETRY_SECONDS = 120.0
+"""How long a failure from before the wait may stand, for the agent tries again within a minute."""
+
+REFUSED_SECONDS = 300.0
+"""The same for a launch that was refused before the wait, and for spot, which falls back to on-demand."""
+
+POLL_SECONDS = 2.0
+
+STILL_SECONDS = 30.0
+"""How often a phase that takes long is shown again."""
+
+REFUSALS = {
+    "InsufficientInstanceCapacity": (
+        ("sufficient", "capacity"),
+        "AWS has no such machine free in these zones now: add instance types to the profile, or zones to the "
+        "network; a capacity reservation makes sure",
+    ),
+    "VcpuLimitExceeded": (
+        ("vcpu", "limit"),
+        "the account's quota is used up: request a higher one (Service Quotas, EC2, Running On-Demand or All Spot "
+        "Instance Requests of the family), or remove a node",
+    ),
+    "MaxSpotInstanceCountExceeded": (
+        ("spot", "count"),
+        "the account's spot quota is used up: request a higher one, or set market to on-demand",
+    ),
+    "Unsupported": (
+        ("not supported",),
+        "the zone does not offer the type, or the image does not run on it",
+    ),
+    "InvalidAMI": (
+        ("ami",),
+        "the image is gone or not yours to use: pin another under image.id",
+    ),
+}
+"""Code of a refused launch to the words by which AWS tells it, and what to do. Activities carry no code."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """A launch that AWS refused."""
+
+    message: str
+    age_seconds: float
+    spot: bool
+
+    @property
+    def code(self) -> str:
+        """AWS's name of the reason, ``LaunchRefused`` when its words are new to us."""
+        text = self.message.lower()
+        for code, (words, _) in REFUSALS.items():
+            if code.lower() in text or all(word in text for word in words):
+                return code
+        return "LaunchRefused"
+
+    @property
+    def hint(self) -> str:
+        """What to do."""
+        return REFUSALS[self.code][1] if self.code in REFUSALS else "the message is AWS's own"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observation:
+    """Everything that is known of a node at one moment."""
+
+    elapsed_seconds: float
+    """Since the wait began."""
+    machine: str | None
+    """Id of the instance that should be the node; ``None`` while there is none."""
+    machine_state: str
+    """What EC2 says of it."""
+    report: Read | None
+    """The last report, whoever wrote it."""
+    refusal: Refusal | None = None
+    leader: Read | None = None
+    """A follower's leader."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What an observation means: ``ready``, ``waiting`` or ``failed``, and what to show."""
+
+    outcome: str
+    line: str
+    details: dict[str, str] = field(default_factory=dict)
+    log: tuple[str, ...] = ()
+
+
+def judge(seen: Observation, specification: str) -> Verdict:
+    """What *seen* means for a node that should be what the document with hash *specification* says."""
+    if seen.refusal and (old_news := _refused(seen, seen.refusal)):
+        return old_news
+    if seen.machine is None:
+        return _waiting(seen, "no machine yet", BOOT_SECONDS)
+    if seen.machine_state in ("shutting-down", "terminated", "stopping", "stopped"):
+        return _waiting(seen, f"machine {seen.machine} is {seen.machine_state}", RETRY_SECONDS)
+    report = seen.report.report if seen.report else None
+    if seen.report is None or report is None or not _of_machine(report, seen.machine):
+        return _waiting(seen, f"machine {seen.machine} is booting", BOOT_SECONDS)
+    if report.failure and report.state == "failed":
+        return _reported_failure(seen, seen.report, report.failure)
+    if seen.report.age_seconds > SILENT_SECONDS:
+        silent = f"its agent is silent for {seen.report.age_seconds:.0f} s"
+        return _waiting(seen, silent, RETRY_SECONDS)
+    if report.specification != specification:
+        return _waiting(seen, "its agent has not read the new specification", SILENT_SECONDS)
+    if report.state == "ready":
+        return Verdict(outcome="ready", line=_times(report))
+    return _progress(seen, report)
+
+
+def _refused(seen: Observation, refusal: Refusal) -> Verdict | None:
+    """A refusal ends the wait, unless it is from before the wait or AWS goes on with on-demand."""
+    patient = refusal.spot or refusal.age_seconds > seen.elapsed_seconds + STILL_SECONDS
+    if patient and seen.elapsed_seconds < REFUSED_SECONDS:
+        return Verdict(outcome="waiting", line=f"no machine yet: {refusal.code}")
+    details = {"code": refusal.code, "reason": refusal.message, "hint": refusal.hint}
+    return Verdict(outcome="failed", line="AWS gives it no machine", details=details)
+
+
+def _of_machine(report: NodeReport, machine: str) -> bool:
+    """Whether a report is this machine's; a boot that died early may not know its own id."""
+    return report.instance is None or report.instance.id == machine
+
+
+def _reported_failure(seen: Observation, read: Read, failure: Failure) -> Verdict:
+    """A failure ends the wait, unless it is from before the wait and its agent may be trying again."""
+    old = read.failure_age_seconds > seen.elapsed_seconds + STILL_SECONDS
+    if old and seen.elapsed_seconds < RETRY_SECONDS:
+        return Verdict(outcome="waiting", line=f"was {failure.code}; its agent tries again")
+    details = {
+        "phase": failure.phase,
+        "code": failure.code,
+        "reason": failure.message,
+        "hint": failure.hint or "docs/failures.md has the code",
+        "machine": str(seen.machine),
+    }
+    return Verdict(
+        outcome="failed", line=f"failed in {failure.phase}", details=details, log=failure.log
+    )
+
+
+def _progress(seen: Observation, report: NodeReport) -> Verdict:
+    leader = seen.leader.report if seen.leader else None
+    if leader and leader.state == "failed" and leader.failure:
+        details = {
+            "code": "LeaderFailed",
+            "reason": f"it is in {report.phase} and needs the leader, which failed: {leader.failure.code}",
+            "hint": "mend the leader, whose failure is shown beside this one; then the same command again",
+        }
+        if seen.leader and seen.leader.failure_age_seconds < seen.elapsed_seconds + STILL_SECONDS:
+            return Verdict(outcome="failed", line="waits for the leader", details=details)
+    unproven = ", ".join(f"{each.name}: {each.detail}" for each in report.checks if not each.ok)
+    line = report.phase if report.state == "converging" else f"{report.state}: {unproven}"
+    return _waiting(seen, line, DEADLINE_SECONDS)
+
+
+def _waiting(seen: Observation, line: str, patience_seconds: float) -> Verdict:
+    if seen.elapsed_seconds < patience_seconds:
+        return Verdict(outcome="waiting", line=line)
+    hint = (
+        f"aws ec2 get-console-output --latest --output text --instance-id {seen.machine}"
+        if seen.machine
+        else "the group's activities say more: aws autoscaling describe-scaling-activities"
+    )
+    details = {
+        "code": "Silent",
+        "reason": f"for {seen.elapsed_seconds:.0f} s: {line}",
+        "hint": hint,
+    }
+    return Verdict(outcome="failed", line=line, details=details)
+
+
+def _times(report: NodeReport) -> str:
+    """How long each phase took that took a while."""
+    spent = [f"{each.name} {each.seconds:.0f} s" for each in report.phases if each.seconds >= 1]
+    return "ready" + (f" ({', '.join(spent)})" if spent else "")
+
+
+class Watcher:
+    """Asks AWS about one node."""
+
+    def __init__(self, region: str, bucket: str, node: str, instance: str, group: str) -> None:
+        config = Config(retries={"mode": "adaptive", "total_max_attempts": 8})
+        self._s3, self._ec2, self._groups = (
+            boto3.client(service, region_name=region, config=config)
+            for service in ("s3", "ec2", "autoscaling")
+        )
+        self._bucket, self._node, self._instance, self._group = bucket, node, instance, group
+        self._began = time.monotonic()
+
+    def look(self) -> Observation:
+        """The present moment. AWS's errors pass through."""
+        refusal = None
+        machine: str | None = self._instance
+        state = "running"
+        if self._group:
+            machine, state, refusal = self._member()
+        else:
+            state = self._instance_state()
+        follower = bool(self._group)
+        return Observation(
+            elapsed_seconds=time.monotonic() - self._began,
+            machine=machine,
+            machine_state=state,
+            report=read_report(self._s3, self._bucket, self._node),
+            refusal=refusal,
+            leader=read_report(self._s3, self._bucket, "leader") if follower else None,
+        )
+
+    def _instance_state(self) -> str:
+        found = self._ec2.describe_instances(InstanceIds=[self._instance])["Reservations"]
+        return str(found[0]["Instances"][0]["State"]["Name"]) if found else "terminated"
+
+    def _member(self) -> tuple[str | None, str, Refusal | None]:
+        """The machine of the group, or why there is none."""
+        found = self._groups.describe_auto_scaling_groups(AutoScalingGroupNames=[self._group])
+        for group in found["AutoScalingGroups"]:
+            for member in group["Instances"]:
+                if member["LifecycleState"] in ("Pending", "InService"):
+                    return str(member["InstanceId"]), "running", None
+            return None, "", self._refusal(group)
+        return None, "", None
+
+    def _refusal(self, group: dict[str, Any]) -> Refusal | None:
+        """The group's last launch, when AWS refused it."""
+        activities = self._groups.describe_scaling_activities(
+            AutoScalingGroupName=self._group, MaxRecords=1
+        )["Activities"]
+        if not activities or activities[0]["StatusCode"] not in ("Failed", "Cancelled"):
+            return None
+        last = activities[0]
+        distribution = group.get("MixedInstancesPolicy", {}).get("InstancesDistribution", {})
+        return Refusal(
+            message=str(last.get("StatusMessage", "")),
+            age_seconds=time.time() - last["StartTime"].timestamp(),
+            spot=distribution.get("OnDemandPercentageAboveBaseCapacity") == 0,
+        )
+
+
+def wait(watcher: Watcher, node: str, specification: str) -> Verdict:
+    """Look until the node is ready or has failed, and show every step."""
+    shown, shown_at = "", 0.0
+    while True:
+        try:
+            seen = watcher.look()
+        except (BotoCoreError, ClientError) as error:
+            return Verdict(
+                outcome="failed",
+                line="AWS cannot be asked",
+                details={"reason": str(error), "hint": "mend it; the same command again waits on"},
+            )
+        verdict = judge(seen, specification)
+        if verdict.outcome != "waiting":
+            return verdict
+        now = time.monotonic()
+        if verdict.line != shown or now - shown_at > STILL_SECONDS:
+            print(f"{node}: {verdict.line} ({seen.elapsed_seconds:.0f} s)", flush=True)
+            shown, shown_at = verdict.line, now
+        time.sleep(POLL_SECONDS)
+
+
+def main(
+    node: Annotated[str, typer.Option()],
+    region: Annotated[str, typer.Option()],
+    bucket: Annotated[str, typer.Option()],
+    specification: Annotated[str, typer.Option(help="Hash of the specification.")],
+    instance: Annotated[str, typer.Option(help="The instance that is the node.")] = "",
+    group: Annotated[str, typer.Option(help="The group whose instance is the node.")] = "",
+) -> None:
+    """Wait until a node has proven itself; exit status 1 when it cannot."""
+    if os.environ.get("SANDBOX_MACHINES") == "off":
+        print(f"{node}: not booted; this sandbox records machines and boots none")
+        return
+    verdict = wait(Watcher(region, bucket, node, instance, group), node, specification)
+    if verdict.outcome == "ready":
+        print(f"{node}: {verdict.line}")
+        return
+    print(f"{node} is not ready: {verdict.line}", file=sys.stderr)
+    for name, text in verdict.details.items():
+        print(f"  {name:8} {text}", file=sys.stderr)
+    for line in verdict.log:
+        print(f"  log      {line}", file=sys.stderr)
+    raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    typer.run(main)
