@@ -12,7 +12,7 @@ OPERATE := $(PYTHON) -m operate
 CHOICE := --stack $(STACK) $(if $(TARGET),--target $(TARGET))
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview show down purge test check bench engine
+.PHONY: help up preview show prove down purge test check bench engine
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ preview: $(VENV)/ready ## Show what `make up` would change
 
 show: $(VENV)/ready ## Show the nodes of the deployed stack
 	@$(OPERATE) show $(CHOICE)
+
+prove: $(VENV)/ready ## Try the cluster's promises on its running nodes
+	@$(OPERATE) prove $(CHOICE)
 
 down: $(VENV)/ready ## Destroy the machines and keep the data
 	@$(OPERATE) down $(CHOICE) $(if $(YES),--yes)

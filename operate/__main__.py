@@ -29,6 +29,7 @@ from operate.deployment import (
 from operate.engine import EngineError
 from operate.messages import UserError, console, say
 from operate.nodes import kept_table, node_table, nodes
+from operate.prove import Nodes, Proof, proofs
 from operate.recover import clear_dead_run, recover, refuse_while_busy
 from sandbox.lifecycle import find, stop
 
@@ -120,6 +121,30 @@ def show(
                 f"the stack {stack} is not deployed; `make up{opened.choice}` deploys it"
             )
         show_nodes(opened, as_json=as_json)
+
+
+@app.command()
+def prove(
+    stack: Stack = "sandbox",
+    target: Where = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+) -> None:
+    """Try the cluster's promises on its running nodes; exit status 1 when one is broken."""
+    with deployment(stack, target, start=False, changes=False) as opened:
+        found = provable(opened)
+        seen: list[Proof] = []
+        for proof in proofs(found):
+            seen.append(proof)
+            if not as_json:
+                kept = "[green]kept  [/]" if proof.kept else "[bold red]BROKEN[/]"
+                line = f"{kept} {proof.promise:48} {proof.node:12} {escape(proof.seen)}"
+                Console(emoji=False, highlight=False).print(line, soft_wrap=True)
+        if as_json:
+            print(json.dumps([dataclasses.asdict(proof) for proof in seen], indent=2))
+        broken = [proof for proof in seen if not proof.kept]
+        say(f"{len(seen) - len(broken)} of {len(seen)} proofs succeeded")
+        if broken:
+            raise typer.Exit(1)
 
 
 @app.command()
@@ -288,6 +313,29 @@ def lift_protection(opened: Deployment) -> None:
         raise typer.Exit(status)
 
 
+def provable(opened: Deployment) -> Nodes:
+    """The nodes to prove. Raises :class:`UserError` unless every one of them is ready."""
+    if not opened.exists() or "leader" not in opened.outputs():
+        raise UserError(
+            f"the stack {opened.stack} is not deployed; `make up{opened.choice}` deploys it"
+        )
+    outputs = opened.outputs()
+    found = nodes(opened, outputs)
+    unready = [f"{node.name} is {node.state}" for node in found if node.state != "ready"]
+    if unready:
+        raise UserError(
+            f"only a cluster of ready nodes can be proven: {'; '.join(unready)}. `make up{opened.choice}` waits "
+            "for them and says why not"
+        )
+    machines = {node.name: node.machine for node in found if node.machine}
+    return Nodes(
+        instances={name: machine.instance_id for name, machine in machines.items()},
+        addresses={name: machine.address for name, machine in machines.items()},
+        client=opened.client,
+        bucket=outputs["bucket"],
+    )
+
+
 def show_nodes(opened: Deployment, *, as_json: bool) -> None:
     """Print the nodes: a table for a person, JSON for a script."""
     found = nodes(opened, opened.outputs())
@@ -307,10 +355,11 @@ def next_steps(opened: Deployment) -> None:
     """What an operator does next."""
     choice = opened.choice
     if opened.sandbox is not None:
-        say(
-            "the sandbox records these machines and does not boot them; its AWS answers at "
-            f"{opened.sandbox.aws_endpoint}"
-        )
+        say(f"its AWS answers at {opened.sandbox.aws_endpoint}")
+        if opened.sandbox.machines:
+            say(f"prove it:  `make prove{choice}`")
+        else:
+            say("not booted: this sandbox records machines and boots none (docs/sandbox.md)")
     else:
         leader = opened.outputs()["leader"]
         say(f"web page:  {leader['portForward']}, then http://localhost:8080")

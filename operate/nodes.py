@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from model.gpu_catalogue import CATALOGUE
 from model.tags import CLUSTER_TAG
 from operate.deployment import Deployment
+from operate.readiness import SILENT_SECONDS
+from operate.reports import Read, read_reports
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +38,8 @@ class Node:
     gpus_used: int
     machine: Machine | None
     """``None`` when AWS has no machine for the node, for want of capacity or of quota."""
+    state: str
+    """What the node's agent says: ``ready``, or what it is doing or lacks."""
 
     @property
     def gpus(self) -> str:
@@ -47,12 +52,26 @@ class Node:
 
 
 def nodes(deployment: Deployment, outputs: Mapping[str, Any]) -> list[Node]:
-    """The nodes of a deployed stack with the machines under them; two calls to AWS, whatever their number."""
+    """The nodes of a deployed stack with the machines under them, and what their agents say.
+
+    Two calls to AWS, whatever their number, and a report read per node.
+    """
     groups = {follower["group"]: name for name, follower in outputs["followers"].items()}
     members = _members(deployment)
     by_node = {groups[group]: instance for group, instance in members.items() if group in groups}
     by_node["leader"] = outputs["leader"]["instanceId"]
     machines = _machines(deployment)
+    booted = deployment.sandbox is None or deployment.sandbox.machines
+    reports = (
+        read_reports(deployment.client("s3"), outputs["bucket"], by_node.keys()) if booted else {}
+    )
+
+    def state(node: str) -> str:
+        machine = machines.get(by_node.get(node, ""))
+        if machine is None:
+            return "no machine"
+        return state_of(machine, reports.get(node)) if booted else "not booted"
+
     leader = Node(
         name="leader",
         role="leader",
@@ -60,6 +79,7 @@ def nodes(deployment: Deployment, outputs: Mapping[str, Any]) -> list[Node]:
         market="on-demand",
         gpus_used=outputs["leader"]["gpus"],
         machine=machines.get(by_node["leader"]),
+        state=state("leader"),
     )
     followers = [
         Node(
@@ -69,10 +89,29 @@ def nodes(deployment: Deployment, outputs: Mapping[str, Any]) -> list[Node]:
             market=follower["market"],
             gpus_used=follower["gpus"],
             machine=machines.get(by_node.get(name, "")),
+            state=state(name),
         )
         for name, follower in outputs["followers"].items()
     ]
     return [leader, *followers]
+
+
+def state_of(machine: Machine, read: Read | None) -> str:
+    """One word for what a machine is as a node, and why it is not ready."""
+    if machine.state != "running":
+        return machine.state
+    report = read.report if read else None
+    if (
+        read is None
+        or report is None
+        or (report.instance and report.instance.id != machine.instance_id)
+    ):
+        return "booting"
+    if read.age_seconds > SILENT_SECONDS:
+        return f"silent for {read.age_seconds:.0f} s"
+    if report.failure:
+        return f"{report.state}: {report.failure.code}"
+    return f"converging: {report.phase}" if report.state == "converging" else report.state
 
 
 def _members(deployment: Deployment) -> dict[str, str]:
@@ -107,12 +146,14 @@ def _machines(deployment: Deployment) -> dict[str, Machine]:
 
 def node_table(found: list[Node]) -> Table:
     """The table that ends ``make up``."""
-    table = _table("node", "role", "profile", "machine", "GPUs", "zone", "address", "EC2")
+    table = _table("node", "role", "profile", "machine", "GPUs", "zone", "address", "state")
     for node in found:
         machine = node.machine
         spot = " (spot)" if node.market == "spot" else ""
         if machine is None:
-            table.add_row(node.name, node.role, node.profile, f"none{spot}", "-", "-", "-", "-")
+            table.add_row(
+                node.name, node.role, node.profile, f"none{spot}", "-", "-", "-", node.state
+            )
         else:
             table.add_row(
                 node.name,
@@ -122,9 +163,21 @@ def node_table(found: list[Node]) -> Table:
                 node.gpus,
                 machine.availability_zone,
                 machine.address,
-                machine.state,
+                coloured(node.state),
             )
     return table
+
+
+def coloured(state: str) -> str:
+    """A state in the colour that says whether to look closer."""
+    colour = (
+        "green"
+        if state == "ready"
+        else "red"
+        if state.startswith(("failed", "silent"))
+        else "yellow"
+    )
+    return f"[{colour}]{escape(state)}[/]"
 
 
 KEPT_BECAUSE = {

@@ -1,0 +1,222 @@
+"""``make prove``: the promises of a cluster, tried on the running nodes.
+
+Every promise is tried from the nodes themselves, by the agent's ``exercise`` commands, which use nothing but the
+product's own pages, its REST API and its management shell.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from model.specification import POSTGRES_PORT, REDIS_PORT, node_prefix
+from operate.run_command import run_command
+
+AGENT = "/usr/bin/python3 /opt/graphistry-cluster/agent.pyz exercise"
+CONNECT_SECONDS = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proof:
+    """One promise on one node, and what was seen."""
+
+    promise: str
+    node: str
+    kept: bool
+    seen: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Nodes:
+    """The running nodes and how to reach them."""
+
+    instances: Mapping[str, str]
+    """Node to instance id, the leader first."""
+    addresses: Mapping[str, str]
+    """Node to private address."""
+    client: Callable[[str], Any]
+    """A boto3 client of a service."""
+    bucket: str
+    """Where the specifications are."""
+
+    @property
+    def followers(self) -> list[str]:
+        """Every node but the leader."""
+        return [node for node in self.instances if node != "leader"]
+
+    def exercise(self, words: str, *nodes: str) -> dict[str, dict[str, Any]]:
+        """What an exercise answers on each of *nodes* (all when none is named); ``{"error": ...}`` where it failed."""
+        chosen = nodes or tuple(self.instances)
+        answers = run_command(
+            self.client("ssm"), [self.instances[node] for node in chosen], f"{AGENT} {words}"
+        )
+        found: dict[str, dict[str, Any]] = {}
+        for node in chosen:
+            try:
+                found[node] = answers[self.instances[node]].json()
+            except ValueError as error:
+                found[node] = {"error": str(error)}
+        return found
+
+
+def proofs(nodes: Nodes) -> Iterator[Proof]:
+    """Try every promise, one after the other; each proof is yielded as soon as it is known."""
+    for promise in (
+        uploads_are_read_everywhere,
+        accounts_hold_everywhere,
+        redis_is_split,
+        postgres_runs_on_the_leader_only,
+        data_services_are_closed_to_strangers,
+        workers_follow_the_profile,
+    ):
+        yield from promise(nodes)
+
+
+def uploads_are_read_everywhere(nodes: Nodes) -> Iterator[Proof]:
+    """A dataset uploaded on any one node is read and visualized on every other."""
+    for origin in ["leader", *nodes.followers[:1]]:
+        name = f"proof-{secrets.token_hex(4)}"
+        uploaded = nodes.exercise(f"upload {name}", origin)[origin]
+        dataset = uploaded.get("datasetId")
+        yield Proof(
+            promise="upload",
+            node=origin,
+            kept=bool(dataset),
+            seen=f"dataset {dataset}" if dataset else said(uploaded),
+        )
+        if not dataset:
+            continue
+        others = [node for node in nodes.instances if node != origin]
+        if not others:
+            continue
+        for node, answer in nodes.exercise(f"read {dataset}", *others).items():
+            edges = answer.get("edges", 0)
+            yield Proof(
+                promise=f"read what {origin} got",
+                node=node,
+                kept=edges > 0,
+                seen=f"{edges} edges" if edges else said(answer),
+            )
+        for node, answer in nodes.exercise(f"visualize {dataset}", *others).items():
+            opened = answer.get("newLocalKeys", [])
+            yield Proof(
+                promise=f"visualize what {origin} got",
+                node=node,
+                kept=bool(opened),
+                seen=f"session {opened[0]}" if opened else said(answer),
+            )
+            if node != "leader":
+                strays = answer.get("alsoOnLeader", [])
+                yield Proof(
+                    promise="StreamGL's session stays on its node",
+                    node=node,
+                    kept=bool(opened) and not strays,
+                    seen="in its own Redis only" if opened and not strays else said(answer),
+                )
+
+
+def accounts_hold_everywhere(nodes: Nodes) -> Iterator[Proof]:
+    """A sign-up and a setting made on one node hold on all."""
+    user = f"proof-{secrets.token_hex(4)}"
+    origin = [*nodes.instances][-1]
+    made = nodes.exercise(f"sign-up {user}", origin)[origin]
+    yield Proof(promise="sign-up", node=origin, kept="error" not in made, seen=user)
+    for node, answer in nodes.exercise(f"sign-in {user}").items():
+        yield Proof(
+            promise=f"sign in with the account of {origin}",
+            node=node,
+            kept=answer.get("signedIn") is True,
+            seen="signed in" if answer.get("signedIn") else said(answer),
+        )
+    value = f"setting-{secrets.token_hex(4)}"
+    nodes.exercise(f"set-setting {user} {value}", "leader")
+    for node, answer in nodes.exercise(f"get-setting {user}").items():
+        yield Proof(
+            promise="setting made on leader",
+            node=node,
+            kept=answer.get("value") == value,
+            seen=said(answer) if "value" not in answer else str(answer["value"]),
+        )
+
+
+def redis_is_split(nodes: Nodes) -> Iterator[Proof]:
+    """Nexus and forge-etl-python of every node are clients of the leader's Redis."""
+    answer = nodes.exercise("redis-clients", "leader")["leader"]
+    clients = set(answer.get("addresses", []))
+    for node in nodes.followers:
+        yield Proof(
+            promise="Nexus and forge-etl-python in the leader's Redis",
+            node=node,
+            kept=nodes.addresses[node] in clients,
+            seen=nodes.addresses[node] if clients else said(answer),
+        )
+
+
+def postgres_runs_on_the_leader_only(nodes: Nodes) -> Iterator[Proof]:
+    """One PostgreSQL in the cluster."""
+    for node, answer in nodes.exercise("services").items():
+        runs = answer.get("postgresProcess")
+        yield Proof(
+            promise="PostgreSQL runs on the leader only",
+            node=node,
+            kept=runs is (node == "leader"),
+            seen=said(answer) if runs is None else ("runs" if runs else "none"),
+        )
+
+
+def data_services_are_closed_to_strangers(nodes: Nodes) -> Iterator[Proof]:
+    """This computer, which is outside the cluster, does not get through."""
+    for name, port in (("PostgreSQL", POSTGRES_PORT), ("Redis", REDIS_PORT)):
+        address = nodes.addresses["leader"]
+        try:
+            socket.create_connection((address, port), timeout=CONNECT_SECONDS).close()
+            reached = True
+        except OSError:
+            reached = False
+        yield Proof(
+            promise=f"{name} closed to strangers",
+            node="leader",
+            kept=not reached,
+            seen=f"{address}:{port} {'answers' if reached else 'does not answer'} this computer",
+        )
+
+
+def workers_follow_the_profile(nodes: Nodes) -> Iterator[Proof]:
+    """Every node runs with the GPUs and workers of its own profile."""
+    s3 = nodes.client("s3")
+    for node, answer in nodes.exercise("workers").items():
+        wanted = specified_workers(s3, nodes.bucket, node)
+        yield Proof(
+            promise="GPUs and workers of its profile",
+            node=node,
+            kept=answer == wanted,
+            seen=said(answer) if "error" in answer else workers(answer),
+        )
+
+
+def specified_workers(s3: Any, bucket: str, node: str) -> dict[str, str]:
+    """What a node's specification says, by the names of the product's variables."""
+    body = s3.get_object(Bucket=bucket, Key=f"{node_prefix(node)}specification.json")["Body"].read()
+    gpu = json.loads(body)["gpu"]
+    return {
+        "CUDA_VISIBLE_DEVICES": gpu["cudaVisibleDevices"],
+        "FORGE_NUM_WORKERS": str(gpu["forgeWorkers"]),
+        "STREAMGL_NUM_WORKERS": str(gpu["streamglWorkers"]),
+        "DASK_NUM_WORKERS": str(gpu["daskWorkers"]),
+    }
+
+
+def workers(answer: Mapping[str, Any]) -> str:
+    """The variables in one line."""
+    return ", ".join(
+        f"{name.removesuffix('_NUM_WORKERS')} {value}" for name, value in answer.items()
+    )
+
+
+def said(answer: Mapping[str, Any]) -> str:
+    """What an exercise answered instead of what was hoped for."""
+    return str(answer.get("error", dict(answer)))

@@ -1,0 +1,127 @@
+"""Proving: a promise that a node breaks is told as broken, whichever it is."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Collection
+from typing import Any
+
+import pytest
+
+from operate import prove
+from operate.prove import Nodes, Proof, proofs
+from operate.run_command import Answer
+
+ADDRESSES = {"leader": "10.40.0.10", "small": "10.40.0.11", "large": "10.40.0.12"}
+GPU = {"cudaVisibleDevices": "0", "forgeWorkers": 4, "streamglWorkers": 4, "daskWorkers": 1}
+WORKERS = {
+    "CUDA_VISIBLE_DEVICES": "0",
+    "FORGE_NUM_WORKERS": "4",
+    "STREAMGL_NUM_WORKERS": "4",
+    "DASK_NUM_WORKERS": "1",
+}
+
+
+class FakeS3:
+    """A bucket in which every specification says the same of the GPUs."""
+
+    def get_object(self, **_: str) -> dict[str, Any]:
+        return {"Body": io.BytesIO(json.dumps({"gpu": GPU}).encode())}
+
+
+def sound(node: str, exercise: str, settings: dict[str, str]) -> Any:
+    """What a sound cluster answers."""
+    return {
+        "upload": {"datasetId": "d1"},
+        "read": {"edges": 3},
+        "visualize": {"newLocalKeys": ["streamgl:session:1"], "alsoOnLeader": []},
+        "sign-up": {},
+        "sign-in": {"signedIn": True},
+        "set-setting": {},
+        "get-setting": {"value": settings.get("value", "")},
+        "redis-clients": {"addresses": list(ADDRESSES.values())},
+        "services": {"postgresProcess": node == "leader"},
+        "workers": WORKERS,
+    }[exercise]
+
+
+def try_all(monkeypatch: pytest.MonkeyPatch, broken: dict[tuple[str, str], Any]) -> list[Proof]:
+    """All proofs of a cluster that is sound but for *broken*, (node, exercise) to its answer."""
+    settings: dict[str, str] = {}
+
+    def run(_: Any, instances: Collection[str], command: str) -> dict[str, Answer]:
+        exercise, *arguments = command.removeprefix(f"{prove.AGENT} ").split()
+        if exercise == "set-setting":
+            settings["value"] = arguments[-1]
+        answers = {
+            node: broken.get((node, exercise), sound(node, exercise, settings))
+            for node in instances
+        }
+        return {
+            node: Answer(succeeded=True, output=json.dumps(answer), error="")
+            for node, answer in answers.items()
+        }
+
+    monkeypatch.setattr(prove, "run_command", run)
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError("no route")
+
+    monkeypatch.setattr("socket.create_connection", refuse)
+    nodes = Nodes(
+        instances={node: node for node in ADDRESSES},
+        addresses=ADDRESSES,
+        client=lambda _: FakeS3(),
+        bucket="b",
+    )
+    return list(proofs(nodes))
+
+
+def test_a_sound_cluster_keeps_every_promise(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = try_all(monkeypatch, {})
+    assert len(seen) > 20
+    assert [each for each in seen if not each.kept] == []
+
+
+@pytest.mark.parametrize(
+    ("node", "exercise", "answer"),
+    [
+        ("leader", "upload", {"error": "507"}),
+        ("small", "read", {"edges": 0}),
+        ("large", "visualize", {"newLocalKeys": [], "alsoOnLeader": []}),
+        ("large", "visualize", {"newLocalKeys": ["k"], "alsoOnLeader": ["k"]}),
+        ("large", "sign-up", {"error": "no"}),
+        ("small", "sign-in", {"signedIn": False}),
+        ("small", "get-setting", {"value": "old"}),
+        ("leader", "redis-clients", {"addresses": ["10.40.0.10", "10.40.0.12"]}),
+        ("small", "services", {"postgresProcess": True}),
+        ("leader", "services", {"postgresProcess": False}),
+        ("large", "workers", {**WORKERS, "FORGE_NUM_WORKERS": "16"}),
+    ],
+)
+def test_a_broken_promise_is_told(
+    monkeypatch: pytest.MonkeyPatch, node: str, exercise: str, answer: dict[str, Any]
+) -> None:
+    broken = [each for each in try_all(monkeypatch, {(node, exercise): answer}) if not each.kept]
+    assert broken
+    assert node in {each.node for each in broken} or exercise == "redis-clients"
+
+
+def test_an_open_port_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Open:
+        def close(self) -> None:
+            """Nothing to close."""
+
+    seen = try_all(monkeypatch, {})
+    assert [each.kept for each in seen if "strangers" in each.promise] == [True, True]
+    monkeypatch.setattr("socket.create_connection", lambda *_, **__: Open())
+    nodes = Nodes(instances={}, addresses=ADDRESSES, client=lambda _: FakeS3(), bucket="b")
+    closed = list(prove.data_services_are_closed_to_strangers(nodes))
+    assert [each.kept for each in closed] == [False, False]
+
+
+def test_what_is_not_json_is_told_by_its_last_line() -> None:
+    answer = Answer(succeeded=False, output="", error="Traceback\nOSError: no such file")
+    with pytest.raises(ValueError, match="no such file"):
+        answer.json()
