@@ -10,7 +10,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-PROVIDER = "pulumi:providers:aws"
+PROVIDERS = "pulumi:providers:"
+"""What the types of providers begin with."""
 
 ASSET_PATH = "path"
 """Where the state of an input keeps the file that it was read from."""
@@ -25,7 +26,7 @@ Resource = Mapping[str, Any]
 
 
 def custom(resources: Sequence[Resource]) -> list[Resource]:
-    """The resources that a provider made, and the provider: all but components and the stack."""
+    """The resources that a provider made, and the providers: all but components and the stack."""
     return [each for each in resources if each["custom"]]
 
 
@@ -46,8 +47,8 @@ def shape(resources: Sequence[Resource]) -> dict[tuple[str, str], tuple[set[str]
 
 def record(resources: Sequence[Resource]) -> dict[str, Any]:
     """What ``floor/__main__.py`` reads: the provider's inputs, and the resources in the order of the state."""
-    (provider,) = (each for each in resources if each["type"] == PROVIDER)
-    bare = [each for each in custom(resources) if each is not provider]
+    (provider,) = (each for each in resources if each["type"] == f"{PROVIDERS}aws")
+    bare = [each for each in custom(resources) if not each["type"].startswith(PROVIDERS)]
     position = {each["urn"]: index for index, each in enumerate(bare)}
     by_urn = {each["urn"]: each for each in resources}
     return {

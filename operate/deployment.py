@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -22,6 +23,7 @@ from operate.engine import ensure
 from operate.messages import UserError, say
 from operate.stack_file import PROJECT, read_stack_file
 from sandbox.lifecycle import Sandbox, SandboxError, find, start
+from sandbox.machines.availability import Machines, prepare
 
 ROOT = Path(__file__).resolve().parents[1]
 SANDBOX_DIRECTORY = ROOT / ".sandbox"
@@ -150,8 +152,8 @@ def open_deployment(stack: str, target: Target | None) -> Deployment:
     read_stack_file(stack_file)
     if target is None:
         target = default_target(stack)
-    environment = {**os.environ, **program_environment()}
     if target is Target.AWS:
+        environment = {**os.environ, **program_environment()}
         if os.environ.get("AWS_ACCESS_KEY_ID") == "sandbox":
             raise UserError(
                 "this shell points to the sandbox (`python -m operate environment`), and the stack "
@@ -160,7 +162,11 @@ def open_deployment(stack: str, target: Target | None) -> Deployment:
         return Deployment(
             stack=stack, target=target, environment=environment, config_file=stack_file
         )
-    sandbox = start_sandbox()
+    # Two downloads or builds of minutes each, the first time: side by side.
+    with ThreadPoolExecutor() as aside:
+        machines = None if find(SANDBOX_DIRECTORY) else aside.submit(prepare, say)
+        environment = {**os.environ, **program_environment()}
+        sandbox = start_sandbox(machines.result() if machines else None)
     return Deployment(
         stack=stack,
         target=target,
@@ -196,15 +202,15 @@ def sandbox_environment(sandbox: Sandbox) -> dict[str, str]:
     }
 
 
-def start_sandbox() -> Sandbox:
-    """The running sandbox of this checkout, started if need be."""
+def start_sandbox(machines: Machines | None) -> Sandbox:
+    """The running sandbox of this checkout, started if need be; it boots *machines*, or records them."""
     if found := find(SANDBOX_DIRECTORY):
         return found
     port = os.environ.get("SANDBOX_PORT", "0")
     if not port.isdigit():
         raise UserError(f"SANDBOX_PORT: got {port!r}; a port number is allowed, or nothing at all")
     try:
-        sandbox = start(SANDBOX_DIRECTORY, aws_port=int(port))
+        sandbox = start(SANDBOX_DIRECTORY, aws_port=int(port), machines=machines)
     except SandboxError as error:
         raise UserError(str(error)) from None
     say(f"sandbox AWS started at {sandbox.aws_endpoint}")

@@ -19,6 +19,9 @@ from operate.run_command import run_command
 AGENT = "/usr/bin/python3 /opt/graphistry-cluster/agent.pyz exercise"
 CONNECT_SECONDS = 3
 
+SSL_REQUEST = bytes([0, 0, 0, 8, 4, 210, 22, 47])
+"""Asks a PostgreSQL whether it speaks TLS; it answers in one byte (PostgreSQL: message formats, SSLRequest)."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Proof:
@@ -159,7 +162,7 @@ def redis_is_split(nodes: Nodes) -> Iterator[Proof]:
 def postgres_runs_on_the_leader_only(nodes: Nodes) -> Iterator[Proof]:
     """One PostgreSQL in the cluster."""
     for node, answer in nodes.exercise("services").items():
-        runs = answer.get("postgresProcess")
+        runs = answer.get("postgresRuns")
         yield Proof(
             promise="PostgreSQL runs on the leader only",
             node=node,
@@ -170,19 +173,31 @@ def postgres_runs_on_the_leader_only(nodes: Nodes) -> Iterator[Proof]:
 
 def data_services_are_closed_to_strangers(nodes: Nodes) -> Iterator[Proof]:
     """This computer, which is outside the cluster, does not get through."""
-    for name, port in (("PostgreSQL", POSTGRES_PORT), ("Redis", REDIS_PORT)):
-        address = nodes.addresses["leader"]
-        try:
-            socket.create_connection((address, port), timeout=CONNECT_SECONDS).close()
-            reached = True
-        except OSError:
-            reached = False
+    address = nodes.addresses["leader"]
+    for name, port, greeting, answers in (
+        ("PostgreSQL", POSTGRES_PORT, SSL_REQUEST, (b"S", b"N", b"E")),
+        ("Redis", REDIS_PORT, b"PING\r\n", (b"+", b"-")),
+    ):
+        reached = first_byte(address, port, greeting) in answers
         yield Proof(
             promise=f"{name} closed to strangers",
             node="leader",
             kept=not reached,
             seen=f"{address}:{port} {'answers' if reached else 'does not answer'} this computer",
         )
+
+
+def first_byte(address: str, port: int, greeting: bytes) -> bytes:
+    """What a server answers to *greeting*, its first byte; none where nobody does.
+
+    An open connection proves nothing: proxies of some networks accept every one.
+    """
+    try:
+        with socket.create_connection((address, port), timeout=CONNECT_SECONDS) as connection:
+            connection.sendall(greeting)
+            return connection.recv(1)
+    except OSError:
+        return b""
 
 
 def workers_follow_the_profile(nodes: Nodes) -> Iterator[Proof]:

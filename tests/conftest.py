@@ -1,6 +1,7 @@
 """What every test may use."""
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -8,6 +9,9 @@ import pytest
 from moto import mock_aws
 
 from tests.harness import Recorder, deploy, run_program, stack_config
+
+# Machines that boot take half a minute; the tests of tests/machines ask for them.
+os.environ["SANDBOX_MACHINES"] = "off"
 
 Deploy = Callable[..., Recorder]
 

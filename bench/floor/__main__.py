@@ -12,6 +12,7 @@ from typing import Any
 
 import pulumi
 import pulumi_aws as aws
+import pulumi_command as command
 from pulumi._types import resource_pulumi_to_py_names
 
 
@@ -23,22 +24,27 @@ def main() -> None:
         max_retries=recording["max_retries"],
         default_tags=aws.ProviderDefaultTagsArgs(tags=recording["default_tags"]),
     )
+    providers: dict[str, pulumi.ProviderResource] = {
+        "aws": provider,
+        "command": command.Provider("command"),
+    }
     made: list[pulumi.CustomResource] = []
     for each in recording["resources"]:
         kind = sdk_class(each["type"])
         spelling = resource_pulumi_to_py_names(kind)
         given = {spelling[name]: value for name, value in inputs(each, made).items()}
         options = pulumi.ResourceOptions(
-            provider=provider, depends_on=[made[index] for index in each["depends_on"]]
+            provider=providers[each["type"].partition(":")[0]],
+            depends_on=[made[index] for index in each["depends_on"]],
         )
         made.append(kind(each["name"], opts=options, **given))
 
 
 def sdk_class(token: str) -> type[pulumi.CustomResource]:
     """``pulumi_aws.ec2.Vpc`` for ``aws:ec2/vpc:Vpc``."""
-    _, module, kind = token.split(":")
+    package, module, kind = token.split(":")
     found: type[pulumi.CustomResource] = getattr(
-        importlib.import_module(f"pulumi_aws.{module.partition('/')[0]}"), kind
+        importlib.import_module(f"pulumi_{package}.{module.partition('/')[0]}"), kind
     )
     return found
 

@@ -69,9 +69,11 @@ class Checkout:
             text=True,
         ).stdout
         for name in listed.rstrip("\0").split("\0"):
-            if (ROOT / name).is_file():
+            if (ROOT / name).is_file() or (ROOT / name).is_symlink():
                 (root / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(ROOT / name, root / name)
+                shutil.copy(ROOT / name, root / name, follow_symlinks=False)
+        # What `make` would set up there.
+        (root / ".venv").symlink_to(sys.prefix)
         return Checkout(root)
 
     def command(self, *arguments: str) -> list[str]:

@@ -41,7 +41,7 @@ def sound(node: str, exercise: str, settings: dict[str, str]) -> Any:
         "set-setting": {},
         "get-setting": {"value": settings.get("value", "")},
         "redis-clients": {"addresses": list(ADDRESSES.values())},
-        "services": {"postgresProcess": node == "leader"},
+        "services": {"postgresRuns": node == "leader"},
         "workers": WORKERS,
     }[exercise]
 
@@ -95,8 +95,8 @@ def test_a_sound_cluster_keeps_every_promise(monkeypatch: pytest.MonkeyPatch) ->
         ("small", "sign-in", {"signedIn": False}),
         ("small", "get-setting", {"value": "old"}),
         ("leader", "redis-clients", {"addresses": ["10.40.0.10", "10.40.0.12"]}),
-        ("small", "services", {"postgresProcess": True}),
-        ("leader", "services", {"postgresProcess": False}),
+        ("small", "services", {"postgresRuns": True}),
+        ("leader", "services", {"postgresRuns": False}),
         ("large", "workers", {**WORKERS, "FORGE_NUM_WORKERS": "16"}),
     ],
 )
@@ -108,17 +108,34 @@ def test_a_broken_promise_is_told(
     assert node in {each.node for each in broken} or exercise == "redis-clients"
 
 
-def test_an_open_port_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Open:
-        def close(self) -> None:
-            """Nothing to close."""
+class Server:
+    """Two servers, PostgreSQL and then Redis, that answer one byte each; none where *answers* is empty."""
 
-    seen = try_all(monkeypatch, {})
-    assert [each.kept for each in seen if "strangers" in each.promise] == [True, True]
-    monkeypatch.setattr("socket.create_connection", lambda *_, **__: Open())
+    def __init__(self, answers: bytes) -> None:
+        self._answers = [bytes([each]) for each in answers] or [b"", b""]
+
+    def __call__(self, *_: Any, **__: Any) -> Server:
+        return self
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing to close."""
+
+    def sendall(self, _: bytes) -> None:
+        """Take the greeting."""
+
+    def recv(self, _: int) -> bytes:
+        return self._answers.pop(0)
+
+
+def test_an_open_port_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     nodes = Nodes(instances={}, addresses=ADDRESSES, client=lambda _: FakeS3(), bucket="b")
-    closed = list(prove.data_services_are_closed_to_strangers(nodes))
-    assert [each.kept for each in closed] == [False, False]
+    for answers, kept in ((b"N-", False), (b"", True)):
+        monkeypatch.setattr("socket.create_connection", Server(answers))
+        seen = list(prove.data_services_are_closed_to_strangers(nodes))
+        assert {each.kept for each in seen} == {kept}
 
 
 def test_what_is_not_json_is_told_by_its_last_line() -> None:
