@@ -4,6 +4,8 @@ The text of this file is the machine's user data, so it never depends on a relea
 wrong is reported to the bucket, so that a machine which dies here says why.
 
     python3 bootstrap.py REGION BUCKET PREFIX
+
+The agent uses its requests and signatures too.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import os
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.parse
 import urllib.request
 from pathlib import Path
@@ -29,6 +32,8 @@ PATIENCE_SECONDS = float(os.environ.get("GRAPHISTRY_CLUSTER_PATIENCE", "600"))
 TRANSIENT = (OSError, ValueError, IndexError, KeyError)
 """What an answer that is not there yet raises: refused connections, HTTP errors, half an answer."""
 
+HINT = "docs/failures.md names cause and remedy; the machine's console and cloud-init log say more"
+
 Result = TypeVar("Result")
 
 
@@ -40,23 +45,86 @@ class BootstrapError(Exception):
         self.code = code
 
 
-def request(method: str, url: str, headers: dict[str, str], body: bytes | None) -> bytes:
-    """The body of an HTTP answer; urllib's errors pass through."""
+def request(
+    method: str, url: str, headers: dict[str, str], body: bytes | None, pause: float = 1.0
+) -> bytes:
+    """The body of an HTTP answer; urllib's errors pass through, a server's own after three tries."""
     asked = urllib.request.Request(url, data=body, headers=headers, method=method)
-    with urllib.request.urlopen(asked, timeout=20) as answer:
-        content: bytes = answer.read()
+    for attempt in (1, 2, 3):
+        try:
+            with urllib.request.urlopen(asked, timeout=20) as answer:
+                content: bytes = answer.read()
+            break
+        except urllib.error.HTTPError as error:
+            if error.code < 500 or attempt == 3:
+                raise
+        time.sleep(pause * attempt)
     return content
 
 
-def credentials() -> dict[str, str]:
-    """The role's temporary credentials from the instance metadata service, version 2 only."""
+def metadata(path: str) -> str:
+    """One value of the instance metadata service, version 2 only."""
     lifetime = {"X-aws-ec2-metadata-token-ttl-seconds": "21600"}
     token = request("PUT", f"{METADATA}/latest/api/token", lifetime, b"").decode()
     headers = {"X-aws-ec2-metadata-token": token}
-    roles = f"{METADATA}/latest/meta-data/iam/security-credentials/"
-    role = request("GET", roles, headers, None).decode().split()[0]
-    found: dict[str, str] = json.loads(request("GET", roles + role, headers, None))
+    return request("GET", f"{METADATA}/latest/meta-data/{path}", headers, None).decode()
+
+
+def credentials() -> dict[str, str]:
+    """The temporary credentials of the machine's role."""
+    roles = "iam/security-credentials/"
+    found: dict[str, str] = json.loads(metadata(roles + metadata(roles).split()[0]))
     return found
+
+
+def object_url(region: str, bucket: str, key: str) -> str:
+    """Where an object of S3 is."""
+    endpoint = os.environ.get("AWS_ENDPOINT_URL")
+    path = urllib.parse.quote(key, safe="/~")
+    if endpoint:
+        return f"{endpoint}/{bucket}/{path}"
+    return f"https://{bucket}.s3.{region}.amazonaws.com/{path}"
+
+
+def signed(
+    scope: str,
+    method: str,
+    url: str,
+    body: bytes,
+    role: dict[str, str],
+    extra: dict[str, str] | None = None,
+) -> dict[str, str]:
+    """*extra* and the headers of AWS Signature Version 4, which needs no package that a plain image lacks.
+
+    *scope* is REGION/SERVICE; the URL's path is quoted already and has no query.
+    """
+    parts = urllib.parse.urlsplit(url)
+    now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+    headers = {
+        "host": parts.netloc,
+        "x-amz-content-sha256": hashlib.sha256(body).hexdigest(),
+        "x-amz-date": now,
+        "x-amz-security-token": role["Token"],
+        **(extra or {}),
+    }
+    names = ";".join(sorted(headers))
+    lines = [method, parts.path, ""]
+    lines += [f"{name}:{headers[name]}" for name in sorted(headers)]
+    lines += ["", names, headers["x-amz-content-sha256"]]
+    scope = f"{now[:8]}/{scope}/aws4_request"
+    digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    key = f"AWS4{role['SecretAccessKey']}".encode()
+    for part in scope.split("/"):
+        key = hmac.new(key, part.encode(), hashlib.sha256).digest()
+    text = f"AWS4-HMAC-SHA256\n{now}\n{scope}\n{digest}"
+    signature = hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
+    headers["authorization"] = (
+        f"AWS4-HMAC-SHA256 Credential={role['AccessKeyId']}/{scope}, "
+        f"SignedHeaders={names}, Signature={signature}"
+    )
+    # Without it urllib says that the body is a form.
+    headers.setdefault("content-type", "application/octet-stream")
+    return headers
 
 
 class Bucket:
@@ -75,41 +143,9 @@ class Bucket:
         self._call("PUT", key, body)
 
     def _call(self, method: str, key: str, body: bytes) -> bytes:
-        endpoint = os.environ.get("AWS_ENDPOINT_URL")
-        if endpoint:
-            url = f"{endpoint}/{self.name}/{key}"
-        else:
-            url = f"https://{self.name}.s3.{self.region}.amazonaws.com/{key}"
-        return request(method, url, self._signed(method, url, body, credentials()), body or None)
-
-    def _signed(self, method: str, url: str, body: bytes, role: dict[str, str]) -> dict[str, str]:
-        """Headers of AWS Signature Version 4, which needs no package that a plain image lacks."""
-        parts = urllib.parse.urlsplit(url)
-        now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%dT%H%M%SZ")
-        headers = {
-            "host": parts.netloc,
-            "x-amz-content-sha256": hashlib.sha256(body).hexdigest(),
-            "x-amz-date": now,
-            "x-amz-security-token": role["Token"],
-        }
-        names = ";".join(sorted(headers))
-        lines = [method, urllib.parse.quote(parts.path), ""]
-        lines += [f"{name}:{headers[name]}" for name in sorted(headers)]
-        lines += ["", names, headers["x-amz-content-sha256"]]
-        scope = f"{now[:8]}/{self.region}/s3/aws4_request"
-        digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()
-        key = f"AWS4{role['SecretAccessKey']}".encode()
-        for part in scope.split("/"):
-            key = hmac.new(key, part.encode(), hashlib.sha256).digest()
-        text = f"AWS4-HMAC-SHA256\n{now}\n{scope}\n{digest}"
-        signature = hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
-        headers["authorization"] = (
-            f"AWS4-HMAC-SHA256 Credential={role['AccessKeyId']}/{scope}, "
-            f"SignedHeaders={names}, Signature={signature}"
-        )
-        # Without it urllib says that the body is a form.
-        headers["content-type"] = "application/octet-stream"
-        return headers
+        url = object_url(self.region, self.name, key)
+        headers = signed(f"{self.region}/s3", method, url, body, credentials())
+        return request(method, url, headers, body or None)
 
 
 def patiently(code: str, what: str, attempt: Callable[[], Result]) -> Result:
@@ -150,17 +186,22 @@ def install(bucket: Bucket, prefix: str) -> Path:
     return partial.replace(HOME / "agent.pyz")
 
 
-def report_failure(bucket: Bucket, prefix: str, code: str, message: str) -> None:
+def report_failure(bucket: Bucket, prefix: str, code: str, message: str, log: list[str]) -> None:
     """Tell the bucket why this machine has no agent; and the console, in case there is no bucket."""
-    failure = {"phase": "bootstrap", "code": code, "message": message}
+    now = datetime.datetime.now(datetime.timezone.utc).isoformat()
+    failure = {"phase": "bootstrap", "code": code, "message": message, "at": now}
     document: dict[str, Any] = {
         "schemaVersion": 1,
         "state": "failed",
         "phase": "bootstrap",
-        "failure": failure,
-        "heartbeat": datetime.datetime.now(datetime.timezone.utc).isoformat(),
+        "failure": {**failure, "hint": HINT, "log": log},
+        "heartbeat": now,
     }
     print(f"graphistry-cluster: bootstrap failed: {code}: {message}", flush=True)
+    try:
+        document["instance"] = {"id": metadata("instance-id")}
+    except TRANSIENT as error:
+        print(f"graphistry-cluster: the instance's id is unknown: {error}", flush=True)
     try:
         bucket.put(f"{prefix}report.json", json.dumps(document).encode())
     except TRANSIENT as error:
@@ -172,14 +213,21 @@ def main(region: str, name: str, prefix: str) -> int:
     bucket = Bucket(region, name)
     try:
         archive = install(bucket, prefix)
+        command = [sys.executable, str(archive), "install", region, name, prefix]
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     except BootstrapError as error:
-        report_failure(bucket, prefix, error.code, str(error))
+        report_failure(bucket, prefix, error.code, str(error), [])
         return 1
-    except Exception as error:
-        # A surprise is reported too: this machine has no other witness.
-        report_failure(bucket, prefix, "BootstrapCrashed", repr(error))
+    except BaseException as error:
+        # A surprise, or a signal, is reported too: this machine has no other witness.
+        report_failure(bucket, prefix, "BootstrapCrashed", repr(error), [])
         raise
-    return subprocess.call([sys.executable, str(archive), "install", region, name, prefix])
+    output = done.stdout.decode(errors="replace")
+    print(output, end="", flush=True)
+    if done.returncode:
+        message = f"agent.pyz install ended with status {done.returncode}"
+        report_failure(bucket, prefix, "AgentInstallFailed", message, output.splitlines()[-20:])
+    return done.returncode
 
 
 if __name__ == "__main__":

@@ -1,32 +1,68 @@
-"""Converging to the specification.
-
-The one phase so far is the first: read the specification and say so in the report. What turns a machine into a
-Graphistry node (disks, shared folder, secrets, release, services) follows it, phase by phase.
-"""
+"""Converging to the specification, phase by phase; each is idempotent and tells how long it took."""
 
 from __future__ import annotations
 
-import datetime
-import hashlib
-import json
-from typing import Any
+import time
+import traceback
+from typing import Callable
 
-from agent.bootstrap import Bucket
+from agent.cluster_secret import cluster_secret
+from agent.configure import configure
+from agent.disks import disks
+from agent.failures import Failure
+from agent.node import Node
+from agent.preflight import preflight
+from agent.release import release
+from agent.shared_folder import shared_folder
+from agent.start import start
+from agent.verify import verify
+
+PHASES: tuple[tuple[str, Callable[[Node], None]], ...] = (
+    ("preflight", preflight),
+    ("disks", disks),
+    ("sharedFolder", shared_folder),
+    ("secrets", cluster_secret),
+    ("release", release),
+    ("configure", configure),
+    ("start", start),
+    ("verify", verify),
+)
 
 
-def converge(bucket: Bucket, prefix: str) -> dict[str, Any]:
-    """Read this node's specification and report, for exactly that document, how far the node is."""
-    text = bucket.get(f"{prefix}specification.json")
-    specification = json.loads(text)
-    report = {
-        "schemaVersion": 1,
-        "cluster": specification["cluster"],
-        "node": specification["node"],
-        "specification": hashlib.sha256(text).hexdigest(),
-        "state": "converging",
-        "phase": "specification",
-        "failure": None,
-        "heartbeat": datetime.datetime.now(datetime.timezone.utc).isoformat(),
-    }
-    bucket.put(f"{prefix}report.json", json.dumps(report, sort_keys=True).encode())
-    return report
+def converge(node: Node, changed: Callable[[], bool]) -> bool:
+    """Make the machine what *node* says; True when it is.
+
+    False where the specification has *changed* meanwhile, or a phase failed, which the report then says.
+    """
+    node.report.begin(node.specification)
+    for name, function in PHASES:
+        if changed():
+            print("the specification has changed: starting over", flush=True)
+            return False
+        if not _run(node, name, function):
+            return False
+    node.report.state("ready")
+    return True
+
+
+def _run(node: Node, name: str, function: Callable[[Node], None]) -> bool:
+    begin = time.monotonic()
+    print(f"phase {name}", flush=True)
+    node.report.phase(name, "running", 0)
+    try:
+        function(node)
+    except Exception as error:
+        failure = error if isinstance(error, Failure) else crash(error)
+        print(f"phase {name} failed: {failure.code}: {failure.message}", flush=True)
+        node.report.phase(name, "failed", time.monotonic() - begin)
+        node.report.failed(name, failure)
+        return False
+    node.report.phase(name, "done", time.monotonic() - begin)
+    return True
+
+
+def crash(error: Exception) -> Failure:
+    """A surprise as a failure; the lines of its traceback, which hold no values."""
+    lines = traceback.format_tb(error.__traceback__)
+    log = [line.strip() for entry in lines for line in entry.splitlines()]
+    return Failure("AgentCrashed", f"{type(error).__name__}: {error}", log[-20:])

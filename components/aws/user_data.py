@@ -9,6 +9,9 @@ from shlex import quote
 
 BOOTSTRAP = Path(__file__).resolve().parents[2] / "agent" / "bootstrap.py"
 
+RETRY_SECONDS = 30
+"""Between two runs of a boot program that failed."""
+
 MAXIMUM_BYTES = 16 * 1024
 """Limit before base64 (Amazon EC2 user guide, user data)."""
 
@@ -21,9 +24,11 @@ def user_data(*, region: str, bucket: str, prefix: str) -> str:
     script = "\n".join(
         [
             "#!/bin/sh",
-            f"exec /usr/bin/python3 - {quote(region)} {quote(bucket)} {quote(prefix)} <<'BOOTSTRAP'",
-            BOOTSTRAP.read_text(),
+            "# What keeps it from its agent may be mended from outside, so it never gives up.",
+            f"until /usr/bin/python3 - {quote(region)} {quote(bucket)} {quote(prefix)} <<'BOOTSTRAP'",
+            BOOTSTRAP.read_text().rstrip("\n"),
             "BOOTSTRAP",
+            f"do sleep {RETRY_SECONDS}; done",
             "",
         ]
     )

@@ -1,0 +1,124 @@
+"""The decompressed bytes of a stream, by the system's own fast decompressors."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import subprocess
+import threading
+from types import TracebackType
+from typing import IO
+
+from agent.commands import run
+from agent.download import Download
+from agent.failures import Failure
+
+GZIP, ZSTANDARD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+CHUNK_BYTES = 1024 * 1024
+
+
+class Archive:
+    """The decompressed content of a download, which can only be read on.
+
+    A thread carries the bytes from the network to the decompressor, so that both and the reader work at once.
+    """
+
+    def __init__(self, download: Download) -> None:
+        self._download = download
+        head = download.read(CHUNK_BYTES)
+        while 0 < len(head) < len(ZSTANDARD):
+            more = download.read(CHUNK_BYTES)
+            if not more:
+                break
+            head += more
+        self._error: BaseException | None = None
+        self._process = subprocess.Popen(
+            _decompressor(head),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        self._feeder = threading.Thread(target=self._feed, args=(head,), daemon=True)
+        self._feeder.start()
+
+    def __enter__(self) -> Archive:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+        if kind is None or issubclass(kind, Exception):
+            self._feeder.join()  # not at the agent's own end, which a dead network must not delay
+        for stream in (self._process.stdout, self._process.stderr):
+            if stream is not None:
+                stream.close()
+
+    @property
+    def output(self) -> IO[bytes]:
+        """The decompressed bytes."""
+        assert self._process.stdout is not None  # noqa: S101, it is a pipe
+        return self._process.stdout
+
+    def finish(self) -> None:
+        """Read to the end; raises Failure where the download or the decompressor had failed."""
+        while self.output.read(CHUNK_BYTES):
+            pass
+        self.raise_cause()
+        assert self._process.stderr is not None  # noqa: S101, it is a pipe
+        said = self._process.stderr.read().decode(errors="replace")
+        if self._process.wait():
+            raise Failure(
+                "ReleaseArchiveInvalid", f"the archive cannot be decompressed: {said.strip()}"
+            )
+
+    def raise_cause(self) -> None:
+        """Raise what ended the download, which readers only see as an early end."""
+        if self._process.poll() is not None:
+            self._feeder.join()
+        if self._error is not None:
+            raise self._error
+
+    def _feed(self, head: bytes) -> None:
+        assert self._process.stdin is not None  # noqa: S101, it is a pipe
+        try:
+            chunk = head
+            while chunk:
+                try:
+                    self._process.stdin.write(chunk)
+                except BrokenPipeError:
+                    return  # the decompressor has ended, and says why
+                chunk = self._download.read(CHUNK_BYTES)
+        except BaseException as error:
+            self._error = error
+        finally:
+            with contextlib.suppress(BrokenPipeError):
+                self._process.stdin.close()
+
+
+def _decompressor(head: bytes) -> list[str]:
+    """The command that decompresses what begins with *head*."""
+    if head.startswith(GZIP):
+        return ["pigz", "-dc"] if shutil.which("pigz") else ["gzip", "-dc"]
+    if head.startswith(ZSTANDARD):
+        _require_zstd()
+        return ["zstd", "-dc", "--long=31"]
+    return ["cat"]
+
+
+def _require_zstd() -> None:
+    if shutil.which("zstd"):
+        return
+    if shutil.which("dnf"):
+        done = run(["dnf", "install", "-y", "-q", "zstd"], seconds=300)
+    else:
+        script = "apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q zstd"
+        done = run(["sh", "-c", script], seconds=300)
+    if not shutil.which("zstd"):
+        raise Failure("DecompressorMissing", "zstd cannot be installed", done.tail())

@@ -1,0 +1,147 @@
+"""Phase secrets: one set of passwords and keys for all nodes, born on the leader.
+
+The cluster's data are encrypted with them, and the database keeps its password: a secret with other values than those
+that the cluster began with is refused, by what the leader has left of it in the shared folder.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import secrets
+import time
+import uuid
+
+from agent import limits, shared_folder
+from agent.aws import AwsError, Secret
+from agent.failures import Failure
+from agent.node import HOME, Node, write_private
+
+KEYS = (
+    "postgresPassword",
+    "redisPassword",
+    "djangoSecretKey",
+    "nexusEncryptionKey",
+    "nexusSigningKey",
+    "nexusSigningSalt",
+    "streamglSecretKey",
+    "adminPassword",
+    "servicePassword",
+)
+FINGERPRINT = ".graphistry-cluster-secret.sha256"
+"""In the shared folder: by which every node knows the secret that the cluster began with."""
+
+
+def cluster_secret(node: Node) -> None:
+    """Read the secret; the leader fills an empty one, once and for all."""
+    secret = Secret(node.aws, node.specification.secret)
+    values = read(_wait(node, secret))
+    _require_first(node, values)
+    node.secret = values
+    write_private(HOME / "secrets.json", json.dumps(node.secret, sort_keys=True))
+
+
+def generate() -> dict[str, object]:
+    """New values; letters and digits only, so that no URL, env file or shell reads them differently."""
+    return {
+        "schemaVersion": 1,
+        "postgresPassword": secrets.token_hex(24),
+        "redisPassword": secrets.token_hex(24),
+        "djangoSecretKey": secrets.token_hex(24),
+        "nexusEncryptionKey": _encryption_key(),
+        "nexusSigningKey": str(uuid.uuid4()),
+        "nexusSigningSalt": uuid.uuid4().hex[:8],
+        "streamglSecretKey": secrets.token_hex(24),
+        "adminPassword": secrets.token_hex(12),
+        "servicePassword": secrets.token_hex(24),
+    }
+
+
+def read(text: str) -> dict[str, str]:
+    """The values in the secret's text; raises Failure that names keys and never values."""
+    try:
+        document = json.loads(text)
+    except ValueError:
+        document = None
+    if not isinstance(document, dict):
+        raise Failure("SecretInvalid", "the secret is not a JSON object")
+    wrong: list[str] = [
+        key for key in KEYS if not isinstance(document.get(key), str) or not document[key]
+    ]
+    if wrong:
+        raise Failure("SecretInvalid", f"the secret lacks {', '.join(wrong)}")
+    if document.get("schemaVersion") != 1:
+        raise Failure("SecretInvalid", "the secret's schemaVersion is not 1")
+    return {key: document[key] for key in KEYS}
+
+
+def _require_first(node: Node, values: dict[str, str]) -> None:
+    """Raises Failure where the secret once had other values, before any of these is used or kept."""
+    # What it is made of is random and long: nobody finds it by trying.
+    fingerprint = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+    known = shared_folder.read_file(node, FINGERPRINT)
+    if known is None and node.specification.is_leader:
+        shared_folder.create_file(node, FINGERPRINT, fingerprint)
+        known = shared_folder.read_file(node, FINGERPRINT)
+    if known is not None and known.strip() != fingerprint:
+        raise Failure(
+            "SecretInvalid",
+            "the secret has other values than those that this cluster's data were made with;"
+            " none of them was used, the services go on with the first ones",
+        )
+
+
+def user_password(secret: dict[str, str], user: str) -> str:
+    """The password of a user whom the agent makes, which every node derives and none has to be told."""
+    key = secret["servicePassword"].encode()
+    return hmac.new(key, user.encode(), hashlib.sha256).hexdigest()[:32]
+
+
+def _wait(node: Node, secret: Secret) -> str:
+    end = time.monotonic() + limits.PATIENCE
+    pause = 1.0
+    while True:
+        failure = Failure(
+            "SecretNotFilled", f"the secret is still empty after {limits.PATIENCE:g} s"
+        )
+        try:
+            text = secret.get()
+            if text is not None:
+                return text
+            if node.specification.is_leader:
+                _fill(secret)
+                text = secret.get()
+                if text is not None:
+                    return text
+                failure = Failure(
+                    "SecretInvalid", "the secret was filled once, and has no version AWSCURRENT now"
+                )
+        except AwsError as error:
+            failure = Failure("SecretUnavailable", f"the secret cannot be read or filled: {error}")
+        except OSError as error:
+            failure = Failure("SecretUnavailable", f"Secrets Manager does not answer: {error}")
+        if time.monotonic() + pause > end:
+            raise failure
+        print(f"waiting: {failure.message}", flush=True)
+        time.sleep(pause)
+        pause = min(pause * 2, 5.0)
+
+
+def _fill(secret: Secret) -> None:
+    """Fill the secret unless another boot has: the token is fixed, so AWS refuses a second text."""
+    token = str(uuid.uuid5(uuid.NAMESPACE_URL, secret.arn))
+    try:
+        secret.put(json.dumps(generate(), sort_keys=True), token)
+    except AwsError as error:
+        if error.code != "ResourceExistsException":
+            raise
+
+
+def _encryption_key() -> str:
+    """32 random bytes in base64, of those that its two alphabets write alike."""
+    while True:
+        key = base64.b64encode(secrets.token_bytes(32)).decode()
+        if "+" not in key and "/" not in key:
+            return key

@@ -1,0 +1,249 @@
+"""Phase configure: the release's own files say what this node is; what they cannot say goes into an override.
+
+Only what is wrong is changed, and whether it took is read back from the merged configuration.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from agent import wiring
+from agent.commands import run
+from agent.compose import Compose
+from agent.disks import DATA
+from agent.failures import Failure
+from agent.node import HOME, MARK, UNITS, Node, write_private
+from agent.specification import Specification
+from agent.systemd import write_unit
+
+BEGIN, END = f"# >>> {MARK}", f"# <<< {MARK}"
+UNIT_NAME = "graphistry.service"
+VENDOR_UNITS = ("graphistry-compose.service", UNIT_NAME)
+OVERRIDE = "docker-compose.override.yml"
+WORKERS = {
+    "forge-etl-python": "FORGE_NUM_WORKERS",
+    "streamgl-gpu": "STREAMGL_NUM_WORKERS",
+    "dask-cuda-worker": "DASK_NUM_WORKERS",
+}
+"""The service that must know each count."""
+
+UNIT = f"""# {MARK}
+[Unit]
+Description=Graphistry, as graphistry-cluster configures it
+Requires=docker.service
+After=docker.service network-online.target
+Wants=network-online.target
+{{mounts}}
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+WorkingDirectory={{folder}}
+ExecStart={{folder}}/graphistry up -d
+TimeoutStartSec=900
+KillMode=process
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def configure(node: Node) -> None:
+    """Make the release's configuration that of this node. Raises Failure where the release ignores it."""
+    compose = Compose(node.folder)
+    _take_over(node, compose)
+    config = node.folder / "data" / "config"
+    write_private(config / "cluster.env", cluster_env(node.specification))
+    _write_block(config / "custom.env", custom_variables(node.specification, node.secret))
+    _write_override(node, compose)
+    services = compose.services()
+    _require_variables(node.specification, services)
+    _write_unit(node)
+
+
+def cluster_env(specification: Specification) -> str:
+    """The vendor's four variables of cluster mode."""
+    host = "postgres" if specification.is_leader else specification.postgres.host
+    return (
+        f"# {MARK} writes this file.\n"
+        "ENABLE_CLUSTER_MODE=true\n"
+        f"NODE_TYPE={specification.role}\n"
+        f"LOCAL_DATASET_CACHE_DIR={specification.shared_folder}/\n"
+        f"POSTGRES_HOST={host}\n"
+    )
+
+
+def custom_variables(specification: Specification, secret: dict[str, str]) -> dict[str, str]:
+    """What the agent sets in custom.env: GPUs and workers of this node, secrets of the cluster."""
+    return {
+        "CUDA_VISIBLE_DEVICES": specification.cuda_visible_devices,
+        "FORGE_NUM_WORKERS": str(specification.forge_workers),
+        "STREAMGL_NUM_WORKERS": str(specification.streamgl_workers),
+        "DASK_NUM_WORKERS": str(specification.dask_workers),
+        # The shared folder holds all nodes' sessions: a node that restarts must not clear the others'.
+        "CLEAR_LOCAL_SESSION_CACHE_ON_STARTUP": "false",
+        "POSTGRES_PASSWORD": secret["postgresPassword"],
+        "DJANGO_SECRET_KEY": secret["djangoSecretKey"],
+        "GRAPHISTRY_NEXUS_ENCRYPTION_KEYS": secret["nexusEncryptionKey"],
+        "GRAPHISTRY_NEXUS_SIGNING_KEY": secret["nexusSigningKey"],
+        "GRAPHISTRY_NEXUS_SIGNING_SALT": secret["nexusSigningSalt"],
+        "STREAMGL_SECRET_KEY": secret["streamglSecretKey"],
+    }
+
+
+def with_block(text: str, variables: dict[str, str]) -> str:
+    """*text* with our block replaced where it was, or added at the end; everything else as it is."""
+    block = [BEGIN, *(f"{name}={value}" for name, value in variables.items()), END]
+    lines = text.splitlines()
+    if BEGIN in lines and END in lines[lines.index(BEGIN) :]:
+        first = lines.index(BEGIN)
+        last = lines.index(END, first)
+        lines[first : last + 1] = block
+    else:
+        # Of a block whose end is gone, nobody knows what else was lost: the new one at the end wins.
+        lines = [line for line in lines if line not in (BEGIN, END)] + block
+    return "\n".join(lines) + "\n"
+
+
+def _write_block(file: Path, variables: dict[str, str]) -> None:
+    text = file.read_text() if file.exists() else ""
+    write_private(file, with_block(text, variables))
+
+
+def _take_over(node: Node, compose: Compose) -> None:
+    """Stop what the vendor's image started as a machine of its own, and keep its boot unit from doing so again."""
+    found = False
+    for name in VENDOR_UNITS:
+        state = run(["systemctl", "show", "-p", "LoadState,FragmentPath", name]).output
+        path = _value(state, "FragmentPath")
+        if _value(state, "LoadState") != "loaded" or _is_ours(path):
+            continue
+        found = True
+        run(["systemctl", "disable", "--now", name], seconds=300)
+        if Path(path).parent == UNITS:
+            # A file here cannot be masked, and ours needs the name.
+            Path(path).rename(f"{path}.before-{MARK}")
+            run(["systemctl", "daemon-reload"])
+        if name != UNIT_NAME:
+            run(["systemctl", "mask", name])
+    cluster_file = node.folder / "data" / "config" / "cluster.env"
+    ours = cluster_file.exists() and MARK in cluster_file.read_text()
+    if found and not ours and compose.containers():
+        # In the vendor's configuration still, so that its own PostgreSQL ends too.
+        compose.down()
+
+
+def _is_ours(path: str) -> bool:
+    try:
+        return MARK in Path(path).read_text()
+    except OSError:
+        return False
+
+
+def _value(properties: str, name: str) -> str:
+    for line in properties.splitlines():
+        key, _, value = line.partition("=")
+        if key == name:
+            return value
+    return ""
+
+
+def redis_file() -> Path:
+    """Redis's configuration on the leader, in a folder that only root enters."""
+    return HOME / "redis.conf"
+
+
+def wanted_wiring(node: Node, services: dict[str, Any]) -> dict[str, wiring.Settings]:
+    """The wiring of this node's services."""
+    return wiring.wanted(node.specification, node.secret, node.address, redis_file(), services)
+
+
+def _write_override(node: Node, compose: Compose) -> None:
+    file = node.folder / OVERRIDE
+    if file.exists() and MARK not in file.read_text():
+        raise Failure("ComposeOverrideForeign", f"{file} is somebody else's; it was not touched")
+    if node.specification.is_leader:
+        # Only root enters HOME; in the container, Redis's own user reads it.
+        text = f"bind 0.0.0.0\nprotected-mode yes\nrequirepass {node.secret['redisPassword']}\n"
+        write_private(redis_file(), text, 0o644)
+    services = compose.services()
+    wanted = wanted_wiring(node, services)
+    record = HOME / "override.json"
+    earlier = _earlier_changes(record, node.folder, file)
+    needed = sorted(
+        {
+            *wiring.differences(wanted, services),
+            *(each for each in earlier if _is_wanted(each, wanted)),
+        }
+    )
+    text = wiring.override(wanted, needed)
+    # The record first: an override whose changes nobody knows would seem to be the release's own.
+    write_private(record, json.dumps({"release": str(node.folder), "changes": needed}))
+    if text:
+        write_private(file, text)
+    elif file.exists():
+        file.unlink()
+    services = compose.services()
+    left = wiring.differences(wanted, services)
+    if left:
+        raise Failure(
+            "ComposeOverrideIgnored",
+            f"after {OVERRIDE} was written, the release still has its own {', '.join(left)}",
+        )
+
+
+def _earlier_changes(record: Path, folder: Path, file: Path) -> list[str]:
+    """What the override already changes: with it in effect, the configuration looks right by itself."""
+    if not file.exists():
+        return []
+    try:
+        document = json.loads(record.read_text())
+        changes: list[str] = document["changes"]
+        return changes if document["release"] == str(folder) else []
+    except (OSError, ValueError, LookupError):
+        return []
+
+
+def _is_wanted(change: str, wanted: dict[str, wiring.Settings]) -> bool:
+    name, _, setting = change.partition(".")
+    kind, _, variable = setting.partition(".")
+    settings = wanted.get(name, {})
+    return variable in settings.get(kind, {}) if variable else kind in settings
+
+
+def _require_variables(specification: Specification, services: dict[str, Any]) -> None:
+    """Refuse where another file of the release overrules what custom.env says."""
+    problem = variable_problem(specification, services)
+    if problem:
+        raise Failure("ConfigurationIgnored", problem)
+
+
+def variable_problem(specification: Specification, services: dict[str, Any]) -> str | None:
+    """What the services have otherwise than the specification; None where all is right."""
+    counts = {
+        "FORGE_NUM_WORKERS": specification.forge_workers,
+        "STREAMGL_NUM_WORKERS": specification.streamgl_workers,
+        "DASK_NUM_WORKERS": specification.dask_workers,
+    }
+    for service, variable in WORKERS.items():
+        environment = wiring.environment_of(services.get(service, {}))
+        expected = {
+            variable: str(counts[variable]),
+            "CUDA_VISIBLE_DEVICES": specification.cuda_visible_devices,
+        }
+        for name, value in expected.items():
+            if environment.get(name, value) != value:
+                return f"{service} has {name}={environment[name]}, wanted is {value}"
+    if not specification.is_leader and "postgres" in services:
+        return "this follower's configuration has a PostgreSQL of its own"
+    return None
+
+
+def _write_unit(node: Node) -> None:
+    paths = [node.specification.shared_folder]
+    if node.specification.is_leader:
+        paths += [DATA, f"{paths[0]}/postgresql_data", f"{paths[0]}/postgres_backups"]
+    mounts = "\n".join(f"RequiresMountsFor={path}" for path in paths)
+    write_unit(UNIT_NAME, UNIT.format(mounts=mounts, folder=node.folder))

@@ -1,0 +1,185 @@
+"""Phase disks: the leader's data volume, and the machine's own NVMe disks for Docker."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from agent import docker, limits, systemd
+from agent.commands import require, run
+from agent.failures import Failure
+from agent.node import Node, write_private
+
+BY_ID = Path("/dev/disk/by-id")
+DATA = "/mnt/graphistry-data"
+POSTGRES_FOLDERS = ("postgresql_data", "postgres_backups")
+DOCKER_ROOT = "/var/lib/graphistry-docker"
+MARKER = ".graphistry-cluster.json"
+MEBIBYTE = 1024 * 1024
+
+
+def disks(node: Node) -> None:
+    """Mount the data volume of a leader; move Docker to a local disk where that is wanted."""
+    if node.specification.data_volume is not None:
+        _data_volume(node, node.specification.data_volume)
+    if node.specification.use_local_disks:
+        _local_disk(node)
+
+
+def bind_postgres_folders(node: Node) -> None:
+    """Lay the data volume's folders over the shared folder's, so that PostgreSQL is never on the latter."""
+    for name in POSTGRES_FOLDERS:
+        target = f"{node.specification.shared_folder}/{name}"
+        if systemd.mounted(target):
+            continue
+        require(
+            "SharedFolderReadOnly", f"{target} cannot be made", ["mkdir", "-p", target], seconds=15
+        )
+        tied = f"RequiresMountsFor={DATA}\nRequiresMountsFor={node.specification.shared_folder}"
+        done = systemd.mount(target, f"{DATA}/{name}", "none", "bind", "remote-fs.target", tied)
+        if not systemd.mounted(target):
+            raise Failure("DataVolumeUnusable", f"{target} cannot be bound", done.tail())
+
+
+def _data_volume(node: Node, volume: str) -> None:
+    if systemd.mounted(DATA) is None:
+        device = _wait_for(BY_ID / f"nvme-Amazon_Elastic_Block_Store_{volume.replace('-', '')}")
+        kind = _format_if_empty(device, "graphistry-data")
+        Path(DATA).mkdir(parents=True, exist_ok=True)
+        done = systemd.mount(DATA, str(device), kind, "defaults,noatime", "multi-user.target")
+        if systemd.mounted(DATA) is None:
+            raise Failure(
+                "DataVolumeUnusable", f"{device} cannot be mounted", _log(done.tail(), DATA)
+            )
+    _claim(Path(DATA), node.specification.cluster)
+    for name in POSTGRES_FOLDERS:
+        (Path(DATA) / name).mkdir(exist_ok=True)
+
+
+def _wait_for(device: Path) -> Path:
+    """The device once it is there: a volume is attached after its instance has started."""
+    end = time.monotonic() + limits.PATIENCE
+    while not device.exists():
+        if time.monotonic() > end:
+            found = sorted(each.name for each in BY_ID.glob("nvme-Amazon_Elastic*")) or ["none"]
+            raise Failure(
+                "DataVolumeMissing",
+                f"{device.name} was not attached within {limits.PATIENCE:g} s; attached: {', '.join(found)}",
+            )
+        print(f"waiting: {device} is not there yet", flush=True)
+        time.sleep(2)
+    return device
+
+
+def _format_if_empty(device: Path, label: str) -> str:
+    """The file system on *device*; made there only where nothing at all is on it."""
+    seen = signature(device)
+    if "TYPE" in seen and seen.get("USAGE", "filesystem") == "filesystem":
+        return seen["TYPE"]
+    if seen or not _starts_with_zeros(device):
+        raise Failure(
+            "DataVolumeForeign",
+            f"{device.name} has no file system, yet it is not empty"
+            f" ({seen.get('TYPE') or seen.get('PTTYPE') or 'unknown content'}); it was not touched",
+        )
+    require(
+        "DataVolumeUnusable",
+        f"{device} cannot be formatted",
+        ["mkfs.ext4", "-q", "-L", label, str(device)],
+        seconds=600,
+    )
+    return "ext4"
+
+
+def signature(device: Path) -> dict[str, str]:
+    """What blkid recognizes on a device, by its names (TYPE, PTTYPE, LABEL, …); empty for nothing."""
+    done = run(["blkid", "-p", "-o", "export", str(device)])
+    if done.status not in (0, 2):
+        raise Failure("DataVolumeUnusable", f"{device} cannot be examined", done.tail())
+    if done.status == 2 and done.errors.strip():
+        # Several signatures at once, or a device that cannot be read: 2 as well, and not empty.
+        return {"TYPE": done.errors.strip().splitlines()[-1], "USAGE": "unknown"}
+    pairs = [line.partition("=") for line in done.output.splitlines()]
+    return {name: value for name, _, value in pairs if value}
+
+
+def _starts_with_zeros(device: Path) -> bool:
+    with device.open("rb") as stream:
+        return not any(stream.read(MEBIBYTE))
+
+
+def _claim(folder: Path, cluster: str) -> None:
+    """Mark the volume as this cluster's; raises Failure where it is another's."""
+    marker = folder / MARKER
+    if marker.exists():
+        try:
+            owner: Any = json.loads(marker.read_text())["cluster"]
+        except (ValueError, LookupError, TypeError):
+            owner = "an unreadable marker"
+    else:
+        strangers = sorted(
+            each.name
+            for each in folder.iterdir()
+            if each.name != "lost+found" and not each.name.startswith(f".{MARKER}")
+        )
+        if strangers:
+            raise Failure(
+                "DataVolumeForeign",
+                f"the data volume has files of something else ({', '.join(strangers[:5])})"
+                f" and no marker {MARKER}; it was not touched",
+            )
+        write_private(marker, json.dumps({"cluster": cluster}))
+        owner = cluster
+    if owner != cluster:
+        raise Failure(
+            "DataVolumeForeign",
+            f"the data volume belongs to cluster {owner}, this node to {cluster}; it was not touched",
+        )
+
+
+def local_disks() -> list[Path]:
+    """The machine's own NVMe disks, each once."""
+    found: dict[Path, Path] = {}
+    for each in sorted(BY_ID.glob("nvme-Amazon_EC2_NVMe_Instance_Storage_*")):
+        if "-part" not in each.name:
+            found.setdefault(each.resolve(), each)
+    return list(found.values())
+
+
+def _local_disk(node: Node) -> None:
+    """Docker's data on the first local disk, which is empty again after each stop of the instance."""
+    report = node.report
+    if node.specification.release_source == "preinstalled":
+        report.check("localDisk", True, "not used: the image has its containers on the root disk")
+        return
+    if systemd.mounted(DOCKER_ROOT) is None:
+        found = local_disks()
+        if not found:
+            report.check("localDisk", True, "the machine has none; images are on the root disk")
+            return
+        device = found[0]
+        try:
+            kind = _format_if_empty(device, "graphistry-local")
+        except Failure as failure:
+            report.check("localDisk", True, f"not used: {failure.message}")
+            return
+        Path(DOCKER_ROOT).mkdir(parents=True, exist_ok=True)
+        done = systemd.mount(
+            DOCKER_ROOT, str(device), kind, "defaults,noatime", "multi-user.target"
+        )
+        if systemd.mounted(DOCKER_ROOT) is None:
+            raise Failure("LocalDiskUnusable", f"{device} cannot be mounted", done.tail())
+    docker.configure(_with_data_root)
+    report.check("localDisk", True, f"Docker's data is in {DOCKER_ROOT}")
+
+
+def _with_data_root(settings: dict[str, Any]) -> dict[str, Any]:
+    return {**settings, "data-root": DOCKER_ROOT}
+
+
+def _log(tail: list[str], path: str) -> list[str]:
+    """What systemd says about a failed mount, which `systemctl start` itself does not."""
+    unit = systemd.mount_unit(path)
+    return [*tail, *run(["journalctl", "-u", unit, "-n", "10", "--no-pager"]).output.splitlines()]

@@ -1,0 +1,153 @@
+"""Using a node as its users do: what the operator's `make prove` runs on each node.
+
+Each exercise prints exactly one JSON object on standard output; on a failure, {"error": "..."} and status 1.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from pathlib import Path
+from typing import Any, Callable
+
+from agent import release, users, web, wiring
+from agent.cluster_secret import user_password
+from agent.compose import Compose
+from agent.failures import Failure
+from agent.node import HOME
+from agent.redis_client import Redis, RedisError
+from agent.specification import Specification, read
+
+READERS = {
+    "CUDA_VISIBLE_DEVICES": "forge-etl-python",
+    "FORGE_NUM_WORKERS": "forge-etl-python",
+    "STREAMGL_NUM_WORKERS": "streamgl-gpu",
+    "DASK_NUM_WORKERS": "dask-cuda-worker",
+}
+"""Variable to the service that reads it (graphistry-cli, environment variables)."""
+
+EDGES = [{"src": number, "dst": (number + 1) % 5} for number in range(5)]
+
+
+class Exercises:
+    """This node, from what its agent has left on the disk."""
+
+    def __init__(self) -> None:
+        self.specification: Specification = read((HOME / "specification.json").read_bytes())
+        self.secret: dict[str, str] = json.loads((HOME / "secrets.json").read_text())
+        self.compose = Compose(release.place(self.specification))
+
+    def upload(self, name: str) -> dict[str, Any]:
+        """Store a small edge list."""
+        return {"datasetId": web.upload(self._token(), name, EDGES)}
+
+    def read(self, identifier: str) -> dict[str, Any]:
+        """The number of a data set's edges."""
+        return {"edges": web.edges(self._token(), identifier)}
+
+    def visualize(self, identifier: str) -> dict[str, Any]:
+        """Open a data set's page: which keys that made in the node's own Redis, and which the leader's has too."""
+        before = self._own_keys()
+        web.visualize(identifier)
+        new = sorted(self._own_keys() - before)
+        with self._leaders_redis() as redis:
+            also = [key for key in new if redis.call("EXISTS", key)]
+        return {"newLocalKeys": new, "alsoOnLeader": also}
+
+    def sign_up(self, user: str) -> dict[str, Any]:
+        """Make a user."""
+        made = users.ensure(self.compose, user, user_password(self.secret, user), is_admin=False)
+        return {"user": user, "made": made}
+
+    def sign_in(self, user: str) -> dict[str, Any]:
+        """Sign in as a user that some node has made."""
+        web.token(user, user_password(self.secret, user))
+        return {"signedIn": True}
+
+    def set_setting(self, user: str, value: str) -> dict[str, Any]:
+        """Change a user's setting."""
+        users.set_name(self.compose, user, value)
+        return {"value": value}
+
+    def get_setting(self, user: str) -> dict[str, Any]:
+        """A user's setting."""
+        return {"value": users.get_name(self.compose, user)}
+
+    def services(self) -> dict[str, Any]:
+        """The services' states, and whether PostgreSQL runs anywhere on this node."""
+        return {
+            "services": {
+                each.service: f"{each.state} {each.health}".strip()
+                for each in self.compose.containers()
+            },
+            "postgresRuns": any(name.startswith("postgres") for name in _process_names()),
+        }
+
+    def redis_clients(self) -> dict[str, Any]:
+        """Who is connected to the leader's Redis: addresses, each once, with the clients' names."""
+        with self._leaders_redis() as redis:
+            lines = str(redis.call("CLIENT", "LIST")).splitlines()
+        clients = [dict(part.partition("=")[::2] for part in line.split()) for line in lines]
+        return {
+            "addresses": sorted({each["addr"].rpartition(":")[0] for each in clients}),
+            "clients": [
+                {"address": each["addr"].rpartition(":")[0], "name": each.get("name", "")}
+                for each in clients
+            ],
+        }
+
+    def workers(self) -> dict[str, Any]:
+        """The GPUs and the worker counts, each as the service that reads it is configured."""
+        services = self.compose.services()
+        return {
+            variable: wiring.environment_of(services[service]).get(variable, "")
+            for variable, service in READERS.items()
+        }
+
+    def _token(self) -> str:
+        return web.token(users.SERVICE, self.secret["servicePassword"])
+
+    def _leaders_redis(self) -> Redis:
+        endpoint = self.specification.redis
+        return Redis(endpoint.host, endpoint.port, self.secret["redisPassword"])
+
+    def _own_keys(self) -> set[str]:
+        done = self.compose.execute("redis", ["redis-cli", "--scan"], seconds=30)
+        return set(done.output.split())
+
+
+def exercise(name: str, arguments: list[str]) -> int:
+    """Run one exercise and print its outcome."""
+    try:
+        exercises = Exercises()
+        known: dict[str, Callable[..., dict[str, Any]]] = {
+            "upload": exercises.upload,
+            "read": exercises.read,
+            "visualize": exercises.visualize,
+            "sign-up": exercises.sign_up,
+            "sign-in": exercises.sign_in,
+            "set-setting": exercises.set_setting,
+            "get-setting": exercises.get_setting,
+            "services": exercises.services,
+            "redis-clients": exercises.redis_clients,
+            "workers": exercises.workers,
+        }
+        if name not in known:
+            raise ValueError(f"exercise {name!r} is none of {', '.join(known)}")
+        outcome = known[name](*arguments)
+    except (Failure, web.WebError, RedisError, OSError, ValueError, TypeError) as error:
+        print(json.dumps({"error": str(error)}))
+        return 1
+    print(json.dumps(outcome))
+    return 0
+
+
+def _process_names() -> list[str]:
+    """The names of all processes that this machine sees."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        # A process may end meanwhile.
+        with contextlib.suppress(OSError):
+            if entry.name.isdigit():
+                found.append((entry / "comm").read_text().strip())
+    return found

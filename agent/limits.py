@@ -1,0 +1,24 @@
+"""How long the agent waits, in seconds; the environment can shorten each, as the tests do."""
+
+from __future__ import annotations
+
+import os
+
+
+def _number(name: str, default: float) -> float:
+    return float(os.environ.get(f"GRAPHISTRY_CLUSTER_{name}", default))
+
+
+PATIENCE = _number("PATIENCE", 600)
+"""For what another part has to bring first: a volume, a mount target, the secret, the leader."""
+HEALTH = _number("HEALTH_SECONDS", 900)
+"""For the services to become healthy; minutes are usual with GPUs."""
+POLL = _number("POLL_SECONDS", 5)
+"""Between two looks at the specification."""
+WATCH = _number("WATCH_SECONDS", 10)
+"""Between two verifications of a ready node, and between two reports."""
+RETRY_FIRST = _number("RETRY_SECONDS", 5)
+RETRY_LAST = 60.0
+"""Pauses between two converges that failed, growing from the first to the last."""
+FREE_GIB = _number("FREE_GIB", 40)
+"""Free space in GiB that the images of a release need: about 14 GB each, many layers in common."""

@@ -1,0 +1,61 @@
+"""What every phase works with: the node that this machine is."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from agent.aws import Aws, Bucket
+from agent.report import Report
+from agent.specification import Specification
+
+HOME = Path(os.environ.get("GRAPHISTRY_CLUSTER_HOME", "/opt/graphistry-cluster"))
+UNITS = Path("/etc/systemd/system")
+MARK = "graphistry-cluster"
+"""In everything that the agent writes into other people's files, to find it again."""
+
+
+@dataclass
+class Node:
+    """One node, from its specification to what the phases have found so far."""
+
+    specification: Specification
+    instance: dict[str, str]
+    aws: Aws
+    bucket: Bucket
+    report: Report
+    secret: dict[str, str] = field(default_factory=dict)
+    """The cluster's secret values; empty before the phase secrets."""
+    release: Path | None = None
+    """The release's folder; None before the phase release."""
+
+    @property
+    def folder(self) -> Path:
+        """The release's folder, in the phases after it was found."""
+        if self.release is None:
+            raise RuntimeError("no release before the phase release")
+        return self.release
+
+    @property
+    def address(self) -> str:
+        """The machine's private address."""
+        return self.instance["address"]
+
+
+def write_private(path: Path, text: str, mode: int = 0o600) -> bool:
+    """Replace a file whole, readable as *mode* says from its first byte on; True where that changed its text."""
+    try:
+        if path.read_text() == text and path.stat().st_mode & 0o777 == mode:
+            return False
+    except (OSError, UnicodeDecodeError):
+        pass
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.unlink() if partial.exists() else None
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    with os.fdopen(descriptor, "w") as stream:
+        os.fchmod(descriptor, mode)
+        stream.write(text)
+    partial.replace(path)
+    return True

@@ -1,0 +1,143 @@
+"""Phase preflight: is this machine one that can be a node? Whatever is wrong is said at once."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from agent import docker, gpus, limits
+from agent.commands import run
+from agent.disks import local_disks
+from agent.failures import HINTS, Failure
+from agent.node import HOME, Node
+
+CLOCK_SECONDS = 300
+"""AWS refuses requests that are 15 minutes off, and logins break much earlier."""
+SYSTEMD = Path("/run/systemd/system")
+TESTED = ("ubuntu 22.04", "ubuntu 24.04", "amzn 2023")
+
+
+def preflight(node: Node) -> None:
+    """Check the machine; configure Docker for GPUs. Raises one Failure for all that is wrong."""
+    problems: list[Failure] = []
+    for check in (_system, _clock, _docker, _gpus, _space):
+        try:
+            check(node)
+        except Failure as failure:  # noqa: PERF203, all problems are wanted
+            problems.append(failure)
+    if not problems:
+        return
+    first = problems[0]
+    if len(problems) == 1:
+        raise first
+    raise Failure(
+        first.code,
+        "; ".join(f"{each.code}: {each.message}" for each in problems),
+        [line for each in problems for line in each.log],
+        "; ".join(HINTS[each.code] for each in problems),
+    )
+
+
+def _system(node: Node) -> None:
+    release = os_release(Path("/etc/os-release").read_text())
+    name = release.get("PRETTY_NAME", "unknown")
+    node.report.version("os", name)
+    node.report.version("kernel", os.uname().release)
+    known = f"{release.get('ID')} {release.get('VERSION_ID')}" in TESTED
+    node.report.check("os", True, name if known else f"{name} (not among the supported ones)")
+    if not SYSTEMD.is_dir():
+        raise Failure("OsUnsupported", f"{name} does not run systemd")
+
+
+def os_release(text: str) -> dict[str, str]:
+    """The variables of /etc/os-release."""
+    pairs = [line.partition("=") for line in text.splitlines() if "=" in line]
+    return {name.strip(): value.strip().strip("\"'") for name, _, value in pairs}
+
+
+def _clock(node: Node) -> None:
+    ahead = node.aws.clock_seconds
+    if ahead is None:
+        return
+    node.report.check("clock", abs(ahead) <= CLOCK_SECONDS, f"{ahead:+.0f} s against S3")
+    if abs(ahead) > CLOCK_SECONDS:
+        raise Failure(
+            "ClockSkewed",
+            f"the clock is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} S3's;"
+            f" {CLOCK_SECONDS} s are allowed",
+        )
+
+
+def _docker(node: Node) -> None:
+    if shutil.which("docker") is None:
+        raise Failure("DockerMissing", "there is no command `docker`")
+    docker.ensure_running()
+    docker.configure(docker.with_gpus)
+    runtime = docker.information("{{.DefaultRuntime}}")
+    if runtime != "nvidia":
+        raise Failure(
+            "NvidiaRuntimeMissing",
+            f"Docker's default runtime is {runtime!r}, not 'nvidia', after /etc/docker/daemon.json says so",
+        )
+    version = run(["docker", "version", "--format", "{{.Server.Version}}"]).output.strip()
+    node.report.version("docker", version)
+    node.report.check("docker", True, f"{version}, default runtime nvidia")
+
+
+def _gpus(node: Node) -> None:
+    found = gpus.read()
+    node.report.set(gpus=[each.described() for each in found])
+    driver = found[0].driver if found else ""
+    node.report.version("driver", driver)
+    gpus.require(found, node.specification.gpus)
+    ok, detail = driver_verdict(driver, node.specification.cuda)
+    node.report.check("driver", ok, detail)
+    if not ok:
+        raise Failure("DriverTooOld", detail)
+
+
+def driver_verdict(driver: str, cuda: str) -> tuple[bool, str]:
+    """Whether the driver runs the release's CUDA flavour (the vendor's matrix for 2.50), and why."""
+    version = _numbers(driver)
+    needed = "590.44.01" if cuda == "13" else "575.51.03"
+    if version >= _numbers(needed):
+        return True, f"{driver} runs CUDA flavour {cuda}"
+    if cuda == "12" and version >= (570,):
+        return (
+            True,
+            f"{driver} runs CUDA flavour 12 by forward compatibility only; {needed} is advised",
+        )
+    return False, f"the NVIDIA driver is {driver}; CUDA flavour {cuda} needs {needed} or newer"
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".") if part.isdigit())
+
+
+def _space(node: Node) -> None:
+    specification = node.specification
+    if specification.release_source == "preinstalled":
+        return
+    folders = [HOME]
+    if not (specification.use_local_disks and local_disks()):
+        folders.append(Path(docker.information("{{.DockerRootDir}}") or "/var/lib/docker"))
+    for folder in folders:
+        free = _free_gib(folder)
+        if free is not None and free < limits.FREE_GIB and not _has_release(node):
+            raise Failure(
+                "DiskSpaceLow",
+                f"{folder} has {free:.0f} GiB free; the images need {limits.FREE_GIB:g} GiB",
+            )
+
+
+def _has_release(node: Node) -> bool:
+    """Whether the images are there already, and the space is used for them."""
+    name = f"{node.specification.release_version}-{node.specification.cuda}"
+    return (HOME / "releases" / name).is_dir()
+
+
+def _free_gib(folder: Path) -> float | None:
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free / 2**30

@@ -1,0 +1,158 @@
+"""What the watch does about a node that is no longer ready: mend what is safe to mend, a bounded number of times."""
+
+from __future__ import annotations
+
+import time
+from typing import Callable
+
+from agent import aws, shared_folder
+from agent.compose import Compose
+from agent.disks import POSTGRES_FOLDERS
+from agent.failures import Failure
+from agent.node import Node
+from agent.verify import Check, look
+
+TRIES = 3
+FIRST_PAUSE_SECONDS = 10.0
+GPU_SERVICES = ("forge-etl-python", "dask-scheduler", "dask-cuda-worker", "streamgl-gpu")
+LAST_PAUSE_SECONDS = 60.0
+LEADERS = ("postgres", "redis")
+"""The checks of what the leader brings."""
+MACHINES = ("sharedFolder", "gpus", "containerGpus")
+"""The checks of what this machine has without the leader."""
+HARMLESS = (
+    "SharedFolderFull",
+    "SharedFolderForeign",
+    "SharedFolderUnclaimed",
+    "SharedFolderReadOnly",
+)
+"""Failures of the shared folder that mounting it anew, or another machine, does not change."""
+
+
+class Repairs:
+    """The watch over one node that was ready."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._compose = Compose(node.folder)
+        self._tries: dict[str, int] = {}
+        self._not_before: dict[str, float] = {}
+        self._given_up = False
+        self._is_marked = False
+
+    def look(self) -> None:
+        """Verify once; repair what is wrong, or say that the node is ready (again)."""
+        checks = look(self._node)
+        failed = [each for each in checks if each.failure]
+        if not failed:
+            if self._node.report.document["state"] != "ready":
+                self._node.report.repair("all checks", "the node is ready again")
+                self._node.report.state("ready")
+            self._tries, self._not_before, self._given_up = {}, {}, False
+            return
+        first = failed[0].failure
+        assert first is not None  # noqa: S101, it was just asked for
+        self._node.report.degraded(first)
+        names = {each.name for each in failed}
+        if not self._node.specification.is_leader and names & set(LEADERS):
+            # Services that miss the leader are not mended here, and not by another machine either.
+            failed = [each for each in failed if each.name in MACHINES]
+        for each in failed:
+            if self._mend(each):
+                return
+
+    def _mend(self, check: Check) -> bool:
+        """Try once what mends *check*; True where something was tried, or is about to be."""
+        failure = check.failure
+        repair = self._repair_for(check)
+        if failure is None or repair is None:
+            return False
+        now = time.monotonic()
+        tries = self._tries.get(check.name, 0)
+        if tries >= TRIES:
+            self._give_up(check, failure)
+            if check.name != "sharedFolder":
+                return False
+        if now < self._not_before.get(check.name, 0.0):
+            return True
+        self._tries[check.name] = tries + 1
+        what = f"{check.name} (try {tries + 1})"
+        try:
+            outcome = repair()
+        except Failure as problem:
+            outcome = f"{problem.code}: {problem.message}"
+        pause = min(FIRST_PAUSE_SECONDS * 2**tries, LAST_PAUSE_SECONDS)
+        self._not_before[check.name] = time.monotonic() + pause
+        self._node.report.repair(what, outcome)
+        return True
+
+    def _repair_for(self, check: Check) -> Callable[[], str] | None:
+        """What may mend a check; None where only waiting does."""
+        code = check.failure.code if check.failure else ""
+        if check.name == "sharedFolder":
+            return None if code in HARMLESS else self._remount
+        if check.name in ("gpus", "containerGpus"):
+            return self._restart_gpu_services
+        if check.name in ("services", "streamglRedis", "http"):
+            return self._start_stopped
+        if check.name == "wiring":
+            return None
+        # The leader's PostgreSQL and Redis: on the leader itself they are services like others.
+        return self._start_stopped if self._node.specification.is_leader else None
+
+    def _remount(self) -> str:
+        shared_folder.remount(self._node)
+        held = self._holders()
+        done = self._compose.restart(held)
+        if not done.succeeded:
+            return f"mounted anew, but its services do not restart: {' '.join(done.tail()[-1:])}"
+        return f"mounted anew, restarted {', '.join(held)}"
+
+    def _holders(self) -> list[str]:
+        """The services that hold the folder; PostgreSQL's own is on the data volume, which is alive."""
+        path = self._node.specification.shared_folder
+        own = tuple(f"{path}/{name}" for name in POSTGRES_FOLDERS)
+        found = []
+        for name, service in self._compose.services().items():
+            sources = [str(each.get("source", "")) for each in service.get("volumes") or []]
+            if any(
+                f"{each}/".startswith(f"{path}/") and not each.startswith(own) for each in sources
+            ):
+                found.append(name)
+        return found
+
+    def _restart_gpu_services(self) -> str:
+        present = self._compose.services()
+        services = [name for name in GPU_SERVICES if name in present]
+        self._compose.up(services, "--no-deps", "--force-recreate")
+        return f"made anew: {', '.join(services)}"
+
+    def _start_stopped(self) -> str:
+        self._compose.up()
+        return "./graphistry up -d"
+
+    def _give_up(self, check: Check, failure: Failure) -> None:
+        """Once: a follower asks to be replaced. A leader stays, for its address and its data are here."""
+        node = self._node
+        if self._given_up:
+            return
+        if check.name == "sharedFolder" and not shared_folder.server_answers(node):
+            return  # no machine can mount it: waited for, and mounted when it is back
+        self._given_up = True
+        if node.specification.is_leader:
+            node.report.repair(
+                check.name, f"given up after {TRIES} tries; the leader stays degraded"
+            )
+            return
+        if self._is_marked:
+            return
+        try:
+            aws.mark_unhealthy(node.aws, node.instance["id"])
+            self._is_marked = True
+            outcome = f"given up after {TRIES} tries; the Auto Scaling group replaces this machine"
+        except OSError as error:
+            self._given_up = False
+            outcome = (
+                f"given up after {TRIES} tries; the machine cannot be marked unhealthy: {error}"
+            )
+        node.report.repair(check.name, f"{outcome} ({failure.code})")

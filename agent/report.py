@@ -1,0 +1,159 @@
+"""The node report: what this node is. In the bucket for the operator, on the disk for whoever is on the node."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import threading
+import time
+from pathlib import Path
+from typing import Any, Callable
+
+from agent import limits
+from agent.failures import Failure
+from agent.specification import Specification
+
+TRANSIENT = (OSError, ValueError, LookupError)
+KEPT_REPAIRS = 20
+
+
+def now() -> str:
+    """The time as ISO 8601 in UTC."""
+    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+
+
+class Report:
+    """The document and its two copies; every change is written at once, and all of it at least every 10 s."""
+
+    def __init__(
+        self, instance: dict[str, str], store: Callable[[bytes], None], copy: Path
+    ) -> None:
+        self._store = store
+        self._copy = copy
+        self._lock = threading.Lock()
+        self._writing = threading.Lock()
+        self.document: dict[str, Any] = {
+            "schemaVersion": 1,
+            "cluster": None,
+            "node": None,
+            "role": None,
+            "specification": None,
+            "instance": instance,
+            "state": "converging",
+            "phase": "bootstrap",
+            "phases": [],
+            "checks": [],
+            "failure": None,
+            "gpus": [],
+            "versions": {},
+            "repairs": [],
+            "startedAt": now(),
+            "heartbeat": now(),
+        }
+
+    def begin(self, specification: Specification) -> None:
+        """A converge to *specification* starts; a failure of the last one stays until this one succeeds."""
+        with self._lock:
+            state = "failed" if self.document["failure"] else "converging"
+            if self.document["specification"] != specification.digest:
+                self.document["failure"], state = None, "converging"
+            self.document.update(
+                cluster=specification.cluster,
+                node=specification.node,
+                role=specification.role,
+                specification=specification.digest,
+                state=state,
+                phases=[],
+                startedAt=now(),
+            )
+        self.write()
+
+    def phase(self, name: str, state: str, seconds: float) -> None:
+        """A phase is running, done or failed, *seconds* after it began."""
+        with self._lock:
+            entry = {"name": name, "state": state, "seconds": round(seconds, 1)}
+            others = [each for each in self.document["phases"] if each["name"] != name]
+            self.document["phases"] = [*others, entry]
+            self.document["phase"] = name
+        self.write()
+
+    def check(self, name: str, ok: bool, detail: str) -> None:
+        """What a check has found; it replaces what the same check found before."""
+        with self._lock:
+            entry = {"name": name, "ok": ok, "detail": detail}
+            checks: list[dict[str, Any]] = self.document["checks"]
+            for index, each in enumerate(checks):
+                if each["name"] == name:
+                    checks[index] = entry
+                    return
+            checks.append(entry)
+
+    def failed(self, phase: str, failure: Failure) -> None:
+        """The converge has failed."""
+        self.state("failed", {"phase": phase, "at": now(), **_described(failure)})
+
+    def state(self, state: str, failure: dict[str, Any] | None = None) -> None:
+        """Change the node's state; *failure* says why it is failed or degraded."""
+        with self._lock:
+            self.document.update(state=state, failure=failure)
+        self.write()
+
+    def degraded(self, failure: Failure) -> None:
+        """The node was ready and no longer is; written where that is news."""
+        described = {"phase": "verify", "at": now(), **_described(failure)}
+        with self._lock:
+            before = self.document["failure"] if self.document["state"] == "degraded" else None
+        if before is None or {**before, "at": described["at"]} != described:
+            print(f"degraded: {failure.code}: {failure.message}", flush=True)
+            self.state("degraded", described)
+
+    def repair(self, what: str, outcome: str) -> None:
+        """The agent has tried to mend something."""
+        print(f"repair: {what}: {outcome}", flush=True)
+        with self._lock:
+            entry = {"at": now(), "what": what, "outcome": outcome}
+            self.document["repairs"] = [*self.document["repairs"], entry][-KEPT_REPAIRS:]
+        self.write()
+
+    def set(self, **members: Any) -> None:
+        """Replace members of the document."""
+        with self._lock:
+            self.document.update(members)
+
+    def version(self, name: str, value: str) -> None:
+        """The version of something on this node."""
+        with self._lock:
+            self.document["versions"][name] = value
+
+    def write(self) -> None:
+        """Store the document; where the bucket cannot be reached, the next write brings it."""
+        with self._writing:
+            with self._lock:
+                self.document["heartbeat"] = now()
+                content = json.dumps(self.document, sort_keys=True).encode()
+            try:
+                partial = self._copy.with_suffix(".partial")
+                partial.write_bytes(content)
+                partial.replace(self._copy)
+                self._store(content)
+            except TRANSIENT as error:
+                print(f"the report cannot be written: {error}", flush=True)
+
+    def start_heartbeat(self) -> None:
+        """Write the report for ever from a thread of its own, so that a long phase is not silence."""
+
+        def beat() -> None:
+            while True:
+                time.sleep(min(limits.WATCH, 10.0))
+                self.write()
+
+        threading.Thread(target=beat, daemon=True).start()
+
+
+def _described(failure: Failure) -> dict[str, Any]:
+    return {
+        "code": failure.code,
+        "message": failure.message,
+        "hint": failure.hint,
+        "log": failure.log,
+    }

@@ -1,0 +1,131 @@
+"""Phase start: the services, in the order in which a cluster comes to life."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from agent import limits, users, web
+from agent.commands import run
+from agent.compose import Compose, Container
+from agent.configure import UNIT_NAME
+from agent.failures import Failure
+from agent.node import Node
+from agent.postgres_client import PostgresError, select_one
+
+DOOR = "caddy"
+"""The service that lets users in."""
+WARM = Path("/run/graphistry-cluster-warm")
+"""There once this boot has had its first visualization."""
+PAUSE_SECONDS = 2
+ENDED_LOOKS = 3
+"""A container between an end and its restart looks ended: only one that stays so has failed."""
+
+
+def start(node: Node) -> None:
+    """Bring the services up and wait until all are healthy."""
+    compose = Compose(node.folder)
+    _wait_for_boot()
+    if node.specification.is_leader:
+        # The first who signs up becomes administrator: nobody gets in before there is one.
+        inside = [name for name in compose.services() if name != DOOR]
+        compose.up(inside)
+        wait_until_healthy(compose, inside)
+        secret = node.secret
+        users.ensure(compose, users.ADMIN, secret["adminPassword"], is_admin=True)
+        users.ensure(compose, users.SERVICE, secret["servicePassword"], is_admin=False)
+    else:
+        _wait_for_leader(node)
+    compose.up()
+    wait_until_healthy(compose, list(compose.services()))
+    run(["systemctl", "enable", UNIT_NAME])
+    _warm_up(node)
+
+
+def _wait_for_boot() -> None:
+    """Two `up` at once get into each other's way: let the boot's own one end."""
+    end = time.monotonic() + limits.HEALTH
+    while time.monotonic() < end:
+        if run(["systemctl", "is-active", UNIT_NAME]).output.strip() != "activating":
+            return
+        time.sleep(1)
+
+
+def _wait_for_leader(node: Node) -> None:
+    end = time.monotonic() + limits.PATIENCE
+    while True:
+        problem = leader_problem(node)
+        if problem is None:
+            return
+        if time.monotonic() > end:
+            endpoint = node.specification.postgres
+            raise Failure(
+                "LeaderUnreachable",
+                f"PostgreSQL at {endpoint.host}:{endpoint.port} did not answer"
+                f" within {limits.PATIENCE:g} s: {problem}",
+            )
+        print(f"waiting: the leader's PostgreSQL does not answer: {problem}", flush=True)
+        time.sleep(PAUSE_SECONDS)
+
+
+def leader_problem(node: Node) -> str | None:
+    """Why the cluster's PostgreSQL does not answer; None when it does."""
+    endpoint = node.specification.postgres
+    try:
+        select_one(endpoint.host, endpoint.port, node.secret["postgresPassword"])
+    except (PostgresError, OSError) as error:
+        return str(error) or type(error).__name__
+    return None
+
+
+def wait_until_healthy(compose: Compose, services: list[str]) -> None:
+    """Raises Failure for a service that ends, or is not healthy in time."""
+    end = time.monotonic() + limits.HEALTH
+    ended_looks = 0
+    while True:
+        containers = compose.containers()
+        ill = unwell(services, containers)
+        if not ill:
+            return
+        dead = [each for each in containers if each.service in ill and each.has_ended]
+        ended_looks = ended_looks + 1 if dead else 0
+        if ended_looks >= ENDED_LOOKS:
+            name = dead[0].service
+            message = f"{name} has ended with status {dead[0].exit_code}"
+            raise Failure("ServiceUnhealthy", message, compose.logs(name))
+        if time.monotonic() > end:
+            raise Failure(
+                "ServiceUnhealthy",
+                f"not healthy within {limits.HEALTH:g} s: {described(ill, containers)}",
+                compose.logs(ill[0]),
+            )
+        time.sleep(PAUSE_SECONDS)
+
+
+def unwell(services: list[str], containers: list[Container]) -> list[str]:
+    """Those of *services* that do not run healthily."""
+    well = {each.service for each in containers if each.is_well}
+    return [name for name in services if name not in well]
+
+
+def described(services: list[str], containers: list[Container]) -> str:
+    """Each service with its state."""
+    states = {each.service: f"{each.state} {each.health}".strip() for each in containers}
+    return ", ".join(f"{name} ({states.get(name, 'absent')})" for name in services)
+
+
+def _warm_up(node: Node) -> None:
+    """Once a boot, let the GPUs compile their kernels before a user waits for it; a failure is told, no more."""
+    if WARM.exists():
+        return
+    try:
+        web.status("/streamgl-gpu/secondary/gpu/health")
+        bearer = web.token(users.SERVICE, node.secret["servicePassword"])
+        identifier = web.upload(
+            bearer, f"warm-up {node.specification.node}", [{"src": 0, "dst": 1}]
+        )
+        web.visualize(identifier)
+        WARM.touch()
+        node.report.check("warmUp", True, "a first visualization was opened")
+    except web.WebError as error:
+        node.report.check("warmUp", False, str(error))

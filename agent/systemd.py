@@ -1,0 +1,64 @@
+"""Units of systemd that the agent writes."""
+
+from __future__ import annotations
+
+import string
+from pathlib import Path
+
+from agent.commands import Completed, require, run
+from agent.node import UNITS, write_private
+
+_PLAIN = set(string.ascii_letters + string.digits + ":_.")
+
+
+def mount_unit(path: str) -> str:
+    """The name that systemd wants for the mount unit of *path*."""
+    escaped = []
+    for part in path.strip("/").split("/"):
+        letters = [each if each in _PLAIN else f"\\x{ord(each):02x}" for each in part]
+        escaped.append("".join(letters))
+    return "-".join(escaped) + ".mount"
+
+
+def write_unit(name: str, text: str) -> bool:
+    """Write a unit file and tell systemd; True where that changed it."""
+    changed = write_private(UNITS / name, text, 0o644)
+    if changed:
+        require("AgentInstallFailed", "systemd does not reload", ["systemctl", "daemon-reload"])
+    return changed
+
+
+def mount(
+    path: str, what: str, kind: str, options: str, wanted_by: str, after: str = ""
+) -> Completed:
+    """Mount *what* at *path* now and at every boot; the result of the attempt."""
+    text = f"""# {"graphistry-cluster"}
+[Unit]
+Description=Graphistry cluster: {path}
+{after}
+[Mount]
+What={what}
+Where={path}
+Type={kind}
+Options={options}
+TimeoutSec=60
+
+[Install]
+WantedBy={wanted_by}
+"""
+    unit = mount_unit(path)
+    write_unit(unit, text)
+    run(["systemctl", "enable", unit])
+    run(["systemctl", "reset-failed", unit])
+    return run(["systemctl", "start", unit], seconds=90)
+
+
+def mounted(path: str, table: Path = Path("/proc/self/mountinfo")) -> str | None:
+    """The type of the file system that is mounted exactly at *path*; None where none is. Never hangs."""
+    found = None
+    for line in table.read_text().splitlines():
+        left, _, right = line.partition(" - ")
+        point = left.split()[4].encode().decode("unicode_escape")
+        if point == path:
+            found = right.split()[0]
+    return found

@@ -1,0 +1,77 @@
+"""Users of Graphistry, made through nexus's own Django on whatever node.
+
+Programs and passwords go in by standard input: a command line is seen by everybody on the machine.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from agent.compose import Compose
+from agent.failures import Failure
+
+ADMIN = "admin"
+SERVICE = "graphistry-cluster"
+MARKER = "graphistry-cluster-answer:"
+"""Before the answer, which is not the only line that Django prints."""
+
+
+def ensure(compose: Compose, name: str, password: str, *, is_admin: bool) -> bool:
+    """Make a user with a verified address unless there is one of that name; True where it was made."""
+    create = "create_superuser" if is_admin else "create_user"
+    program = f"""
+import json
+from allauth.account.models import EmailAddress
+from nexus.users.models import User
+given = json.loads({json.dumps(json.dumps({"name": name, "password": password}))})
+email = given["name"] + "@graphistry-cluster.invalid"
+made = not User.objects.filter(username=given["name"]).exists()
+if made:
+    given = {{"username": given["name"], "email": email, "password": given["password"], "name": given["name"]}}
+    user = User.objects.{create}(is_active=True, **given)
+    EmailAddress.objects.create(user=user, email=email, verified=True, primary=True)
+
+print({MARKER!r} + json.dumps({{"made": made}}))
+"""
+    return bool(_shell(compose, program)["made"])
+
+
+def set_name(compose: Compose, user: str, value: str) -> None:
+    """Change a user's displayed name, the setting by which `make prove` sees that settings are shared."""
+    program = f"""
+import json
+from nexus.users.models import User
+given = json.loads({json.dumps(json.dumps({"user": user, "value": value}))})
+user = User.objects.get(username=given["user"])
+user.name = given["value"]
+user.save()
+print({MARKER!r} + json.dumps({{}}))
+"""
+    _shell(compose, program)
+
+
+def get_name(compose: Compose, user: str) -> str:
+    """A user's displayed name."""
+    program = f"""
+import json
+from nexus.users.models import User
+given = json.loads({json.dumps(json.dumps({"user": user}))})
+print({MARKER!r} + json.dumps({{"value": User.objects.get(username=given["user"]).name}}))
+"""
+    return str(_shell(compose, program)["value"])
+
+
+def _shell(compose: Compose, program: str) -> dict[str, Any]:
+    command = ["python", "manage.py", "shell"]
+    done = compose.execute("nexus", command, text=program, seconds=120)
+    for line in done.output.splitlines():
+        _, marker, answer = line.partition(MARKER)
+        if marker and answer.startswith("{"):
+            found: dict[str, Any] = json.loads(answer)
+            return found
+    # The traceback may show the program, and with it the password: only its last line is repeated.
+    last = done.errors.strip().splitlines()[-1:]
+    raise Failure(
+        "UserCreationFailed", f"nexus's Django shell ended with status {done.status}", last
+    )

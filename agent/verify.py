@@ -1,0 +1,156 @@
+"""Phase verify, and the watch afterwards: is this node, as seen from itself, what the specification says?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Callable
+
+from agent import gpus, shared_folder, web, wiring
+from agent.compose import Compose
+from agent.configure import variable_problem, wanted_wiring
+from agent.failures import Failure
+from agent.node import Node
+from agent.redis_client import Redis, RedisError
+from agent.start import described, leader_problem, unwell
+
+PAGES = ("/caddy/health/", "/healthz", "/streamgl-gpu/secondary/gpu/health")
+
+
+@dataclass(frozen=True)
+class Check:
+    """What one look has found; *failure* is None where all is well."""
+
+    name: str
+    detail: str
+    failure: Failure | None
+
+
+def verify(node: Node) -> None:
+    """Raises the first Failure of all checks, once all have been made and told."""
+    checks = look(node)
+    failed = [each for each in checks if each.failure]
+    if failed:
+        first = failed[0].failure
+        assert first is not None  # noqa: S101, it was just asked for
+        names = ", ".join(each.name for each in failed)
+        others = "" if len(failed) == 1 else f" (failed checks: {names})"
+        raise Failure(first.code, f"{first.message}{others}", first.log)
+
+
+def look(node: Node) -> list[Check]:
+    """Make all checks and tell the report; causes come before what they cause."""
+    compose = Compose(node.folder)
+    merged: dict[str, Any] = {}
+
+    def services() -> dict[str, Any]:
+        """Read once a look: it takes most of its time."""
+        merged.update(merged or compose.services())
+        return merged
+
+    looks: tuple[tuple[str, Callable[[], str]], ...] = (
+        ("sharedFolder", lambda: _shared_folder(node)),
+        ("gpus", lambda: _gpus(node)),
+        ("postgres", lambda: _postgres(node)),
+        ("redis", lambda: _redis(node)),
+        ("services", lambda: _services(compose, services())),
+        ("streamglRedis", lambda: _own_redis(compose)),
+        ("containerGpus", lambda: _container_gpus(node, compose)),
+        ("http", _http),
+        ("wiring", lambda: _wiring(node, services())),
+    )
+    checks = []
+    for name, function in looks:
+        try:
+            check = Check(name, function(), None)
+        except Failure as failure:
+            check = Check(name, failure.message, failure)
+        node.report.check(name, check.failure is None, check.detail)
+        checks.append(check)
+    return checks
+
+
+def _shared_folder(node: Node) -> str:
+    shared_folder.probe(node)
+    return f"{node.specification.shared_folder} is mounted, this cluster's and writable"
+
+
+def _gpus(node: Node) -> str:
+    found = gpus.read()
+    node.report.set(gpus=[each.described() for each in found])
+    gpus.require(found, node.specification.gpus)
+    return f"{len(found)} of {node.specification.gpus}"
+
+
+def _services(compose: Compose, merged: dict[str, Any]) -> str:
+    services = list(merged)
+    containers = compose.containers()
+    ill = unwell(services, containers)
+    if ill:
+        raise Failure(
+            "ServiceUnhealthy", f"not well: {described(ill, containers)}", compose.logs(ill[0])
+        )
+    return f"{len(services)} healthy"
+
+
+def _postgres(node: Node) -> str:
+    endpoint = node.specification.postgres
+    problem = leader_problem(node)
+    if problem:
+        raise Failure(
+            "LeaderUnreachable", f"PostgreSQL at {endpoint.host}:{endpoint.port}: {problem}"
+        )
+    return f"{endpoint.host}:{endpoint.port} answers with the cluster's password"
+
+
+def _redis(node: Node) -> str:
+    endpoint = node.specification.redis
+    try:
+        with Redis(endpoint.host, endpoint.port, node.secret["redisPassword"]) as redis:
+            redis.call("PING")
+    except (RedisError, OSError) as error:
+        raise Failure(
+            "LeaderUnreachable", f"Redis at {endpoint.host}:{endpoint.port}: {error}"
+        ) from error
+    return f"{endpoint.host}:{endpoint.port} answers with the cluster's password"
+
+
+def _own_redis(compose: Compose) -> str:
+    # On the leader, the service's own REDISCLI_AUTH has the password.
+    done = compose.execute("redis", ["redis-cli", "ping"], seconds=20)
+    if "PONG" not in done.output:
+        said = (done.output.strip() or done.errors.strip()).splitlines()[-1:] or ["nothing"]
+        raise Failure("ServiceUnhealthy", f"this node's own Redis: {said[0]}")
+    return "this node's own Redis answers"
+
+
+def _container_gpus(node: Node, compose: Compose) -> str:
+    done = compose.execute("forge-etl-python", ["nvidia-smi", "-L"], seconds=30)
+    count = sum(line.startswith("GPU ") for line in done.output.splitlines())
+    if not done.succeeded or count < node.specification.gpus:
+        tail = done.tail()[-1:] or [f"status {done.status}"]
+        seen = f"{count} of {node.specification.gpus} GPUs" if done.succeeded else tail[0]
+        raise Failure("GpuUnavailable", f"in the container forge-etl-python: {seen}")
+    return f"forge-etl-python sees {count}"
+
+
+def _http() -> str:
+    for page in PAGES:
+        try:
+            status = web.status(page)
+        except web.WebError as error:
+            raise Failure("ServiceUnhealthy", str(error)) from error
+        if not 200 <= status < 300:
+            raise Failure("ServiceUnhealthy", f"{page} answers {status}")
+    return f"{', '.join(PAGES)} answer"
+
+
+def _wiring(node: Node, services: dict[str, Any]) -> str:
+    problem = variable_problem(node.specification, services)
+    if problem:
+        raise Failure("ConfigurationIgnored", problem)
+    wrong = wiring.differences(wanted_wiring(node, services), services)
+    if wrong:
+        raise Failure("ComposeOverrideIgnored", f"the release now has its own {', '.join(wrong)}")
+    if node.specification.is_leader:
+        return "PostgreSQL and Redis are published on the private address only"
+    return "nexus and forge-etl-python use the leader's Redis, the others this node's"

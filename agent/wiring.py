@@ -1,0 +1,148 @@
+"""Which data services each service of a node must use, and what of that the release does not do by itself.
+
+No public document says how the release wires Redis in cluster mode, or on which addresses it publishes. So the merged
+configuration is read, and compared with what the cluster needs.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Dict, Mapping
+from urllib.parse import urlsplit
+
+from agent.specification import Specification
+
+LEADERS_REDIS = ("nexus", "forge-etl-python")
+"""The services whose Redis is the leader's on every node; all others use the node's own."""
+PUBLISHED = {"postgres": 5432, "redis": 6379}
+"""Ports in the containers of the leader's data services."""
+REDIS_CONFIGURATION = "/etc/redis/redis.conf"
+
+Settings = Dict[str, Any]
+"""What one service of a compose file should have: environment, ports, command, volumes."""
+
+
+def wanted(
+    specification: Specification,
+    secret: Mapping[str, str],
+    address: str,
+    redis_file: Path,
+    services: Mapping[str, Any],
+) -> dict[str, Settings]:
+    """The wiring of every service of this node that needs one."""
+    found: dict[str, Settings] = {}
+    for name, service in services.items():
+        environment = environment_of(service)
+        changed = {}
+        if "REDIS_URL" in environment:
+            changed["REDIS_URL"] = _redis_url(specification, secret, name, environment["REDIS_URL"])
+        if specification.is_leader and "NODE_REDIS_URL" in environment:
+            changed["NODE_REDIS_URL"] = _with_password(environment["NODE_REDIS_URL"], secret)
+        if "DATABASE_URL" in environment:
+            changed["DATABASE_URL"] = _database_url(
+                specification, secret, environment["DATABASE_URL"]
+            )
+        if "POSTGRES_PASSWORD" in environment:
+            changed["POSTGRES_PASSWORD"] = secret["postgresPassword"]
+        if changed:
+            found[name] = {"environment": changed}
+    if specification.is_leader:
+        for name, port in PUBLISHED.items():
+            endpoint = specification.postgres if name == "postgres" else specification.redis
+            ports = [f"{address}:{endpoint.port}:{port}"]
+            found.setdefault(name, {"environment": {}})["ports"] = ports
+        redis = found["redis"]
+        redis["environment"]["REDISCLI_AUTH"] = secret["redisPassword"]
+        redis["command"] = ["redis-server", REDIS_CONFIGURATION]
+        redis["volumes"] = [f"{redis_file}:{REDIS_CONFIGURATION}:ro"]
+    return found
+
+
+def differences(wanted: Mapping[str, Settings], services: Mapping[str, Any]) -> list[str]:
+    """What the merged configuration has otherwise, as SERVICE.SETTING[.VARIABLE]; never a value."""
+    found = []
+    for name, settings in wanted.items():
+        service = services.get(name, {})
+        environment = environment_of(service)
+        for key, value in settings["environment"].items():
+            if environment.get(key) != value:
+                found.append(f"{name}.environment.{key}")
+        if "ports" in settings and _ports(service) != sorted(settings["ports"]):
+            found.append(f"{name}.ports")
+        if "command" in settings and service.get("command") != settings["command"]:
+            found.append(f"{name}.command")
+        if "volumes" in settings and not _has_volumes(service, settings["volumes"]):
+            found.append(f"{name}.volumes")
+    return found
+
+
+def override(wanted: Mapping[str, Settings], changes: list[str]) -> str:
+    """The compose file that makes the *changes*, all of which are in *wanted*."""
+    lines = ["# graphistry-cluster writes this file.", "services:"]
+    for name, settings in sorted(wanted.items()):
+        own = [change[len(name) + 1 :] for change in changes if change.startswith(f"{name}.")]
+        if not own:
+            continue
+        lines.append(f"  {name}:")
+        variables = [each.partition(".")[2] for each in own if each.startswith("environment.")]
+        if variables:
+            lines.append("    environment:")
+            for key in sorted(variables):
+                # Compose puts variables in: a dollar sign is written twice.
+                value = settings["environment"][key].replace("$", "$$")
+                lines.append(f"      {key}: {json.dumps(value)}")
+        if "ports" in own:
+            lines.append(f"    ports: !override {json.dumps(settings['ports'])}")
+        if "command" in own:
+            lines.append(f"    command: {json.dumps(settings['command'])}")
+        if "volumes" in own:
+            lines.append(f"    volumes: {json.dumps(settings['volumes'])}")
+    if len(lines) == 2:
+        return ""
+    return "\n".join(lines) + "\n"
+
+
+def environment_of(service: Mapping[str, Any]) -> dict[str, str]:
+    """A service's variables, of which some have no value."""
+    found = service.get("environment") or {}
+    return {key: "" if value is None else str(value) for key, value in found.items()}
+
+
+def _redis_url(
+    specification: Specification, secret: Mapping[str, str], service: str, present: str
+) -> str:
+    database = urlsplit(present).path or "/0"
+    if specification.is_leader:
+        return _with_password(f"redis://redis:6379{database}", secret)
+    if service in LEADERS_REDIS:
+        endpoint = specification.redis
+        return f"redis://:{secret['redisPassword']}@{endpoint.host}:{endpoint.port}{database}"
+    return f"redis://redis:6379{database}"
+
+
+def _with_password(url: str, secret: Mapping[str, str]) -> str:
+    parts = urlsplit(url)
+    host = f"{parts.hostname or 'redis'}:{parts.port or 6379}"
+    return f"redis://:{secret['redisPassword']}@{host}{parts.path}"
+
+
+def _database_url(specification: Specification, secret: Mapping[str, str], present: str) -> str:
+    parts = urlsplit(present)
+    endpoint = specification.postgres
+    host = "postgres:5432" if specification.is_leader else f"{endpoint.host}:{endpoint.port}"
+    user = parts.username or "graphistry"
+    path = parts.path or "/graphistry"
+    return f"{parts.scheme}://{user}:{secret['postgresPassword']}@{host}{path}"
+
+
+def _ports(service: Mapping[str, Any]) -> list[str]:
+    return sorted(
+        f"{each.get('host_ip', '')}:{each.get('published', '')}:{each['target']}"
+        for each in service.get("ports") or []
+    )
+
+
+def _has_volumes(service: Mapping[str, Any], volumes: list[str]) -> bool:
+    present = {(each.get("source"), each.get("target")) for each in service.get("volumes") or []}
+    return all(tuple(each.split(":")[:2]) in present for each in volumes)

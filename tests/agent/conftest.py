@@ -1,0 +1,210 @@
+"""What a machine finds around it, on this computer: a metadata service, and AWS by moto."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+from moto.server import ThreadedMotoServer
+
+import agent.exercise
+import agent.watch  # noqa: F401, so that every module of the agent can be redirected
+from agent.aws import Aws, AwsError, Bucket
+from agent.node import Node
+from agent.report import Report
+from agent.specification import read
+from components.aws.user_data import user_data
+
+from .fakes import FakeMachine
+
+SECRET = "canary-secret-access-key"
+BUCKET, PREFIX, REGION = "documents", "nodes/small/", "us-east-1"
+
+MACHINE = {
+    "instance-id": "i-0123456789abcdef0",
+    "instance-type": "g4dn.xlarge",
+    "availability-zone": "us-east-1a",
+    "local-ipv4": "10.40.0.10",
+}
+
+
+class MetadataService(BaseHTTPRequestHandler):
+    """A stand-in for the instance metadata service that insists on version 2, as the machines do."""
+
+    def do_PUT(self) -> None:
+        self.answer(b"token")
+
+    def do_GET(self) -> None:
+        if self.headers["X-aws-ec2-metadata-token"] != "token":
+            self.send_error(401)
+        elif self.path.endswith("/security-credentials/"):
+            self.answer(b"small-role")
+        elif self.path.rsplit("/", 1)[-1] in MACHINE:
+            self.answer(MACHINE[self.path.rsplit("/", 1)[-1]].encode())
+        else:
+            role = {"AccessKeyId": "AKIASMALL", "SecretAccessKey": SECRET, "Token": "session"}
+            self.answer(json.dumps(role).encode())
+
+    def answer(self, body: bytes) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a new machine finds around it."""
+
+    s3: Any
+    environment: dict[str, str]
+
+    def boot(self, *, patience: str = "0") -> subprocess.CompletedProcess[str]:
+        script = user_data(region=REGION, bucket=BUCKET, prefix=PREFIX)
+        return subprocess.run(
+            ["/bin/sh"],
+            input=script.replace("/usr/bin/python3", sys.executable),
+            env={**self.environment, "GRAPHISTRY_CLUSTER_PATIENCE": patience},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def store_agent(self, body: bytes, *, sha256: str | None = None) -> None:
+        self.s3.put_object(Bucket=BUCKET, Key="agent/a.pyz", Body=body)
+        agent = {"key": "agent/a.pyz", "sha256": sha256 or hashlib.sha256(body).hexdigest()}
+        document = {"cluster": "graphistry-cluster/test", "node": "small", "agent": agent}
+        self.s3.put_object(
+            Bucket=BUCKET, Key=f"{PREFIX}specification.json", Body=json.dumps(document)
+        )
+
+    def report(self) -> dict[str, Any]:
+        stored = self.s3.get_object(Bucket=BUCKET, Key=f"{PREFIX}report.json")
+        document: dict[str, Any] = json.loads(stored["Body"].read())
+        return document
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Iterator[Machine]:
+    aws = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    metadata = ThreadingHTTPServer(("127.0.0.1", 0), MetadataService)
+    threading.Thread(target=metadata.serve_forever, daemon=True).start()
+    aws.start()
+    host, port = aws.get_host_and_port()
+    endpoint = f"http://{host}:{port}"
+    s3 = boto3.client(
+        "s3",
+        region_name=REGION,
+        endpoint_url=endpoint,
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+        config=Config(s3={"addressing_style": "path"}),
+    )
+    s3.create_bucket(Bucket=BUCKET)
+    environment = {
+        "PATH": os.environ["PATH"],
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_EC2_METADATA_SERVICE_ENDPOINT": f"http://127.0.0.1:{metadata.server_port}",
+        "GRAPHISTRY_CLUSTER_HOME": str(tmp_path / "home"),
+    }
+    try:
+        yield Machine(s3, environment)
+    finally:
+        for each in s3.list_objects_v2(Bucket=BUCKET).get("Contents", []):
+            s3.delete_object(Bucket=BUCKET, Key=each["Key"])
+        s3.delete_bucket(Bucket=BUCKET)
+        aws.stop()
+        metadata.shutdown()
+        metadata.server_close()
+
+
+class FakeStore:
+    """The bucket and Secrets Manager in memory, for phases that are run in this process."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, bytes] = {}
+        self.secrets: dict[str, str] = {}
+        self.tokens: dict[str, str] = {}
+        self.unhealthy: list[str] = []
+
+    def get(self, key: str) -> bytes:
+        return self.objects[key]
+
+
+@pytest.fixture
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeMachine:
+    return FakeMachine(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def make_node(fake: FakeMachine, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Node]:
+    """A node of the fake machine whose leader answers."""
+    store = FakeStore()
+    monkeypatch.setattr("agent.start.select_one", lambda *_: None)
+    monkeypatch.setattr("agent.verify.Redis", FakeRedis)
+    monkeypatch.setattr("agent.web.status", lambda _: 201)
+    monkeypatch.setattr("agent.web.token", lambda *_: "bearer")
+    monkeypatch.setattr("agent.web.upload", lambda *_: "dataset")
+    monkeypatch.setattr("agent.web.visualize", lambda _: None)
+    monkeypatch.setattr("agent.cluster_secret.Secret", lambda _, arn: FakeSecret(store, arn))
+    monkeypatch.setattr("agent.aws.mark_unhealthy", lambda _, name: store.unhealthy.append(name))
+
+    def make(role: str = "leader", **changes: Any) -> Node:
+        specification = read(json.dumps(fake.document(role, **changes)).encode())
+        machine = {
+            "id": "i-1",
+            "type": "g4dn.xlarge",
+            "zone": "us-east-1a",
+            "address": "10.40.0.10",
+        }
+        aws = Aws("us-east-1")
+        report = Report(
+            machine, lambda content: store.objects.update(report=content), fake.home / "report.json"
+        )
+        node = Node(specification, machine, aws, Bucket(aws, "documents"), report)
+        node.store = store  # type: ignore[attr-defined]
+        return node
+
+    return make
+
+
+class FakeRedis:
+    def __init__(self, host: str, port: int, password: str) -> None:
+        assert password
+
+    def call(self, *_: str) -> str:
+        return "PONG"
+
+    def __enter__(self) -> "FakeRedis":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing to close."""
+
+
+class FakeSecret:
+    """Secrets Manager's rule for one token: the same text again or a refusal."""
+
+    def __init__(self, store: FakeStore, arn: str) -> None:
+        self._store, self.arn = store, arn
+
+    def get(self) -> str | None:
+        return self._store.secrets.get(self.arn)
+
+    def put(self, text: str, token: str) -> None:
+        if self._store.tokens.setdefault(token, text) != text:
+            raise AwsError("ResourceExistsException", "another text with this token")
+        self._store.secrets[self.arn] = text

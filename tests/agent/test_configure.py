@@ -1,0 +1,158 @@
+"""What the agent writes into the release's files, and what it reads from commands."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from agent import gpus, systemd, wiring
+from agent.cluster_secret import generate, read, user_password
+from agent.compose import parse_containers
+from agent.configure import BEGIN, END, with_block
+from agent.disks import signature
+from agent.docker import with_gpus
+from agent.failures import Failure
+from agent.preflight import driver_verdict, os_release
+from agent.specification import read as read_specification
+
+from .fakes import FakeMachine, specification_document
+
+
+@pytest.mark.parametrize(
+    "text", ["", "A=1\n", f"A=1\n{BEGIN}\nOLD=1\n{END}\nB=2\n", f"A=1\n{BEGIN}\nOLD=1\n"]
+)
+def test_the_block_is_there_once_and_everything_else_as_it_was(text: str) -> None:
+    found = with_block(text, {"NEW": "2"})
+    assert with_block(found, {"NEW": "2"}) == found
+    assert found.count(BEGIN) == found.count(END) == 1
+    assert "NEW=2" in found
+    assert ("A=1" in found) == ("A=1" in text)
+    assert ("B=2" in found) == ("B=2" in text)
+
+
+def test_the_block_stays_where_it_was() -> None:
+    found = with_block(f"A=1\n{BEGIN}\nOLD=1\n{END}\nB=2\n", {"NEW": "2"})
+    assert found == f"A=1\n{BEGIN}\nNEW=2\n{END}\nB=2\n"
+
+
+@pytest.mark.parametrize(
+    ("driver", "cuda", "ok"),
+    [
+        ("590.44.01", "13", True),
+        ("595.58.03", "12", True),
+        ("580.126.20", "13", False),
+        ("575.51.03", "12", True),
+        ("575.51.02", "12", True),
+        ("570.1", "12", True),
+        ("569.99", "12", False),
+        ("", "12", False),
+    ],
+)
+def test_the_driver_matrix(driver: str, cuda: str, ok: bool) -> None:
+    found, detail = driver_verdict(driver, cuda)
+    assert found == ok
+    assert ("forward compatibility" in detail) == (driver in ("575.51.02", "570.1"))
+
+
+def test_docker_keeps_its_other_settings() -> None:
+    before = {"live-restore": True, "log-driver": "splunk", "log-opts": {"splunk-token": "x"}}
+    after = with_gpus(before)
+    assert after["live-restore"]
+    assert after["default-runtime"] == "nvidia"
+    assert after["log-opts"] == {"max-size": "100m", "max-file": "3"}
+    assert with_gpus(after) == after
+
+
+def test_lines_of_nvidia_smi() -> None:
+    found = gpus.parse(
+        "0, Tesla T4, 15360, 580.126.20, GPU-a\n1, NVIDIA A10G, [N/A], 580.1, GPU-b\n"
+    )
+    assert [(each.index, each.name, each.memory_mib) for each in found] == [
+        (0, "Tesla T4", 15360),
+        (1, "NVIDIA A10G", 0),
+    ]
+
+
+def test_containers_in_both_of_compose_formats() -> None:
+    rows = [
+        {"Service": "a", "State": "running", "Health": "healthy", "ExitCode": 0},
+        {"Service": "b", "State": "exited", "Health": "", "ExitCode": 1},
+    ]
+    lines = "\n".join(json.dumps(row) for row in rows)
+    assert parse_containers(lines) == parse_containers(json.dumps(rows))
+    assert [each.is_well for each in parse_containers(lines)] == [True, False]
+    assert parse_containers("") == []
+
+
+def test_variables_of_os_release() -> None:
+    assert os_release('ID=ubuntu\nVERSION_ID="24.04"\n') == {"ID": "ubuntu", "VERSION_ID": "24.04"}
+
+
+def test_names_of_mount_units() -> None:
+    assert systemd.mount_unit("/mnt/graphistry-data") == r"mnt-graphistry\x2ddata.mount"
+
+
+def test_what_is_mounted_is_read_from_the_kernel(tmp_path: Path) -> None:
+    table = tmp_path / "mountinfo"
+    table.write_text(
+        "24 1 0:22 / / rw - overlay overlay rw\n"
+        "36 24 0:35 / /mnt/graphistry rw,relatime shared:1 - fuse.sshfs host:/ rw\n"
+        "37 36 0:36 / /mnt/a\\040b rw - ext4 /dev/x rw\n"
+    )
+    assert systemd.mounted("/mnt/graphistry", table) == "fuse.sshfs"
+    assert systemd.mounted("/mnt/a b", table) == "ext4"
+    assert systemd.mounted("/mnt", table) is None
+
+
+@pytest.mark.parametrize(
+    ("script", "found"),
+    [
+        ("exit 2", {}),
+        ("echo DEVNAME=/dev/x; echo TYPE=ext4; echo USAGE=filesystem", {"TYPE": "ext4"}),
+        ("echo PTTYPE=gpt", {"PTTYPE": "gpt"}),
+        ("echo 'ambivalent result' >&2; exit 2", {"TYPE": "ambivalent result"}),
+    ],
+)
+def test_what_is_on_a_disk(fake: FakeMachine, script: str, found: dict[str, str]) -> None:
+    fake.command("blkid", script)
+    seen = signature(Path("/dev/x"))
+    assert found.items() <= seen.items()
+    assert bool(seen) == bool(found)
+
+
+def test_generated_secrets_are_read_back_and_need_no_quoting() -> None:
+    text = json.dumps(generate())
+    values = read(text)
+    assert all(value.replace("-", "").replace("=", "").isalnum() for value in values.values())
+    assert values != read(json.dumps(generate()))
+    assert len(values["djangoSecretKey"]) <= 50
+    assert user_password(values, "a") == user_password(values, "a") != user_password(values, "b")
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"postgresPassword": 5}'])
+def test_a_malformed_secret_is_refused_without_its_values(text: str) -> None:
+    with pytest.raises(Failure) as raised:
+        read(text)
+    assert raised.value.code == "SecretInvalid"
+
+
+def test_a_secret_that_lacks_keys_names_them_alone() -> None:
+    values = {**generate(), "redisPassword": ""}
+    with pytest.raises(Failure, match=r"lacks redisPassword$"):
+        read(json.dumps(values))
+
+
+def test_services_that_the_release_wires_to_the_leader_wrongly_are_taken_back() -> None:
+    document = specification_document("follower", Path("/mnt/graphistry"))
+    specification = read_specification(json.dumps(document).encode())
+    secret = {key: str(value) for key, value in generate().items()}
+    services = {
+        name: {"environment": {"REDIS_URL": "redis://leader.internal:6379/0"}}
+        for name in ("nexus", "streamgl-viz")
+    }
+    wanted = wiring.wanted(specification, secret, "10.40.0.11", Path("/x"), services)
+    changes = wiring.differences(wanted, services)
+    assert changes == ["nexus.environment.REDIS_URL", "streamgl-viz.environment.REDIS_URL"]
+    text = wiring.override(wanted, changes)
+    assert f'REDIS_URL: "redis://:{secret["redisPassword"]}@leader.internal:6379/0"' in text
+    assert 'REDIS_URL: "redis://redis:6379/0"' in text

@@ -1,0 +1,280 @@
+"""All phases on a machine out of shell scripts."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+import agent
+from agent.cluster_secret import generate
+from agent.converge import PHASES, converge
+from agent.node import Node
+
+from .fakes import FakeMachine
+
+SCHEMA = json.loads((Path(agent.__file__).parent / "node_report.schema.json").read_text())
+MakeNode = Callable[..., Node]
+MARKER = ".graphistry-cluster.json"
+
+
+def unchanged() -> bool:
+    return False
+
+
+def failure(node: Node) -> dict[str, Any]:
+    """The failure of a converge, whose report must fit the schema."""
+    assert not converge(node, unchanged)
+    report = node.report.document
+    jsonschema.validate(report, SCHEMA)
+    assert report["state"] == "failed"
+    found: dict[str, Any] = report["failure"]
+    return found
+
+
+def claimed(fake: FakeMachine, make_node: MakeNode, **changes: Any) -> Node:
+    """A follower whose leader has been there."""
+    node = make_node("follower", **changes)
+    node.store.secrets[node.specification.secret] = json.dumps(generate())  # type: ignore[attr-defined]
+    marker = {"cluster": node.specification.cluster, "secret": node.specification.secret}
+    (fake.root / "shared" / MARKER).write_text(json.dumps(marker))
+    return node
+
+
+def override(fake: FakeMachine) -> str:
+    return (fake.release / "docker-compose.override.yml").read_text()
+
+
+@pytest.fixture
+def leader(fake: FakeMachine, make_node: MakeNode) -> Node:
+    fake.has_volume()
+    return make_node()
+
+
+def test_a_leader_converges_to_ready(fake: FakeMachine, leader: Node) -> None:
+    assert converge(leader, unchanged), leader.report.document["failure"]
+    report = leader.report.document
+    assert report["state"] == "ready"
+    assert [each["name"] for each in report["phases"]] == [name for name, _ in PHASES]
+    assert all(check["ok"] for check in report["checks"])
+    jsonschema.validate(report, SCHEMA)
+    assert len(fake.log("mkfs")) == 1
+    password = leader.secret["redisPassword"]
+    assert '"10.40.0.10:5432:5432"' in override(fake)
+    assert '"10.40.0.10:6379:6379"' in override(fake)
+    assert f"redis://:{password}@redis:6379/0" in override(fake)
+    assert {each.name for each in (fake.root / "shared").iterdir()} >= {
+        "uploads",
+        "files",
+        "datasets",
+        "postgresql_data",
+        MARKER,
+    }
+    assert (fake.root / "shared" / "uploads").stat().st_mode & 0o7777 == 0o1777
+
+
+def test_the_door_opens_after_the_first_administrator_is_there(
+    fake: FakeMachine, leader: Node
+) -> None:
+    converge(leader, unchanged)
+    calls = [line for line in fake.log("graphistry") if line.startswith(("up", "exec -T nexus"))]
+    assert "caddy" not in calls[0]
+    assert calls[1].startswith("exec")
+    assert calls[-1] == "up -d"
+    programs = (fake.root / "shell.log").read_text()
+    assert "create_superuser" in programs
+    assert leader.secret["adminPassword"] not in "\n".join(fake.log("graphistry"))
+
+
+def test_a_follower_converges_to_ready(fake: FakeMachine, make_node: MakeNode) -> None:
+    node = claimed(fake, make_node)
+    assert converge(node, unchanged), node.report.document["failure"]
+    password = node.secret["redisPassword"]
+    text = override(fake)
+    assert text.count(f"redis://:{password}@leader.internal:6379/0") == 2
+    assert re.findall("^  ([a-z-]+):$", text, re.MULTILINE) == ["forge-etl-python", "nexus"]
+    assert (fake.release / "docker-compose.override.yml").stat().st_mode & 0o777 == 0o600
+    env = (fake.release / "data" / "config" / "cluster.env").read_text()
+    assert "NODE_TYPE=follower" in env
+    assert "POSTGRES_HOST=leader.internal" in env
+    assert not fake.log("mkfs")
+
+
+def test_a_second_converge_changes_nothing(fake: FakeMachine, leader: Node) -> None:
+    converge(leader, unchanged)
+    before = {path: path.read_bytes() for path in files(fake)}
+    secret = dict(leader.secret)
+    assert converge(leader, unchanged)
+    assert {path: path.read_bytes() for path in files(fake)} == before
+    assert leader.secret == secret
+    assert len([line for line in fake.log("systemctl") if line.startswith("start")]) == 4
+
+
+def files(fake: FakeMachine) -> list[Path]:
+    units = [path for path in (fake.root / "units").rglob("*") if path.is_file()]
+    config = [fake.release / "docker-compose.override.yml", *(fake.release / "data").rglob("*.env")]
+    return [*config, *units, fake.root / "daemon.json"]
+
+
+def test_no_secret_is_in_the_report_or_the_log(
+    fake: FakeMachine, leader: Node, capsys: pytest.CaptureFixture[str]
+) -> None:
+    converge(leader, unchanged)
+    (fake.root / "override-ignored").touch()
+    (fake.release / "docker-compose.override.yml").unlink()
+    converge(leader, unchanged)
+    told = json.dumps(leader.report.document) + capsys.readouterr().out
+    assert [name for name, value in leader.secret.items() if value in told] == []
+
+
+def test_a_changed_specification_ends_the_converge_after_the_phase(leader: Node) -> None:
+    answers = iter([False, False, True])
+    assert not converge(leader, lambda: next(answers))
+    assert [each["name"] for each in leader.report.document["phases"]] == ["preflight", "disks"]
+
+
+def test_all_problems_of_the_machine_are_told_at_once(
+    fake: FakeMachine, make_node: MakeNode
+) -> None:
+    fake.gpus(3)
+    gpu = {**fake.document()["gpu"], "gpus": 4}
+    node = make_node(gpu=gpu)
+    node.aws.clock_seconds = -900.0
+    found = failure(node)
+    assert found["code"] == "ClockSkewed"
+    assert "900 s behind" in found["message"]
+    assert "3 of 4 GPUs" in found["message"]
+
+
+def test_an_old_driver_is_refused(fake: FakeMachine, make_node: MakeNode) -> None:
+    fake.gpus(1, driver="535.1.2")
+    assert failure(make_node())["code"] == "DriverTooOld"
+
+
+def test_a_driver_that_has_lost_its_gpus_is_told(fake: FakeMachine, make_node: MakeNode) -> None:
+    (fake.root / "nvml").write_text("18")
+    (fake.root / "gpus").write_text("Failed to initialize NVML: Driver/library version mismatch")
+    found = failure(make_node())
+    assert found["code"] == "GpuUnavailable"
+    assert "Failed to initialize NVML" in found["message"]
+
+
+def test_a_volume_with_something_on_it_is_never_formatted(
+    fake: FakeMachine, make_node: MakeNode
+) -> None:
+    fake.has_volume(bytes(1000) + b"x" + bytes(2 * 1024 * 1024))
+    assert failure(make_node())["code"] == "DataVolumeForeign"
+    assert not fake.log("mkfs")
+
+
+def test_a_partitioned_volume_is_never_formatted(fake: FakeMachine, leader: Node) -> None:
+    fake.command("blkid", "echo PTTYPE=gpt")
+    assert failure(leader)["code"] == "DataVolumeForeign"
+    assert not fake.log("mkfs")
+
+
+def test_a_volume_of_this_cluster_is_mounted_as_it_is(fake: FakeMachine, leader: Node) -> None:
+    fake.command("blkid", "echo TYPE=ext4; echo USAGE=filesystem")
+    assert converge(leader, unchanged)
+    assert not fake.log("mkfs")
+
+
+@pytest.mark.parametrize("name", ["stranger", MARKER])
+def test_a_volume_of_somebody_else_is_refused(fake: FakeMachine, leader: Node, name: str) -> None:
+    fake.command("blkid", "echo TYPE=ext4; echo USAGE=filesystem")
+    (fake.root / "data").mkdir()
+    (fake.root / "data" / name).write_text('{"cluster": "another"}')
+    assert failure(leader)["code"] == "DataVolumeForeign"
+
+
+def test_a_missing_volume_is_told(make_node: MakeNode) -> None:
+    assert failure(make_node())["code"] == "DataVolumeMissing"
+
+
+def test_a_folder_that_cannot_be_mounted_is_never_written(
+    fake: FakeMachine, make_node: MakeNode
+) -> None:
+    fake.command("systemctl", "case $2 in *.mount) exit 1; esac")
+    node = claimed(fake, make_node)
+    assert failure(node)["code"] == "SharedFolderUnmounted"
+    assert (fake.root / "shared").stat().st_mode & 0o777 == 0
+    assert [each.name for each in (fake.root / "shared").iterdir()] == [MARKER]
+
+
+def test_while_the_name_is_unknown_the_addresses_are_tried(
+    fake: FakeMachine, make_node: MakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.shared_folder.is_known", lambda _: False)
+    converge(claimed(fake, make_node), unchanged)
+    units = [path.read_text() for path in (fake.root / "units").glob("*shared.mount")]
+    assert "Options=_netdev,tls,iam,mounttargetip=10.40.0.20" in units[0]
+
+
+@pytest.mark.parametrize("other", [{"cluster": "another"}, {"secret": "another"}])
+def test_a_foreign_folder_is_refused(
+    fake: FakeMachine, make_node: MakeNode, other: dict[str, str]
+) -> None:
+    node = claimed(fake, make_node)
+    marker = json.loads((fake.root / "shared" / MARKER).read_text())
+    (fake.root / "shared" / MARKER).write_text(json.dumps({**marker, **other}))
+    found = failure(node)
+    assert found["code"] == "SharedFolderForeign"
+    assert "another" in found["message"]
+
+
+def test_a_follower_without_leader_says_what_it_waits_for(
+    fake: FakeMachine, make_node: MakeNode
+) -> None:
+    node = make_node("follower")
+    assert failure(node)["code"] == "SharedFolderUnclaimed"
+    claimed(fake, make_node)
+    node.store.secrets.clear()  # type: ignore[attr-defined]
+    assert failure(node)["code"] == "SecretNotFilled"
+
+
+def test_a_full_folder_is_told(fake: FakeMachine, make_node: MakeNode) -> None:
+    fake.command("dd", "echo 'dd: error writing: No space left on device' >&2; exit 1")
+    assert failure(claimed(fake, make_node))["code"] == "SharedFolderFull"
+
+
+def test_an_ignored_override_is_refused(fake: FakeMachine, leader: Node) -> None:
+    (fake.root / "override-ignored").touch()
+    found = failure(leader)
+    assert (found["code"], found["phase"]) == ("ComposeOverrideIgnored", "configure")
+    assert "nexus.environment.REDIS_URL" in found["message"]
+
+
+def test_a_strangers_override_is_not_touched(fake: FakeMachine, leader: Node) -> None:
+    (fake.release / "docker-compose.override.yml").write_text("services: {}\n")
+    assert failure(leader)["code"] == "ComposeOverrideForeign"
+    assert override(fake) == "services: {}\n"
+
+
+def test_a_service_that_never_gets_healthy_is_named_with_its_log(
+    fake: FakeMachine, leader: Node
+) -> None:
+    (fake.root / "unhealthy.json").write_text('{"streamgl-gpu": ["running", "unhealthy", 0]}')
+    found = failure(leader)
+    assert found["code"] == "ServiceUnhealthy"
+    assert "streamgl-gpu (running unhealthy)" in found["message"]
+    assert found["log"] == ["last words of streamgl-gpu"]
+
+
+def test_an_unreachable_leader_is_told(
+    fake: FakeMachine, make_node: MakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError("connection refused")
+
+    monkeypatch.setattr("agent.start.select_one", refuse)
+    found = failure(claimed(fake, make_node))
+    assert found["code"] == "LeaderUnreachable"
+    assert "leader.internal:5432" in found["message"]
+
+
+def test_a_surprise_is_a_failure_too(leader: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.preflight.os_release", lambda _: 1 / 0)
+    assert failure(leader)["code"] == "AgentCrashed"

@@ -1,0 +1,188 @@
+"""What the watch does about a node that is no longer ready."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+from agent.aws import AwsError
+from agent.converge import converge
+from agent.node import Node
+from agent.repair import TRIES, Repairs
+
+from .fakes import FakeMachine
+from .test_converge import claimed, unchanged
+
+MakeNode = Callable[..., Node]
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.repair.FIRST_PAUSE_SECONDS", 0)
+
+
+@pytest.fixture
+def follower(fake: FakeMachine, make_node: MakeNode) -> Node:
+    node = claimed(fake, make_node)
+    assert converge(node, unchanged)
+    return node
+
+
+@pytest.fixture
+def leader(fake: FakeMachine, make_node: MakeNode) -> Node:
+    fake.has_volume()
+    node = make_node()
+    assert converge(node, unchanged)
+    return node
+
+
+def unhealthy(node: Node) -> list[str]:
+    found: list[str] = node.store.unhealthy  # type: ignore[attr-defined]
+    return found
+
+
+def state(node: Node) -> tuple[str, str | None]:
+    document = node.report.document
+    return document["state"], (document["failure"] or {}).get("code")
+
+
+def test_a_lost_mount_is_mounted_again_and_its_services_restarted(
+    fake: FakeMachine, follower: Node
+) -> None:
+    (fake.root / "mounts").write_text("")
+    repairs = Repairs(follower)
+    repairs.look()
+    assert state(follower) == ("degraded", "SharedFolderUnmounted")
+    assert fake.log("graphistry")[-1] == "restart nexus forge-etl-python"
+    repairs.look()
+    assert state(follower) == ("ready", None)
+
+
+def test_on_a_leader_postgres_goes_on_while_the_folder_is_mounted_again(
+    fake: FakeMachine, leader: Node
+) -> None:
+    (fake.root / "mounts").write_text("")
+    Repairs(leader).look()
+    assert fake.log("graphistry")[-1] == "restart nexus forge-etl-python"
+    assert fake.mounted(f"{fake.root}/shared/postgresql_data")
+
+
+def test_containers_that_lost_the_gpu_are_made_anew(fake: FakeMachine, follower: Node) -> None:
+    (fake.root / "container-gpus").write_text("Failed to initialize NVML: Unknown Error")
+    repairs = Repairs(follower)
+    repairs.look()
+    assert state(follower) == ("degraded", "GpuUnavailable")
+    last = fake.log("graphistry")[-1]
+    assert last == "up -d --no-deps --force-recreate forge-etl-python streamgl-gpu"
+    (fake.root / "container-gpus").unlink()
+    repairs.look()
+    assert state(follower) == ("ready", None)
+
+
+def test_a_stopped_service_is_started(fake: FakeMachine, follower: Node) -> None:
+    states = json.loads((fake.root / "states.json").read_text())
+    states["streamgl-viz"] = ["exited", "", 1]
+    (fake.root / "states.json").write_text(json.dumps(states))
+    repairs = Repairs(follower)
+    repairs.look()
+    assert "streamgl-viz (exited)" in follower.report.document["failure"]["message"]
+    repairs.look()
+    assert state(follower) == ("ready", None)
+
+
+def lose_gpu(fake: FakeMachine) -> None:
+    (fake.root / "nvml").write_text("18")
+
+
+def test_a_follower_beyond_repair_asks_once_to_be_replaced(
+    fake: FakeMachine, follower: Node
+) -> None:
+    lose_gpu(fake)
+    repairs = Repairs(follower)
+    for _ in range(TRIES + 2):
+        repairs.look()
+    assert state(follower) == ("degraded", "GpuUnavailable")
+    assert unhealthy(follower) == ["i-1"]
+    tries = [each for each in follower.report.document["repairs"] if "(try" in each["what"]]
+    assert len(tries) == TRIES
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_folder_that_stays_away_is_a_reason_to_be_replaced_only_where_its_server_answers(
+    fake: FakeMachine, follower: Node, monkeypatch: pytest.MonkeyPatch, answers: bool
+) -> None:
+    monkeypatch.setattr("agent.shared_folder.server_answers", lambda _: answers)
+    (fake.root / "mounts").write_text("")
+    script = (fake.root / "bin" / "systemctl").read_text()
+    fake.command("systemctl", "exit 1")
+    repairs = Repairs(follower)
+    for _ in range(TRIES + 2):
+        repairs.look()
+    assert unhealthy(follower) == (["i-1"] if answers else [])
+    fake.command("systemctl", script)
+    repairs.look()
+    repairs.look()
+    assert state(follower) == ("ready", None)
+
+
+def test_services_that_miss_the_leader_are_no_reason_to_be_replaced(
+    fake: FakeMachine, follower: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError("connection refused")
+
+    monkeypatch.setattr("agent.start.select_one", refuse)
+    for name in ("states.json", "unhealthy.json"):
+        (fake.root / name).write_text('{"nexus": ["running", "unhealthy", 0]}')
+    repairs = Repairs(follower)
+    for _ in range(TRIES + 2):
+        repairs.look()
+    assert state(follower) == ("degraded", "LeaderUnreachable")
+    assert unhealthy(follower) == []
+
+
+def test_a_leader_beyond_repair_stays_degraded(fake: FakeMachine, leader: Node) -> None:
+    lose_gpu(fake)
+    repairs = Repairs(leader)
+    for _ in range(TRIES + 2):
+        repairs.look()
+    assert state(leader)[0] == "degraded"
+    assert unhealthy(leader) == []
+
+
+def test_an_unreachable_leader_is_only_waited_for(
+    fake: FakeMachine, follower: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError("connection refused")
+
+    with monkeypatch.context() as context:
+        context.setattr("agent.start.select_one", refuse)
+        repairs = Repairs(follower)
+        before = [line for line in fake.log("graphistry") if line.startswith(("up", "restart"))]
+        for _ in range(TRIES + 2):
+            repairs.look()
+        assert state(follower) == ("degraded", "LeaderUnreachable")
+        after = [line for line in fake.log("graphistry") if line.startswith(("up", "restart"))]
+        assert before == after
+        assert unhealthy(follower) == []
+    repairs.look()
+    assert state(follower) == ("ready", None)
+
+
+def test_asking_to_be_replaced_is_tried_again_while_aws_refuses(
+    fake: FakeMachine, follower: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = [AwsError("Throttling", "later"), None]
+
+    def refuse_first(*_: object) -> None:
+        answer = answers.pop(0)
+        if answer:
+            raise answer
+
+    monkeypatch.setattr("agent.aws.mark_unhealthy", refuse_first)
+    lose_gpu(fake)
+    repairs = Repairs(follower)
+    for _ in range(TRIES + 2):
+        repairs.look()
+    assert answers == []

@@ -1,0 +1,105 @@
+"""The agent's own process: what it reports, and how it ends."""
+
+import hashlib
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.aws.agent_archive import build_archive
+
+from .conftest import BUCKET, PREFIX, REGION, Machine
+from .fakes import specification_document
+
+Start = Callable[[], "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def start(machine: Machine, tmp_path: Path) -> Iterator[Start]:
+    """The built agent as a process, in a hurry."""
+    built = build_archive(tmp_path)
+    started = []
+
+    def run() -> "subprocess.Popen[str]":
+        process = subprocess.Popen(
+            [sys.executable, str(built), "run", REGION, BUCKET, PREFIX],
+            env={
+                **machine.environment,
+                "GRAPHISTRY_CLUSTER_POLL_SECONDS": "0.1",
+                "GRAPHISTRY_CLUSTER_RETRY_SECONDS": "0.1",
+                "GRAPHISTRY_CLUSTER_WATCH_SECONDS": "0.2",
+            },
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield run
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def store(machine: Machine, text: bytes) -> None:
+    machine.s3.put_object(Bucket=BUCKET, Key=f"{PREFIX}specification.json", Body=text)
+
+
+def until(machine: Machine, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    """The first report that is as *wanted*; fails after 10 s."""
+    end = time.monotonic() + 10
+    report: dict[str, Any] = {}
+    while time.monotonic() < end:
+        try:
+            report = machine.report()
+        except machine.s3.exceptions.NoSuchKey:
+            report = {}
+        if report and wanted(report):
+            return report
+        time.sleep(0.05)
+    raise AssertionError(f"no such report within 10 s; the last one is {report}")
+
+
+def test_the_agent_reports_reads_again_and_says_goodbye(machine: Machine, start: Start) -> None:
+    store(machine, b"{}")
+    process = start()
+    report = until(machine, lambda report: report["state"] == "failed")
+    assert report["failure"]["code"] == "SpecificationInvalid"
+    assert report["specification"] == hashlib.sha256(b"{}").hexdigest()
+    second = json.dumps({"schemaVersion": 2}).encode()
+    store(machine, second)
+    digest = hashlib.sha256(second).hexdigest()
+    report = until(machine, lambda report: report["specification"] == digest)
+    assert "schemaVersion is 2" in report["failure"]["message"]
+    until(machine, lambda later: later["heartbeat"] > report["heartbeat"])
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=10) == 0
+    assert machine.report()["state"] == "stopped"
+
+
+def test_another_agent_takes_over_once_it_is_verified(
+    machine: Machine, start: Start, document: dict[str, Any]
+) -> None:
+    other = b"print('the other agent runs')"
+    machine.s3.put_object(Bucket=BUCKET, Key="agent/other.pyz", Body=other)
+    document["agent"] = {"key": "agent/other.pyz", "sha256": "0" * 64}
+    store(machine, json.dumps(document).encode())
+    process = start()
+    report = until(machine, lambda report: report["state"] == "failed")
+    assert report["failure"]["code"] == "AgentChecksumMismatch"
+    document["agent"]["sha256"] = hashlib.sha256(other).hexdigest()
+    store(machine, json.dumps(document).encode())
+    output, _ = process.communicate(timeout=10)
+    assert "the other agent runs" in output
+
+
+@pytest.fixture
+def document(tmp_path: Path) -> dict[str, Any]:
+    """A specification that can be read."""
+    return specification_document("follower", tmp_path)
