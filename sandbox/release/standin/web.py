@@ -1,0 +1,189 @@
+"""HTTP for the services: a small server and a small client."""
+
+import http.client
+import json
+import re
+import socket
+import socketserver
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from . import ADDRESSES, traps
+
+LARGEST_BODY = 64 * 1024 * 1024
+"""Bytes of a request that are taken."""
+_FOREVER = 1e6  # seconds between two looks at nothing
+
+
+class RefusedError(Exception):
+    """A request that is answered with an error status."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@dataclass(frozen=True)
+class Request:
+    """One HTTP request."""
+
+    method: str
+    target: str
+    """Path and query as they came."""
+    headers: Mapping[str, str]
+    body: bytes
+    arguments: tuple[str, ...] = ()
+    """The groups of the route's pattern."""
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The first value of each variable."""
+        return {name: values[0] for name, values in parse_qs(urlsplit(self.target).query).items()}
+
+    def document(self) -> Any:
+        """The body's JSON."""
+        try:
+            return json.loads(self.body or b"{}")
+        except ValueError as error:
+            raise RefusedError(400, f"the body is not JSON: {error}") from error
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer: a dictionary or list is sent as JSON, text as HTML."""
+
+    status: int
+    content: Any
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+Route = tuple[str, str, Callable[[Request], Reply]]
+"""Method, a pattern for the whole path, and what answers."""
+
+
+def listening(service: str, config: Mapping[str, Any], target: int) -> list[tuple[str, int]]:
+    """Where a service listens: on its own address, and where the port is published."""
+    addresses = [(ADDRESSES[service], target)]
+    if traps().get("portsNotPublished") and service != "caddy":
+        return addresses
+    for port in config.get("ports", []):
+        if port["target"] == target and "published" in port:
+            host = port.get("host_ip", "0.0.0.0")  # noqa: S104 - what the compose file says
+            addresses.append((host, int(port["published"])))
+    return addresses
+
+
+def bound(service: str, config: Mapping[str, Any], port: int) -> list[str]:
+    """The addresses for a program that listens by itself, at one port only.
+
+    0.0.0.0 holds all others, which cannot be bound beside it. Raises ValueError for another port.
+    """
+    addresses = listening(service, config, port)
+    other = {number for _, number in addresses} - {port}
+    if other:
+        raise ValueError(f"{service}: published as {other}; the stand-in can publish {port} only")
+    everywhere = [each for each, _ in addresses if each == "0.0.0.0"]  # noqa: S104 - compared
+    return everywhere or sorted({each for each, _ in addresses})
+
+
+def serve(service: str, config: Mapping[str, Any], port: int, routes: list[Route]) -> None:
+    """Answer requests until the end."""
+    handler = type("Handler", (_Handler,), {"routes": routes, "service": service})
+    servers = [_Server(address, handler) for address in listening(service, config, port)]
+    for address, number in (server.server_address[:2] for server in servers):
+        print(f"listening on {address!s}:{number}", flush=True)
+    for server in servers[1:]:
+        threading.Thread(target=server.serve_forever, args=[_FOREVER], daemon=True).start()
+    servers[0].serve_forever(_FOREVER)
+
+
+class _Server(socketserver.ThreadingMixIn, HTTPServer):
+    daemon_threads = True
+    request_queue_size = 64
+
+    def server_bind(self) -> None:
+        # nginx's own address and caddy's 0.0.0.0 share port 80; the more specific one wins.
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        socketserver.TCPServer.server_bind(self)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    routes: list[Route] = []  # noqa: RUF012 - set in a subclass for each service
+    service = ""
+    timeout = 60
+
+    def handle_one_request(self) -> None:
+        self.raw_requestline = self.rfile.readline(65537)
+        if self.raw_requestline and self.parse_request():
+            self._answer()
+        self.close_connection = True
+
+    def _answer(self) -> None:
+        try:
+            reply = self._reply()
+        except RefusedError as refused:
+            reply = Reply(refused.status, {"success": False, "message": str(refused)})
+        except Exception as error:
+            print(f"error: {self.command} {self.path}: {type(error).__name__}: {error}", flush=True)
+            reply = Reply(500, {"success": False, "message": f"{type(error).__name__}: {error}"})
+        content, kind = reply.content, "text/html; charset=utf-8"
+        if not isinstance(content, (str, bytes)):
+            content, kind = json.dumps(content), "application/json"
+        body = content.encode() if isinstance(content, str) else content
+        self.send_response(reply.status)
+        for name, value in {"Content-Type": kind, **reply.headers}.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _reply(self) -> Reply:
+        length = int(self.headers.get("Content-Length") or 0)
+        if length > LARGEST_BODY:
+            raise RefusedError(413, f"{length} bytes; at most {LARGEST_BODY} are taken")
+        body = self.rfile.read(length)
+        path = urlsplit(self.path).path
+        if "health" in path and self.service in traps().get("unhealthy", ()):
+            raise RefusedError(503, "unhealthy (trap `unhealthy`)")
+        for method, pattern, answer in self.routes:
+            match = re.fullmatch(pattern, path)
+            if match and method in (self.command, "*"):
+                return answer(
+                    Request(self.command, self.path, dict(self.headers), body, match.groups())
+                )
+        raise RefusedError(404, f"{self.command} {path}: no such page of {self.service}")
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        """Requests are not logged: health checks would drown everything else."""
+
+
+def call(
+    host: str,
+    port: int,
+    request: Request,
+    seconds: float = 30,
+) -> Reply:
+    """The answer of another service. Raises OSError where there is none."""
+    connection = http.client.HTTPConnection(host, port, timeout=seconds)
+    try:
+        connection.request(request.method, request.target, request.body, dict(request.headers))
+        answer = connection.getresponse()
+        headers = {
+            name: value
+            for name, value in answer.getheaders()
+            if name.lower() not in ("content-length", "connection", "server", "date")
+        }
+        return Reply(answer.status, answer.read(), headers)
+    except http.client.HTTPException as error:
+        raise OSError(f"{host}:{port}: {error}") from error
+    finally:
+        connection.close()
+
+
+def get(host: str, port: int, path: str, headers: Mapping[str, str] | None = None) -> Reply:
+    """The answer to a GET."""
+    return call(host, port, Request("GET", path, headers or {}, b""))
