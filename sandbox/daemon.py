@@ -16,8 +16,14 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from .lifecycle import Sandbox
+
+if TYPE_CHECKING:
+    from .machines.host import Host
 
 MOTO_SETTINGS = {
     # moto takes any AMI and any instance type, and knows no managed policy, unless told otherwise.
@@ -38,6 +44,7 @@ def main() -> None:
     parser.add_argument("identity")
     parser.add_argument("--aws-port", type=int, default=0)
     parser.add_argument("--region", default="us-east-1")
+    parser.add_argument("--machine-image", type=Path, help="boots machines with this base image")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s")
     # never closed by us: the kernel lets go of it when the process is really gone
@@ -49,46 +56,70 @@ def main() -> None:
     os.environ.update(MOTO_SETTINGS)
     endpoint = serve_aws(options.aws_port)
 
-    from .provider.service import serve  # after the settings, which moto reads at import
+    from .provider import command, service  # after the settings, which moto reads at import
 
-    server, provider_port = serve(endpoint)
+    server, provider_port = service.serve(endpoint)
+    commands: dict[str, str] = {}  # what they see of the sandbox, known once its ports are
+    command_server, command_port = command.serve(commands)
+    machines = start_machines(options.directory, options.machine_image, endpoint)
     state = options.directory / "daemon.json"
-    _write(
-        state,
-        {
-            "identity": options.identity,
-            "pid": os.getpid(),
-            "aws_endpoint": endpoint,
-            "provider_port": provider_port,
-        },
-    )
+    recorded: dict[str, Any] = {
+        "identity": options.identity,
+        "pid": os.getpid(),
+        "aws_endpoint": endpoint,
+        "provider_port": provider_port,
+        "command_port": command_port,
+        "docker_host": machines.place.host if machines else None,
+    }
+    commands.update(Sandbox(**recorded, directory=options.directory).environment())
+    _write(state, recorded)
     threading.Thread(target=_prepare, args=(endpoint, options.region), daemon=True).start()
     while not stopped.wait(WATCH_SECONDS) and _names(state, options.identity):
         pass
     server.stop(grace=None)
+    command_server.stop(grace=None)
+    if machines:
+        stop_machines(machines)
     if _names(state, options.identity):
         state.unlink()
 
 
 def serve_aws(port: int = 0) -> str:
     """The endpoint of a moto that serves in the background of this process, on the loopback."""
-    from moto.server import DomainDispatcherApplication, create_backend_app
-    from werkzeug.serving import WSGIRequestHandler, make_server
-
     from .provider.moto_gaps import mend_moto
+    from .web_server import serve
 
     mend_moto()
+    return f"http://127.0.0.1:{serve(aws_application(), '127.0.0.1', port).server_port}"
 
-    class Handler(WSGIRequestHandler):
-        protocol_version = "HTTP/1.1"  # keeps connections open, which halves the time of a call
 
-        def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-            """Nothing: the log is for what went wrong."""
+@cache
+def aws_application() -> Application:
+    """moto as one WSGI application, however many addresses it is served on."""
+    from moto.server import DomainDispatcherApplication, create_backend_app
 
-    application = _one_at_a_time(DomainDispatcherApplication(create_backend_app))
-    server = make_server("127.0.0.1", port, application, threaded=True, request_handler=Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    return f"http://127.0.0.1:{server.server_port}"
+    return _one_at_a_time(DomainDispatcherApplication(create_backend_app))
+
+
+def start_machines(directory: Path, image: Path | None, endpoint: str) -> Host | None:
+    """The machines of the sandbox, where they were asked for and can be had."""
+    if image is None:
+        return None
+    from .machines import host
+    from .machines.commands import MachineError
+
+    try:
+        return host.start(directory, image, aws_application(), endpoint)
+    except MachineError as error:
+        logging.error("machines are recorded and do not boot: %s", error)
+        return None
+
+
+def stop_machines(machines: Host) -> None:
+    """End what `start_machines` has started."""
+    from .machines import host
+
+    host.stop(machines)
 
 
 def _prepare(endpoint: str, region: str) -> None:

@@ -23,9 +23,12 @@ from urllib.parse import urlsplit
 
 import psutil
 
+from .machines.availability import Machines
+from .machines.leftovers import PrivateDocker, clean
+
 START_SECONDS = 60
 """Longest wait for a start; two or three seconds are usual."""
-STOP_SECONDS = 10
+STOP_SECONDS = 30
 """Longest wait for the process to end by itself before it is killed."""
 _PAUSE_SECONDS = 0.05
 _EMPTY_PROFILE = "[default]\n"
@@ -59,8 +62,17 @@ class Sandbox:
     aws_endpoint: str
     """The AWS API, as http://127.0.0.1:PORT."""
     provider_port: int
-    """The loopback port of the provider's gRPC server."""
+    """The loopback port of the gRPC server of the provider `aws`."""
+    command_port: int
+    """The same of the provider `command`."""
     directory: Path
+    docker_host: str | None = None
+    """The Docker in which its machines run, as for `docker -H`; None where they do not boot."""
+
+    @property
+    def machines(self) -> bool:
+        """Whether the machines really boot."""
+        return self.docker_host is not None
 
     def environment(self, inherited: Mapping[str, str] | None = None) -> dict[str, str]:
         """The variables to set over `inherited` (this process's own by default).
@@ -85,15 +97,17 @@ class Sandbox:
             "AWS_DEFAULT_REGION": region,  # the one that boto3 reads
             "NO_PROXY": _no_proxy(base),
             "no_proxy": _no_proxy(base),
-            "PULUMI_DEBUG_PROVIDERS": f"aws:{self.provider_port}",
+            "PULUMI_DEBUG_PROVIDERS": f"aws:{self.provider_port},command:{self.command_port}",
+            "SANDBOX_MACHINES": "on" if self.machines else "off",
         }
 
 
-def start(directory: Path, aws_port: int = 0) -> Sandbox:
+def start(directory: Path, aws_port: int = 0, machines: Machines | None = None) -> Sandbox:
     """The sandbox of `directory`: the running one, or a new one with an empty AWS.
 
-    `aws_port` 0 lets the system choose a free port. Raises SandboxError where the port is taken, or
-    the process does not answer in time.
+    `aws_port` 0 lets the system choose a free port. `machines` is what
+    `sandbox.machines.availability.prepare` gave; without it machines are only recorded. Raises
+    SandboxError where the port is taken, or the process does not answer in time.
     """
     directory = directory.absolute()
     directory.mkdir(parents=True, exist_ok=True)
@@ -102,11 +116,11 @@ def start(directory: Path, aws_port: int = 0) -> Sandbox:
             return _running(directory, aws_port)
         if aws_port:
             _require_free(aws_port)
-        return _started(directory, aws_port)
+        return _started(directory, aws_port, machines)
 
 
 def find(directory: Path) -> Sandbox | None:
-    """The running sandbox of `directory`, when its process lives and both of its ports answer."""
+    """The running sandbox of `directory`, when its process lives and all of its ports answer."""
     directory = directory.absolute()
     if not _is_alive(directory):
         return None
@@ -118,6 +132,7 @@ def stop(directory: Path) -> bool:
     """End the sandbox of `directory` and forget its AWS; False where none was running."""
     directory = directory.absolute()
     if not _is_alive(directory):
+        clean(PrivateDocker(directory / "machines"))
         return False
     with _exclusively(directory):
         sandbox = _recorded(directory)
@@ -131,16 +146,20 @@ def stop(directory: Path) -> bool:
                 os.kill(sandbox.pid, number)
             if _until(lambda: not _is_alive(directory), STOP_SECONDS):
                 (directory / "daemon.json").unlink(missing_ok=True)
+                clean(PrivateDocker(directory / "machines"))
                 return True
     raise SandboxError(f"process {sandbox.pid} of {directory} does not end: kill -9 {sandbox.pid}")
 
 
-def _started(directory: Path, aws_port: int) -> Sandbox:
+def _started(directory: Path, aws_port: int, machines: Machines | None) -> Sandbox:
+    clean(PrivateDocker(directory / "machines"))
     identity = secrets.token_hex(8)
     (directory / "aws-profile").write_text(_EMPTY_PROFILE)
     (directory / "daemon.json").unlink(missing_ok=True)
     log = directory / "daemon.log"
     command = [sys.executable, "-m", "sandbox.daemon", str(directory), identity]
+    if machines:
+        command += ["--machine-image", str(machines.archive)]
     with log.open("wb") as output:
         process = subprocess.Popen(
             [*command, "--aws-port", str(aws_port), "--region", _region(os.environ)],
@@ -205,7 +224,8 @@ def _is_alive(directory: Path) -> bool:
 
 
 def _answers(sandbox: Sandbox) -> bool:
-    ports = (urlsplit(sandbox.aws_endpoint).port or 0, sandbox.provider_port)
+    aws_port = urlsplit(sandbox.aws_endpoint).port or 0
+    ports = (aws_port, sandbox.provider_port, sandbox.command_port)
     return all(_connects(port) for port in ports)
 
 

@@ -21,6 +21,7 @@ from moto.ec2 import ec2_backends
 from moto.efs import efs_backends
 from moto.iam.access_control import PermissionResult
 from moto.s3.models import FakeBucket
+from moto.secretsmanager.models import SecretsManagerBackend
 from moto.ssm import ssm_backends
 from moto.ssm.models import Parameter
 
@@ -108,11 +109,12 @@ def prepare_region(aws: Aws) -> None:
 
 
 def mend_moto() -> None:
-    """Replace three answers of moto's; call it once, before it serves.
+    """Replace four answers of moto's; call it once, before it serves.
 
     Bucket policies are kept and not judged, as moto does with all of IAM: it takes a condition that
     it cannot evaluate for a denial, so one that demands TLS would close the bucket to everybody.
     Groups launch the first type of their policy, where moto knows the launch template's only.
+    A secret's value is that of its version AWSCURRENT, where moto stays with the last one put.
     The list of moto's modules is read once, where moto reads its folder at every request.
     """
     modules = tuple(backends.list_of_moto_modules())
@@ -122,6 +124,24 @@ def mend_moto() -> None:
     FakeAutoScalingGroup.instance_type = property(
         lambda group: _first_type(group) or of_template(group)
     )
+    move_stage = SecretsManagerBackend.update_secret_version_stage
+
+    @functools.wraps(move_stage)
+    def moved(
+        backend: Any, secret_id: str, version_stage: str, *versions: str, **named: str
+    ) -> Any:
+        done = move_stage(backend, secret_id, version_stage, *versions, **named)
+        secret = backend.secrets[secret_id]
+        secret.set_default_version_id(_current_version(secret))
+        return done
+
+    SecretsManagerBackend.update_secret_version_stage = moved
+
+
+def _current_version(secret: Any) -> str | None:
+    versions: Mapping[str, Any] = secret.versions
+    stages = {name: version["version_stages"] for name, version in versions.items()}
+    return next((name for name in stages if "AWSCURRENT" in stages[name]), None)
 
 
 def _first_type(group: Any) -> str | None:

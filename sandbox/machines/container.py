@@ -1,0 +1,219 @@
+"""A machine as a container: made, started, stopped and removed."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import shutil
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import docker.errors
+import docker.types
+
+from model.gpu_catalogue import read_catalogue
+
+from . import image, metadata
+from .inventory import Machine
+
+DRIVER = "580.126.20"
+"""The NVIDIA driver that the stand-in shows."""
+STOP_SECONDS = 5
+"""What a machine has for an orderly end."""
+
+_CATALOGUE = read_catalogue()
+
+# What nvidia-smi says where AWS has another name or counts another memory, in MiB.
+_SHOWN: dict[str, tuple[str, int]] = {
+    "T4": ("Tesla T4", 15360),
+    "A10G": ("NVIDIA A10G", 23028),
+    "L4": ("NVIDIA L4", 23034),
+    "L40S": ("NVIDIA L40S", 46068),
+    "H100": ("NVIDIA H100 80GB HBM3", 81559),
+    "H200": ("NVIDIA H200", 143771),
+}
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What every machine of a sandbox shares."""
+
+    client: Any
+    """The Docker."""
+    sandbox: Path
+    """The sandbox's directory."""
+    directory: Path
+    """Of the machines."""
+    cgroup: str
+    aws_port: int
+    """Of the AWS API, on every gateway."""
+
+
+def gateway(block: str) -> str:
+    """The first address of a VPC, at which AWS itself is."""
+    return str(ipaddress.ip_network(block)[1])
+
+
+def folder(around: Surroundings, identifier: str) -> Path:
+    """What a machine sees as /etc/graphistry-sandbox."""
+    return around.directory / identifier
+
+
+def said(around: Surroundings, identifier: str) -> str:
+    """What a machine said while it booted, and why it could not."""
+    log = folder(around, identifier) / "console.log"
+    return log.read_text(errors="replace") if log.exists() else ""
+
+
+def append_to_console(around: Surroundings, identifier: str, text: str) -> None:
+    """Add to what a machine said, where there is such a machine."""
+    own = folder(around, identifier)
+    if own.is_dir():
+        with (own / "console.log").open("a") as file:
+            file.write(text)
+
+
+def create(around: Surroundings, machine: Machine, block: str) -> None:
+    """Make and start the container of a machine that has a folder. Docker's errors pass through."""
+    at = gateway(block)
+    own = folder(around, machine.identifier)
+    (own / "resolv.conf").write_text(f"nameserver {at}\noptions timeout:1 attempts:2\n")
+    binds = {
+        str(own): {"bind": "/etc/graphistry-sandbox", "mode": "rw"},
+        str(own / "resolv.conf"): {"bind": "/etc/resolv.conf", "mode": "ro"},
+        "/sys/fs/cgroup": {"bind": "/sys/fs/cgroup", "mode": "rw"},
+    }
+    created = around.client.api.create_container(
+        f"{image.IMAGE}:latest",
+        name=machine.identifier,
+        hostname=metadata.host_name(machine.address),
+        mac_address=machine.mac,
+        labels={"vpc": machine.vpc, "name": machine.name},
+        volumes=[each["bind"] for each in binds.values()],
+        stop_signal="SIGRTMIN+3",
+        host_config=around.client.api.create_host_config(
+            binds=binds,
+            cap_add=["SYS_ADMIN"],
+            cgroup_parent=f"/{around.cgroup}",
+            cgroupns="host",
+            device_cgroup_rules=["b 7:* rmw"],
+            devices=["/dev/fuse:/dev/fuse:rwm"],
+            network_mode=machine.vpc,
+            restart_policy={"Name": "always"},  # so that a machine can reboot itself
+            security_opt=["apparmor=unconfined"],  # Docker's profile forbids to mount
+            tmpfs={"/run": "exec", "/run/lock": "", "/tmp": "exec"},  # noqa: S108, the machine's
+        ),
+        networking_config=around.client.api.create_networking_config(
+            {machine.vpc: around.client.api.create_endpoint_config(ipv4_address=machine.address)}
+        ),
+    )
+    try:
+        around.client.api.put_archive(created["Id"], "/", image.archive_of(_files(around, at)))
+        around.client.api.start(created["Id"])
+    except docker.errors.APIError:
+        remove(around, machine.identifier)
+        raise
+
+
+def remove(around: Surroundings, identifier: str) -> None:
+    """End a machine and forget all it wrote."""
+    try:
+        around.client.api.remove_container(identifier, force=True, v=True)
+    except docker.errors.NotFound:
+        return
+
+
+def describe(around: Surroundings, machine: Machine) -> None:
+    """Write the folder that the machine's stand-ins read, when it is new or its name or type changed.
+
+    Between two such changes a test may write there what it likes.
+    """
+    own = folder(around, machine.identifier)
+    description = own / "machine.json"
+    if description.exists():
+        present = json.loads(description.read_text())
+        if (present["name"], present["instanceType"]) == (machine.name, machine.instance_type):
+            return
+    own.mkdir(parents=True, exist_ok=True)
+    described = {
+        "instanceId": machine.identifier,
+        "instanceType": machine.instance_type,
+        "zone": machine.zone,
+        "address": machine.address,
+        "name": machine.name,
+        "driver": DRIVER,
+        "gpus": gpus(machine.identifier, machine.instance_type),
+        "nvml": "ok",
+    }
+    draft = description.with_suffix(".draft")
+    draft.write_text(json.dumps(described, indent=2))
+    draft.replace(description)
+    traps = around.sandbox / "traps"
+    for source in (traps / f"{machine.name}.json", traps / "all.json"):
+        if source.exists():
+            shutil.copyfile(source, own / "traps.json")
+            break
+    key = own / "efs_key"
+    shutil.copyfile(around.directory / "efs_key", key)
+    key.chmod(0o600)
+
+
+def gpus(identifier: str, instance_type: str) -> list[dict[str, Any]]:
+    """The GPUs of a machine of a type, as nvidia-smi shows them; none for a type without."""
+    row = _CATALOGUE.get(instance_type)
+    if row is None:
+        return []
+    name, memory = _SHOWN.get(row.gpu_name, (f"NVIDIA {row.gpu_name}", row.gpu_memory_mib))
+    return [
+        {
+            "index": index,
+            "uuid": f"GPU-{uuid.uuid5(uuid.NAMESPACE_OID, f'{identifier}/{index}')}",
+            "name": name,
+            "memoryMib": memory,
+        }
+        for index in range(row.gpus)
+    ]
+
+
+def has_local_disk(instance_type: str) -> bool:
+    """Whether a machine of a type comes with instance store."""
+    row = _CATALOGUE.get(instance_type)
+    return row is not None and row.local_disk_gb > 0
+
+
+def _files(around: Surroundings, at: str) -> dict[str, tuple[str, int]]:
+    """The files by which a machine finds its AWS: nothing else differs from a real one."""
+    service = f"http://{at}:{metadata.PORT}"
+    environment = {
+        "AWS_EC2_METADATA_SERVICE_ENDPOINT": service,
+        "AWS_ENDPOINT_URL": f"http://{at}:{around.aws_port}",
+        **{
+            name: value
+            for name, value in sorted(os.environ.items())
+            if name.startswith("GRAPHISTRY_CLUSTER_")
+        },
+    }
+    # a percent sign would be one of systemd's own abbreviations
+    words = " ".join(f'"{name}={value}"'.replace("%", "%%") for name, value in environment.items())
+    cloud = {
+        "datasource": {
+            "Ec2": {
+                "metadata_urls": [service],
+                "strict_id": False,
+                "apply_network_config": False,
+                "max_wait": 60,
+                "timeout": 5,
+            }
+        }
+    }
+    return {
+        "etc/systemd/system.conf.d/sandbox.conf": (
+            f"[Manager]\nDefaultEnvironment={words}\n",
+            0o644,
+        ),
+        # JSON is YAML
+        "etc/cloud/cloud.cfg.d/91_sandbox.cfg": (f"#cloud-config\n{json.dumps(cloud)}\n", 0o644),
+    }

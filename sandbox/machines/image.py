@@ -1,0 +1,286 @@
+"""The machines' image: a plain Debian that is built once per user, and a thin layer of our own files.
+
+The base holds packages only and takes about 90 seconds, so it is cached by what it is made of. The
+layer holds the stand-ins and the stand-in release; it is made anew by every sandbox that changed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import importlib
+import io
+import os
+import shlex
+import shutil
+import subprocess
+import tarfile
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from .commands import MachineError, run
+
+Say = Callable[[str], None]
+
+PACKAGES = (
+    "ca-certificates,cloud-init,curl,dbus,e2fsprogs,fuse3,iproute2,iputils-ping,libpam-systemd,"
+    "nfs-common,openssh-server,postgresql,procps,python3,python3-psycopg2,python3-redis,"
+    "python3-yaml,redis-server,sshfs,sudo,systemd-sysv,udev,zstd"
+)
+"""What the real agent and the stand-in release need on a machine."""
+
+HOOK = Path(__file__).with_name("image_hook.sh")
+FILES = Path(__file__).parents[1] / "machine_image" / "files"
+"""The stand-ins, laid out as on the machine."""
+RELEASE_FOLDER = Path("home/ubuntu/graphistry")
+"""Where the preinstalled stand-in release is."""
+BASE, IMAGE = "graphistry-sandbox-base", "graphistry-sandbox-machine"
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+"""By which Debian's packages are verified; Ubuntu does not have it by itself."""
+BUILD_SECONDS = 900
+"""Bound on the build of the base; 75 to 110 s measured on two cores."""
+_MERGED = ("bin", "lib", "sbin")  # links to usr/... in Debian, which a file must not replace
+
+
+def cache() -> Path:
+    """The folder of this user that outlives every sandbox."""
+    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute()
+    return root / "graphistry-cluster"
+
+
+def base_archive() -> Path:
+    """Where the base is, or would be: its name tells what it was made of."""
+    recipe = PACKAGES.encode() + HOOK.read_bytes()
+    return cache() / f"machine-image-{hashlib.sha256(recipe).hexdigest()[:16]}.tar.zst"
+
+
+def build_base(say: Say) -> Path:
+    """The base's archive, built into the cache unless it is there. Raises MachineError.
+
+    Built in a scratch folder and renamed, so that nobody sees half of one; one build at a time.
+    """
+    archive = base_archive()
+    if archive.exists():
+        return archive
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    with _exclusively(archive.parent / "machine-image.lock", say):
+        if archive.exists():
+            return archive
+        for leftover in archive.parent.glob("machine-image-scratch-*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        say("building the machines' image, once: 1 to 2 minutes")
+        started = time.monotonic()
+        with tempfile.TemporaryDirectory(prefix="machine-image-scratch-", dir=archive.parent) as at:
+            draft = Path(at, archive.name)
+            _bootstrap(draft, archive.parent / "machine-image.log")
+            draft.replace(archive)
+        for older in archive.parent.glob("machine-image-*.tar.zst"):
+            if older != archive:
+                older.unlink()
+        say(f"machines' image built in {time.monotonic() - started:.0f} s")
+    return archive
+
+
+def _bootstrap(draft: Path, log: Path) -> None:
+    command = ["mmdebstrap", "--mode=root", "--variant=apt", f"--include={PACKAGES}"]
+    command += [
+        '--aptopt=Apt::Install-Recommends "false"',
+        f'--customize-hook=sh {shlex.quote(str(HOOK))} "$1"',
+    ]
+    with log.open("wb") as output:
+        try:
+            subprocess.run(
+                [*command, "bookworm", str(draft)],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                timeout=BUILD_SECONDS,
+                check=True,
+            )
+        except (OSError, subprocess.SubprocessError) as error:
+            lines = log.read_text(errors="replace").strip().splitlines()
+            words = next((line for line in lines if line.startswith("E:")), str(error))
+            raise MachineError(
+                f"the machines' image cannot be built: {words}; its log is {log}"
+            ) from error
+
+
+def load(client: Any, archive: Path, directory: Path) -> None:
+    """Make IMAGE in a Docker from the base's archive and our own files, as far as it lacks them."""
+    base = f"{BASE}:{archive.name.split('-')[-1].split('.')[0]}"
+    layer = _layer(directory)
+    name = f"{IMAGE}:{hashlib.sha256(base.encode() + layer).hexdigest()[:16]}"
+    present = {tag for image in client.images.list() for tag in image.tags}
+    if base not in present:
+        with subprocess.Popen(["zstd", "-dc", str(archive)], stdout=subprocess.PIPE) as unpacking:
+            changes = ['CMD ["/sbin/init"]', "ENV container=docker"]
+            client.api.import_image_from_stream(unpacking.stdout, *base.split(":"), changes)
+        if unpacking.returncode:
+            archive.unlink(missing_ok=True)
+            raise MachineError(f"{archive} was damaged and is removed: start the sandbox again")
+    if name not in present:
+        context = io.BytesIO()
+        with tarfile.open(fileobj=context, mode="w") as tar:
+            _add(tar, "Dockerfile", f"FROM {base}\nADD layer.tar /\n".encode())
+            _add(tar, "layer.tar", layer)
+        context.seek(0)
+        client.images.build(fileobj=context, custom_context=True, tag=name, rm=True)
+    client.api.tag(name, IMAGE, "latest")
+    for image in client.images.list():
+        stale = [tag for tag in image.tags if tag not in (base, name, f"{IMAGE}:latest")]
+        for tag in stale:
+            client.images.remove(tag, force=True)
+
+
+def _layer(directory: Path) -> bytes:
+    """Our own files as an archive that is the same for the same files."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as tar:
+        for path in sorted(FILES.rglob("*")) if FILES.is_dir() else []:
+            if "__pycache__" in path.parts or (path.is_dir() and not path.is_symlink()):
+                continue
+            name = str(path.relative_to(FILES))
+            if name.split("/")[0] in _MERGED:
+                name = f"usr/{name}"
+            if path.is_symlink():
+                link = tarfile.TarInfo(name)
+                link.type, link.linkname = tarfile.SYMTYPE, str(path.readlink())
+                tar.addfile(link)
+            else:
+                _add(tar, name, path.read_bytes(), 0o755 if os.access(path, os.X_OK) else 0o644)
+        archive = _release(directory)
+        if archive is not None:
+            _add_release(tar, archive)
+    return stream.getvalue()
+
+
+def _release(directory: Path) -> Path | None:
+    """The stand-in release, made by `sandbox.release` where this checkout has one."""
+    try:
+        release = importlib.import_module("sandbox.release")
+    except ImportError:
+        return None
+    folder = directory / "release"
+    folder.mkdir(parents=True, exist_ok=True)
+    return Path(release.build_release(folder))
+
+
+def _add_release(tar: tarfile.TarFile, archive: Path) -> None:
+    """Unpack the release as the image's own user would have."""
+    with tarfile.open(archive) as release:
+        contents = {Path(member.name): member for member in release if member.name != "."}
+        folders = {parent for path in contents for parent in path.parents} | {
+            path for path, member in contents.items() if member.isdir()
+        }
+        for path in sorted(folders | contents.keys()):
+            name = str(RELEASE_FOLDER / path)
+            member = contents.get(path, tarfile.TarInfo(name))
+            if path in folders:
+                member.type, member.mode = tarfile.DIRTYPE, 0o755
+            file = release.extractfile(member) if member.isfile() else None
+            member.name, member.uid, member.gid = name, 1000, 1000
+            member.uname = member.gname = ""
+            tar.addfile(member, file)
+
+
+def _add(tar: tarfile.TarFile, name: str, content: bytes, mode: int = 0o644) -> None:
+    entry = tarfile.TarInfo(name)
+    entry.size, entry.mode = len(content), mode
+    tar.addfile(entry, io.BytesIO(content))
+
+
+def archive_of(files: dict[str, tuple[str, int]]) -> bytes:
+    """An archive of small files: path -> (text, mode)."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as tar:
+        for name, (text, mode) in files.items():
+            _add(tar, name, text.encode(), mode)
+    return stream.getvalue()
+
+
+def missing_programs() -> dict[str, str]:
+    """What a private Docker and the image need and this computer lacks -> its package."""
+    needed = {
+        "dockerd": "docker.io",
+        "ip": "iproute2",
+        "losetup": "mount",
+        "nft": "nftables",
+        "nsenter": "util-linux",
+        "setpriv": "util-linux",
+        "zstd": "zstd",
+    }
+    if not base_archive().exists():
+        needed["mmdebstrap"] = "mmdebstrap"
+    missing = {
+        program: package
+        for program, package in needed.items()
+        if not shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+    }
+    if "mmdebstrap" in needed and not KEYRING.exists():
+        missing[str(KEYRING)] = "debian-archive-keyring"
+    return missing
+
+
+def install(packages: list[str], say: Say) -> None:
+    """Install packages with apt-get, and start nothing of them. Raises MachineError."""
+    say(f"installing with apt-get: {' '.join(packages)}")
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    with _nothing_started():
+        for arguments in (
+            ["update", "-qq"],
+            ["install", "-qq", "--no-install-recommends", *packages],
+        ):
+            try:
+                subprocess.run(
+                    ["apt-get", "-y", *arguments],
+                    env=environment,
+                    capture_output=True,
+                    text=True,
+                    timeout=BUILD_SECONDS,
+                    check=True,
+                )
+            except subprocess.CalledProcessError as error:
+                words = (error.stderr.strip().splitlines() or [str(error)])[-1]
+                raise MachineError(f"apt-get {arguments[0]} failed: {words}") from error
+            except (OSError, subprocess.SubprocessError) as error:
+                raise MachineError(f"apt-get {arguments[0]} failed: {error}") from error
+    say("installed")
+
+
+@contextmanager
+def _nothing_started() -> Iterator[None]:
+    """Keep Debian from starting the services it installs: a Docker of the system's is not wanted."""
+    policy = Path("/usr/sbin/policy-rc.d")
+    if policy.exists():
+        yield
+        return
+    policy.write_text("#!/bin/sh\nexit 101\n")
+    policy.chmod(0o755)
+    try:
+        yield
+    finally:
+        policy.unlink(missing_ok=True)
+
+
+@contextmanager
+def _exclusively(lock: Path, say: Say) -> Iterator[None]:
+    with lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("waiting for another process that builds the machines' image")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def works(command: list[str]) -> bool:
+    """Whether a program is there and ends well."""
+    try:
+        run(command, seconds=20)
+    except MachineError:
+        return False
+    return True

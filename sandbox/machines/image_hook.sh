@@ -1,0 +1,47 @@
+#!/bin/sh
+# Makes a plain Debian boot as a machine in a container. Run by mmdebstrap with the new root as $1,
+# or inside the image with "/".
+set -eu
+root="$1"
+
+# What needs hardware, a kernel of its own or the network of a real machine.
+for unit in getty.target console-getty.service systemd-udevd.service systemd-udev-trigger.service \
+    systemd-modules-load.service systemd-networkd.service systemd-networkd-wait-online.service \
+    systemd-journald-audit.socket sys-kernel-debug.mount sys-kernel-tracing.mount \
+    proc-sys-fs-binfmt_misc.automount run-rpc_pipefs.mount nfs-blkmap.service rpcbind.service \
+    rpcbind.socket apt-daily.timer apt-daily-upgrade.timer fstrim.timer dpkg-db-backup.timer \
+    e2scrub_all.timer e2scrub_reap.service ssh.service postgresql.service redis-server.service \
+    systemd-firstboot.service systemd-logind.service cloud-init-hotplugd.socket; do
+    ln -sf /dev/null "$root/etc/systemd/system/$unit"
+done
+rm -f "$root"/etc/systemd/system/*.wants/ssh.service "$root"/etc/systemd/system/sshd.service
+
+# Redis asks for a user namespace that a container may not make.
+mkdir -p "$root/etc/systemd/system/redis-server.service.d"
+printf '[Service]\nPrivateUsers=no\n' >"$root/etc/systemd/system/redis-server.service.d/sandbox.conf"
+
+# The image's own user, as on Ubuntu.
+chroot "$root" useradd --create-home --shell /bin/bash --uid 1000 ubuntu
+
+# Reboots take what a container leaves time for.
+mkdir -p "$root/etc/systemd/system.conf.d"
+printf '[Manager]\nDefaultTimeoutStopSec=10s\n' >"$root/etc/systemd/system.conf.d/timeouts.conf"
+
+cat >"$root/etc/cloud/cloud.cfg.d/90_sandbox.cfg" <<'CONFIG'
+#cloud-config
+datasource_list: [Ec2]
+network: {config: disabled}
+output: {all: '| tee -a /var/log/cloud-init-output.log /etc/graphistry-sandbox/console.log'}
+cloud_init_modules: [bootcmd, write-files]
+cloud_config_modules: [runcmd]
+cloud_final_modules:
+  [scripts-vendor, scripts-per-once, scripts-per-boot, scripts-per-instance, scripts-user, final-message]
+CONFIG
+
+# 250 of 640 MB that no machine needs; PostgreSQL does without its compiler.
+rm -rf "$root"/usr/share/doc/* "$root"/usr/share/man/* "$root"/usr/share/locale/* \
+    "$root"/usr/lib/postgresql/*/lib/bitcode "$root"/usr/lib/postgresql/*/lib/llvmjit.so \
+    "$root"/usr/lib/*/libLLVM-*.so* "$root"/usr/lib/*/libz3.so*
+
+rm -f "$root"/etc/ssh/ssh_host_*_key*
+: >"$root/etc/machine-id"
