@@ -1,0 +1,26 @@
+"""Clusters on machines that really boot; each file of tests has one of its own."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from sandbox.lifecycle import stop
+from tests.cluster.nodes import Cluster
+from tests.deployment.checkout import Checkout
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A checkout in which nothing was run yet; whatever boots in it is ended with the file."""
+    root = tmp_path_factory.mktemp("cluster")
+    try:
+        yield Cluster(Checkout.create(root))
+    finally:
+        stop(root / ".sandbox")
+
+
+@pytest.fixture(scope="module")
+def cluster(empty: Cluster) -> Cluster:
+    """A ready leader with two ready followers; tests put back what they change."""
+    empty.succeed()
+    return empty

@@ -1,0 +1,200 @@
+"""A whole cluster on machines that really boot: what a test does to a node, and what it waits for."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import docker
+import docker.errors
+
+from tests.deployment.checkout import Checkout
+
+SHORT = {
+    "GRAPHISTRY_CLUSTER_PATIENCE": "40",
+    "GRAPHISTRY_CLUSTER_HEALTH_SECONDS": "60",
+    "GRAPHISTRY_CLUSTER_POLL_SECONDS": "1",
+    "GRAPHISTRY_CLUSTER_WATCH_SECONDS": "2",
+    "GRAPHISTRY_CLUSTER_RETRY_SECONDS": "2",
+}
+"""The agent's waits, so short that a test sees their end."""
+
+ON = {"SANDBOX_MACHINES": "on", **SHORT}
+
+Report = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """One checkout whose sandbox boots machines."""
+
+    checkout: Checkout
+
+    def up(self) -> subprocess.CompletedProcess[str]:
+        """`make up`; both streams are in ``stdout``."""
+        return self.checkout.operate("up", environment=ON)
+
+    def succeed(self) -> str:
+        """The output of a `make up` that must succeed."""
+        done = self.up()
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+    def nodes(self) -> dict[str, dict[str, Any]]:
+        """The rows of `make show`, by node."""
+        shown = self.checkout.succeed("show", "--json")
+        return {node["name"]: node for node in json.loads(shown[shown.index("[") :])}
+
+    def machine(self, node: str) -> Any:
+        """The container under a node, as the Docker SDK sees it."""
+        return self.container(self.instance(node))
+
+    def container(self, instance: str, seconds: float = 30) -> Any:
+        """The container of an instance, once it runs."""
+        docker_client = docker.DockerClient(base_url=self.checkout.daemon()["docker_host"])
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                found = docker_client.containers.get(instance)
+                if found.status == "running" or time.monotonic() > end:
+                    return found
+            except docker.errors.NotFound:
+                if time.monotonic() > end:
+                    raise
+            time.sleep(0.3)
+
+    def instance(self, node: str) -> str:
+        """Id of the node's machine. Raises KeyError while it has none."""
+        name = f"graphistry-sandbox-{node}"
+        found = self.checkout.client("ec2").describe_instances(
+            Filters=[
+                {"Name": "tag:Name", "Values": [name]},
+                {"Name": "instance-state-name", "Values": ["pending", "running", "stopped"]},
+            ]
+        )["Reservations"]
+        if not found:
+            raise KeyError(node)
+        return str(found[-1]["Instances"][0]["InstanceId"])
+
+    def run(self, node: str, command: str) -> str:
+        """What a shell command prints on a node, as root; it must succeed."""
+        status, output = self.machine(node).exec_run(["bash", "-c", command])
+        assert status == 0, f"{node}: {command}: {output.decode()}"
+        return str(output.decode())
+
+    def exercise(self, node: str, *words: str) -> dict[str, Any]:
+        """The answer of one of the agent's exercises, which must succeed."""
+        command = f"/usr/bin/python3 /opt/graphistry-cluster/agent.pyz exercise {' '.join(words)}"
+        found: dict[str, Any] = json.loads(self.run(node, command))
+        return found
+
+    def restart_agent(self, node: str) -> None:
+        """Let a node converge anew."""
+        self.run(node, "systemctl restart graphistry-cluster-agent")
+
+    def reboot(self, node: str) -> Report:
+        """Reboot a node from inside; its first report after that."""
+        before = self.report(node)["startedAt"]
+        self.machine(node).exec_run(["systemctl", "reboot"])
+        return self.until(node, lambda report: report["startedAt"] != before)
+
+    def services_started(self, node: str) -> dict[str, str]:
+        """When each service of the stand-in release was started last."""
+        shown = self.run(
+            node,
+            "systemctl show -p Id,ExecMainStartTimestampMonotonic 'graphistry-standin-*.service'",
+        )
+        blocks = [block.splitlines() for block in shown.strip().split("\n\n")]
+        pairs = [dict(line.split("=", 1) for line in block) for block in blocks]
+        prefix, suffix = "graphistry-standin-", ".service"
+        return {
+            each["Id"].removeprefix(prefix).removesuffix(suffix): each[
+                "ExecMainStartTimestampMonotonic"
+            ]
+            for each in pairs
+        }
+
+    def members(self) -> dict[str, tuple[str, str]]:
+        """Instance and health of every Auto Scaling group's one machine, by group."""
+        groups = self.checkout.client("autoscaling").describe_auto_scaling_groups()
+        return {
+            group["AutoScalingGroupName"]: (each["InstanceId"], each["HealthStatus"])
+            for group in groups["AutoScalingGroups"]
+            for each in group["Instances"]
+        }
+
+    def edit_machine(self, node: str, **changes: Any) -> None:
+        """Change what the stand-in nvidia-smi of a node tells."""
+        path = self.checkout.root / ".sandbox/machines" / self.instance(node) / "machine.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+    def trap(self, node: str, **traps: Any) -> None:
+        """Set the traps of the stand-in release on a node's present machine."""
+        path = self.checkout.root / ".sandbox/machines" / self.instance(node) / "traps.json"
+        path.write_text(json.dumps(traps))
+
+    @property
+    def bucket(self) -> str:
+        """The bucket of specifications and reports."""
+        (bucket,) = self.checkout.client("s3").list_buckets()["Buckets"]
+        return str(bucket["Name"])
+
+    def report(self, node: str) -> Report:
+        """The node's last report; empty while there is none of its present machine."""
+        s3 = self.checkout.client("s3")
+        try:
+            body = s3.get_object(Bucket=self.bucket, Key=f"nodes/{node}/report.json")["Body"].read()
+        except s3.exceptions.NoSuchKey:
+            return {}
+        found: Report = json.loads(body)
+        mine = found.get("instance", {}).get("id") == self.instance(node)
+        return found if mine else {}
+
+    def until(self, node: str, wanted: Callable[[Report], object], seconds: float = 120) -> Report:
+        """The first report of a node that is as *wanted*; fails with the last one after *seconds*."""
+        end = time.monotonic() + seconds
+        found: Report = {}
+        while time.monotonic() < end:
+            try:
+                found = self.report(node)
+            except KeyError:
+                found = {}
+            if found and wanted(found):
+                return found
+            time.sleep(0.3)
+        raise AssertionError(f"{node} after {seconds} s: {json.dumps(found, indent=1)}")
+
+    def until_ready(self, node: str, seconds: float = 150) -> Report:
+        """Wait until a node is ready."""
+        return self.until(node, lambda report: report["state"] == "ready", seconds)
+
+    def until_failed(self, node: str, code: str, seconds: float = 120) -> dict[str, Any]:
+        """The failure of a node, once it is failed or degraded with *code*."""
+        report = self.until(
+            node,
+            lambda report: (
+                report["state"] in ("failed", "degraded")
+                and (report["failure"] or {}).get("code") == code
+            ),
+            seconds,
+        )
+        failure: dict[str, Any] = report["failure"]
+        assert failure["message"]
+        assert failure["hint"]
+        return failure
+
+
+def check(report: Report, name: str) -> dict[str, Any]:
+    """One check of a report."""
+    found: dict[str, Any] = next(each for each in report["checks"] if each["name"] == name)
+    return found
+
+
+def cluster_environment() -> dict[str, str]:
+    """The environment of a process that must see booting machines."""
+    return {**os.environ, **ON}

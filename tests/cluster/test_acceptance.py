@@ -1,0 +1,96 @@
+"""The promises of the whole: a green `up` means ready nodes, and every promise holds on them."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.cluster.nodes import Cluster
+
+
+def test_up_ends_with_ready_nodes(cluster: Cluster) -> None:
+    nodes = cluster.nodes()
+    assert {name: node["state"] for name, node in nodes.items()} == dict.fromkeys(nodes, "ready")
+    assert len(nodes) == 3
+    for name in nodes:
+        report = cluster.report(name)
+        assert [each["name"] for each in report["phases"] if each["state"] != "done"] == []
+        assert [each for each in report["checks"] if not each["ok"]] == []
+
+
+def test_every_promise_is_kept(cluster: Cluster) -> None:
+    shown = cluster.checkout.succeed("prove", "--json")
+    proofs = json.loads(shown[shown.index("[") : shown.rindex("]") + 1])
+    assert len(proofs) > 20
+    assert [proof for proof in proofs if not proof["kept"]] == []
+
+
+def test_a_second_up_changes_nothing_and_restarts_nothing(cluster: Cluster) -> None:
+    started = {
+        node: cluster.run(node, "systemctl show -P ActiveEnterTimestamp graphistry")
+        for node in cluster.nodes()
+    }
+    assert "87 unchanged" in cluster.succeed()
+    for node, when in started.items():
+        assert cluster.run(node, "systemctl show -P ActiveEnterTimestamp graphistry") == when
+
+
+def test_no_secret_is_in_a_report_a_log_user_data_or_the_state(cluster: Cluster) -> None:
+    stored = cluster.run("leader", "cat /opt/graphistry-cluster/secrets.json")
+    secrets = [value for value in json.loads(stored).values() if isinstance(value, str)]
+    assert len(secrets) > 5
+    places = {"state": cluster.checkout.state()}
+    for node in cluster.nodes():
+        places[f"report of {node}"] = json.dumps(cluster.report(node))
+        places[f"journal of {node}"] = cluster.run(node, "journalctl --no-pager -o cat")
+        places[f"boot log of {node}"] = cluster.run(node, "cat /var/log/cloud-init*.log")
+        places[f"processes of {node}"] = cluster.run(node, "ps axww -o args")
+    for place, text in places.items():
+        for secret in secrets:
+            assert secret not in text, place
+
+
+@pytest.fixture
+def stranger(cluster: Cluster) -> Iterator[Any]:
+    """A machine in the cluster's own subnet that is none of its nodes: nothing but its security group differs."""
+    ec2 = cluster.checkout.client("ec2")
+    found = ec2.describe_instances(InstanceIds=[cluster.instance("leader")])
+    leader = found["Reservations"][0]["Instances"][0]
+    group = ec2.create_security_group(
+        GroupName="stranger", Description="stranger", VpcId=leader["VpcId"]
+    )["GroupId"]
+    started = ec2.run_instances(
+        ImageId=leader["ImageId"],
+        InstanceType=leader["InstanceType"],
+        SubnetId=leader["SubnetId"],
+        SecurityGroupIds=[group],
+        MinCount=1,
+        MaxCount=1,
+    )["Instances"][0]["InstanceId"]
+    yield cluster.container(started)
+    ec2.terminate_instances(InstanceIds=[started])
+    ec2.delete_security_group(GroupId=group)
+
+
+def test_a_stranger_in_the_same_network_reaches_neither_postgres_nor_redis(
+    cluster: Cluster, stranger: Any
+) -> None:
+    leader = cluster.nodes()["leader"]["machine"]["address"]
+    for port in (5432, 6379):
+        probe = f"timeout 3 bash -c '</dev/tcp/{leader}/{port}' 2>&1 && echo open || echo closed"
+        answer = stranger.exec_run(["bash", "-c", probe]).output.decode()
+        assert answer.endswith("closed\n"), f"a stranger reaches {port}"
+        assert cluster.run("small", probe) == "open\n"
+
+
+def test_different_profiles_run_with_different_workers(cluster: Cluster) -> None:
+    counts = {}
+    for node in ("small", "large"):
+        counts[node] = cluster.run(
+            node,
+            "grep -E '^(FORGE|STREAMGL|DASK)_NUM_WORKERS|^CUDA' /home/ubuntu/graphistry/data/config/custom.env",
+        )
+    assert "FORGE_NUM_WORKERS=4\n" in counts["small"]
+    assert "FORGE_NUM_WORKERS=16\n" in counts["large"]
+    assert "CUDA_VISIBLE_DEVICES=0,1,2,3\n" in counts["large"]

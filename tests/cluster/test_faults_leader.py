@@ -1,0 +1,259 @@
+"""Faults of the leader and of the secret that it makes: what each node says, and how it is well again."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from tests.cluster.nodes import Cluster
+
+SLOW_SECONDS = 20
+FOLLOWERS = ("small", "large")
+
+
+@pytest.fixture(scope="module")
+def cluster(empty: Cluster) -> Cluster:
+    """A cluster whose leader was slow at its first boot, and is no longer."""
+    traps = empty.checkout.root / ".sandbox" / "traps"
+    traps.mkdir(parents=True)
+    slow = {"slowStartSeconds": {"postgres": SLOW_SECONDS, "nexus": SLOW_SECONDS}}
+    trap = traps / "graphistry-sandbox-leader.json"
+    trap.write_text(json.dumps(slow))
+    empty.succeed()
+    trap.unlink()
+    empty.trap("leader")
+    return empty
+
+
+@pytest.fixture(autouse=True)
+def ready(cluster: Cluster) -> None:
+    """Every test begins with a ready cluster."""
+    for node in ("leader", *FOLLOWERS):
+        cluster.until_ready(node)
+
+
+def test_followers_wait_for_a_slow_leader(cluster: Cluster) -> None:
+    leader = {each["name"]: each["seconds"] for each in cluster.report("leader")["phases"]}
+    assert leader["start"] > SLOW_SECONDS
+    for node in FOLLOWERS:
+        said = cluster.run(node, "journalctl -u graphistry-cluster-agent -o cat --no-pager")
+        assert "waiting: the leader's PostgreSQL does not answer" in said
+        assert "failed" not in said
+
+
+@contextmanager
+def stopped(cluster: Cluster, node: str) -> Iterator[None]:
+    """Meanwhile, EC2 has a node's machine stopped."""
+    ec2, instance = cluster.checkout.client("ec2"), cluster.instance(node)
+    ec2.stop_instances(InstanceIds=[instance])
+    try:
+        yield
+    finally:
+        ec2.start_instances(InstanceIds=[instance])
+
+
+@pytest.fixture
+def another(cluster: Cluster) -> Iterator[str]:
+    """A follower that the stack file has more, to be brought up by the test."""
+    before = cluster.checkout.setting("followers")
+    cluster.checkout.change(followers={**before, "another": {"profile": "t4"}})
+    yield "another"
+    cluster.checkout.change(followers=before)
+    cluster.succeed()
+
+
+def test_a_follower_that_boots_without_its_leader_says_so(cluster: Cluster, another: str) -> None:
+    with stopped(cluster, "leader"):
+        for node in FOLLOWERS:
+            cluster.until_failed(node, "LeaderUnreachable")
+        done = cluster.up()
+        assert done.returncode != 0, done.stdout
+        assert f"{another} is not ready: failed in start" in done.stdout
+        assert "LeaderUnreachable" in done.stdout
+        assert "bring the leader up" in done.stdout
+        failure = cluster.until_failed(another, "LeaderUnreachable")
+        assert "PostgreSQL" in failure["message"]
+    cluster.succeed()
+    for node in ("leader", *FOLLOWERS, another):
+        cluster.until_ready(node)
+
+
+def test_followers_outlive_a_restart_of_the_leader(cluster: Cluster) -> None:
+    members, address = cluster.members(), cluster.report("leader")["instance"]["address"]
+    repairs = {node: len(cluster.report(node)["repairs"]) for node in FOLLOWERS}
+    cluster.reboot("leader")
+    for node in FOLLOWERS:
+        assert address in cluster.until_failed(node, "LeaderUnreachable")["message"]
+    cluster.until_ready("leader")
+    for node in FOLLOWERS:
+        report = cluster.until_ready(node, 60)
+        assert [each["outcome"] for each in report["repairs"][repairs[node] :]] == [
+            "the node is ready again"
+        ]
+    assert cluster.members() == members
+    assert {health for _, health in members.values()} == {"Healthy"}
+
+
+def test_a_replaced_leader_keeps_address_and_data(cluster: Cluster) -> None:
+    before, address = cluster.instance("leader"), cluster.report("leader")["instance"]["address"]
+    cluster.exercise("leader", "sign-up", "alice")
+    dataset = cluster.exercise("small", "upload", "kept")["datasetId"]
+    members = cluster.members()
+
+    cluster.checkout.client("ec2").terminate_instances(InstanceIds=[before])
+    for node in FOLLOWERS:
+        cluster.until_failed(node, "LeaderUnreachable")
+    cluster.succeed()
+
+    assert cluster.instance("leader") != before
+    assert cluster.until_ready("leader")["instance"]["address"] == address
+    for node in FOLLOWERS:
+        cluster.until_ready(node, 60)
+    for node in ("leader", *FOLLOWERS):
+        assert cluster.exercise(node, "sign-in", "alice") == {"signedIn": True}
+        assert cluster.exercise(node, "read", dataset) == {"edges": 5}
+    assert cluster.members() == members
+
+
+class Secret:
+    """The cluster's secret in Secrets Manager."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._client = cluster.checkout.client("secretsmanager")
+        (listed,) = self._client.list_secrets()["SecretList"]
+        self.arn = listed["ARN"]
+
+    def get(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self._current()["SecretString"])
+        return found
+
+    def put(self, text: str) -> None:
+        self._client.put_secret_value(SecretId=self.arn, SecretString=text)
+
+    def restore_previous(self) -> None:
+        """What docs/failures.md tells: the version AWSPREVIOUS becomes AWSCURRENT again."""
+        stages = self._client.describe_secret(SecretId=self.arn)["VersionIdsToStages"]
+        (previous,) = [each for each in stages if "AWSPREVIOUS" in stages[each]]
+        current = [each for each in stages if "AWSCURRENT" in stages[each]]
+        self._client.update_secret_version_stage(
+            SecretId=self.arn,
+            VersionStage="AWSCURRENT",
+            MoveToVersionId=previous,
+            **({"RemoveFromVersionId": current[0]} if current else {}),
+        )
+
+    def empty(self) -> None:
+        """No version is the current one."""
+        version = self._current()["VersionId"]
+        self._client.update_secret_version_stage(
+            SecretId=self.arn, VersionStage="AWSCURRENT", RemoveFromVersionId=version
+        )
+
+    def _current(self) -> dict[str, Any]:
+        found: dict[str, Any] = self._client.get_secret_value(SecretId=self.arn)
+        return found
+
+
+@pytest.mark.parametrize("fault", ["other values", "no object", "lacks keys"])
+def test_a_wrong_secret_is_refused_and_nothing_is_changed(cluster: Cluster, fault: str) -> None:
+    secret, nodes = Secret(cluster), ("leader", "small")
+    first = secret.get()
+    wrong = {
+        "other values": json.dumps(
+            {**first, "postgresPassword": "other", "redisPassword": "other"}
+        ),
+        "no object": "postgresPassword=other",
+        "lacks keys": json.dumps({**first, "nexusEncryptionKey": ""}),
+    }
+    kept = {node: cluster.run(node, "cat /opt/graphistry-cluster/secrets.json") for node in nodes}
+    started = {node: cluster.services_started(node) for node in nodes}
+
+    secret.put(wrong[fault])
+    # Who is ready does not look at it; whoever boots does, and an agent that starts.
+    for node in nodes:
+        cluster.restart_agent(node)
+    for node in nodes:
+        failure = cluster.until_failed(node, "SecretInvalid", 30)
+        assert "AWSPREVIOUS" in failure["hint"]
+        assert first["postgresPassword"] not in json.dumps(cluster.report(node))
+        # Users notice nothing.
+        assert cluster.exercise(node, "upload", "meanwhile")["datasetId"]
+    assert cluster.report("large")["state"] == "ready"
+
+    secret.restore_previous()
+    for node in nodes:
+        cluster.until_ready(node, 60)
+        assert cluster.run(node, "cat /opt/graphistry-cluster/secrets.json") == kept[node]
+        assert cluster.services_started(node) == started[node]
+    assert secret.get() == first
+
+
+def test_a_new_machine_waits_for_the_secret_and_says_so(cluster: Cluster) -> None:
+    secret, before = Secret(cluster), cluster.instance("small")
+    first = secret.get()
+    secret.empty()
+    cluster.restart_agent("leader")
+    cluster.checkout.client("autoscaling").terminate_instance_in_auto_scaling_group(
+        InstanceId=before, ShouldDecrementDesiredCapacity=False
+    )
+    failure = cluster.until_failed("small", "SecretNotFilled", 150)
+    assert "leader" in failure["hint"]
+    assert cluster.instance("small") != before
+    # The leader never makes new values where there were some.
+    assert "AWSCURRENT" in cluster.until_failed("leader", "SecretInvalid")["message"]
+
+    secret.restore_previous()
+    for node in ("leader", "small"):
+        cluster.until_ready(node)
+    assert secret.get() == first
+
+
+RACE = """
+import json, sys, types
+from pathlib import Path
+sys.path.insert(0, "/opt/graphistry-cluster/agent.pyz")
+from agent import aws, cluster_secret, node, specification
+document = json.loads(Path("/opt/graphistry-cluster/specification.json").read_text())
+document["secret"]["arn"] = "%(arn)s"
+document["sharedFolder"]["path"] = "/run/race"
+read = specification.read(json.dumps(document).encode())
+session = aws.Aws(read.region)
+one = types.SimpleNamespace(specification=read, aws=session)
+session._credentials()
+Path("/run/race/" + sys.argv[1]).touch()
+while not Path("/run/race/go").exists():
+    pass
+cluster_secret.cluster_secret(one)
+print(json.dumps(one.secret, sort_keys=True))
+"""
+
+
+def test_two_leaders_that_race_for_the_empty_secret_end_with_one(cluster: Cluster) -> None:
+    client = cluster.checkout.client("secretsmanager")
+    for attempt in range(3):
+        arn = client.create_secret(Name=f"race-{attempt}")["ARN"]
+        program = RACE % {"arn": arn}
+        cluster.run("leader", f"mkdir /run/race && cat > /run/race.py <<'END'\n{program}\nEND")
+        answers = cluster.run(
+            "leader",
+            """
+            for one in a b; do
+                systemd-run --quiet --pipe --wait --collect -E GRAPHISTRY_CLUSTER_HOME=/run/race/home-$one \
+                    python3 /run/race.py $one > /run/race/out-$one &
+            done
+            until [ -e /run/race/a -a -e /run/race/b ]; do sleep 0.1; done
+            touch /run/race/go
+            wait
+            cat /run/race/out-a /run/race/out-b
+            rm -r /run/race
+            """,
+        ).splitlines()
+        assert len(answers) == 2
+        assert answers[0] == answers[1]
+        stages = client.describe_secret(SecretId=arn)["VersionIdsToStages"]
+        assert list(stages.values()) == [["AWSCURRENT"]]
+        stored = json.loads(client.get_secret_value(SecretId=arn)["SecretString"])
+        assert {**stored, **json.loads(answers[0])} == stored
+        client.delete_secret(SecretId=arn, ForceDeleteWithoutRecovery=True)
