@@ -1,10 +1,12 @@
 # Two commands do everything: `make up` and `make test`. Each sets up what it needs, once.
 #   STACK=name   another stack than the sandbox     TARGET=sandbox|aws   rehearse any stack in the sandbox
 #   YES=1        do not ask before changing AWS     NAME=name            what `make purge` would ask for
+#   NODE=name    the node of `make shell`
 SHELL := /bin/sh
 STACK ?= sandbox
 TARGET ?=
 NAME ?=
+NODE ?= leader
 YES ?=
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -12,7 +14,7 @@ OPERATE := $(PYTHON) -m operate
 CHOICE := --stack $(STACK) $(if $(TARGET),--target $(TARGET))
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview show prove down purge test check bench engine
+.PHONY: help up preview show prove shell down purge test check bench engine
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +28,9 @@ preview: $(VENV)/ready ## Show what `make up` would change
 show: $(VENV)/ready ## Show the nodes of the deployed stack
 	@$(OPERATE) show $(CHOICE)
 
+shell: $(VENV)/ready ## Open a shell on a node (NODE=leader, or a follower's name)
+	@$(OPERATE) shell $(CHOICE) --node $(NODE)
+
 prove: $(VENV)/ready ## Try the cluster's promises on its running nodes
 	@$(OPERATE) prove $(CHOICE)
 
@@ -35,17 +40,20 @@ down: $(VENV)/ready ## Destroy the machines and keep the data
 purge: $(VENV)/ready ## Destroy everything and delete the data (asks for the stack's name, or NAME=)
 	@$(OPERATE) purge $(CHOICE) $(if $(NAME),--name $(NAME))
 
-test: check engine ## Every test: `make check`, then the sandbox and the real engine
-	@$(PYTHON) -m pytest -n auto --dist loadfile tests/sandbox tests/deployment
+# Slowest first: tests that boot machines, then those that deploy, then the rest.
+test: check engine ## Every test: `make check`, then the sandbox, the real engine, and machines that boot
+	@$(PYTHON) -m pytest -n auto --dist loadfile $(SLOW)
+
+SLOW := tests/cluster tests/machines tests/deployment tests/sandbox
 
 check: $(VENV)/ready ## Format, lint, types and unit tests, under a minute
 	@$(VENV)/bin/ruff format --check --quiet . && $(VENV)/bin/ruff check --quiet .
 	@$(PYTHON) -m mypy & types=$$!; \
-	$(PYTHON) -m pytest -n auto --ignore tests/sandbox --ignore tests/deployment; tests=$$?; \
+	$(PYTHON) -m pytest -n auto $(SLOW:%=--ignore %); tests=$$?; \
 	wait $$types && exit $$tests
 
-bench: $(VENV)/ready engine ## Measure preview and up against the bare floor (minutes)
-	@$(PYTHON) -m bench
+bench: $(VENV)/ready engine ## Measure the program, the boot of nodes, and the delivery of a release (minutes)
+	@$(PYTHON) -m bench && $(PYTHON) -m bench.boot && $(PYTHON) -m bench.release_delivery
 
 engine: $(VENV)/ready
 	@$(PYTHON) -m operate.engine > /dev/null

@@ -1,6 +1,8 @@
 """The program of one stack: read its file, check, compose the cluster, export what an operator needs next."""
 
 import json
+import os
+import signal
 
 import pulumi
 import pulumi_aws as aws
@@ -11,6 +13,9 @@ from components.exports import cluster_exports
 from model.settings import SettingsError, parse
 from model.tags import cluster_tags
 from operate.account import AccountError, check_account
+
+# Pulumi interrupts the program when a resource has failed and said why; a traceback would hide that.
+signal.signal(signal.SIGINT, lambda *_: os._exit(1))
 
 PROJECT = pulumi.get_project()
 STACK = pulumi.get_stack()

@@ -29,10 +29,10 @@ HINTS = {
     "DriverTooOld": "use an image with a newer NVIDIA driver, or the release's other CUDA flavour",
     "ClockSkewed": "let chrony or systemd-timesyncd reach a time server, for example 169.254.169.123",
     # disks
-    "DataVolumeMissing": "check that the volume is attached to this instance (operate status, AWS console)",
+    "DataVolumeMissing": "check that the volume is attached to this instance (`make show`, AWS console)",
     "DataVolumeForeign": "nothing was changed on it: attach the cluster's volume, or an empty one",
     "DataVolumeUnusable": "read the log lines; restore the volume from a snapshot if it is damaged",
-    "LocalDiskUnusable": "set docker.useLocalDisks to false, or look at the disk on the node",
+    "LocalDiskUnusable": "look at the disk on the node, or terminate the machine: `make up` brings another",
     # shared folder
     "EfsUtilsMissing": "use an image with amazon-efs-utils, or let the node reach amazon-efs-utils.aws.com",
     "SharedFolderUnmounted": "check the mount targets, the security groups on 2049 and the file-system policy",
@@ -46,7 +46,7 @@ HINTS = {
     "SecretInvalid": "restore the secret's previous version (AWSPREVIOUS): data is encrypted with it",
     # release
     "ReleaseMissing": "use an image that has Graphistry, or set release.source to an archive",
-    "ReleaseVersionMismatch": "set graphistryVersion to what the image has, or use another image",
+    "ReleaseVersionMismatch": "set release.version and release.cuda to what is there, or use another image",
     "ReleaseUnavailable": "check release.source, and that the node's role may read it",
     "ReleaseDownloadCut": "check the node's network; the agent tries again",
     "ReleaseChecksumMismatch": "compare release.sha256 with the vendor's; store the archive again",

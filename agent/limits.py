@@ -20,5 +20,7 @@ WATCH = _number("WATCH_SECONDS", 10)
 RETRY_FIRST = _number("RETRY_SECONDS", 5)
 RETRY_LAST = 60.0
 """Pauses between two converges that failed, growing from the first to the last."""
+REPAIR = _number("REPAIR_SECONDS", 10)
+"""After the first try to repair a node that was ready; twice as long after each further one."""
 FREE_GIB = _number("FREE_GIB", 40)
 """Free space in GiB that the images of a release need: about 14 GB each, many layers in common."""

@@ -5,17 +5,19 @@ from __future__ import annotations
 import time
 from typing import Callable
 
-from agent import aws, shared_folder
+from agent import aws, limits, shared_folder
 from agent.compose import Compose
+from agent.configure import configure
 from agent.disks import POSTGRES_FOLDERS
 from agent.failures import Failure
 from agent.node import Node
 from agent.verify import Check, look
 
 TRIES = 3
-FIRST_PAUSE_SECONDS = 10.0
 GPU_SERVICES = ("forge-etl-python", "dask-scheduler", "dask-cuda-worker", "streamgl-gpu")
 LAST_PAUSE_SECONDS = 60.0
+STARTED = ("services", "streamglRedis", "http")
+"""The checks of what takes as long after a repair as at a boot."""
 LEADERS = ("postgres", "redis")
 """The checks of what the leader brings."""
 MACHINES = ("sharedFolder", "gpus", "containerGpus")
@@ -37,7 +39,7 @@ class Repairs:
         self._compose = Compose(node.folder)
         self._tries: dict[str, int] = {}
         self._not_before: dict[str, float] = {}
-        self._given_up = False
+        self._given_up: set[str] = set()
         self._is_marked = False
 
     def look(self) -> None:
@@ -48,7 +50,7 @@ class Repairs:
             if self._node.report.document["state"] != "ready":
                 self._node.report.repair("all checks", "the node is ready again")
                 self._node.report.state("ready")
-            self._tries, self._not_before, self._given_up = {}, {}, False
+            self._tries, self._not_before, self._given_up = {}, {}, set()
             return
         first = failed[0].failure
         assert first is not None  # noqa: S101, it was just asked for
@@ -69,19 +71,21 @@ class Repairs:
             return False
         now = time.monotonic()
         tries = self._tries.get(check.name, 0)
+        if now < self._not_before.get(check.name, 0.0):
+            return tries < TRIES or check.name == "sharedFolder"
         if tries >= TRIES:
             self._give_up(check, failure)
             if check.name != "sharedFolder":
                 return False
-        if now < self._not_before.get(check.name, 0.0):
-            return True
         self._tries[check.name] = tries + 1
         what = f"{check.name} (try {tries + 1})"
         try:
             outcome = repair()
         except Failure as problem:
             outcome = f"{problem.code}: {problem.message}"
-        pause = min(FIRST_PAUSE_SECONDS * 2**tries, LAST_PAUSE_SECONDS)
+        pause = min(limits.REPAIR * 2**tries, LAST_PAUSE_SECONDS)
+        if tries + 1 >= TRIES and check.name in STARTED:
+            pause = limits.HEALTH
         self._not_before[check.name] = time.monotonic() + pause
         self._node.report.repair(what, outcome)
         return True
@@ -96,7 +100,7 @@ class Repairs:
         if check.name in ("services", "streamglRedis", "http"):
             return self._start_stopped
         if check.name == "wiring":
-            return None
+            return self._configure
         # The leader's PostgreSQL and Redis: on the leader itself they are services like others.
         return self._start_stopped if self._node.specification.is_leader else None
 
@@ -127,6 +131,11 @@ class Repairs:
         self._compose.up(services, "--no-deps", "--force-recreate")
         return f"made anew: {', '.join(services)}"
 
+    def _configure(self) -> str:
+        configure(self._node)
+        self._compose.up()
+        return "configured anew"
+
     def _start_stopped(self) -> str:
         self._compose.up()
         return "./graphistry up -d"
@@ -134,15 +143,14 @@ class Repairs:
     def _give_up(self, check: Check, failure: Failure) -> None:
         """Once: a follower asks to be replaced. A leader stays, for its address and its data are here."""
         node = self._node
-        if self._given_up:
+        if check.name in self._given_up:
             return
         if check.name == "sharedFolder" and not shared_folder.server_answers(node):
             return  # no machine can mount it: waited for, and mounted when it is back
-        self._given_up = True
-        if node.specification.is_leader:
-            node.report.repair(
-                check.name, f"given up after {TRIES} tries; the leader stays degraded"
-            )
+        self._given_up.add(check.name)
+        if node.specification.is_leader or check.name == "wiring":
+            # A leader's data are here, and another machine would have the same release.
+            node.report.repair(check.name, f"given up after {TRIES} tries; the node stays degraded")
             return
         if self._is_marked:
             return
@@ -151,7 +159,7 @@ class Repairs:
             self._is_marked = True
             outcome = f"given up after {TRIES} tries; the Auto Scaling group replaces this machine"
         except OSError as error:
-            self._given_up = False
+            self._given_up.discard(check.name)
             outcome = (
                 f"given up after {TRIES} tries; the machine cannot be marked unhealthy: {error}"
             )

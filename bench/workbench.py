@@ -23,6 +23,7 @@ from operate.deployment import ROOT, SANDBOX_SALT, program_environment
 from operate.messages import UserError
 from operate.stack_file import PROJECT
 from sandbox.lifecycle import SandboxError, start, stop
+from sandbox.machines.availability import Machines
 
 FLOOR = Path(__file__).with_name("floor")
 
@@ -68,7 +69,7 @@ class Workbench:
         Raises :class:`UserError` with Pulumi's own words if one of them fails.
         """
         with tempfile.TemporaryDirectory(dir=self.directory) as name:
-            stack = _Stack.new(Path(name), program, config, self.environment)
+            stack = Stack.new(Path(name), program, config, self.environment)
             seconds = {}
             for command in self.commands:
                 before = time.perf_counter()
@@ -93,7 +94,7 @@ class Workbench:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Stack:
+class Stack:
     """A stack with a backend of its own, so that no run finds the history of another."""
 
     program: Path
@@ -107,27 +108,33 @@ class _Stack:
         program: Path,
         config: Mapping[str, Any],
         environment: Mapping[str, str],
-    ) -> _Stack:
+    ) -> Stack:
+        """An empty stack of *program*, everything of which is below *directory*."""
         state, nowhere = directory / "state", directory / "nowhere"
         state.mkdir()
         nowhere.mkdir()
         # `stack init` writes a stack file into the project that it is called in.
         (nowhere / "Pulumi.yaml").write_text(f"name: {PROJECT}\nruntime: python\n")
-        config_file = directory / f"Pulumi.{STACK}.yaml"
-        content = {"config": dict(config), "encryptionsalt": SANDBOX_SALT}
-        config_file.write_text(yaml.safe_dump(content))
         stack = cls(
             program=program,
-            config_file=config_file,
+            config_file=directory / f"Pulumi.{STACK}.yaml",
             environment={**environment, "PULUMI_BACKEND_URL": f"file://{state}"},
         )
+        stack.configure(config)
         stack.pulumi("-C", str(nowhere), "stack", "init", STACK)
         return stack
 
+    def configure(self, config: Mapping[str, Any]) -> None:
+        """Write the stack file."""
+        content = {"config": dict(config), "encryptionsalt": SANDBOX_SALT}
+        self.config_file.write_text(yaml.safe_dump(content))
+
     def configured(self) -> list[str]:
+        """The options that name the stack and its file."""
         return ["--stack", STACK, "--config-file", str(self.config_file)]
 
     def pulumi(self, *arguments: str) -> str:
+        """What a Pulumi command prints. Raises :class:`UserError` with Pulumi's own words if it fails."""
         done = subprocess.run(
             ["pulumi", *arguments],
             cwd=self.program,
@@ -142,12 +149,17 @@ class _Stack:
 
 
 @contextmanager
-def workbench(commands: Sequence[str], *, destroy: bool) -> Iterator[Workbench]:
-    """A workbench that leaves nothing behind. Raises :class:`UserError` when the sandbox does not start."""
+def workbench(
+    commands: Sequence[str], *, destroy: bool, machines: Machines | None = None
+) -> Iterator[Workbench]:
+    """A workbench that leaves nothing behind; it boots *machines*, or records them.
+
+    Raises :class:`UserError` when the sandbox does not start.
+    """
     with tempfile.TemporaryDirectory(prefix="graphistry-cluster-bench-") as name:
         directory = Path(name)
         try:
-            sandbox = start(directory / "sandbox")
+            sandbox = start(directory / "sandbox", machines=machines)
         except SandboxError as error:
             raise UserError(str(error)) from None
         try:

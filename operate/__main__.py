@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import shlex
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,7 +30,7 @@ from operate.deployment import (
 )
 from operate.engine import EngineError
 from operate.messages import UserError, console, say
-from operate.nodes import kept_table, node_table, nodes
+from operate.nodes import Node, kept_table, node_table, nodes
 from operate.prove import Nodes, Proof, proofs
 from operate.recover import clear_dead_run, recover, refuse_while_busy
 from sandbox.lifecycle import find, stop
@@ -53,8 +55,16 @@ def up(stack: Stack = "sandbox", target: Where = None, yes: Yes = False) -> None
     """Deploy a stack and show its nodes. On AWS Pulumi shows the plan and asks first."""
     with deployment(stack, target) as opened:
         prepare(opened)
-        run(opened, "up", "--refresh", "--suppress-outputs", *consent(opened, yes=yes))
-        show_nodes(opened, as_json=False)
+        # A node that fails must not keep the others from getting ready.
+        options = ["--refresh", "--suppress-outputs", "--continue-on-error"]
+        status = opened.run("up", *options, *opened.configured(), *consent(opened, yes=yes))
+        if "leader" in opened.outputs():
+            show_nodes(deployed_nodes(opened), as_json=False)
+        if status:
+            say(
+                f"what failed is told above; when it is mended, `make up{opened.choice}` goes on from here"
+            )
+            raise typer.Exit(status)
         next_steps(opened)
 
 
@@ -116,11 +126,7 @@ def show(
 ) -> None:
     """Show the nodes of a deployed stack."""
     with deployment(stack, target, start=False, changes=False) as opened:
-        if not opened.exists() or "leader" not in opened.outputs():
-            raise UserError(
-                f"the stack {stack} is not deployed; `make up{opened.choice}` deploys it"
-            )
-        show_nodes(opened, as_json=as_json)
+        show_nodes(deployed_nodes(opened), as_json=as_json)
 
 
 @app.command()
@@ -145,6 +151,28 @@ def prove(
         say(f"{len(seen) - len(broken)} of {len(seen)} proofs succeeded")
         if broken:
             raise typer.Exit(1)
+
+
+@app.command()
+def shell(
+    node: Annotated[str, typer.Option(help="The node: leader, or the name of a follower.")],
+    stack: Stack = "sandbox",
+    target: Where = None,
+) -> None:
+    """Open a root shell on a node: through Session Manager, or on the sandbox's machine."""
+    with deployment(stack, target, start=False, changes=False) as opened:
+        found = {each.name: each.machine for each in deployed_nodes(opened)}
+        if node not in found:
+            raise UserError(f"NODE: got {node!r}; allowed: {', '.join(found)}")
+        machine = found[node]
+        if machine is None:
+            raise UserError(f"{node} has no machine; `make show{opened.choice}` says more")
+        command = shell_command(opened, machine.instance_id)
+        if shutil.which(command[0]) is None:
+            raise UserError(
+                f"{command[0]} is not installed; with it, `{shlex.join(command)}` opens the shell"
+            )
+    os.execvp(command[0], command)  # noqa: S606 a list of words, and no shell is wanted
 
 
 @app.command()
@@ -313,14 +341,28 @@ def lift_protection(opened: Deployment) -> None:
         raise typer.Exit(status)
 
 
-def provable(opened: Deployment) -> Nodes:
-    """The nodes to prove. Raises :class:`UserError` unless every one of them is ready."""
-    if not opened.exists() or "leader" not in opened.outputs():
+def deployed_nodes(opened: Deployment) -> list[Node]:
+    """The nodes. Raises :class:`UserError` when the stack is not deployed."""
+    outputs = opened.outputs() if opened.exists() else {}
+    if "leader" not in outputs:
         raise UserError(
             f"the stack {opened.stack} is not deployed; `make up{opened.choice}` deploys it"
         )
-    outputs = opened.outputs()
-    found = nodes(opened, outputs)
+    return nodes(opened, outputs)
+
+
+def shell_command(opened: Deployment, instance: str) -> list[str]:
+    """What opens a shell on a machine."""
+    if opened.sandbox is None:
+        return ["aws", "ssm", "start-session", "--region", opened.region, "--target", instance]
+    if not opened.sandbox.docker_host:
+        raise UserError("this sandbox records machines and boots none, so there is no shell")
+    return ["docker", "-H", opened.sandbox.docker_host, "exec", "-it", instance, "bash", "-l"]
+
+
+def provable(opened: Deployment) -> Nodes:
+    """The nodes to prove. Raises :class:`UserError` unless every one of them is ready."""
+    found = deployed_nodes(opened)
     unready = [f"{node.name} is {node.state}" for node in found if node.state != "ready"]
     if unready:
         raise UserError(
@@ -332,13 +374,12 @@ def provable(opened: Deployment) -> Nodes:
         instances={name: machine.instance_id for name, machine in machines.items()},
         addresses={name: machine.address for name, machine in machines.items()},
         client=opened.client,
-        bucket=outputs["bucket"],
+        bucket=opened.outputs()["bucket"],
     )
 
 
-def show_nodes(opened: Deployment, *, as_json: bool) -> None:
+def show_nodes(found: list[Node], *, as_json: bool) -> None:
     """Print the nodes: a table for a person, JSON for a script."""
-    found = nodes(opened, opened.outputs())
     if as_json:
         print(json.dumps([dataclasses.asdict(node) for node in found], indent=2))
     else:

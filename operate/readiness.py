@@ -36,6 +36,9 @@ RETRY_SECONDS = 120.0
 REFUSED_SECONDS = 300.0
 """The same for a launch that was refused before the wait, and for spot, which falls back to on-demand."""
 
+NEW_SECONDS = 60.0
+"""How long before the wait a group was made at most that this deployment made."""
+
 POLL_SECONDS = 2.0
 
 STILL_SECONDS = 30.0
@@ -75,6 +78,8 @@ class Refusal:
     message: str
     age_seconds: float
     spot: bool
+    of_new_group: bool = False
+    """Whether this deployment made the group, so that nothing was mended since."""
 
     @property
     def code(self) -> str:
@@ -129,13 +134,18 @@ def judge(seen: Observation, specification: str) -> Verdict:
     report = seen.report.report if seen.report else None
     if seen.report is None or report is None or not _of_machine(report, seen.machine):
         return _waiting(seen, f"machine {seen.machine} is booting", BOOT_SECONDS)
-    if report.failure and report.state == "failed":
+    if (
+        report.failure
+        and report.state == "failed"
+        and report.specification in (None, specification)
+    ):
         return _reported_failure(seen, seen.report, report.failure)
     if seen.report.age_seconds > SILENT_SECONDS:
         silent = f"its agent is silent for {seen.report.age_seconds:.0f} s"
         return _waiting(seen, silent, RETRY_SECONDS)
     if report.specification != specification:
-        return _waiting(seen, "its agent has not read the new specification", SILENT_SECONDS)
+        patience = DEADLINE_SECONDS if report.running_phase else SILENT_SECONDS
+        return _waiting(seen, "its agent has not read the new specification", patience)
     if report.state == "ready":
         return Verdict(outcome="ready", line=_times(report))
     return _progress(seen, report)
@@ -143,7 +153,8 @@ def judge(seen: Observation, specification: str) -> Verdict:
 
 def _refused(seen: Observation, refusal: Refusal) -> Verdict | None:
     """A refusal ends the wait, unless it is from before the wait or AWS goes on with on-demand."""
-    patient = refusal.spot or refusal.age_seconds > seen.elapsed_seconds + STILL_SECONDS
+    old = refusal.age_seconds > seen.elapsed_seconds and not refusal.of_new_group
+    patient = refusal.spot or old
     if patient and seen.elapsed_seconds < REFUSED_SECONDS:
         return Verdict(outcome="waiting", line=f"no machine yet: {refusal.code}")
     details = {"code": refusal.code, "reason": refusal.message, "hint": refusal.hint}
@@ -157,9 +168,11 @@ def _of_machine(report: NodeReport, machine: str) -> bool:
 
 def _reported_failure(seen: Observation, read: Read, failure: Failure) -> Verdict:
     """A failure ends the wait, unless it is from before the wait and its agent may be trying again."""
-    old = read.failure_age_seconds > seen.elapsed_seconds + STILL_SECONDS
-    if old and seen.elapsed_seconds < RETRY_SECONDS:
-        return Verdict(outcome="waiting", line=f"was {failure.code}; its agent tries again")
+    at_work = read.report.running_phase if read.age_seconds < SILENT_SECONDS else None
+    patience = DEADLINE_SECONDS if at_work else RETRY_SECONDS
+    if read.failure_age_seconds > seen.elapsed_seconds and seen.elapsed_seconds < patience:
+        where = f" ({at_work.name})" if at_work else ""
+        return Verdict(outcome="waiting", line=f"was {failure.code}; its agent tries again{where}")
     details = {
         "phase": failure.phase,
         "code": failure.code,
@@ -180,7 +193,7 @@ def _progress(seen: Observation, report: NodeReport) -> Verdict:
             "reason": f"it is in {report.phase} and needs the leader, which failed: {leader.failure.code}",
             "hint": "mend the leader, whose failure is shown beside this one; then the same command again",
         }
-        if seen.leader and seen.leader.failure_age_seconds < seen.elapsed_seconds + STILL_SECONDS:
+        if seen.leader and seen.leader.failure_age_seconds < seen.elapsed_seconds:
             return Verdict(outcome="failed", line="waits for the leader", details=details)
     unproven = ", ".join(f"{each.name}: {each.detail}" for each in report.checks if not each.ok)
     line = report.phase if report.state == "converging" else f"{report.state}: {unproven}"
@@ -267,6 +280,8 @@ class Watcher:
             message=str(last.get("StatusMessage", "")),
             age_seconds=time.time() - last["StartTime"].timestamp(),
             spot=distribution.get("OnDemandPercentageAboveBaseCapacity") == 0,
+            of_new_group=time.time() - group["CreatedTime"].timestamp()
+            < time.monotonic() - self._began + NEW_SECONDS,
         )
 
 

@@ -56,8 +56,13 @@ def main() -> None:
     os.environ.update(MOTO_SETTINGS)
     endpoint = serve_aws(options.aws_port)
 
-    from .provider import command, service  # after the settings, which moto reads at import
+    from .provider import (
+        capacity,
+        command,
+        service,
+    )  # after the settings, which moto reads at import
 
+    capacity.mend(options.directory / "shortages.json")
     server, provider_port = service.serve(endpoint)
     commands: dict[str, str] = {}  # what they see of the sandbox, known once its ports are
     command_server, command_port = command.serve(commands)

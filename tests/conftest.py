@@ -10,7 +10,7 @@ from moto import mock_aws
 
 from tests.harness import Recorder, deploy, run_program, stack_config
 
-# Machines that boot take half a minute; the tests of tests/machines ask for them.
+# Machines that boot take half a minute; the tests of tests/machines and tests/cluster ask for them.
 os.environ["SANDBOX_MACHINES"] = "off"
 
 Deploy = Callable[..., Recorder]

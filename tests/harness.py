@@ -5,6 +5,7 @@ Assertions then read what was registered, options included; none hides in an ``a
 
 import asyncio
 import runpy
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -220,5 +221,9 @@ def stack_config(stack: str) -> dict[str, Any]:
 
 
 def run_program() -> None:
-    """Run ``__main__.py`` as Pulumi would."""
-    runpy.run_path(str(ROOT / "__main__.py"), run_name="__main__")
+    """Run ``__main__.py`` as Pulumi would; what it does to signals ends with it."""
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        runpy.run_path(str(ROOT / "__main__.py"), run_name="__main__")
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -23,7 +23,7 @@ def user_data(*, region: str, bucket: str, prefix: str) -> str:
     """
     script = "\n".join(
         [
-            "#!/bin/sh",
+            "#!/bin/sh -e",
             "# What keeps it from its agent may be mended from outside, so it never gives up.",
             f"until /usr/bin/python3 - {quote(region)} {quote(bucket)} {quote(prefix)} <<'BOOTSTRAP'",
             BOOTSTRAP.read_text().rstrip("\n"),

@@ -71,13 +71,22 @@ class Machine:
 
     s3: Any
     environment: dict[str, str]
+    programs: Path
+    """Programs of the machine that are stand-ins."""
 
-    def boot(self, *, patience: str = "0") -> subprocess.CompletedProcess[str]:
+    def boot(
+        self, *, patience: str = "0", between: str = "exit 1"
+    ) -> subprocess.CompletedProcess[str]:
+        """Run the user data; what it does *between* two tries takes the place of its pause."""
         script = user_data(region=REGION, bucket=BUCKET, prefix=PREFIX)
+        pause = self.programs / "sleep"
+        pause.write_text(f"#!/bin/sh\n{between}\n")
+        pause.chmod(0o755)
+        path = f"{self.programs}:{os.environ['PATH']}"
         return subprocess.run(
-            ["/bin/sh"],
+            ["/bin/sh", "-e"],
             input=script.replace("/usr/bin/python3", sys.executable),
-            env={**self.environment, "GRAPHISTRY_CLUSTER_PATIENCE": patience},
+            env={**self.environment, "GRAPHISTRY_CLUSTER_PATIENCE": patience, "PATH": path},
             capture_output=True,
             text=True,
             check=False,
@@ -97,14 +106,22 @@ class Machine:
         return document
 
 
-@pytest.fixture
-def machine(tmp_path: Path) -> Iterator[Machine]:
+@pytest.fixture(scope="session")
+def endpoint() -> Iterator[str]:
+    """An AWS of this computer; its tests put back what they make."""
     aws = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    metadata = ThreadingHTTPServer(("127.0.0.1", 0), MetadataService)
-    threading.Thread(target=metadata.serve_forever, daemon=True).start()
     aws.start()
     host, port = aws.get_host_and_port()
-    endpoint = f"http://{host}:{port}"
+    yield f"http://{host}:{port}"
+    aws.stop()
+
+
+@pytest.fixture
+def machine(tmp_path: Path, endpoint: str) -> Iterator[Machine]:
+    metadata = ThreadingHTTPServer(("127.0.0.1", 0), MetadataService)
+    threading.Thread(
+        target=metadata.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+    ).start()
     s3 = boto3.client(
         "s3",
         region_name=REGION,
@@ -114,6 +131,8 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
         config=Config(s3={"addressing_style": "path"}),
     )
     s3.create_bucket(Bucket=BUCKET)
+    programs = tmp_path / "programs"
+    programs.mkdir()
     environment = {
         "PATH": os.environ["PATH"],
         "AWS_ENDPOINT_URL": endpoint,
@@ -121,12 +140,11 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
         "GRAPHISTRY_CLUSTER_HOME": str(tmp_path / "home"),
     }
     try:
-        yield Machine(s3, environment)
+        yield Machine(s3, environment, programs)
     finally:
         for each in s3.list_objects_v2(Bucket=BUCKET).get("Contents", []):
             s3.delete_object(Bucket=BUCKET, Key=each["Key"])
         s3.delete_bucket(Bucket=BUCKET)
-        aws.stop()
         metadata.shutdown()
         metadata.server_close()
 

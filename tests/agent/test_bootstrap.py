@@ -61,10 +61,25 @@ def archive(source: str) -> bytes:
 
 
 def test_the_agent_that_the_specification_names_is_run(machine: Machine) -> None:
-    machine.store_agent(archive("import sys; print('agent runs', sys.argv[1:]); sys.exit(7)"))
+    machine.store_agent(archive("import sys; print('agent runs', sys.argv[1:])"))
     done = machine.boot()
     assert "agent runs ['install', 'us-east-1', 'documents', 'nodes/small/']" in done.stdout
-    assert done.returncode == 7
+    assert done.returncode == 0
+
+
+def test_a_boot_that_failed_is_tried_again_until_it_succeeds(
+    machine: Machine, tmp_path: Path
+) -> None:
+    # The agent's archive cannot be installed before the second pause.
+    ready = tmp_path / "ready"
+    machine.store_agent(
+        archive(f"import pathlib, sys; sys.exit(not pathlib.Path('{ready}').exists())")
+    )
+    done = machine.boot(
+        between=f"test -e {tmp_path}/first && touch {ready}; touch {tmp_path}/first"
+    )
+    assert done.stdout.count("AgentInstallFailed") == 2
+    assert done.returncode == 0
 
 
 def test_an_agent_with_another_checksum_is_refused_and_reported(machine: Machine) -> None:

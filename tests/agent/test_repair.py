@@ -18,7 +18,7 @@ MakeNode = Callable[..., Node]
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agent.repair.FIRST_PAUSE_SECONDS", 0)
+    monkeypatch.setattr("agent.limits.REPAIR", 0)
 
 
 @pytest.fixture
