@@ -249,6 +249,7 @@ def test_any_stack_can_be_rehearsed_in_the_sandbox(checkout: Checkout) -> None:
 
 
 def test_a_python_that_is_too_old_is_told_what_to_install(checkout: Checkout) -> None:
+    (checkout.root / ".venv").unlink()
     old = checkout.root / "old-python"
     old.write_text('#!/bin/sh\n[ "$1" = --version ] && echo Python 3.8.1\nexit 1\n')
     old.chmod(0o755)
