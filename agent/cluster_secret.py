@@ -115,9 +115,6 @@ def _wait(node: Node, secret: Secret) -> str:
                 text = secret.get()
                 if text is not None:
                     return text
-                failure = Failure(
-                    "SecretInvalid", "the secret was filled once, and has no version AWSCURRENT now"
-                )
         except AwsError as error:
             failure = Failure("SecretUnavailable", f"the secret cannot be read or filled: {error}")
         except OSError as error:

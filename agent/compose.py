@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Any, Mapping, Sequence
 
 from agent.commands import Completed, run
 from agent.failures import Failure
@@ -25,17 +25,22 @@ class Container:
     health: str
     exit_code: int
 
-    @property
-    def is_well(self) -> bool:
+    def is_well(self, service: Mapping[str, Any]) -> bool:
         """Running and healthy, or running where it has no health check, or a job that has done its work."""
         if self.state == "running":
             return self.health in ("", "healthy")
-        return self.has_ended and self.exit_code == 0
+        return self.has_ended and self.exit_code == 0 and is_job(service)
 
     @property
     def has_ended(self) -> bool:
         """No longer running, and nobody starts it again."""
         return self.state in ("exited", "dead")
+
+
+def is_job(service: Mapping[str, Any]) -> bool:
+    """Whether a service of the merged configuration does its work once: what is stopped ends with status 0 too."""
+    restart = str(service.get("restart") or "no")
+    return not service.get("healthcheck") and restart.startswith(("no", "on-failure"))
 
 
 class Compose:

@@ -8,7 +8,6 @@ from typing import Callable
 from agent import aws, limits, shared_folder
 from agent.compose import Compose
 from agent.configure import configure
-from agent.disks import POSTGRES_FOLDERS
 from agent.failures import Failure
 from agent.node import Node
 from agent.verify import Check, look
@@ -20,7 +19,7 @@ STARTED = ("services", "streamglRedis", "http")
 """The checks of what takes as long after a repair as at a boot."""
 LEADERS = ("postgres", "redis")
 """The checks of what the leader brings."""
-MACHINES = ("sharedFolder", "gpus", "containerGpus")
+MACHINES = ("sharedFolder", "serviceFolder", "gpus", "containerGpus")
 """The checks of what this machine has without the leader."""
 HARMLESS = (
     "SharedFolderFull",
@@ -95,9 +94,13 @@ class Repairs:
         code = check.failure.code if check.failure else ""
         if check.name == "sharedFolder":
             return None if code in HARMLESS else self._remount
+        if check.name == "containerGpus" and code == "ServiceUnhealthy":
+            return None  # the check of all services, which fails too, mends it
+        if check.name == "serviceFolder":
+            return self._restart_holders
         if check.name in ("gpus", "containerGpus"):
             return self._restart_gpu_services
-        if check.name in ("services", "streamglRedis", "http"):
+        if check.name in STARTED:
             return self._start_stopped
         if check.name == "wiring":
             return self._configure
@@ -106,24 +109,14 @@ class Repairs:
 
     def _remount(self) -> str:
         shared_folder.remount(self._node)
-        held = self._holders()
+        return f"mounted anew, {self._restart_holders()}"
+
+    def _restart_holders(self) -> str:
+        held = list(shared_folder.holders(self._node, self._compose.services()))
         done = self._compose.restart(held)
         if not done.succeeded:
-            return f"mounted anew, but its services do not restart: {' '.join(done.tail()[-1:])}"
-        return f"mounted anew, restarted {', '.join(held)}"
-
-    def _holders(self) -> list[str]:
-        """The services that hold the folder; PostgreSQL's own is on the data volume, which is alive."""
-        path = self._node.specification.shared_folder
-        own = tuple(f"{path}/{name}" for name in POSTGRES_FOLDERS)
-        found = []
-        for name, service in self._compose.services().items():
-            sources = [str(each.get("source", "")) for each in service.get("volumes") or []]
-            if any(
-                f"{each}/".startswith(f"{path}/") and not each.startswith(own) for each in sources
-            ):
-                found.append(name)
-        return found
+            return f"its services do not restart: {' '.join(done.tail()[-1:])}"
+        return f"restarted {', '.join(held)}"
 
     def _restart_gpu_services(self) -> str:
         present = self._compose.services()

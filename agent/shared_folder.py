@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from agent import limits, systemd
-from agent.commands import Completed, run
-from agent.disks import DATA, bind_postgres_folders
+from agent.commands import TIMED_OUT, Completed, run
+from agent.compose import Compose
+from agent.disks import DATA, POSTGRES_FOLDERS, bind_postgres_folders
 from agent.failures import Failure
 from agent.node import UNITS, Node, write_private
 
@@ -59,6 +60,35 @@ def remount(node: Node) -> None:
         bind_postgres_folders(node)
 
 
+def holders(node: Node, services: dict[str, Any]) -> dict[str, str | None]:
+    """The services that hold the folder or a part of it, each with where it sees the whole.
+
+    PostgreSQL holds the data volume, which lies over the folder and is alive when that is not.
+    """
+    path = node.specification.shared_folder
+    own = tuple(f"{path}/{name}" for name in POSTGRES_FOLDERS)
+    found: dict[str, str | None] = {}
+    for name, service in services.items():
+        for volume in service.get("volumes") or []:
+            source = str(volume.get("source", "")).rstrip("/")
+            if f"{source}/".startswith(f"{path}/") and not source.startswith(own):
+                found.setdefault(name, None)
+                if source == path:
+                    found[name] = str(volume["target"])
+    return found
+
+
+def is_held(compose: Compose, service: str, target: str) -> bool:
+    """Whether a service sees the shared folder at *target*; True where it cannot be asked.
+
+    A container keeps the folder that it was started with: the bare one where Docker started it before the mount, or
+    one whose mount is dead.
+    """
+    script = f'[ -e "{target}/{MARKER}" ] || echo missing'
+    done = compose.execute(service, ["sh", "-c", script], seconds=BOUND_SECONDS)
+    return done.status != TIMED_OUT and "missing" not in done.output.split()
+
+
 def server_answers(node: Node) -> bool:
     """Whether a mount target of the file system takes connections."""
     specification = node.specification
@@ -87,12 +117,18 @@ def probe(node: Node) -> None:
         run(["rm", "-f", file], seconds=BOUND_SECONDS)
         return
     tail = written.tail()
-    if any("No space left" in line or "quota exceeded" in line for line in tail):
+    if any("No space left" in line or "quota exceeded" in line for line in tail) or _is_full(path):
         run(["rm", "-f", file], seconds=BOUND_SECONDS)
         raise Failure("SharedFolderFull", f"{path} takes no more data", tail)
     if any("Read-only" in line or "denied" in line for line in tail):
         raise Failure("SharedFolderReadOnly", f"{path} cannot be written", tail)
     raise Failure("SharedFolderUnmounted", f"{path} does not answer", tail)
+
+
+def _is_full(path: str) -> bool:
+    """Whether the file system says that it has no room; not every kind says why it does not write."""
+    done = run(["stat", "-f", "-c", "%a", path], seconds=BOUND_SECONDS)
+    return done.output.strip() == "0"
 
 
 def _helper() -> None:

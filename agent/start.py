@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any, Mapping
 
-from agent import limits, users, web
+from agent import limits, shared_folder, users, web
 from agent.commands import run
 from agent.compose import Compose, Container
 from agent.configure import UNIT_NAME
@@ -28,8 +29,8 @@ def start(node: Node) -> None:
     _wait_for_boot()
     if node.specification.is_leader:
         # The first who signs up becomes administrator: nobody gets in before there is one.
-        inside = [name for name in compose.services() if name != DOOR]
-        compose.up(inside)
+        inside = {name: each for name, each in compose.services().items() if name != DOOR}
+        compose.up(list(inside))
         wait_until_healthy(compose, inside)
         secret = node.secret
         users.ensure(compose, users.ADMIN, secret["adminPassword"], is_admin=True)
@@ -37,9 +38,22 @@ def start(node: Node) -> None:
     else:
         _wait_for_leader(node)
     compose.up()
-    wait_until_healthy(compose, list(compose.services()))
+    services = compose.services()
+    _renew_holders(node, compose, services)
+    wait_until_healthy(compose, services)
     run(["systemctl", "enable", UNIT_NAME])
     _warm_up(node)
+
+
+def _renew_holders(node: Node, compose: Compose, services: dict[str, Any]) -> None:
+    """At boot Docker starts containers by itself, be the folder below them mounted or not."""
+    held = shared_folder.holders(node, services)
+    if all(shared_folder.is_held(compose, name, target) for name, target in held.items() if target):
+        return
+    print(f"restarting what began without the shared folder: {', '.join(held)}", flush=True)
+    done = compose.restart(list(held))
+    if not done.succeeded:
+        raise Failure("ServicesNotStarted", "./graphistry restart has failed", done.tail())
 
 
 def _wait_for_boot() -> None:
@@ -78,7 +92,7 @@ def leader_problem(node: Node) -> str | None:
     return None
 
 
-def wait_until_healthy(compose: Compose, services: list[str]) -> None:
+def wait_until_healthy(compose: Compose, services: Mapping[str, Any]) -> None:
     """Raises Failure for a service that ends, or is not healthy in time."""
     end = time.monotonic() + limits.HEALTH
     ended_looks = 0
@@ -102,9 +116,9 @@ def wait_until_healthy(compose: Compose, services: list[str]) -> None:
         time.sleep(PAUSE_SECONDS)
 
 
-def unwell(services: list[str], containers: list[Container]) -> list[str]:
-    """Those of *services* that do not run healthily."""
-    well = {each.service for each in containers if each.is_well}
+def unwell(services: Mapping[str, Any], containers: list[Container]) -> list[str]:
+    """Those of the merged configuration's *services* that do not run healthily."""
+    well = {each.service for each in containers if each.is_well(services.get(each.service, {}))}
     return [name for name in services if name not in well]
 
 

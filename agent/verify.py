@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from typing import Any, Callable
 
 from agent import gpus, shared_folder, web, wiring
-from agent.compose import Compose
+from agent.compose import Compose, Container
 from agent.configure import variable_problem, wanted_wiring
 from agent.failures import Failure
 from agent.node import Node
 from agent.redis_client import Redis, RedisError
 from agent.start import described, leader_problem, unwell
 
+GPU_USER = "forge-etl-python"
+"""The service whose container is asked for its GPUs; without them it is soon unhealthy itself."""
 PAGES = ("/caddy/health/", "/healthz", "/streamgl-gpu/secondary/gpu/health")
 
 
@@ -41,25 +43,33 @@ def look(node: Node) -> list[Check]:
     """Make all checks and tell the report; causes come before what they cause."""
     compose = Compose(node.folder)
     merged: dict[str, Any] = {}
+    seen: list[Container] = []
 
     def services() -> dict[str, Any]:
         """Read once a look: it takes most of its time."""
         merged.update(merged or compose.services())
         return merged
 
+    def containers() -> list[Container]:
+        seen.extend([] if seen else compose.containers())
+        return seen
+
     looks: tuple[tuple[str, Callable[[], str]], ...] = (
         ("sharedFolder", lambda: _shared_folder(node)),
         ("gpus", lambda: _gpus(node)),
         ("postgres", lambda: _postgres(node)),
         ("redis", lambda: _redis(node)),
-        ("services", lambda: _services(compose, services())),
+        ("containerGpus", lambda: _container_gpus(node, compose, containers())),
+        ("services", lambda: _services(compose, services(), containers())),
+        ("serviceFolder", lambda: _service_folder(node, compose, services())),
         ("streamglRedis", lambda: _own_redis(compose)),
-        ("containerGpus", lambda: _container_gpus(node, compose)),
         ("http", _http),
         ("wiring", lambda: _wiring(node, services())),
     )
-    checks = []
+    checks: list[Check] = []
     for name, function in looks:
+        if name == "serviceFolder" and checks[0].failure:
+            continue  # services cannot hold what is away, and would hang whoever looks
         try:
             check = Check(name, function(), None)
         except Failure as failure:
@@ -74,6 +84,18 @@ def _shared_folder(node: Node) -> str:
     return f"{node.specification.shared_folder} is mounted, this cluster's and writable"
 
 
+def _service_folder(node: Node, compose: Compose, services: dict[str, Any]) -> str:
+    held = shared_folder.holders(node, services)
+    name, target = next(((each, held[each]) for each in sorted(held) if held[each]), (None, None))
+    if name is None or target is None:
+        return "no service holds the whole shared folder"
+    if not shared_folder.is_held(compose, name, target):
+        raise Failure(
+            "SharedFolderUnmounted", f"in the container {name}, {target} is not the shared folder"
+        )
+    return f"{name} sees it at {target}"
+
+
 def _gpus(node: Node) -> str:
     found = gpus.read()
     node.report.set(gpus=[each.described() for each in found])
@@ -81,15 +103,13 @@ def _gpus(node: Node) -> str:
     return f"{len(found)} of {node.specification.gpus}"
 
 
-def _services(compose: Compose, merged: dict[str, Any]) -> str:
-    services = list(merged)
-    containers = compose.containers()
-    ill = unwell(services, containers)
+def _services(compose: Compose, merged: dict[str, Any], containers: list[Container]) -> str:
+    ill = unwell(merged, containers)
     if ill:
         raise Failure(
             "ServiceUnhealthy", f"not well: {described(ill, containers)}", compose.logs(ill[0])
         )
-    return f"{len(services)} healthy"
+    return f"{len(merged)} healthy"
 
 
 def _postgres(node: Node) -> str:
@@ -123,14 +143,16 @@ def _own_redis(compose: Compose) -> str:
     return "this node's own Redis answers"
 
 
-def _container_gpus(node: Node, compose: Compose) -> str:
-    done = compose.execute("forge-etl-python", ["nvidia-smi", "-L"], seconds=30)
+def _container_gpus(node: Node, compose: Compose, containers: list[Container]) -> str:
+    if not any(each.service == GPU_USER and each.state == "running" for each in containers):
+        raise Failure("ServiceUnhealthy", f"{GPU_USER} does not run", compose.logs(GPU_USER))
+    done = compose.execute(GPU_USER, ["nvidia-smi", "-L"], seconds=30)
     count = sum(line.startswith("GPU ") for line in done.output.splitlines())
     if not done.succeeded or count < node.specification.gpus:
         tail = done.tail()[-1:] or [f"status {done.status}"]
         seen = f"{count} of {node.specification.gpus} GPUs" if done.succeeded else tail[0]
-        raise Failure("GpuUnavailable", f"in the container forge-etl-python: {seen}")
-    return f"forge-etl-python sees {count}"
+        raise Failure("GpuUnavailable", f"in the container {GPU_USER}: {seen}")
+    return f"{GPU_USER} sees {count}"
 
 
 def _http() -> str:

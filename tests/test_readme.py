@@ -92,3 +92,9 @@ def test_the_required_engine_is_the_one_that_is_made() -> None:
     from operate.engine.locate import VERSION, dotted
 
     assert project()["requiredPulumiVersion"] == f">={dotted(VERSION)}"
+
+
+def test_the_faults_are_counted() -> None:
+    files = (ROOT / "tests" / "cluster").glob("test_faults_*.py")
+    tried = sum(len(re.findall(r"^def test_", file.read_text(), re.MULTILINE)) for file in files)
+    assert f"survived {tried} of {tried}" in README

@@ -42,6 +42,7 @@ WORDS: Mapping[str, str] = {
 
 def mend(file: Path) -> None:
     """Let groups be refused what *file* says; call it once, before moto serves."""
+    first_type = FakeAutoScalingGroup.instance_type.fget
     made = FakeAutoScalingGroup.__init__
     launch = FakeAutoScalingGroup.replace_autoscaling_group_instances
     describe = AutoScalingBackend.describe_auto_scaling_groups
@@ -50,6 +51,14 @@ def mend(file: Path) -> None:
         group.activities = []
         made(group, *arguments, **named)
         group.created_time = datetime.now(UTC).isoformat()  # moto's has no time zone
+
+    def type_to_launch(group: Any) -> str | None:
+        """The first that is not refused, as AWS falls back along the list."""
+        policy = (group.mixed_instances_policy or {}).get("LaunchTemplate", {})
+        listed = [each["InstanceType"] for each in policy.get("Overrides", [])]
+        refused = shortages(file)
+        found: str | None = next((each for each in listed if each not in refused), None)
+        return found or first_type(group)
 
     def launch_if_there_is(group: Any, count: int, tags: dict[str, str]) -> None:
         code = shortages(file).get(group.instance_type)
@@ -66,6 +75,7 @@ def mend(file: Path) -> None:
         return describe(backend, *arguments, **named)
 
     FakeAutoScalingGroup.__init__ = make
+    FakeAutoScalingGroup.instance_type = property(type_to_launch)
     FakeAutoScalingGroup.replace_autoscaling_group_instances = launch_if_there_is
     AutoScalingBackend.describe_auto_scaling_groups = describe_and_try_again
     AutoScalingResponse.describe_scaling_activities = _answer

@@ -2,12 +2,13 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from agent import gpus, systemd, wiring
 from agent.cluster_secret import generate, read, user_password
-from agent.compose import parse_containers
+from agent.compose import Container, parse_containers
 from agent.configure import BEGIN, END, with_block
 from agent.disks import signature
 from agent.docker import with_gpus
@@ -80,8 +81,23 @@ def test_containers_in_both_of_compose_formats() -> None:
     ]
     lines = "\n".join(json.dumps(row) for row in rows)
     assert parse_containers(lines) == parse_containers(json.dumps(rows))
-    assert [each.is_well for each in parse_containers(lines)] == [True, False]
+    assert [each.is_well({}) for each in parse_containers(lines)] == [True, False]
     assert parse_containers("") == []
+
+
+@pytest.mark.parametrize(
+    ("service", "is_well"),
+    [
+        ({}, True),
+        ({"restart": "on-failure:3"}, True),
+        ({"restart": "unless-stopped"}, False),
+        ({"restart": "no", "healthcheck": {"test": ["CMD", "true"]}}, False),
+    ],
+)
+def test_only_a_job_may_end(service: dict[str, Any], is_well: bool) -> None:
+    """What runs for ever ends with status 0 too when somebody stops it."""
+    assert Container("a", "exited", "", 0).is_well(service) is is_well
+    assert not Container("a", "exited", "", 1).is_well(service)
 
 
 def test_variables_of_os_release() -> None:

@@ -80,7 +80,9 @@ def test_the_door_opens_after_the_first_administrator_is_there(
     fake: FakeMachine, leader: Node
 ) -> None:
     converge(leader, unchanged)
-    calls = [line for line in fake.log("graphistry") if line.startswith(("up", "exec -T nexus"))]
+    calls = [
+        line for line in fake.log("graphistry") if line.startswith(("up", "exec -T nexus python"))
+    ]
     assert "caddy" not in calls[0]
     assert calls[1].startswith("exec")
     assert calls[-1] == "up -d"

@@ -125,6 +125,45 @@ def test_a_folder_that_stays_away_is_a_reason_to_be_replaced_only_where_its_serv
     assert state(follower) == ("ready", None)
 
 
+@pytest.mark.parametrize(("seconds", "replaced"), [(900, []), (0, ["i-1"])])
+def test_what_was_started_has_the_time_of_a_boot_before_another_machine_is_asked_for(
+    fake: FakeMachine,
+    follower: Node,
+    monkeypatch: pytest.MonkeyPatch,
+    seconds: float,
+    replaced: list[str],
+) -> None:
+    monkeypatch.setattr("agent.limits.HEALTH", seconds)
+    for name in ("states.json", "unhealthy.json"):
+        (fake.root / name).write_text('{"nexus": ["running", "starting", 0]}')
+    repairs = Repairs(follower)
+    for _ in range(TRIES + 2):
+        repairs.look()
+    assert state(follower) == ("degraded", "ServiceUnhealthy")
+    assert unhealthy(follower) == replaced
+
+
+def test_wiring_that_was_changed_is_configured_anew(fake: FakeMachine, follower: Node) -> None:
+    (follower.folder / "docker-compose.override.yml").unlink()
+    repairs = Repairs(follower)
+    repairs.look()
+    assert state(follower) == ("degraded", "ComposeOverrideIgnored")
+    repairs.look()
+    assert state(follower) == ("ready", None)
+
+
+def test_wiring_that_cannot_be_mended_is_no_reason_to_be_replaced(
+    fake: FakeMachine, follower: Node
+) -> None:
+    (fake.root / "override-ignored").touch()
+    repairs = Repairs(follower)
+    for _ in range(TRIES + 2):
+        repairs.look()
+    assert state(follower) == ("degraded", "ComposeOverrideIgnored")
+    assert unhealthy(follower) == []
+    assert "given up" in follower.report.document["repairs"][-1]["outcome"]
+
+
 def test_services_that_miss_the_leader_are_no_reason_to_be_replaced(
     fake: FakeMachine, follower: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:

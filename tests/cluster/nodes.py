@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import docker
@@ -21,6 +24,8 @@ SHORT = {
     "GRAPHISTRY_CLUSTER_POLL_SECONDS": "1",
     "GRAPHISTRY_CLUSTER_WATCH_SECONDS": "2",
     "GRAPHISTRY_CLUSTER_RETRY_SECONDS": "2",
+    "GRAPHISTRY_CLUSTER_REPAIR_SECONDS": "3",
+    "GRAPHISTRY_CLUSTER_FREE_GIB": "1",
 }
 """The agent's waits, so short that a test sees their end."""
 
@@ -93,10 +98,6 @@ class Cluster:
         found: dict[str, Any] = json.loads(self.run(node, command))
         return found
 
-    def restart_agent(self, node: str) -> None:
-        """Let a node converge anew."""
-        self.run(node, "systemctl restart graphistry-cluster-agent")
-
     def reboot(self, node: str) -> Report:
         """Reboot a node from inside; its first report after that."""
         before = self.report(node)["startedAt"]
@@ -130,19 +131,42 @@ class Cluster:
 
     def edit_machine(self, node: str, **changes: Any) -> None:
         """Change what the stand-in nvidia-smi of a node tells."""
-        path = self.checkout.root / ".sandbox/machines" / self.instance(node) / "machine.json"
+        path = self.sandbox_file(node, "machine.json")
         path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+    def sandbox_file(self, node: str, name: str) -> Path:
+        """A file of a node's present machine below /etc/graphistry-sandbox."""
+        return self.checkout.root / ".sandbox/machines" / self.instance(node) / name
+
+    def restart_agent(self, node: str) -> None:
+        """Let a node's agent converge from the first phase on."""
+        self.run(node, "systemctl restart graphistry-cluster-agent")
+
+    def begin_up(self) -> Up:
+        """`make up`, running."""
+        return Up(
+            subprocess.Popen(
+                self.checkout.command("up"),
+                cwd=self.checkout.root,
+                env={**os.environ, **ON},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                start_new_session=True,
+            )
+        )
 
     def trap(self, node: str, **traps: Any) -> None:
         """Set the traps of the stand-in release on a node's present machine."""
-        path = self.checkout.root / ".sandbox/machines" / self.instance(node) / "traps.json"
-        path.write_text(json.dumps(traps))
+        self.sandbox_file(node, "traps.json").write_text(json.dumps(traps))
 
     @property
     def bucket(self) -> str:
         """The bucket of specifications and reports."""
-        (bucket,) = self.checkout.client("s3").list_buckets()["Buckets"]
-        return str(bucket["Name"])
+        buckets = self.checkout.client("s3").list_buckets()["Buckets"]
+        (name,) = [each["Name"] for each in buckets if each["Name"].startswith("graphistry-")]
+        return str(name)
 
     def report(self, node: str) -> Report:
         """The node's last report; empty while there is none of its present machine."""
@@ -187,6 +211,48 @@ class Cluster:
         assert failure["message"]
         assert failure["hint"]
         return failure
+
+
+class Up:
+    """A `make up` while it runs: its lines with the time at which each was printed."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self.lines: list[tuple[float, str]] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.lines.append((time.time(), line.rstrip("\n")))
+
+    @property
+    def text(self) -> str:
+        """Everything printed so far."""
+        return "\n".join(line for _, line in self.lines)
+
+    def until_printed(self, text: str, seconds: float = 120) -> float:
+        """When a line with *text* was printed."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            for when, line in list(self.lines):
+                if text in line:
+                    return when
+            assert self.process.poll() is None or self._reader.is_alive(), self.text
+            time.sleep(0.1)
+        raise AssertionError(f"no {text!r} after {seconds} s: {self.text}")
+
+    def wait(self, seconds: float = 240) -> int:
+        """Its exit status."""
+        status = self.process.wait(seconds)
+        self._reader.join(10)
+        return status
+
+    def kill(self) -> None:
+        """`kill -9` of the whole process group."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.wait()
 
 
 def check(report: Report, name: str) -> dict[str, Any]:

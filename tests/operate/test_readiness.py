@@ -23,6 +23,9 @@ WANTED = "a" * 64
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 
 
+RUNNING = [{"name": "start", "state": "running", "seconds": 0}]
+
+
 def report(age: float = 1.0, **changes: Any) -> Read:
     document = {
         "state": "converging",
@@ -57,8 +60,10 @@ def seen(**changes: Any) -> Observation:
     return Observation(**values)
 
 
-def refusal(message: str, *, age: float = 1.0, spot: bool = False) -> Refusal:
-    return Refusal(message=message, age_seconds=age, spot=spot)
+def refusal(
+    message: str, *, age: float = 1.0, spot: bool = False, of_new_group: bool = False
+) -> Refusal:
+    return Refusal(message=message, age_seconds=age, spot=spot, of_new_group=of_new_group)
 
 
 NO_CAPACITY = "We currently do not have sufficient g4dn.xlarge capacity in the Availability Zone"
@@ -88,6 +93,43 @@ OUTCOMES = [
             "elapsed_seconds": RETRY_SECONDS + 1,
         },
     ),
+    # seconds before the wait is before it: the cure was in between
+    ("waiting", {"report": report(state="failed", failure=failure(62))}),
+    ("failed", {"report": report(state="failed", failure=failure(55))}),
+    # an agent that tries again may take as long as it does
+    (
+        "waiting",
+        {
+            "report": report(state="failed", failure=failure(3600), phases=RUNNING),
+            "elapsed_seconds": RETRY_SECONDS + 1,
+        },
+    ),
+    (
+        "failed",
+        {
+            "report": report(SILENT_SECONDS, state="failed", failure=failure(60), phases=RUNNING),
+            "elapsed_seconds": RETRY_SECONDS + 1,
+        },
+    ),
+    # a failure of another document may be what this one mends
+    (
+        "waiting",
+        {"report": report(state="failed", failure=failure(), specification="b" * 64)},
+    ),
+    (
+        "failed",
+        {
+            "report": report(state="failed", failure=failure(), specification="b" * 64),
+            "elapsed_seconds": SILENT_SECONDS + 1,
+        },
+    ),
+    (
+        "waiting",
+        {
+            "report": report(specification="b" * 64, phases=RUNNING),
+            "elapsed_seconds": SILENT_SECONDS + 1,
+        },
+    ),
     ("waiting", {"report": report(age=SILENT_SECONDS + 1, state="ready")}),
     (
         "failed",
@@ -105,6 +147,8 @@ OUTCOMES = [
         },
     ),
     ("waiting", {"machine": None, "refusal": refusal(NO_CAPACITY, age=3600.0)}),
+    ("waiting", {"machine": None, "refusal": refusal(NO_CAPACITY, age=62.0)}),
+    ("failed", {"machine": None, "refusal": refusal(NO_CAPACITY, age=62.0, of_new_group=True)}),
     ("waiting", {"machine_state": "stopped"}),
     ("failed", {"machine_state": "terminated", "elapsed_seconds": RETRY_SECONDS + 1}),
     ("failed", {"leader": report(state="failed", failure=failure())}),

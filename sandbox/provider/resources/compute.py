@@ -124,12 +124,14 @@ def _run_instance(aws: Aws, inputs: Properties) -> str:
 
 def _require_free_interface(aws: Aws, interface: str) -> None:
     answer = aws.call("ec2.describe_network_interfaces", NetworkInterfaceIds=[interface])
-    attached = answer["NetworkInterfaces"][0].get("Attachment") or {}
-    if attached.get("InstanceId"):  # AWS refuses this, moto would move the interface
+    holder = (answer["NetworkInterfaces"][0].get("Attachment") or {}).get("InstanceId")
+    if holder and _live_instance(aws, holder) is not None:
+        # AWS refuses this, moto would move the interface
         raise RefusalError(
             f"RunInstances: InvalidNetworkInterface.InUse: {interface} is in use by"
-            f" {attached['InstanceId']}: set delete_before_replace on the instance"
+            f" {holder}: set delete_before_replace on the instance"
         )
+    moto_gaps.release_interfaces(aws, [interface])  # of one that was terminated behind our back
 
 
 def _root_mapping(aws: Aws, inputs: Properties) -> dict[str, Any]:

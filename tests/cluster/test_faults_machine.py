@@ -1,0 +1,278 @@
+"""Faults of one machine: what its node says, and how it is well again."""
+
+import hashlib
+import json
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sandbox.release import build_release
+from tests.cluster.nodes import Cluster, Report, check
+
+FOLLOWERS = ("small", "large")
+NODES = ("leader", *FOLLOWERS)
+RELEASE = "/home/ubuntu/graphistry"
+
+
+@pytest.fixture(autouse=True)
+def ready(cluster: Cluster) -> None:
+    """Every test begins with a ready cluster."""
+    for node in NODES:
+        cluster.until_ready(node)
+
+
+def repaired(report: Report) -> list[str]:
+    """What the agent has tried to repair, and with which outcome."""
+    return [f"{each['what']}: {each['outcome']}" for each in report["repairs"]]
+
+
+def test_a_driver_that_is_too_old_is_told_before_anything_else(cluster: Cluster) -> None:
+    before = cluster.services_started("small")
+    cluster.edit_machine("small", driver="550.54.15")
+    cluster.restart_agent("small")
+    failure = cluster.until_failed("small", "DriverTooOld")
+    assert failure["phase"] == "preflight"
+    assert "550.54.15" in failure["message"]
+    assert "575.51.03" in failure["message"]
+    assert "newer NVIDIA driver" in failure["hint"]
+    assert cluster.report("small")["state"] == "failed"
+    assert cluster.services_started("small") == before, "what runs goes on running"
+    cluster.edit_machine("small", driver="580.126.20")
+    assert cluster.until_ready("small")["versions"]["driver"] == "580.126.20"
+
+
+def test_three_of_four_gpus_are_not_enough(cluster: Cluster) -> None:
+    instance = cluster.instance("large")
+    path = cluster.sandbox_file("large", "machine.json")
+    gpus = json.loads(path.read_text())["gpus"]
+    assert len(cluster.report("large")["gpus"]) == 4
+    cluster.edit_machine("large", gpus=gpus[:3])
+    failure = cluster.until_failed("large", "GpuMissing")
+    assert failure["message"] == "3 of 4 GPUs are there"
+    assert "other hardware" in failure["hint"]
+    report = cluster.report("large")
+    assert report["state"] == "degraded"
+    assert check(report, "gpus") == {
+        "name": "gpus",
+        "ok": False,
+        "detail": "3 of 4 GPUs are there",
+    }
+    cluster.edit_machine("large", gpus=gpus)
+    assert len(cluster.until_ready("large")["gpus"]) == 4
+    assert cluster.instance("large") == instance
+
+
+def test_a_driver_that_no_longer_answers_is_told_in_its_own_words(cluster: Cluster) -> None:
+    instance = cluster.instance("large")
+    cluster.edit_machine("large", nvml="lost")
+    failure = cluster.until_failed("large", "GpuUnavailable")
+    words = "Failed to initialize NVML: Driver/library version mismatch"
+    assert words in failure["message"]
+    assert failure["log"] == [words]
+    assert "reboot" in failure["hint"]
+    cluster.edit_machine("large", nvml="ok")
+    cluster.until_ready("large")
+    assert cluster.instance("large") == instance
+
+
+def test_a_container_that_lost_its_gpus_is_made_anew(cluster: Cluster) -> None:
+    before = cluster.services_started("small")
+    cluster.sandbox_file("small", "nvml-lost-forge-etl-python").touch()
+    failure = cluster.until_failed("small", "GpuUnavailable")
+    assert "in the container forge-etl-python: Failed to initialize NVML" in failure["message"]
+    report = cluster.until_ready("small")
+    assert any(each.startswith("containerGpus (try 1): made anew") for each in repaired(report))
+    after = cluster.services_started("small")
+    changed = {name for name in after if after[name] != before[name]}
+    assert changed == {"forge-etl-python", "dask-scheduler", "dask-cuda-worker", "streamgl-gpu"}
+
+
+def test_a_service_that_never_gets_healthy_is_told_with_its_log(cluster: Cluster) -> None:
+    cluster.run("small", f"cd {RELEASE} && ./graphistry stop pivot")
+    cluster.trap("small", unhealthy=["pivot"])
+    cluster.restart_agent("small")
+    failure = cluster.until_failed("small", "ServiceUnhealthy")
+    assert failure["phase"] == "start"
+    assert "pivot (running unhealthy)" in failure["message"]
+    assert any("pivot" in line for line in failure["log"])
+    assert "log lines" in failure["hint"]
+    cluster.trap("small")
+    cluster.until_ready("small")
+
+
+def test_a_service_that_was_stopped_is_started_again(cluster: Cluster) -> None:
+    instance = cluster.instance("small")
+    cluster.run("small", f"cd {RELEASE} && ./graphistry stop streamgl-viz")
+    failure = cluster.until_failed("small", "ServiceUnhealthy")
+    assert "streamgl-viz (exited)" in failure["message"]
+    report = cluster.until_ready("small")
+    assert any(each == "services (try 1): ./graphistry up -d" for each in repaired(report))
+    assert cluster.instance("small") == instance
+
+
+def test_a_service_that_was_killed_is_running_again(cluster: Cluster) -> None:
+    before = cluster.services_started("small")
+    cluster.run("small", "systemctl kill -s KILL graphistry-standin-streamgl-viz")
+    cluster.until(
+        "small",
+        lambda _: (
+            cluster.services_started("small")["streamgl-viz"] not in ("0", before["streamgl-viz"])
+        ),
+        30,
+    )
+    cluster.until_ready("small")
+
+
+def machines(cluster: Cluster, node: str) -> dict[str, str]:
+    """Every instance that ever was a node, with its state."""
+    found = cluster.checkout.client("ec2").describe_instances(
+        Filters=[{"Name": "tag:Name", "Values": [f"graphistry-sandbox-{node}"]}]
+    )
+    instances = [each for one in found["Reservations"] for each in one["Instances"]]
+    return {each["InstanceId"]: each["State"]["Name"] for each in instances}
+
+
+def test_a_follower_beyond_repair_is_replaced_once(cluster: Cluster) -> None:
+    old = cluster.instance("small")
+    others = {
+        node: (cluster.instance(node), cluster.services_started(node))
+        for node in ("leader", "large")
+    }
+    ever = set(machines(cluster, "small"))
+    cluster.edit_machine("small", gpus=[])
+    cluster.until_failed("small", "GpuUnavailable")
+    told: list[Report] = []
+    cluster.until("small", lambda report: _told(told, report, old), 90)
+    marks = [
+        each
+        for each in repaired(told[-1])
+        if "the Auto Scaling group replaces this machine" in each
+    ]
+    tries = [each for each in repaired(told[-1]) if each.startswith("gpus (try ")]
+    assert len(tries) == 3, told[-1]["repairs"]
+    assert len(marks) <= 1
+    cluster.until_ready("small")
+    new = {name for name in machines(cluster, "small") if name not in ever}
+    assert new == {cluster.instance("small")}, "one new machine, and no more"
+    assert machines(cluster, "small")[old] == "terminated"
+    for node, (instance, started) in others.items():
+        assert cluster.instance(node) == instance
+        assert cluster.services_started(node) == started
+        assert cluster.report(node)["state"] == "ready"
+    assert "unchanged" in cluster.succeed()
+
+
+def _told(told: list[Report], report: Report, old: str) -> bool:
+    """Keep what the old machine says; whether another one speaks."""
+    if report["instance"]["id"] == old:
+        told.append(report)
+        return False
+    return True
+
+
+def test_a_release_that_ignores_the_override_is_refused(cluster: Cluster) -> None:
+    cluster.trap("small", overrideIgnored=True)
+    failure = cluster.until_failed("small", "ComposeOverrideIgnored")
+    assert "nexus.environment.REDIS_URL" in failure["message"]
+    cluster.restart_agent("small")
+    report = cluster.until("small", lambda report: report["state"] == "failed")
+    failure = report["failure"]
+    assert (failure["phase"], failure["code"]) == ("configure", "ComposeOverrideIgnored")
+    assert "docker-compose.override.yml" in failure["message"]
+    assert "forge-etl-python.environment.REDIS_URL" in failure["message"]
+    assert "supported" in failure["hint"]
+    cluster.trap("small")
+    cluster.until_ready("small")
+
+
+def test_services_that_would_share_the_leaders_redis_are_found_and_parted(cluster: Cluster) -> None:
+    cluster.trap("small", redisEverywhereLeader=True)
+    failure = cluster.until_failed("small", "ComposeOverrideIgnored")
+    assert "streamgl-viz.environment.REDIS_URL" in failure["message"]
+    report = cluster.until_ready("small")
+    assert "wiring (try 1): configured anew" in repaired(report)
+    shown = json.loads(cluster.run("small", f"cd {RELEASE} && ./graphistry config --format json"))
+    leader = cluster.nodes()["leader"]["machine"]["address"]
+    urls = {
+        name: service["environment"]["REDIS_URL"]
+        for name, service in shown["services"].items()
+        if "REDIS_URL" in service.get("environment", {})
+    }
+    endpoint = json.loads(cluster.run("small", "cat /opt/graphistry-cluster/specification.json"))[
+        "endpoints"
+    ]["redis"]["host"]
+    shared = {name for name, url in urls.items() if leader in url or endpoint in url}
+    assert shared == {"nexus", "forge-etl-python"}
+    cluster.trap("small")
+    cluster.restart_agent("small")
+    cluster.until("small", lambda report: report["state"] == "converging")
+
+
+@pytest.fixture
+def stored(cluster: Cluster, tmp_path: Path) -> Iterator[tuple[str, str]]:
+    """A release in a bucket of its own: address and checksum. Afterwards the cluster uses the image's again."""
+    archive = build_release(tmp_path)
+    s3 = cluster.checkout.client("s3")
+    s3.create_bucket(Bucket="vendor-releases")
+    s3.upload_file(str(archive), "vendor-releases", archive.name)
+    before = cluster.checkout.setting("release")
+    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+    yield f"s3://vendor-releases/{archive.name}", digest
+    cluster.checkout.change(release=before)
+    cluster.succeed()
+    s3.delete_object(Bucket="vendor-releases", Key=archive.name)
+    s3.delete_bucket(Bucket="vendor-releases")
+
+
+RELEASES = "/opt/graphistry-cluster/releases"
+
+
+@contextmanager
+def full_disk(cluster: Cluster, node: str) -> Iterator[None]:
+    """Meanwhile, the disk on which a node unpacks releases is nearly full."""
+    cluster.run(node, f"mkdir -p {RELEASES} && mount -t tmpfs -o size=64k none {RELEASES}")
+    yield
+    cluster.run(node, f"umount {RELEASES}")
+
+
+def test_only_the_release_with_the_right_checksum_is_used(
+    cluster: Cluster, stored: tuple[str, str]
+) -> None:
+    source, digest = stored
+    release: dict[str, Any] = {**cluster.checkout.setting("release"), "source": source}
+    cluster.checkout.change(release={**release, "sha256": "0" * 64})
+    done = cluster.up()
+    assert done.returncode != 0
+    for node in NODES:
+        assert f"{node} is not ready: failed in release" in done.stdout
+        failure = cluster.until_failed(node, "ReleaseChecksumMismatch")
+        assert failure["phase"] == "release"
+        assert digest in failure["message"]
+        assert "0" * 64 in failure["message"]
+        assert cluster.run(node, f"ls -A {shlex.quote(RELEASES)}") == ""
+    assert "ReleaseChecksumMismatch" in done.stdout
+    assert "release.sha256" in done.stdout
+
+    cluster.checkout.change(release={**release, "sha256": digest})
+    with full_disk(cluster, "small"):
+        done = cluster.up()
+        assert done.returncode != 0
+        assert "small is not ready: failed in release" in done.stdout
+        assert "leader is not ready" not in done.stdout
+        failure = cluster.until_failed("small", "DiskFull")
+        assert "bigger disk" in failure["hint"]
+        assert cluster.run("small", f"ls -A {RELEASES}") == ""
+        for node in ("leader", "large"):
+            assert cluster.report(node)["state"] == "ready"
+    cluster.succeed()
+    for node in NODES:
+        report = cluster.report(node)
+        assert report["state"] == "ready"
+        assert report["versions"]["release"] == "2.50.1-12"
+        assert cluster.run(node, f"ls {RELEASES}") == "2.50.1-12\n"
+        unit = "systemctl show -P WorkingDirectory graphistry"
+        assert cluster.run(node, unit) == f"{RELEASES}/2.50.1-12\n"
