@@ -15,6 +15,8 @@ from agent.specification import Specification
 
 TRANSIENT = (OSError, ValueError, LookupError)
 KEPT_REPAIRS = 20
+READY_SECONDS = 60.0
+"""Between two reports of a node of which there is no news; readiness takes four minutes for silence."""
 
 
 def now() -> str:
@@ -23,7 +25,11 @@ def now() -> str:
 
 
 class Report:
-    """The document and its two copies; every change is written at once, and all of it at least every 10 s."""
+    """The document and its two copies.
+
+    Every change is written at once; what has not changed every 10 s while the node converges, and every minute when
+    it is ready, since each writing is a version in the bucket.
+    """
 
     def __init__(
         self, instance: dict[str, str], store: Callable[[bytes], None], copy: Path
@@ -32,6 +38,7 @@ class Report:
         self._copy = copy
         self._lock = threading.Lock()
         self._writing = threading.Lock()
+        self._written = 0.0
         self.document: dict[str, Any] = {
             "schemaVersion": 1,
             "cluster": None,
@@ -136,6 +143,7 @@ class Report:
                 partial.write_bytes(content)
                 partial.replace(self._copy)
                 self._store(content)
+                self._written = time.monotonic()
             except TRANSIENT as error:
                 print(f"the report cannot be written: {error}", flush=True)
 
@@ -145,7 +153,9 @@ class Report:
         def beat() -> None:
             while True:
                 time.sleep(min(limits.WATCH, 10.0))
-                self.write()
+                quiet = time.monotonic() - self._written
+                if self.document["state"] != "ready" or quiet >= READY_SECONDS:
+                    self.write()
 
         threading.Thread(target=beat, daemon=True).start()
 
