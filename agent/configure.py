@@ -168,10 +168,12 @@ def _write_override(node: Node, compose: Compose) -> None:
         # Only root enters HOME; in the container, Redis's own user reads it.
         text = f"bind 0.0.0.0\nprotected-mode yes\nrequirepass {node.secret['redisPassword']}\n"
         write_private(redis_file(), text, 0o644)
-    services = compose.services()
-    wanted = wanted_wiring(node, services)
     record = HOME / "override.json"
     earlier = _earlier_changes(record, node.folder, file)
+    if not earlier and file.exists():
+        file.unlink()  # of a time before another release: what it changes is found anew
+    services = compose.services()
+    wanted = wanted_wiring(node, services)
     needed = sorted(
         {
             *wiring.differences(wanted, services),

@@ -115,6 +115,17 @@ def test_a_second_converge_changes_nothing(fake: FakeMachine, leader: Node) -> N
     assert len([line for line in fake.log("systemctl") if line.startswith("start")]) == 4
 
 
+def test_a_release_that_is_used_again_gets_its_override_again(
+    fake: FakeMachine, leader: Node
+) -> None:
+    converge(leader, unchanged)
+    before = override(fake)
+    record = fake.home / "override.json"
+    record.write_text(json.dumps({**json.loads(record.read_text()), "release": "/another"}))
+    assert converge(leader, unchanged), leader.report.document["failure"]
+    assert override(fake) == before
+
+
 def files(fake: FakeMachine) -> list[Path]:
     units = [path for path in (fake.root / "units").rglob("*") if path.is_file()]
     config = [fake.release / "docker-compose.override.yml", *(fake.release / "data").rglob("*.env")]

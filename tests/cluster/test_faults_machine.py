@@ -159,6 +159,8 @@ def test_a_follower_beyond_repair_is_replaced_once(cluster: Cluster) -> None:
     new = {name for name in machines(cluster, "small") if name not in ever}
     assert new == {cluster.instance("small")}, "one new machine, and no more"
     assert machines(cluster, "small")[old] == "terminated"
+    log = (cluster.checkout.root / ".sandbox" / "daemon.log").read_text()
+    assert log.count(f"{old} (graphistry-sandbox-small) is replaced by its group") == 1
     for node, (instance, started) in others.items():
         assert cluster.instance(node) == instance
         assert cluster.services_started(node) == started
