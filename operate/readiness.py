@@ -36,6 +36,9 @@ RETRY_SECONDS = 120.0
 REFUSED_SECONDS = 300.0
 """The same for a launch that was refused before the wait, and for spot, which falls back to on-demand."""
 
+DEGRADED_SECONDS = 300.0
+"""How long a node may be degraded: its agent's repairs are over sooner, and what it waits for is somebody's to mend."""
+
 NEW_SECONDS = 60.0
 """How long before the wait a group was made at most that this deployment made."""
 
@@ -173,6 +176,11 @@ def _reported_failure(seen: Observation, read: Read, failure: Failure) -> Verdic
     if read.failure_age_seconds > seen.elapsed_seconds and seen.elapsed_seconds < patience:
         where = f" ({at_work.name})" if at_work else ""
         return Verdict(outcome="waiting", line=f"was {failure.code}; its agent tries again{where}")
+    return _told(seen, f"failed in {failure.phase}", failure)
+
+
+def _told(seen: Observation, line: str, failure: Failure) -> Verdict:
+    """The end of a wait, with everything the agent says of the failure."""
     details = {
         "phase": failure.phase,
         "code": failure.code,
@@ -180,9 +188,7 @@ def _reported_failure(seen: Observation, read: Read, failure: Failure) -> Verdic
         "hint": failure.hint or "docs/failures.md has the code",
         "machine": str(seen.machine),
     }
-    return Verdict(
-        outcome="failed", line=f"failed in {failure.phase}", details=details, log=failure.log
-    )
+    return Verdict(outcome="failed", line=line, details=details, log=failure.log)
 
 
 def _progress(seen: Observation, report: NodeReport) -> Verdict:
@@ -195,6 +201,8 @@ def _progress(seen: Observation, report: NodeReport) -> Verdict:
         }
         if seen.leader and seen.leader.failure_age_seconds < seen.elapsed_seconds:
             return Verdict(outcome="failed", line="waits for the leader", details=details)
+    if report.state == "degraded" and report.failure and seen.elapsed_seconds >= DEGRADED_SECONDS:
+        return _told(seen, "degraded", report.failure)
     unproven = ", ".join(f"{each.name}: {each.detail}" for each in report.checks if not each.ok)
     line = report.phase if report.state == "converging" else f"{report.state}: {unproven}"
     return _waiting(seen, line, DEADLINE_SECONDS)

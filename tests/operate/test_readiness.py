@@ -10,6 +10,7 @@ import pytest
 from model.node_report import NodeReport
 from operate.readiness import (
     BOOT_SECONDS,
+    DEGRADED_SECONDS,
     REFUSED_SECONDS,
     RETRY_SECONDS,
     SILENT_SECONDS,
@@ -135,7 +136,14 @@ OUTCOMES = [
         "failed",
         {"report": report(age=SILENT_SECONDS + 1, state="ready"), "elapsed_seconds": 600.0},
     ),
-    ("waiting", {"report": report(state="degraded", phase="verify")}),
+    ("waiting", {"report": report(state="degraded", phase="verify", failure=failure())}),
+    (
+        "failed",
+        {
+            "report": report(state="degraded", phase="verify", failure=failure()),
+            "elapsed_seconds": DEGRADED_SECONDS,
+        },
+    ),
     ("failed", {"machine": None, "refusal": refusal(NO_CAPACITY)}),
     ("waiting", {"machine": None, "refusal": refusal(NO_CAPACITY, spot=True)}),
     (
