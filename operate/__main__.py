@@ -10,6 +10,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from ipaddress import IPv4Network
 from typing import Annotated
 
 import typer
@@ -19,7 +20,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from model.settings import SettingsError
+from model.settings import Network, SettingsError
+from model.tags import CLUSTER_TAG
 from operate.account import AccountError, check_account
 from operate.deployment import (
     SANDBOX_DIRECTORY,
@@ -274,6 +276,8 @@ def prepare(opened: Deployment) -> None:
     """Create the stack if it is new; take over what an interrupted run left; say if the sandbox was restarted."""
     if opened.sandbox is None:
         check_account(opened.region)
+    elif opened.sandbox.machines:
+        refuse_a_shared_block(opened)
     if not opened.exists():
         opened.create()
         return
@@ -288,6 +292,26 @@ def prepare(opened: Deployment) -> None:
             "the sandbox was restarted since the last deployment, and its AWS is empty: "
             "what the state lists is made anew"
         )
+
+
+def refuse_a_shared_block(opened: Deployment) -> None:
+    """Raise :class:`UserError` when another cluster of this sandbox has the same IPv4 block.
+
+    AWS keeps VPCs of one block apart; the Docker of a sandbox cannot, and the second one's machines would not boot.
+    """
+    config = yaml.safe_load(opened.config_file.read_text())["config"]
+    network = config.get("graphistry-cluster:network", {})
+    block = IPv4Network(network.get("cidrBlock", Network().cidr_block))
+    for vpc in opened.client("ec2").describe_vpcs()["Vpcs"]:
+        tags = {tag["Key"]: tag["Value"] for tag in vpc.get("Tags", [])}
+        other = tags.get(CLUSTER_TAG, opened.cluster)
+        if other != opened.cluster and block.overlaps(IPv4Network(vpc["CidrBlock"])):
+            stack = other.rpartition("/")[2]
+            raise UserError(
+                f"network.cidrBlock: got {block}, and the machines of the stack {stack} in this sandbox have it too. "
+                f"End that stack first (`make down` with its STACK), give one of them another block, or record "
+                "machines only: `make down`, then SANDBOX_MACHINES=off"
+            )
 
 
 def refuse_another_region(opened: Deployment) -> None:
