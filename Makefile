@@ -40,9 +40,10 @@ down: $(VENV)/ready ## Destroy the machines and keep the data
 purge: $(VENV)/ready ## Destroy everything and delete the data (asks for the stack's name, or NAME=)
 	@$(OPERATE) purge $(CHOICE) $(if $(NAME),--name $(NAME))
 
-# Slowest first: tests that boot machines, then those that deploy, then the rest.
+# Machines boot one cluster after the other: two at once keep each other from their bounded waits.
 test: check engine ## Every test: `make check`, then the sandbox, the real engine, and machines that boot
-	@$(PYTHON) -m pytest -n auto --dist loadfile $(SLOW)
+	@$(PYTHON) -m pytest -n auto --dist loadfile tests/deployment tests/sandbox
+	@$(PYTHON) -m pytest tests/machines tests/cluster
 
 SLOW := tests/cluster tests/machines tests/deployment tests/sandbox
 

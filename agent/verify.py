@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import Any, Callable
 
-from agent import gpus, shared_folder, web, wiring
+from agent import gpus, limits, shared_folder, web, wiring
 from agent.compose import Compose, Container
 from agent.configure import variable_problem, wanted_wiring
 from agent.failures import Failure
@@ -28,15 +29,24 @@ class Check:
 
 
 def verify(node: Node) -> None:
-    """Raises the first Failure of all checks, once all have been made and told."""
-    checks = look(node)
-    failed = [each for each in checks if each.failure]
-    if failed:
-        first = failed[0].failure
-        assert first is not None  # noqa: S101, it was just asked for
-        names = ", ".join(each.name for each in failed)
-        others = "" if len(failed) == 1 else f" (failed checks: {names})"
-        raise Failure(first.code, f"{first.message}{others}", first.log)
+    """Raises the first Failure of all checks, once all have been made and told.
+
+    A leader that does not answer is waited for: it restarts its services when its own specification changes.
+    """
+    end = time.monotonic() + limits.PATIENCE
+    while True:
+        failures = [each.failure for each in look(node) if each.failure]
+        away = any(each.code == "LeaderUnreachable" for each in failures)
+        if not failures:
+            return
+        if not away or time.monotonic() > end:
+            break
+        print(f"waiting: {failures[0].message}", flush=True)
+        time.sleep(limits.POLL)
+    names = ", ".join(check["name"] for check in node.report.document["checks"] if not check["ok"])
+    others = "" if len(failures) == 1 else f" (failed checks: {names})"
+    first = failures[0]
+    raise Failure(first.code, f"{first.message}{others}", first.log)
 
 
 def look(node: Node) -> list[Check]:

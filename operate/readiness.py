@@ -42,6 +42,9 @@ DEGRADED_SECONDS = 300.0
 NEW_SECONDS = 60.0
 """How long before the wait a group was made at most that this deployment made."""
 
+LEADERS_PHASES = ("sharedFolder", "secrets", "start", "verify")
+"""Phases in which a follower may wait for its leader; in the others it has its own things to say."""
+
 POLL_SECONDS = 2.0
 
 STILL_SECONDS = 30.0
@@ -193,7 +196,8 @@ def _told(seen: Observation, line: str, failure: Failure) -> Verdict:
 
 def _progress(seen: Observation, report: NodeReport) -> Verdict:
     leader = seen.leader.report if seen.leader else None
-    if leader and leader.state == "failed" and leader.failure:
+    needs_leader = report.phase in LEADERS_PHASES
+    if leader and leader.state == "failed" and leader.failure and needs_leader:
         details = {
             "code": "LeaderFailed",
             "reason": f"it is in {report.phase} and needs the leader, which failed: {leader.failure.code}",

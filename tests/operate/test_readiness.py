@@ -159,8 +159,18 @@ OUTCOMES = [
     ("failed", {"machine": None, "refusal": refusal(NO_CAPACITY, age=62.0, of_new_group=True)}),
     ("waiting", {"machine_state": "stopped"}),
     ("failed", {"machine_state": "terminated", "elapsed_seconds": RETRY_SECONDS + 1}),
-    ("failed", {"leader": report(state="failed", failure=failure())}),
-    ("waiting", {"leader": report(state="failed", failure=failure(3600))}),
+    (
+        "failed",
+        {"report": report(phase="start"), "leader": report(state="failed", failure=failure())},
+    ),
+    (
+        "waiting",
+        {"report": report(phase="release"), "leader": report(state="failed", failure=failure())},
+    ),
+    (
+        "waiting",
+        {"report": report(phase="start"), "leader": report(state="failed", failure=failure(3600))},
+    ),
     (
         "ready",
         {"leader": report(state="failed", failure=failure()), "report": report(state="ready")},
