@@ -40,10 +40,11 @@ down: $(VENV)/ready ## Destroy the machines and keep the data
 purge: $(VENV)/ready ## Destroy everything and delete the data (asks for the stack's name, or NAME=)
 	@$(OPERATE) purge $(CHOICE) $(if $(NAME),--name $(NAME))
 
-# Machines boot one cluster after the other: two at once keep each other from their bounded waits.
+# Machines boot one cluster after the other: two at once keep each other from their bounded waits. What such a wait was
+# too short for on a busy computer is tried once more, and shown as R.
 test: check engine ## Every test: `make check`, then the sandbox, the real engine, and machines that boot
 	@$(PYTHON) -m pytest -n auto --dist loadfile tests/deployment tests/sandbox
-	@$(PYTHON) -m pytest tests/machines tests/cluster
+	@$(PYTHON) -m pytest --reruns 1 -rsR tests/machines tests/cluster
 
 SLOW := tests/cluster tests/machines tests/deployment tests/sandbox
 
