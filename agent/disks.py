@@ -51,7 +51,7 @@ def _data_volume(node: Node, volume: str) -> None:
         done = systemd.mount(DATA, str(device), kind, "defaults,noatime", "multi-user.target")
         if systemd.mounted(DATA) is None:
             raise Failure(
-                "DataVolumeUnusable", f"{device} cannot be mounted", _log(done.tail(), DATA)
+                "DataVolumeUnusable", f"{device} cannot be mounted", systemd.mount_log(DATA, done)
             )
     _claim(Path(DATA), node.specification.cluster)
     for name in POSTGRES_FOLDERS:
@@ -177,9 +177,3 @@ def _local_disk(node: Node) -> None:
 
 def _with_data_root(settings: dict[str, Any]) -> dict[str, Any]:
     return {**settings, "data-root": DOCKER_ROOT}
-
-
-def _log(tail: list[str], path: str) -> list[str]:
-    """What systemd says about a failed mount, which `systemctl start` itself does not."""
-    unit = systemd.mount_unit(path)
-    return [*tail, *run(["journalctl", "-u", unit, "-n", "10", "--no-pager"]).output.splitlines()]

@@ -14,6 +14,7 @@ from agent.failures import Failure
 from agent.specification import Specification
 
 TRANSIENT = (OSError, ValueError, LookupError)
+"""What a call to AWS raises that may go well later: no answer, a refusal, half an answer."""
 KEPT_REPAIRS = 20
 READY_SECONDS = 60.0
 """Between two reports of a node of which there is no news; readiness takes four minutes for silence."""

@@ -54,7 +54,9 @@ def remount(node: Node) -> None:
         if is_mounted(node):
             break
     else:
-        raise Failure("SharedFolderUnmounted", f"{path} cannot be mounted", _log(done, path))
+        raise Failure(
+            "SharedFolderUnmounted", f"{path} cannot be mounted", systemd.mount_log(path, done)
+        )
     probe(node)
     if node.specification.is_leader:
         bind_postgres_folders(node)
@@ -107,7 +109,7 @@ def probe(node: Node) -> None:
     path = node.specification.shared_folder
     if not is_mounted(node):
         raise Failure("SharedFolderUnmounted", f"nothing is mounted at {path}")
-    _recognize(node, _read_marker(path))
+    _recognize(node, _read_marker(node))
     file = f"{path}/.graphistry-cluster-probe-{node.specification.node}"
     written = run(
         ["dd", "if=/dev/urandom", f"of={file}", "bs=4096", "count=1", "conv=fsync"],
@@ -163,7 +165,7 @@ def _mount(node: Node) -> None:
                 "SharedFolderUnmounted",
                 f"{node.specification.file_system} could not be mounted at {path}"
                 f" within {limits.PATIENCE:g} s",
-                _log(done, path),
+                systemd.mount_log(path, done),
             )
         print(f"waiting: {path} cannot be mounted: {' '.join(done.tail()[-1:])}", flush=True)
         time.sleep(pause)
@@ -215,15 +217,7 @@ def _shut(folder: Path) -> None:
 
 def read_file(node: Node, name: str) -> str | None:
     """The text of a file in the folder; None where there is none, or one whose writing was cut off."""
-    return _read(node.specification.shared_folder, name)
-
-
-def create_file(node: Node, name: str, text: str) -> None:
-    """Write a new file into the folder; one that is there already stays as it is."""
-    _create(f"{node.specification.shared_folder}/{name}", text)
-
-
-def _read(path: str, name: str) -> str | None:
+    path = node.specification.shared_folder
     done = run(["cat", f"{path}/{name}"], seconds=BOUND_SECONDS)
     if done.succeeded:
         return done.output if done.output.strip() else None
@@ -232,9 +226,20 @@ def _read(path: str, name: str) -> str | None:
     raise Failure("SharedFolderUnmounted", f"{path} does not answer", done.tail())
 
 
-def _read_marker(path: str) -> dict[str, Any] | None:
+def create_file(node: Node, name: str, text: str) -> None:
+    """Write a new file into the folder, or one that was left empty; never over another's content."""
+    file = f"{node.specification.shared_folder}/{name}"
+    script = f'[ -s "{file}" ] || rm -f "{file}"; set -C; cat > "{file}"'
+    done = run(["sh", "-c", script], text=text, seconds=BOUND_SECONDS)
+    if done.succeeded or "exist" in done.errors:
+        return
+    code = "SharedFolderFull" if "No space left" in done.errors else "SharedFolderReadOnly"
+    raise Failure(code, f"{file} cannot be written", done.tail())
+
+
+def _read_marker(node: Node) -> dict[str, Any] | None:
     """The marker; None where there is none, or one whose writing was cut off."""
-    text = _read(path, MARKER)
+    text = read_file(node, MARKER)
     if text is None:
         return None
     try:
@@ -243,7 +248,10 @@ def _read_marker(path: str) -> dict[str, Any] | None:
             return found
     except ValueError:
         pass
-    raise Failure("SharedFolderForeign", f"{path}/{MARKER} is not one of this program's")
+    raise Failure(
+        "SharedFolderForeign",
+        f"{node.specification.shared_folder}/{MARKER} is not one of this program's",
+    )
 
 
 def _recognize(node: Node, marker: dict[str, Any] | None) -> None:
@@ -269,12 +277,11 @@ def _recognize(node: Node, marker: dict[str, Any] | None) -> None:
 def _mark(node: Node) -> None:
     """The leader marks a folder that has no marker; a follower waits for that."""
     specification = node.specification
-    path = specification.shared_folder
     end = time.monotonic() + limits.PATIENCE
-    while _read_marker(path) is None:
+    while _read_marker(node) is None:
         if specification.is_leader:
             marker = {"cluster": specification.cluster, "secret": specification.secret}
-            _create(f"{path}/{MARKER}", json.dumps(marker))
+            create_file(node, MARKER, json.dumps(marker))
             continue
         if time.monotonic() > end:
             raise Failure(
@@ -283,17 +290,7 @@ def _mark(node: Node) -> None:
             )
         print("waiting: the leader has not marked the shared folder yet", flush=True)
         time.sleep(2)
-    _recognize(node, _read_marker(path))
-
-
-def _create(file: str, text: str) -> None:
-    """Write a new file, or one that was left empty; never over another's content."""
-    script = f'[ -s "{file}" ] || rm -f "{file}"; set -C; cat > "{file}"'
-    done = run(["sh", "-c", script], text=text, seconds=BOUND_SECONDS)
-    if done.succeeded or "exist" in done.errors:
-        return
-    code = "SharedFolderFull" if "No space left" in done.errors else "SharedFolderReadOnly"
-    raise Failure(code, f"{file} cannot be written", done.tail())
+    _recognize(node, _read_marker(node))
 
 
 def _folders(node: Node) -> None:
@@ -308,18 +305,13 @@ def _folders(node: Node) -> None:
 
 def _order_docker(node: Node) -> None:
     """Docker restarts containers at boot by itself: not before their folders are mounted."""
-    paths = [node.specification.shared_folder]
+    path = node.specification.shared_folder
+    paths = [path]
     if node.specification.is_leader:
-        paths += [DATA, f"{paths[0]}/postgresql_data", f"{paths[0]}/postgres_backups"]
+        paths += [DATA, *(f"{path}/{name}" for name in POSTGRES_FOLDERS)]
     units = " ".join(systemd.mount_unit(path) for path in paths)
     changed = write_private(
         UNITS / "docker.service.d" / "graphistry-cluster.conf", f"[Unit]\nAfter={units}\n", 0o644
     )
     if changed:
         run(["systemctl", "daemon-reload"])
-
-
-def _log(done: Completed, path: str) -> list[str]:
-    unit = systemd.mount_unit(path)
-    log = run(["journalctl", "-u", unit, "-n", "10", "--no-pager", "-o", "cat"]).output
-    return [*done.tail(), *log.splitlines()][-20:]

@@ -53,6 +53,13 @@ WantedBy={wanted_by}
     return run(["systemctl", "start", unit], seconds=90)
 
 
+def mount_log(path: str, done: Completed) -> list[str]:
+    """The last lines about an attempt to mount *path*; `systemctl start` itself does not say why it failed."""
+    unit = mount_unit(path)
+    log = run(["journalctl", "-u", unit, "-n", "10", "--no-pager", "-o", "cat"]).output
+    return [*done.tail(), *log.splitlines()][-20:]
+
+
 def mounted(path: str, table: Path = Path("/proc/self/mountinfo")) -> str | None:
     """The type of the file system that is mounted exactly at *path*; None where none is. Never hangs."""
     found = None

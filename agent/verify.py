@@ -35,17 +35,16 @@ def verify(node: Node) -> None:
     """
     end = time.monotonic() + limits.PATIENCE
     while True:
-        failures = [each.failure for each in look(node) if each.failure]
-        away = any(each.code == "LeaderUnreachable" for each in failures)
+        failures = {each.name: each.failure for each in look(node) if each.failure}
         if not failures:
             return
+        first = next(iter(failures.values()))
+        away = any(each.code == "LeaderUnreachable" for each in failures.values())
         if not away or time.monotonic() > end:
             break
-        print(f"waiting: {failures[0].message}", flush=True)
+        print(f"waiting: {first.message}", flush=True)
         time.sleep(limits.POLL)
-    names = ", ".join(check["name"] for check in node.report.document["checks"] if not check["ok"])
-    others = "" if len(failures) == 1 else f" (failed checks: {names})"
-    first = failures[0]
+    others = "" if len(failures) == 1 else f" (failed checks: {', '.join(failures)})"
     raise Failure(first.code, f"{first.message}{others}", first.log)
 
 

@@ -15,10 +15,8 @@ from agent.converge import converge, crash
 from agent.failures import Failure
 from agent.node import HOME, Node, write_private
 from agent.repair import Repairs
-from agent.report import Report
+from agent.report import TRANSIENT, Report
 from agent.specification import Specification, read
-
-TRANSIENT = (OSError, ValueError, LookupError)
 
 
 class Stopped(BaseException):

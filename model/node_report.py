@@ -73,6 +73,10 @@ class NodeReport(_Part):
     gpus: tuple[Gpu, ...] = ()
     heartbeat: datetime
 
+    def is_of(self, instance_id: str) -> bool:
+        """Whether this machine wrote it; a boot that died early may not know its own id."""
+        return self.instance is None or self.instance.id == instance_id
+
     @property
     def running_phase(self) -> Phase | None:
         """The phase that is at work."""

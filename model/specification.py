@@ -39,6 +39,11 @@ def node_prefix(node: str) -> str:
     return f"nodes/{node}/"
 
 
+def specification_key(node: str) -> str:
+    """Where the program keeps a node's specification in the bucket, and its agent looks for it."""
+    return f"{node_prefix(node)}specification.json"
+
+
 def report_key(node: str) -> str:
     """Where a node's agent keeps the node report in the bucket."""
     return f"{node_prefix(node)}report.json"

@@ -8,10 +8,10 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from ipaddress import IPv4Network
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 import yaml
@@ -60,14 +60,15 @@ def up(stack: Stack = "sandbox", target: Where = None, yes: Yes = False) -> None
         # A node that fails must not keep the others from getting ready.
         options = ["--refresh", "--suppress-outputs", "--continue-on-error"]
         status = opened.run("up", *options, *opened.configured(), *consent(opened, yes=yes))
-        if "leader" in opened.outputs():
-            show_nodes(deployed_nodes(opened), as_json=False)
+        outputs = opened.outputs()
+        if "leader" in outputs:
+            show_nodes(nodes(opened, outputs), as_json=False)
         if status:
             say(
                 f"what failed is told above; when it is mended, `make up{opened.choice}` goes on from here"
             )
             raise typer.Exit(status)
-        next_steps(opened)
+        next_steps(opened, outputs)
 
 
 @app.command()
@@ -128,7 +129,7 @@ def show(
 ) -> None:
     """Show the nodes of a deployed stack."""
     with deployment(stack, target, start=False, changes=False) as opened:
-        show_nodes(deployed_nodes(opened), as_json=as_json)
+        show_nodes(nodes(opened, deployed_outputs(opened)), as_json=as_json)
 
 
 @app.command()
@@ -163,7 +164,7 @@ def shell(
 ) -> None:
     """Open a root shell on a node: through Session Manager, or on the sandbox's machine."""
     with deployment(stack, target, start=False, changes=False) as opened:
-        found = {each.name: each.machine for each in deployed_nodes(opened)}
+        found = {each.name: each.machine for each in nodes(opened, deployed_outputs(opened))}
         if node not in found:
             raise UserError(f"NODE: got {node!r}; allowed: {', '.join(found)}")
         machine = found[node]
@@ -299,8 +300,7 @@ def refuse_a_shared_block(opened: Deployment) -> None:
 
     AWS keeps VPCs of one block apart; the Docker of a sandbox cannot, and the second one's machines would not boot.
     """
-    config = yaml.safe_load(opened.config_file.read_text())["config"]
-    network = config.get("graphistry-cluster:network", {})
+    network = opened.config.get("graphistry-cluster:network", {})
     block = IPv4Network(network.get("cidrBlock", Network().cidr_block))
     for vpc in opened.client("ec2").describe_vpcs()["Vpcs"]:
         tags = {tag["Key"]: tag["Value"] for tag in vpc.get("Tags", [])}
@@ -365,14 +365,14 @@ def lift_protection(opened: Deployment) -> None:
         raise typer.Exit(status)
 
 
-def deployed_nodes(opened: Deployment) -> list[Node]:
-    """The nodes. Raises :class:`UserError` when the stack is not deployed."""
+def deployed_outputs(opened: Deployment) -> dict[str, Any]:
+    """The stack's outputs. Raises :class:`UserError` when it is not deployed."""
     outputs = opened.outputs() if opened.exists() else {}
     if "leader" not in outputs:
         raise UserError(
             f"the stack {opened.stack} is not deployed; `make up{opened.choice}` deploys it"
         )
-    return nodes(opened, outputs)
+    return outputs
 
 
 def shell_command(opened: Deployment, instance: str) -> list[str]:
@@ -386,7 +386,8 @@ def shell_command(opened: Deployment, instance: str) -> list[str]:
 
 def provable(opened: Deployment) -> Nodes:
     """The nodes to prove. Raises :class:`UserError` unless every one of them is ready."""
-    found = deployed_nodes(opened)
+    outputs = deployed_outputs(opened)
+    found = nodes(opened, outputs)
     unready = [f"{node.name} is {node.state}" for node in found if node.state != "ready"]
     if unready:
         raise UserError(
@@ -398,7 +399,7 @@ def provable(opened: Deployment) -> Nodes:
         instances={name: machine.instance_id for name, machine in machines.items()},
         addresses={name: machine.address for name, machine in machines.items()},
         client=opened.client,
-        bucket=opened.outputs()["bucket"],
+        bucket=outputs["bucket"],
     )
 
 
@@ -416,7 +417,7 @@ def print_table(table: Table, *, stderr: bool = False) -> None:
     Console(stderr=stderr, emoji=False, width=None if stream.isatty() else WIDTH).print(table)
 
 
-def next_steps(opened: Deployment) -> None:
+def next_steps(opened: Deployment, outputs: Mapping[str, Any]) -> None:
     """What an operator does next."""
     choice = opened.choice
     if opened.sandbox is not None:
@@ -426,7 +427,7 @@ def next_steps(opened: Deployment) -> None:
         else:
             say("not booted: this sandbox records machines and boots none (docs/sandbox.md)")
     else:
-        leader = opened.outputs()["leader"]
+        leader = outputs["leader"]
         say(f"web page:  {leader['portForward']}, then http://localhost:8080")
         say(f"shell:     {leader['shell']}")
     say(

@@ -125,8 +125,13 @@ class Deployment:
     @property
     def region(self) -> str:
         """AWS region of the stack file."""
-        config = yaml.safe_load(self.config_file.read_text())["config"]
-        return str(config["aws:region"])
+        return str(self.config["aws:region"])
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The keys of the stack file."""
+        config: dict[str, Any] = yaml.safe_load(self.config_file.read_text())["config"]
+        return config
 
     def named(self) -> list[str]:
         """The option that names the stack."""

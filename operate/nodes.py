@@ -100,13 +100,9 @@ def state_of(machine: Machine, read: Read | None) -> str:
     """One word for what a machine is as a node, and why it is not ready."""
     if machine.state != "running":
         return machine.state
-    report = read.report if read else None
-    if (
-        read is None
-        or report is None
-        or (report.instance and report.instance.id != machine.instance_id)
-    ):
+    if read is None or not read.report.is_of(machine.instance_id):
         return "booting"
+    report = read.report
     if read.age_seconds > SILENT_SECONDS:
         return f"silent for {read.age_seconds:.0f} s"
     if report.failure:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from model.specification import POSTGRES_PORT, REDIS_PORT, node_prefix
+from model.specification import POSTGRES_PORT, REDIS_PORT, specification_key
 from operate.run_command import run_command
 
 AGENT = "/usr/bin/python3 /opt/graphistry-cluster/agent.pyz exercise"
@@ -215,7 +215,7 @@ def workers_follow_the_profile(nodes: Nodes) -> Iterator[Proof]:
 
 def specified_workers(s3: Any, bucket: str, node: str) -> dict[str, str]:
     """What a node's specification says, by the names of the product's variables."""
-    body = s3.get_object(Bucket=bucket, Key=f"{node_prefix(node)}specification.json")["Body"].read()
+    body = s3.get_object(Bucket=bucket, Key=specification_key(node))["Body"].read()
     gpu = json.loads(body)["gpu"]
     return {
         "CUDA_VISIBLE_DEVICES": gpu["cudaVisibleDevices"],

@@ -138,7 +138,7 @@ def judge(seen: Observation, specification: str) -> Verdict:
     if seen.machine_state in ("shutting-down", "terminated", "stopping", "stopped"):
         return _waiting(seen, f"machine {seen.machine} is {seen.machine_state}", RETRY_SECONDS)
     report = seen.report.report if seen.report else None
-    if seen.report is None or report is None or not _of_machine(report, seen.machine):
+    if seen.report is None or report is None or not report.is_of(seen.machine):
         return _waiting(seen, f"machine {seen.machine} is booting", BOOT_SECONDS)
     if (
         report.failure
@@ -165,11 +165,6 @@ def _refused(seen: Observation, refusal: Refusal) -> Verdict | None:
         return Verdict(outcome="waiting", line=f"no machine yet: {refusal.code}")
     details = {"code": refusal.code, "reason": refusal.message, "hint": refusal.hint}
     return Verdict(outcome="failed", line="AWS gives it no machine", details=details)
-
-
-def _of_machine(report: NodeReport, machine: str) -> bool:
-    """Whether a report is this machine's; a boot that died early may not know its own id."""
-    return report.instance is None or report.instance.id == machine
 
 
 def _reported_failure(seen: Observation, read: Read, failure: Failure) -> Verdict:
@@ -248,21 +243,18 @@ class Watcher:
 
     def look(self) -> Observation:
         """The present moment. AWS's errors pass through."""
-        refusal = None
-        machine: str | None = self._instance
-        state = "running"
+        machine: str | None
         if self._group:
             machine, state, refusal = self._member()
         else:
-            state = self._instance_state()
-        follower = bool(self._group)
+            machine, state, refusal = self._instance, self._instance_state(), None
         return Observation(
             elapsed_seconds=time.monotonic() - self._began,
             machine=machine,
             machine_state=state,
             report=read_report(self._s3, self._bucket, self._node),
             refusal=refusal,
-            leader=read_report(self._s3, self._bucket, "leader") if follower else None,
+            leader=read_report(self._s3, self._bucket, "leader") if self._group else None,
         )
 
     def _instance_state(self) -> str:

@@ -16,7 +16,13 @@ from components.aws.site import AwsSite
 from components.aws.user_data import user_data
 from components.endpoint import Endpoint
 from model.gpu_catalogue import CATALOGUE
-from model.specification import canonical_json, node_prefix, report_key, specification
+from model.specification import (
+    canonical_json,
+    node_prefix,
+    report_key,
+    specification,
+    specification_key,
+)
 from model.workers import GpuAllocation
 
 
@@ -119,7 +125,7 @@ def store_specification(
     stored = s3.BucketObjectv2(
         f"{name}-specification",
         bucket=site.bucket,
-        key=f"{node_prefix(document.node)}specification.json",
+        key=specification_key(document.node),
         content=text,
         content_type="application/json",
         opts=opts,

@@ -10,7 +10,7 @@ from pulumi_aws import iam
 from components.aws.policies import assumable_by, policy
 from components.aws.shared_folder import CLIENT_ACTIONS, SharedFolderReference
 from components.aws.site import AwsSite
-from model.specification import node_prefix
+from model.specification import report_key, specification_key
 from model.tags import CLUSTER_TAG, named
 
 
@@ -87,8 +87,7 @@ def node_role(name: str, args: NodeRoleArgs, opts: pulumi.ResourceOptions) -> No
 def _policy(
     name: str, args: NodeRoleArgs, bucket_arn: str, secret_arn: str, file_system_arn: str
 ) -> dict[str, object]:
-    documents = f"{bucket_arn}/{node_prefix(args.node)}"
-    readable = [f"{documents}specification.json", f"{bucket_arn}/agent/*"]
+    readable = [f"{bucket_arn}/{specification_key(args.node)}", f"{bucket_arn}/agent/*"]
     source = args.site.release.source
     if source.startswith("s3://"):
         readable.append(f"arn:{args.site.region.partition}:s3:::{source.removeprefix('s3://')}")
@@ -97,7 +96,7 @@ def _policy(
         secret_actions.append("secretsmanager:PutSecretValue")
     statements = {
         "ReadSpecification": (["s3:GetObject"], readable),
-        "WriteReport": (["s3:PutObject"], [f"{documents}report.json"]),
+        "WriteReport": (["s3:PutObject"], [f"{bucket_arn}/{report_key(args.node)}"]),
         "ClusterSecret": (secret_actions, [secret_arn]),
         "SharedFolder": (list(CLIENT_ACTIONS), [file_system_arn]),
     }

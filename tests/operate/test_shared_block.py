@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import yaml
 
 from model.tags import CLUSTER_TAG
 from operate.__main__ import refuse_a_shared_block
 from operate.messages import UserError
 
 
-def deployment(folder: Path, network: dict[str, str], other: str, block: str) -> Any:
+def deployment(network: dict[str, str], other: str, block: str) -> Any:
     """The stack prod beside another cluster that has *block*."""
-    file = folder / "Pulumi.prod.yaml"
-    file.write_text(yaml.safe_dump({"config": {"graphistry-cluster:network": network}}))
+    config = {"graphistry-cluster:network": network}
     vpc = {"CidrBlock": block, "Tags": [{"Key": CLUSTER_TAG, "Value": other}]}
     default = {"CidrBlock": "172.31.0.0/16"}
     ec2 = SimpleNamespace(describe_vpcs=lambda: {"Vpcs": [default, vpc]})
-    return SimpleNamespace(
-        cluster="graphistry-cluster/prod", config_file=file, client=lambda _: ec2
-    )
+    return SimpleNamespace(cluster="graphistry-cluster/prod", config=config, client=lambda _: ec2)
 
 
 @pytest.mark.parametrize("block", ["10.40.0.0/16", "10.40.128.0/20"])
-def test_another_cluster_with_the_same_block_is_named(tmp_path: Path, block: str) -> None:
+def test_another_cluster_with_the_same_block_is_named(block: str) -> None:
     with pytest.raises(UserError, match=r"machines of the stack sandbox .*make down"):
-        refuse_a_shared_block(deployment(tmp_path, {}, "graphistry-cluster/sandbox", block))
+        refuse_a_shared_block(deployment({}, "graphistry-cluster/sandbox", block))
 
 
 @pytest.mark.parametrize(
@@ -40,6 +35,6 @@ def test_another_cluster_with_the_same_block_is_named(tmp_path: Path, block: str
     ],
 )
 def test_another_block_or_the_same_cluster_is_no_reason(
-    tmp_path: Path, network: dict[str, str], other: str
+    network: dict[str, str], other: str
 ) -> None:
-    refuse_a_shared_block(deployment(tmp_path, network, other, "10.40.0.0/16"))
+    refuse_a_shared_block(deployment(network, other, "10.40.0.0/16"))
