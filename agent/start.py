@@ -128,13 +128,25 @@ def described(services: list[str], containers: list[Container]) -> str:
     return ", ".join(f"{name} ({states.get(name, 'absent')})" for name in services)
 
 
+def _sign_in(password: str) -> str:
+    """A token of the service user, whom the leader makes when its services are well: a follower may be earlier."""
+    end = time.monotonic() + limits.PATIENCE
+    while True:
+        try:
+            return web.token(users.SERVICE, password)
+        except web.WebError:
+            if time.monotonic() > end:
+                raise
+        time.sleep(PAUSE_SECONDS)
+
+
 def _warm_up(node: Node) -> None:
     """Once a boot, let the GPUs compile their kernels before a user waits for it; a failure is told, no more."""
     if WARM.exists():
         return
     try:
         web.status("/streamgl-gpu/secondary/gpu/health")
-        bearer = web.token(users.SERVICE, node.secret["servicePassword"])
+        bearer = _sign_in(node.secret["servicePassword"])
         identifier = web.upload(
             bearer, f"warm-up {node.specification.node}", [{"src": 0, "dst": 1}]
         )
