@@ -1,72 +1,105 @@
 """Command line of the agent.
 
-agent.pyz install REGION BUCKET PREFIX   install the systemd unit and start it
-agent.pyz run REGION BUCKET PREFIX       converge to the specification and keep the node so, for ever
-agent.pyz exercise NAME [ARGUMENT...]    use this node as its users do; one JSON object on standard output
+On a machine of AWS:
+  install REGION BUCKET PREFIX   install the systemd unit and start it
+  run REGION BUCKET PREFIX       converge to the specification and keep the node so, for ever
+On a host:
+  inspect                        what this host is and has; one JSON object
+  reach ADDRESS PORT...          which ports of another host answer; one JSON object
+  listen PORT...                 answer on those ports that are free until standard input ends, at most 60 s
+  deliver [--release PATH]       be the node that the specification on standard input says
+  run hosts                      converge to what was delivered and keep the node so, for ever
+  wait SHA256                    wait until the node is ready for the specification with this hash
+  status                         the node's report and its age; one JSON object
+  secret                         the leader's secret
+  accept-secret                  keep the secret on standard input
+  admit STACK                    let in another stack's followers: a JSON list of addresses on standard input
+  guests                         whom `admit` has let in; one JSON object
+  remove                         take away what the agent has installed; no data
+On every node:
+  exercise NAME [ARGUMENT...]    use this node as its users do; one JSON object
 """
 
 from __future__ import annotations
 
-import subprocess
+import json
 import sys
 from pathlib import Path
+from typing import Sequence
 
+from agent import guests, host_secret, unit
+from agent.aws_site import AwsSite
+from agent.deliver import deliver
 from agent.exercise import exercise
+from agent.failures import Failure
+from agent.hosts_site import HostsSite
+from agent.inspect_host import inspect
+from agent.reach import listen, reach
+from agent.readiness import status, wait
+from agent.remove import remove
 from agent.watch import run
 
-UNITS = Path("/etc/systemd/system")
-UNIT_NAME = "graphistry-cluster-agent.service"
-UNIT = """# graphistry-cluster
-[Unit]
-Description=Graphistry cluster node agent
-Wants=network-online.target
-After=network-online.target
-StartLimitIntervalSec=0
 
-[Service]
-ExecStart={python} {archive} run {region} {bucket} {prefix}
-Restart=always
-RestartSec=5
-# What a phase has started, as a package's installation, may end by itself.
-KillMode=process
-TimeoutStopSec=20
-
-[Install]
-WantedBy=multi-user.target
-"""
-
-
-def install(region: str, bucket: str, prefix: str) -> None:
-    """Run at every boot from now on, whatever becomes of the user data."""
-    unit = UNIT.format(
-        python=sys.executable,
-        archive=Path(sys.argv[0]).resolve(),
-        region=region,
-        bucket=bucket,
-        prefix=prefix,
-    )
-    (UNITS / UNIT_NAME).write_text(unit)
-    for arguments in (
-        ["daemon-reload"],
-        ["enable", UNIT_NAME],
-        # Of another agent than this one, as when the user data run again.
-        ["restart", "--no-block", UNIT_NAME],
-    ):
-        subprocess.check_call(["systemctl", *arguments])
-
-
-def main(arguments: list[str]) -> int:
-    """Run the command that the arguments name."""
+def main(arguments: Sequence[str]) -> int:
+    """Run the command that the arguments name; its exit status."""
     command, *rest = arguments or [""]
+    try:
+        return _run(command, rest)
+    except Failure as failure:
+        for line in failure.log:
+            print(line, file=sys.stderr)
+        # The last line says it all: some callers show no more.
+        print(f"{failure.code}: {failure.message} ({failure.hint})", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        return 1  # whoever has asked is gone
+
+
+def _run(command: str, rest: list[str]) -> int:
     if command == "install" and len(rest) == 3:
-        install(*rest)
+        unit.write(Path(sys.argv[0]).resolve(), rest)
+        unit.restart()
+    elif command == "run" and rest == ["hosts"]:
+        run(HostsSite())
     elif command == "run" and len(rest) == 3:
-        run(*rest)
+        run(AwsSite(*rest))
+    elif command == "deliver" and (not rest or (rest[0] == "--release" and len(rest) == 2)):
+        print(deliver(sys.stdin.buffer.read(), Path(rest[1]) if rest else None), flush=True)
+    elif command == "wait" and len(rest) == 1:
+        return wait(rest[0])
+    elif command == "secret" and not rest:
+        return _show_secret()
+    elif command == "accept-secret" and not rest:
+        host_secret.accept(sys.stdin.read())
+        print("the secret is kept")
+    elif command == "admit" and len(rest) == 1:
+        print(guests.admit(rest[0], sys.stdin.read()))
+    elif command == "reach" and len(rest) > 1:
+        print(json.dumps(reach(rest[0], [int(port) for port in rest[1:]])))
+    elif command == "listen" and rest:
+        listen([int(port) for port in rest])
     elif command == "exercise" and rest:
         return exercise(rest[0], rest[1:])
+    elif command in FACTS and not rest:
+        print(json.dumps(FACTS[command](), sort_keys=True))
+    elif command == "remove" and not rest:
+        for line in remove():
+            print(line, flush=True)
     else:
         print(__doc__, file=sys.stderr)
         return 2
+    return 0
+
+
+FACTS = {"inspect": inspect, "status": status, "guests": guests.by_stack}
+"""Commands that only tell something, as one JSON object."""
+
+
+def _show_secret() -> int:
+    text = host_secret.read()
+    if text is None:
+        raise Failure("SecretNotFilled", "there is no secret on this host")
+    sys.stdout.write(text)
     return 0
 
 

@@ -9,8 +9,8 @@ import threading
 from types import TracebackType
 from typing import IO
 
-from agent.commands import run
-from agent.download import Download
+from agent import packages
+from agent.download import Stream
 from agent.failures import Failure
 
 GZIP, ZSTANDARD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
@@ -23,7 +23,7 @@ class Archive:
     A thread carries the bytes from the network to the decompressor, so that both and the reader work at once.
     """
 
-    def __init__(self, download: Download) -> None:
+    def __init__(self, download: Stream) -> None:
         self._download = download
         head = download.read(CHUNK_BYTES)
         while 0 < len(head) < len(ZSTANDARD):
@@ -115,10 +115,6 @@ def _decompressor(head: bytes) -> list[str]:
 def _require_zstd() -> None:
     if shutil.which("zstd"):
         return
-    if shutil.which("dnf"):
-        done = run(["dnf", "install", "-y", "-q", "zstd"], seconds=300)
-    else:
-        script = "apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q zstd"
-        done = run(["sh", "-c", script], seconds=300)
+    done = packages.install("zstd")
     if not shutil.which("zstd"):
         raise Failure("DecompressorMissing", "zstd cannot be installed", done.tail())

@@ -14,8 +14,7 @@ import secrets
 import time
 import uuid
 
-from agent import limits, shared_folder
-from agent.aws import AwsError, Secret
+from agent import limits, shared_files
 from agent.failures import Failure
 from agent.node import HOME, Node, write_private
 
@@ -36,8 +35,7 @@ FINGERPRINT = ".graphistry-cluster-secret.sha256"
 
 def cluster_secret(node: Node) -> None:
     """Read the secret; the leader fills an empty one, once and for all."""
-    secret = Secret(node.aws, node.specification.secret)
-    values = read(_wait(node, secret))
+    values = read(_wait(node))
     _require_first(node, values)
     node.secret = values
     write_private(HOME / "secrets.json", json.dumps(node.secret, sort_keys=True))
@@ -81,10 +79,10 @@ def _require_first(node: Node, values: dict[str, str]) -> None:
     """Raises Failure where the secret once had other values, before any of these is used or kept."""
     # What it is made of is random and long: nobody finds it by trying.
     fingerprint = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
-    known = shared_folder.read_file(node, FINGERPRINT)
+    known = shared_files.read_file(node, FINGERPRINT)
     if known is None and node.specification.is_leader:
-        shared_folder.create_file(node, FINGERPRINT, fingerprint)
-        known = shared_folder.read_file(node, FINGERPRINT)
+        shared_files.create_file(node, FINGERPRINT, fingerprint)
+        known = shared_files.read_file(node, FINGERPRINT)
     if known is not None and known.strip() != fingerprint:
         raise Failure(
             "SecretInvalid",
@@ -99,7 +97,7 @@ def user_password(secret: dict[str, str], user: str) -> str:
     return hmac.new(key, user.encode(), hashlib.sha256).hexdigest()[:32]
 
 
-def _wait(node: Node, secret: Secret) -> str:
+def _wait(node: Node) -> str:
     end = time.monotonic() + limits.PATIENCE
     pause = 1.0
     while True:
@@ -107,18 +105,11 @@ def _wait(node: Node, secret: Secret) -> str:
             "SecretNotFilled", f"the secret is still empty after {limits.PATIENCE:g} s"
         )
         try:
-            text = secret.get()
+            text = _read_or_fill(node)
             if text is not None:
                 return text
-            if node.specification.is_leader:
-                _fill(secret)
-                text = secret.get()
-                if text is not None:
-                    return text
-        except AwsError as error:
-            failure = Failure("SecretUnavailable", f"the secret cannot be read or filled: {error}")
         except OSError as error:
-            failure = Failure("SecretUnavailable", f"Secrets Manager does not answer: {error}")
+            failure = Failure("SecretUnavailable", f"the secret cannot be read or filled: {error}")
         if time.monotonic() + pause > end:
             raise failure
         print(f"waiting: {failure.message}", flush=True)
@@ -126,14 +117,13 @@ def _wait(node: Node, secret: Secret) -> str:
         pause = min(pause * 2, 5.0)
 
 
-def _fill(secret: Secret) -> None:
-    """Fill the secret unless another boot has: the token is fixed, so AWS refuses a second text."""
-    token = str(uuid.uuid5(uuid.NAMESPACE_URL, secret.arn))
-    try:
-        secret.put(json.dumps(generate(), sort_keys=True), token)
-    except AwsError as error:
-        if error.code != "ResourceExistsException":
-            raise
+def _read_or_fill(node: Node) -> str | None:
+    """The secret's text. The leader fills an empty one, and takes what is in it then: another boot may be faster."""
+    text = node.site.read_secret(node.specification)
+    if text is None and node.specification.is_leader:
+        node.site.fill_secret(node.specification, json.dumps(generate(), sort_keys=True))
+        text = node.site.read_secret(node.specification)
+    return text
 
 
 def _encryption_key() -> str:

@@ -101,9 +101,9 @@ class Compose:
         """Run a command inside a service, *text* on its standard input."""
         return self._run(["exec", "-T", service, *command], seconds, text)
 
-    def down(self) -> None:
+    def down(self) -> Completed:
         """Remove the containers; volumes stay."""
-        self._run(["down"], UP_SECONDS)
+        return self._run(["down"], UP_SECONDS)
 
     def _run(self, arguments: Sequence[str], seconds: float, text: str | None = None) -> Completed:
         return run(["./graphistry", *arguments], seconds=seconds, text=text, folder=self._folder)

@@ -12,7 +12,7 @@ from typing import Any
 from agent import wiring
 from agent.commands import run
 from agent.compose import Compose
-from agent.disks import DATA
+from agent.disks import POSTGRES_FOLDERS, data_root
 from agent.failures import Failure
 from agent.node import HOME, MARK, UNITS, Node, write_private
 from agent.specification import Specification
@@ -65,11 +65,13 @@ def configure(node: Node) -> None:
 
 def cluster_env(specification: Specification) -> str:
     """The vendor's four variables of cluster mode."""
-    host = "postgres" if specification.is_leader else specification.postgres.host
+    # Where the data services are elsewhere, the release has those of a follower: none, on the leader too.
+    is_release_leader = specification.runs_data_services
+    host = "postgres" if is_release_leader else specification.postgres.host
     return (
         f"# {MARK} writes this file.\n"
         "ENABLE_CLUSTER_MODE=true\n"
-        f"NODE_TYPE={specification.role}\n"
+        f"NODE_TYPE={'leader' if is_release_leader else 'follower'}\n"
         f"LOCAL_DATASET_CACHE_DIR={specification.shared_folder}/\n"
         f"POSTGRES_HOST={host}\n"
     )
@@ -164,9 +166,9 @@ def _write_override(node: Node, compose: Compose) -> None:
     file = node.folder / OVERRIDE
     if file.exists() and MARK not in file.read_text():
         raise Failure("ComposeOverrideForeign", f"{file} is somebody else's; it was not touched")
-    if node.specification.is_leader:
+    if node.specification.runs_data_services:
         # Only root enters HOME; in the container, Redis's own user reads it.
-        text = f"bind 0.0.0.0\nprotected-mode yes\nrequirepass {node.secret['redisPassword']}\n"
+        text = wiring.redis_configuration(node.secret["redisPassword"])
         write_private(redis_file(), text, 0o644)
     record = HOME / "override.json"
     earlier = _earlier_changes(record, node.folder, file)
@@ -238,14 +240,15 @@ def variable_problem(specification: Specification, services: dict[str, Any]) -> 
         for name, value in expected.items():
             if environment.get(name, value) != value:
                 return f"{service} has {name}={environment[name]}, wanted is {value}"
-    if not specification.is_leader and "postgres" in services:
-        return "this follower's configuration has a PostgreSQL of its own"
+    if not specification.runs_data_services and "postgres" in services:
+        return "this node's configuration has a PostgreSQL of its own"
     return None
 
 
 def _write_unit(node: Node) -> None:
     paths = [node.specification.shared_folder]
-    if node.specification.is_leader:
-        paths += [DATA, f"{paths[0]}/postgresql_data", f"{paths[0]}/postgres_backups"]
+    if node.specification.runs_data_services:
+        own = f"{paths[0]}/"
+        paths += [data_root(node.specification), *(own + name for name in POSTGRES_FOLDERS)]
     mounts = "\n".join(f"RequiresMountsFor={path}" for path in paths)
     write_unit(UNIT_NAME, UNIT.format(mounts=mounts, folder=node.folder))

@@ -10,6 +10,7 @@ from agent.cluster_secret import cluster_secret
 from agent.configure import configure
 from agent.disks import disks
 from agent.failures import Failure
+from agent.firewall import firewall
 from agent.node import Node
 from agent.preflight import preflight
 from agent.release import release
@@ -22,6 +23,7 @@ PHASES: tuple[tuple[str, Callable[[Node], None]], ...] = (
     ("disks", disks),
     ("sharedFolder", shared_folder),
     ("secrets", cluster_secret),
+    ("firewall", firewall),
     ("release", release),
     ("configure", configure),
     ("start", start),

@@ -1,35 +1,49 @@
-"""Phase disks: the leader's data volume, and the machine's own NVMe disks for Docker."""
+"""Phase disks: where the leader's PostgreSQL keeps its data, and where Docker keeps its images."""
 
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
-from agent import docker, limits, systemd
-from agent.commands import require, run
+from agent import aws_disks, systemd
+from agent.commands import require
 from agent.failures import Failure
 from agent.node import Node, write_private
+from agent.specification import Specification
 
-BY_ID = Path("/dev/disk/by-id")
 DATA = "/mnt/graphistry-data"
+"""Where the data volume is mounted, where there is one."""
 POSTGRES_FOLDERS = ("postgresql_data", "postgres_backups")
-DOCKER_ROOT = "/var/lib/graphistry-docker"
 MARKER = ".graphistry-cluster.json"
-MEBIBYTE = 1024 * 1024
+NETWORK_TYPES = ("nfs", "nfs4", "cifs", "ceph", "glusterfs", "fuse.sshfs", "fuse.glusterfs")
+"""File systems on which PostgreSQL must not be."""
 
 
 def disks(node: Node) -> None:
-    """Mount the data volume of a leader; move Docker to a local disk where that is wanted."""
-    if node.specification.data_volume is not None:
-        _data_volume(node, node.specification.data_volume)
-    if node.specification.use_local_disks:
-        _local_disk(node)
+    """Have the leader's data volume or folder; move Docker to a local disk where that is wanted."""
+    specification = node.specification
+    if specification.data_volume is not None:
+        aws_disks.mount_data_volume(specification.data_volume, DATA)
+    if specification.data_folder is not None:
+        _make_data_folder(Path(specification.data_folder))
+    if specification.runs_data_services:
+        root = Path(data_root(specification))
+        _claim(root, specification.cluster)
+        for name in POSTGRES_FOLDERS:
+            (root / name).mkdir(exist_ok=True)
+    if specification.use_local_disks:
+        aws_disks.use_local_disk(node)
+
+
+def data_root(specification: Specification) -> str:
+    """The folder that holds the leader's PostgreSQL."""
+    return specification.data_folder or DATA
 
 
 def bind_postgres_folders(node: Node) -> None:
     """Lay the data volume's folders over the shared folder's, so that PostgreSQL is never on the latter."""
+    root = data_root(node.specification)
     for name in POSTGRES_FOLDERS:
         target = f"{node.specification.shared_folder}/{name}"
         if systemd.mounted(target):
@@ -37,77 +51,29 @@ def bind_postgres_folders(node: Node) -> None:
         require(
             "SharedFolderReadOnly", f"{target} cannot be made", ["mkdir", "-p", target], seconds=15
         )
-        tied = f"RequiresMountsFor={DATA}\nRequiresMountsFor={node.specification.shared_folder}"
-        done = systemd.mount(target, f"{DATA}/{name}", "none", "bind", "remote-fs.target", tied)
+        tied = f"RequiresMountsFor={root}\nRequiresMountsFor={node.specification.shared_folder}"
+        done = systemd.mount(target, f"{root}/{name}", "none", "bind", "remote-fs.target", tied)
         if not systemd.mounted(target):
             raise Failure("DataVolumeUnusable", f"{target} cannot be bound", done.tail())
 
 
-def _data_volume(node: Node, volume: str) -> None:
-    if systemd.mounted(DATA) is None:
-        device = _wait_for(BY_ID / f"nvme-Amazon_Elastic_Block_Store_{volume.replace('-', '')}")
-        kind = _format_if_empty(device, "graphistry-data")
-        Path(DATA).mkdir(parents=True, exist_ok=True)
-        done = systemd.mount(DATA, str(device), kind, "defaults,noatime", "multi-user.target")
-        if systemd.mounted(DATA) is None:
-            raise Failure(
-                "DataVolumeUnusable", f"{device} cannot be mounted", systemd.mount_log(DATA, done)
-            )
-    _claim(Path(DATA), node.specification.cluster)
-    for name in POSTGRES_FOLDERS:
-        (Path(DATA) / name).mkdir(exist_ok=True)
+def unbound(node: Node) -> list[str]:
+    """PostgreSQL's folders over which nothing lies: a container that starts now would have the shared folder's."""
+    if not node.specification.runs_data_services:
+        return []
+    targets = [f"{node.specification.shared_folder}/{name}" for name in POSTGRES_FOLDERS]
+    return [each for each in targets if systemd.mounted(each) is None]
 
 
-def _wait_for(device: Path) -> Path:
-    """The device once it is there: a volume is attached after its instance has started."""
-    end = time.monotonic() + limits.PATIENCE
-    while not device.exists():
-        if time.monotonic() > end:
-            found = sorted(each.name for each in BY_ID.glob("nvme-Amazon_Elastic*")) or ["none"]
-            raise Failure(
-                "DataVolumeMissing",
-                f"{device.name} was not attached within {limits.PATIENCE:g} s; attached: {', '.join(found)}",
-            )
-        print(f"waiting: {device} is not there yet", flush=True)
-        time.sleep(2)
-    return device
-
-
-def _format_if_empty(device: Path, label: str) -> str:
-    """The file system on *device*; made there only where nothing at all is on it."""
-    seen = signature(device)
-    if "TYPE" in seen and seen.get("USAGE", "filesystem") == "filesystem":
-        return seen["TYPE"]
-    if seen or not _starts_with_zeros(device):
+def _make_data_folder(folder: Path) -> None:
+    """A folder on a disk of this host's own."""
+    _, kind = systemd.mount_of(str(folder))
+    if kind in NETWORK_TYPES:
         raise Failure(
-            "DataVolumeForeign",
-            f"{device.name} has no file system, yet it is not empty"
-            f" ({seen.get('TYPE') or seen.get('PTTYPE') or 'unknown content'}); it was not touched",
+            "DataVolumeUnusable", f"{folder} is on {kind}: PostgreSQL needs a disk of this host"
         )
-    require(
-        "DataVolumeUnusable",
-        f"{device} cannot be formatted",
-        ["mkfs.ext4", "-q", "-L", label, str(device)],
-        seconds=600,
-    )
-    return "ext4"
-
-
-def signature(device: Path) -> dict[str, str]:
-    """What blkid recognizes on a device, by its names (TYPE, PTTYPE, LABEL, …); empty for nothing."""
-    done = run(["blkid", "-p", "-o", "export", str(device)])
-    if done.status not in (0, 2):
-        raise Failure("DataVolumeUnusable", f"{device} cannot be examined", done.tail())
-    if done.status == 2 and done.errors.strip():
-        # Several signatures at once, or a device that cannot be read: 2 as well, and not empty.
-        return {"TYPE": done.errors.strip().splitlines()[-1], "USAGE": "unknown"}
-    pairs = [line.partition("=") for line in done.output.splitlines()]
-    return {name: value for name, _, value in pairs if value}
-
-
-def _starts_with_zeros(device: Path) -> bool:
-    with device.open("rb") as stream:
-        return not any(stream.read(MEBIBYTE))
+    # What is in it is for its containers: they are given the folders below, not the way there.
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 def _claim(folder: Path, cluster: str) -> None:
@@ -137,43 +103,3 @@ def _claim(folder: Path, cluster: str) -> None:
             "DataVolumeForeign",
             f"the data volume belongs to cluster {owner}, this node to {cluster}; it was not touched",
         )
-
-
-def local_disks() -> list[Path]:
-    """The machine's own NVMe disks, each once."""
-    found: dict[Path, Path] = {}
-    for each in sorted(BY_ID.glob("nvme-Amazon_EC2_NVMe_Instance_Storage_*")):
-        if "-part" not in each.name:
-            found.setdefault(each.resolve(), each)
-    return list(found.values())
-
-
-def _local_disk(node: Node) -> None:
-    """Docker's data on the first local disk, which is empty again after each stop of the instance."""
-    report = node.report
-    if node.specification.release_source == "preinstalled":
-        report.check("localDisk", True, "not used: the image has its containers on the root disk")
-        return
-    if systemd.mounted(DOCKER_ROOT) is None:
-        found = local_disks()
-        if not found:
-            report.check("localDisk", True, "the machine has none; images are on the root disk")
-            return
-        device = found[0]
-        try:
-            kind = _format_if_empty(device, "graphistry-local")
-        except Failure as failure:
-            report.check("localDisk", True, f"not used: {failure.message}")
-            return
-        Path(DOCKER_ROOT).mkdir(parents=True, exist_ok=True)
-        done = systemd.mount(
-            DOCKER_ROOT, str(device), kind, "defaults,noatime", "multi-user.target"
-        )
-        if systemd.mounted(DOCKER_ROOT) is None:
-            raise Failure("LocalDiskUnusable", f"{device} cannot be mounted", done.tail())
-    docker.configure(_with_data_root)
-    report.check("localDisk", True, f"Docker's data is in {DOCKER_ROOT}")
-
-
-def _with_data_root(settings: dict[str, Any]) -> dict[str, Any]:
-    return {**settings, "data-root": DOCKER_ROOT}

@@ -8,8 +8,8 @@ import time
 import urllib.error
 import urllib.request
 from http.client import HTTPResponse
+from typing import Callable, Protocol
 
-from agent.aws import Aws, AwsError, open_object
 from agent.failures import Failure
 
 TRIES = 8
@@ -18,12 +18,25 @@ LONGEST_PAUSE = 30.0
 TIMEOUT_SECONDS = 60
 
 
-class Download:
-    """The bytes of an S3 object or a URL, to be read once from begin to end."""
+class Stream(Protocol):
+    """Bytes that are read once from begin to end, and their checksum."""
 
-    def __init__(self, aws: Aws, source: str) -> None:
-        self._aws = aws
+    def read(self, size: int) -> bytes:
+        """The next bytes, at most *size*; empty at the end."""
+
+    def hexdigest(self) -> str:
+        """SHA-256 of what was read."""
+
+    def drain(self) -> str:
+        """Read what is left, and return the SHA-256 of everything."""
+
+
+class Download:
+    """The bytes of a URL, or of what only the site opens."""
+
+    def __init__(self, source: str, open_at: Callable[[str, int], HTTPResponse]) -> None:
         self._source = source
+        self._open_at = open_at
         self._answer: HTTPResponse | None = None
         self._digest = hashlib.sha256()
         self._offset = 0
@@ -77,7 +90,7 @@ class Download:
     def _open(self) -> None:
         answer = self._request()
         if self._offset == 0:
-            length = answer.headers["Content-Length"]
+            length = answer.headers.get("Content-Length")
             self._length = int(length) if length else None
         elif answer.status != 206:
             # A server that knows no ranges begins anew: pass over what is here already.
@@ -90,9 +103,8 @@ class Download:
         self._answer = answer
 
     def _request(self) -> HTTPResponse:
-        if self._source.startswith("s3://"):
-            bucket, _, key = self._source[len("s3://") :].partition("/")
-            return open_object(self._aws, bucket, key, self._offset)
+        if not self._source.startswith(("https://", "http://")):
+            return self._open_at(self._source, self._offset)
         asked = urllib.request.Request(self._source)
         if self._offset:
             asked.add_header("Range", f"bytes={self._offset}-")
@@ -101,10 +113,6 @@ class Download:
 
     def _refuse_if_final(self, error: Exception) -> None:
         """Raise Failure where asking again cannot help."""
-        said: str | None = None
         if isinstance(error, urllib.error.HTTPError) and 400 <= error.code < 500:
             said = f"HTTP {error.code} {error.reason}"
-        elif isinstance(error, AwsError) and not error.code.startswith(("5", "SlowDown")):
-            said = str(error)
-        if said:
             raise Failure("ReleaseUnavailable", f"{self._source}: {said}") from error

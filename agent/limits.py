@@ -24,3 +24,5 @@ REPAIR = _number("REPAIR_SECONDS", 10)
 """After the first try to repair a node that was ready; twice as long after each further one."""
 FREE_GIB = _number("FREE_GIB", 40)
 """Free space in GiB that the images of a release need: about 14 GB each, many layers in common."""
+DELIVER = _number("DELIVER_SECONDS", 600)
+"""For another delivery to the same host, which may be moving a release of some 15 GB."""

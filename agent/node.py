@@ -6,8 +6,8 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from agent.aws import Aws, Bucket
 from agent.report import Report
+from agent.site import Site
 from agent.specification import Specification
 
 HOME = Path(os.environ.get("GRAPHISTRY_CLUSTER_HOME", "/opt/graphistry-cluster"))
@@ -22,8 +22,7 @@ class Node:
 
     specification: Specification
     instance: dict[str, str]
-    aws: Aws
-    bucket: Bucket
+    site: Site
     report: Report
     secret: dict[str, str] = field(default_factory=dict)
     """The cluster's secret values; empty before the phase secrets."""

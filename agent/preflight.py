@@ -6,14 +6,15 @@ import os
 import shutil
 from pathlib import Path
 
-from agent import docker, gpus, limits
+from agent import docker, gpus, limits, ports
+from agent.aws_disks import local_disks
 from agent.commands import run
-from agent.disks import local_disks
 from agent.failures import HINTS, Failure
 from agent.node import HOME, Node
+from agent.specification import HostPlace
 
 CLOCK_SECONDS = 300
-"""AWS refuses requests that are 15 minutes off, and logins break much earlier."""
+"""Sites refuse requests that are 15 minutes off, and logins break much earlier."""
 SYSTEMD = Path("/run/systemd/system")
 TESTED = ("ubuntu 22.04", "ubuntu 24.04", "amzn 2023")
 
@@ -21,7 +22,7 @@ TESTED = ("ubuntu 22.04", "ubuntu 24.04", "amzn 2023")
 def preflight(node: Node) -> None:
     """Check the machine; configure Docker for GPUs. Raises one Failure for all that is wrong."""
     problems: list[Failure] = []
-    for check in (_system, _clock, _docker, _gpus, _space):
+    for check in (_system, _address, _clock, _docker, _gpus, _space):
         try:
             check(node)
         except Failure as failure:  # noqa: PERF203, all problems are wanted
@@ -56,15 +57,22 @@ def os_release(text: str) -> dict[str, str]:
     return {name.strip(): value.strip().strip("\"'") for name, _, value in pairs}
 
 
+def _address(node: Node) -> None:
+    """Data services are published on it, and a firewall guards it; AWS itself gives a machine its address."""
+    place = node.specification.place
+    if isinstance(place, HostPlace) and not ports.is_own(place.address):
+        raise Failure("AddressMissing", f"this host has no address {place.address}")
+
+
 def _clock(node: Node) -> None:
-    ahead = node.aws.clock_seconds
+    ahead, whose = node.site.clock_seconds(), node.site.clock
     if ahead is None:
         return
-    node.report.check("clock", abs(ahead) <= CLOCK_SECONDS, f"{ahead:+.0f} s against S3")
+    node.report.check("clock", abs(ahead) <= CLOCK_SECONDS, f"{ahead:+.0f} s against {whose}")
     if abs(ahead) > CLOCK_SECONDS:
         raise Failure(
             "ClockSkewed",
-            f"the clock is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} S3's;"
+            f"the clock is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} {whose}'s;"
             f" {CLOCK_SECONDS} s are allowed",
         )
 

@@ -15,11 +15,11 @@ import tarfile
 from pathlib import Path
 from typing import IO, Any
 
-from agent import docker
+from agent import docker, incoming
 from agent.archive import Archive
 from agent.commands import run
 from agent.compose import Compose
-from agent.download import Download
+from agent.download import Download, Stream
 from agent.failures import Failure
 from agent.node import HOME, Node, write_private
 from agent.specification import Specification
@@ -89,12 +89,12 @@ def _load_missing_images(folder: Path) -> None:
 def _fetched(node: Node) -> Path:
     specification = node.specification
     final = place(specification)
-    if _is_complete(final, specification.release_sha256):
+    if is_complete(specification):
         return final
     partial = final.with_name(f"{final.name}.partial")
     if partial.exists():
         shutil.rmtree(partial)
-    download = Download(node.aws, specification.release_source)
+    download = _open(node)
     partial.mkdir(parents=True)
     images: list[str] = []
     try:
@@ -120,29 +120,46 @@ def _fetched(node: Node) -> Path:
                 raise _mismatch(node, found) from error
         raise
     shutil.rmtree(partial, ignore_errors=True)
+    _forget(specification)
     return final
 
 
+def _open(node: Node) -> Stream:
+    """The archive, from where the specification says."""
+    specification = node.specification
+    if specification.release_source == "file":
+        return incoming.LocalArchive(incoming.place(str(specification.release_sha256)))
+    return Download(specification.release_source, node.site.open_release)
+
+
+def _forget(specification: Specification) -> None:
+    """Free the disk of an archive that was delivered: it is unpacked, or it is not the right one."""
+    file = incoming.place(str(specification.release_sha256))
+    if specification.release_source == "file" and file.exists():
+        file.unlink()
+
+
 def _mismatch(node: Node, found: str) -> Failure:
+    _forget(node.specification)
     return Failure(
         "ReleaseChecksumMismatch",
-        f"{node.specification.release_source} has sha256 {found},"
+        f"the archive from {node.specification.release_source} has sha256 {found},"
         f" the specification names {node.specification.release_sha256}; nothing of it was kept",
     )
 
 
-def _is_complete(folder: Path, sha256: str | None) -> bool:
+def is_complete(specification: Specification) -> bool:
     """Whether the release was unpacked from this archive, and Docker still has its images."""
     try:
-        record: dict[str, Any] = json.loads((folder / RECORD).read_text())
-        same = record["sha256"] == sha256
+        record: dict[str, Any] = json.loads((place(specification) / RECORD).read_text())
+        same = record["sha256"] == specification.release_sha256
         images: list[str] = record["images"]
     except (OSError, ValueError, LookupError):
         return False
     return same and all(docker.has_image(image) for image in images)
 
 
-def _unpack(download: Download, folder: Path, images: list[str]) -> None:
+def _unpack(download: Stream, folder: Path, images: list[str]) -> None:
     """Unpack the stream into *folder*, but for the images, which Docker gets; their names go to *images*."""
     with Archive(download) as stream:
         try:

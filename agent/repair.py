@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from typing import Callable
 
-from agent import aws, limits, shared_folder
+from agent import limits, nfs_server, shared_folder
 from agent.compose import Compose
 from agent.configure import configure
 from agent.failures import Failure
+from agent.firewall import firewall
 from agent.node import Node
+from agent.specification import MountedPath, NfsOnLeader
 from agent.verify import Check, look
 
 TRIES = 3
@@ -19,8 +21,10 @@ STARTED = ("services", "streamglRedis", "http")
 """The checks of what takes as long after a repair as at a boot."""
 LEADERS = ("postgres", "redis")
 """The checks of what the leader brings."""
-MACHINES = ("sharedFolder", "serviceFolder", "gpus", "containerGpus")
+MACHINES = ("sharedFolder", "exports", "firewall", "serviceFolder", "gpus", "containerGpus")
 """The checks of what this machine has without the leader."""
+PERSISTENT = ("sharedFolder", "exports", "firewall")
+"""The checks of what is mended for ever: nobody works without it, and trying hurts nobody."""
 HARMLESS = (
     "SharedFolderFull",
     "SharedFolderForeign",
@@ -55,7 +59,7 @@ class Repairs:
         assert first is not None  # noqa: S101, it was just asked for
         self._node.report.degraded(first)
         names = {each.name for each in failed}
-        if not self._node.specification.is_leader and names & set(LEADERS):
+        if not self._node.specification.runs_data_services and names & set(LEADERS):
             # Services that miss the leader are not mended here, and not by another machine either.
             failed = [each for each in failed if each.name in MACHINES]
         for each in failed:
@@ -71,10 +75,10 @@ class Repairs:
         now = time.monotonic()
         tries = self._tries.get(check.name, 0)
         if now < self._not_before.get(check.name, 0.0):
-            return tries < TRIES or check.name == "sharedFolder"
+            return tries < TRIES or check.name in PERSISTENT
         if tries >= TRIES:
             self._give_up(check, failure)
-            if check.name != "sharedFolder":
+            if check.name not in PERSISTENT:
                 return False
         self._tries[check.name] = tries + 1
         what = f"{check.name} (try {tries + 1})"
@@ -93,7 +97,12 @@ class Repairs:
         """What may mend a check; None where only waiting does."""
         code = check.failure.code if check.failure else ""
         if check.name == "sharedFolder":
-            return None if code in HARMLESS else self._remount
+            mounts = not isinstance(self._node.specification.share, MountedPath)
+            return self._remount if mounts and code not in HARMLESS else None
+        if check.name == "exports":
+            return self._export
+        if check.name == "firewall":
+            return self._close
         if check.name == "containerGpus" and code == "ServiceUnhealthy":
             return None  # the check of all services, which fails too, mends it
         if check.name == "serviceFolder":
@@ -105,11 +114,21 @@ class Repairs:
         if check.name == "wiring":
             return self._configure
         # The leader's PostgreSQL and Redis: on the leader itself they are services like others.
-        return self._start_stopped if self._node.specification.is_leader else None
+        return self._start_stopped if self._node.specification.runs_data_services else None
 
     def _remount(self) -> str:
         shared_folder.remount(self._node)
         return f"mounted anew, {self._restart_holders()}"
+
+    def _export(self) -> str:
+        share = self._node.specification.share
+        assert isinstance(share, NfsOnLeader)  # noqa: S101, else the check is absent
+        nfs_server.export(self._node, share)
+        return "exported anew"
+
+    def _close(self) -> str:
+        firewall(self._node)
+        return "closed anew"
 
     def _restart_holders(self) -> str:
         held = list(shared_folder.holders(self._node, self._compose.services()))
@@ -134,23 +153,24 @@ class Repairs:
         return "./graphistry up -d"
 
     def _give_up(self, check: Check, failure: Failure) -> None:
-        """Once: a follower asks to be replaced. A leader stays, for its address and its data are here."""
+        """Once: a follower asks to be replaced where its site can. A leader stays: its address and data are here."""
         node = self._node
         if check.name in self._given_up:
             return
         if check.name == "sharedFolder" and not shared_folder.server_answers(node):
             return  # no machine can mount it: waited for, and mounted when it is back
         self._given_up.add(check.name)
+        stays = f"given up after {TRIES} tries; the node stays degraded"
         if node.specification.is_leader or check.name == "wiring":
             # A leader's data are here, and another machine would have the same release.
-            node.report.repair(check.name, f"given up after {TRIES} tries; the node stays degraded")
+            node.report.repair(check.name, stays)
             return
         if self._is_marked:
             return
         try:
-            aws.mark_unhealthy(node.aws, node.instance["id"])
-            self._is_marked = True
-            outcome = f"given up after {TRIES} tries; the Auto Scaling group replaces this machine"
+            asked = node.site.request_replacement(node.instance["id"])
+            self._is_marked = asked is not None
+            outcome = f"given up after {TRIES} tries; {asked}" if asked else stays
         except OSError as error:
             self._given_up.discard(check.name)
             outcome = (

@@ -1,4 +1,4 @@
-"""The node report: what this node is. In the bucket for the operator, on the disk for whoever is on the node."""
+"""The node report: what this node is. Where its site keeps it for the operator, and on this machine's disk."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from agent.failures import Failure
 from agent.specification import Specification
 
 TRANSIENT = (OSError, ValueError, LookupError)
-"""What a call to AWS raises that may go well later: no answer, a refusal, half an answer."""
+"""What a call to a site raises that may go well later: no answer, a refusal, half an answer."""
 KEPT_REPAIRS = 20
 READY_SECONDS = 60.0
 """Between two reports of a node of which there is no news; readiness takes four minutes for silence."""
@@ -29,7 +29,7 @@ class Report:
     """The document and its two copies.
 
     Every change is written at once; what has not changed every 10 s while the node converges, and every minute when
-    it is ready, since each writing is a version in the bucket.
+    it is ready, since a site may keep a version of each.
     """
 
     def __init__(
@@ -134,7 +134,7 @@ class Report:
             self.document["versions"][name] = value
 
     def write(self) -> None:
-        """Store the document; where the bucket cannot be reached, the next write brings it."""
+        """Store the document; where the site cannot be reached, the next write brings it."""
         with self._writing:
             with self._lock:
                 self.document["heartbeat"] = now()

@@ -1,65 +1,80 @@
-"""Phase sharedFolder: the dataset directory of all nodes, proven to be mounted and to be this cluster's."""
+"""Phase sharedFolder: the dataset directory of all nodes, proven to be mounted and to be this cluster's.
+
+How it is mounted is in a module for each kind: efs, nfs, nfs_server, mounted_path.
+"""
 
 from __future__ import annotations
 
-import json
-import shutil
-import socket
 import time
 from pathlib import Path
 from typing import Any
 
-from agent import limits, systemd
+from agent import efs, limits, mounted_path, nfs, nfs_server, shared_files, systemd
 from agent.commands import TIMED_OUT, Completed, run
 from agent.compose import Compose
-from agent.disks import DATA, POSTGRES_FOLDERS, bind_postgres_folders
+from agent.disks import POSTGRES_FOLDERS, bind_postgres_folders, data_root, unbound
 from agent.failures import Failure
 from agent.node import UNITS, Node, write_private
-
-MARKER = ".graphistry-cluster.json"
-FOLDERS = ("uploads", "files", "datasets")
-BOUND_SECONDS = 15
-"""For one operation in the folder: a dead file server hangs whoever touches it."""
-PORT = 2049
-HELPER = Path("/sbin/mount.efs")
-INSTALLER = "https://amazon-efs-utils.aws.com/efs-utils-installer.sh"
+from agent.shared_files import BOUND_SECONDS, MARKER
+from agent.specification import Efs, MountedPath, Nfs, NfsOnLeader
 
 
 def shared_folder(node: Node) -> None:
-    """Mount the shared folder, claim or recognize it, and make what belongs into it."""
-    _helper()
+    """Mount the shared folder, claim or recognize it, make what belongs into it, and let others mount it."""
+    share = node.specification.share
+    if isinstance(share, Efs):
+        efs.require_helper()
+    elif isinstance(share, Nfs):
+        nfs.require_client()
     _mount(node)
-    _mark(node)
+    shared_files.claim(node)
     probe(node)
     if node.specification.is_leader:
-        _folders(node)
+        shared_files.make_folders(node)
+    if node.specification.runs_data_services:
         bind_postgres_folders(node)
+    if isinstance(share, NfsOnLeader):
+        nfs_server.export(node, share)
     _order_docker(node)
 
 
 def is_mounted(node: Node) -> bool:
-    """Whether something of a network is mounted at the folder; the folder below it does not count."""
-    return systemd.mounted(node.specification.shared_folder) is not None
+    """Whether something is mounted at the folder; the bare folder below it does not count."""
+    share = node.specification.share
+    if isinstance(share, MountedPath):
+        return mounted_path.is_mounted(share)
+    return systemd.mounted(share.path) is not None
 
 
 def remount(node: Node) -> None:
     """Mount the folder anew where it is lost or dead; raises Failure while that does not help."""
-    path = node.specification.shared_folder
-    if is_mounted(node):
-        # Lazy: a dead mount is busy, and everything mounted below goes with it.
-        run(["umount", "-l", path], seconds=30)
-        run(["systemctl", "stop", systemd.mount_unit(path)], seconds=30)
-    for address in _addresses(node):
-        done = _attempt(node, address)
-        if is_mounted(node):
-            break
-    else:
-        raise Failure(
-            "SharedFolderUnmounted", f"{path} cannot be mounted", systemd.mount_log(path, done)
-        )
-    probe(node)
-    if node.specification.is_leader:
+    share = node.specification.share
+    if is_mounted(node) and unbound(node):
+        probe(node)
         bind_postgres_folders(node)
+        return
+    if isinstance(share, Nfs) and is_mounted(node) and not nfs.server_answers(share):
+        # The mount goes on by itself when the server is back, and so does everybody who waits in it.
+        raise Failure(
+            "SharedFolderUnmounted", f"{share.server} takes no connection on port {nfs.PORT}"
+        )
+    if is_mounted(node) and not isinstance(share, MountedPath):
+        systemd.unmount(share.path)
+    done = _attempt(node)
+    if not is_mounted(node):
+        log = systemd.mount_log(share.path, done)
+        raise Failure("SharedFolderUnmounted", f"{share.path} cannot be mounted", log)
+    probe(node)
+    if node.specification.runs_data_services:
+        bind_postgres_folders(node)
+
+
+def server_answers(node: Node) -> bool:
+    """Whether the folder's server takes connections; False also where nobody can ask it."""
+    share = node.specification.share
+    if isinstance(share, Efs):
+        return efs.server_answers(share)
+    return isinstance(share, Nfs) and nfs.server_answers(share)
 
 
 def holders(node: Node, services: dict[str, Any]) -> dict[str, str | None]:
@@ -91,25 +106,12 @@ def is_held(compose: Compose, service: str, target: str) -> bool:
     return done.status != TIMED_OUT and "missing" not in done.output.split()
 
 
-def server_answers(node: Node) -> bool:
-    """Whether a mount target of the file system takes connections."""
-    specification = node.specification
-    hosts = [host_name(node), *specification.mount_targets.values()]
-    for host in hosts:
-        try:
-            socket.create_connection((host, PORT), timeout=3).close()
-        except OSError:
-            continue
-        return True
-    return False
-
-
 def probe(node: Node) -> None:
     """Prove that the folder is mounted, this cluster's and writable; raises Failure, after 15 s at most each."""
     path = node.specification.shared_folder
     if not is_mounted(node):
         raise Failure("SharedFolderUnmounted", f"nothing is mounted at {path}")
-    _recognize(node, _read_marker(node))
+    shared_files.recognize(node)
     file = f"{path}/.graphistry-cluster-probe-{node.specification.node}"
     written = run(
         ["dd", "if=/dev/urandom", f"of={file}", "bs=4096", "count=1", "conv=fsync"],
@@ -127,86 +129,76 @@ def probe(node: Node) -> None:
     raise Failure("SharedFolderUnmounted", f"{path} does not answer", tail)
 
 
+def require_whole(node: Node) -> None:
+    """Prove all of `probe`, and that PostgreSQL's folders do not lie open in the folder."""
+    probe(node)
+    missing = unbound(node)
+    if missing:
+        raise Failure("SharedFolderUnmounted", f"nothing lies over {', '.join(missing)}")
+
+
 def _is_full(path: str) -> bool:
     """Whether the file system says that it has no room; not every kind says why it does not write."""
     done = run(["stat", "-f", "-c", "%a", path], seconds=BOUND_SECONDS)
     return done.output.strip() == "0"
 
 
-def _helper() -> None:
-    if HELPER.exists():
-        return
-    if shutil.which("dnf"):
-        done = run(["dnf", "install", "-y", "-q", "amazon-efs-utils"], seconds=600)
-    else:
-        script = f"curl -fsS --retry 3 {INSTALLER} | sh -s -- --install"
-        done = run(["sh", "-c", script], seconds=900)
-    if not HELPER.exists():
-        raise Failure("EfsUtilsMissing", "amazon-efs-utils cannot be installed", done.tail())
-
-
 def _mount(node: Node) -> None:
-    """Patiently: a new mount target's name takes minutes to be known, and its role a minute."""
-    path = node.specification.shared_folder
-    if is_mounted(node):
+    """Patiently: a new server takes its time, its name minutes to be known, and a new role a minute."""
+    share = node.specification.share
+    if is_mounted(node) and not _is_another(node):
         return
-    folder = Path(path)
-    folder.mkdir(parents=True, exist_ok=True)
-    _shut(folder)
+    if not isinstance(share, MountedPath):
+        if is_mounted(node):
+            systemd.unmount(share.path)
+        folder = Path(share.path)
+        folder.mkdir(parents=True, exist_ok=True)
+        _shut(folder)
     end = time.monotonic() + limits.PATIENCE
     pause = 1.0
     while True:
-        for address in _addresses(node):
-            done = _attempt(node, address)
-            if is_mounted(node):
-                return
+        done = _attempt(node)
+        if is_mounted(node):
+            return
         if time.monotonic() + pause > end:
             raise Failure(
                 "SharedFolderUnmounted",
-                f"{node.specification.file_system} could not be mounted at {path}"
-                f" within {limits.PATIENCE:g} s",
-                systemd.mount_log(path, done),
+                f"{_described(node)} could not be mounted at {share.path} within {limits.PATIENCE:g} s",
+                systemd.mount_log(share.path, done),
             )
-        print(f"waiting: {path} cannot be mounted: {' '.join(done.tail()[-1:])}", flush=True)
+        print(f"waiting: {share.path} cannot be mounted: {' '.join(done.tail()[-1:])}", flush=True)
         time.sleep(pause)
         pause = min(pause * 2, 15.0)
 
 
-def _addresses(node: Node) -> list[str | None]:
-    """What to try: the name where it is known already (None), else the zone's own address, then the others."""
-    specification = node.specification
-    if is_known(host_name(node)):
-        return [None]
-    targets = dict(specification.mount_targets)
-    own = targets.pop(node.instance["zone"], None)
-    return [*([own] if own else []), *targets.values()] or [None]
+def _attempt(node: Node) -> Completed:
+    """Try to mount the folder once."""
+    share = node.specification.share
+    if isinstance(share, Efs):
+        return efs.mount(node, share)
+    if isinstance(share, Nfs):
+        return nfs.mount(share)
+    if isinstance(share, NfsOnLeader):
+        return nfs_server.mount(share)
+    return mounted_path.wait_for(node, share)
 
 
-def host_name(node: Node) -> str:
-    """The file system's name, which leads to the mount target of the machine's own zone."""
-    specification = node.specification
-    return f"{specification.file_system}.efs.{specification.region}.amazonaws.com"
+def _described(node: Node) -> str:
+    """What is mounted, as mount(8) names it."""
+    share = node.specification.share
+    if isinstance(share, Efs):
+        return share.file_system
+    if isinstance(share, Nfs):
+        return f"{share.server}:{share.export}"
+    return share.folder if isinstance(share, NfsOnLeader) else "the shared folder"
 
 
-def is_known(name: str) -> bool:
-    """Whether the resolver knows a host's name."""
-    try:
-        return bool(socket.getaddrinfo(name, PORT))
-    except OSError:
+def _is_another(node: Node) -> bool:
+    """Whether another export than the specification's is mounted, as after it has changed."""
+    share = node.specification.share
+    if not isinstance(share, (Nfs, NfsOnLeader)):
         return False
-
-
-def _attempt(node: Node, address: str | None) -> Completed:
-    options = "_netdev,tls,iam" + (f",mounttargetip={address}" if address else "")
-    specification = node.specification
-    return systemd.mount(
-        specification.shared_folder,
-        f"{specification.file_system}:/",
-        "efs",
-        options,
-        "remote-fs.target",
-        "Wants=network-online.target\nAfter=network-online.target",
-    )
+    return systemd.source(share.path) not in (None, _described(node))
 
 
 def _shut(folder: Path) -> None:
@@ -215,100 +207,24 @@ def _shut(folder: Path) -> None:
     run(["chattr", "+i", str(folder)])
 
 
-def read_file(node: Node, name: str) -> str | None:
-    """The text of a file in the folder; None where there is none, or one whose writing was cut off."""
-    path = node.specification.shared_folder
-    done = run(["cat", f"{path}/{name}"], seconds=BOUND_SECONDS)
-    if done.succeeded:
-        return done.output if done.output.strip() else None
-    if "No such file" in done.errors:
-        return None
-    raise Failure("SharedFolderUnmounted", f"{path} does not answer", done.tail())
-
-
-def create_file(node: Node, name: str, text: str) -> None:
-    """Write a new file into the folder, or one that was left empty; never over another's content."""
-    file = f"{node.specification.shared_folder}/{name}"
-    script = f'[ -s "{file}" ] || rm -f "{file}"; set -C; cat > "{file}"'
-    done = run(["sh", "-c", script], text=text, seconds=BOUND_SECONDS)
-    if done.succeeded or "exist" in done.errors:
-        return
-    code = "SharedFolderFull" if "No space left" in done.errors else "SharedFolderReadOnly"
-    raise Failure(code, f"{file} cannot be written", done.tail())
-
-
-def _read_marker(node: Node) -> dict[str, Any] | None:
-    """The marker; None where there is none, or one whose writing was cut off."""
-    text = read_file(node, MARKER)
-    if text is None:
-        return None
+def open_again(folder: Path) -> None:
+    """Give a folder back that `_shut` had closed, and that nothing is mounted at any more; it goes if it is empty."""
+    run(["chattr", "-i", str(folder)])
     try:
-        found = json.loads(text)
-        if isinstance(found, dict):
-            return found
-    except ValueError:
-        pass
-    raise Failure(
-        "SharedFolderForeign",
-        f"{node.specification.shared_folder}/{MARKER} is not one of this program's",
-    )
-
-
-def _recognize(node: Node, marker: dict[str, Any] | None) -> None:
-    specification = node.specification
-    if marker is None:
-        raise Failure(
-            "SharedFolderUnclaimed", f"{specification.shared_folder}/{MARKER} is not there"
-        )
-    if marker.get("cluster") != specification.cluster:
-        raise Failure(
-            "SharedFolderForeign",
-            f"the shared folder belongs to cluster {marker.get('cluster')},"
-            f" this node to {specification.cluster}; it was not touched",
-        )
-    if marker.get("secret") != specification.secret:
-        raise Failure(
-            "SharedFolderForeign",
-            f"the shared folder was made with secret {marker.get('secret')},"
-            f" this node has {specification.secret}",
-        )
-
-
-def _mark(node: Node) -> None:
-    """The leader marks a folder that has no marker; a follower waits for that."""
-    specification = node.specification
-    end = time.monotonic() + limits.PATIENCE
-    while _read_marker(node) is None:
-        if specification.is_leader:
-            marker = {"cluster": specification.cluster, "secret": specification.secret}
-            create_file(node, MARKER, json.dumps(marker))
-            continue
-        if time.monotonic() > end:
-            raise Failure(
-                "SharedFolderUnclaimed",
-                f"the leader has not marked the shared folder within {limits.PATIENCE:g} s",
-            )
-        print("waiting: the leader has not marked the shared folder yet", flush=True)
-        time.sleep(2)
-    _recognize(node, _read_marker(node))
-
-
-def _folders(node: Node) -> None:
-    """Open to the services' users like the vendor's example, yet sticky; one that is there keeps its mode."""
-    for name in FOLDERS:
-        folder = f"{node.specification.shared_folder}/{name}"
-        script = f'[ -d "{folder}" ] || mkdir -m 1777 "{folder}"'
-        done = run(["sh", "-c", script], seconds=BOUND_SECONDS)
-        if not done.succeeded:
-            raise Failure("SharedFolderReadOnly", f"{folder} cannot be made", done.tail())
+        folder.chmod(0o755)
+        folder.rmdir()
+    except OSError as error:
+        print(f"{folder} stays: {error.strerror}", flush=True)
 
 
 def _order_docker(node: Node) -> None:
     """Docker restarts containers at boot by itself: not before their folders are mounted."""
-    path = node.specification.shared_folder
+    share = node.specification.share
+    path = systemd.mount_of(share.path)[0] if isinstance(share, MountedPath) else share.path
     paths = [path]
-    if node.specification.is_leader:
-        paths += [DATA, *(f"{path}/{name}" for name in POSTGRES_FOLDERS)]
+    if node.specification.runs_data_services:
+        own = f"{share.path}/"
+        paths += [data_root(node.specification), *(own + name for name in POSTGRES_FOLDERS)]
     units = " ".join(systemd.mount_unit(path) for path in paths)
     changed = write_private(
         UNITS / "docker.service.d" / "graphistry-cluster.conf", f"[Unit]\nAfter={units}\n", 0o644

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Union
 
 from agent.failures import Failure
 
@@ -19,6 +19,60 @@ class Endpoint:
 
 
 @dataclass(frozen=True)
+class AwsPlace:
+    """A machine of AWS: what its agent needs there."""
+
+    region: str
+    agent_key: str
+    """Of the agent's archive, in the site's bucket."""
+
+
+@dataclass(frozen=True)
+class HostPlace:
+    """A host that existed before: its private address."""
+
+    address: str
+
+
+@dataclass(frozen=True)
+class Efs:
+    """A shared folder on EFS."""
+
+    path: str
+    file_system: str
+    region: str
+    mount_targets: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Nfs:
+    """A shared folder that an NFS server exports."""
+
+    path: str
+    server: str
+    export: str
+
+
+@dataclass(frozen=True)
+class NfsOnLeader:
+    """A shared folder on this node's own disk, which it exports to *clients*."""
+
+    path: str
+    folder: str
+    clients: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class MountedPath:
+    """A shared folder that somebody else mounts."""
+
+    path: str
+
+
+SharedFolder = Union[Efs, Nfs, NfsOnLeader, MountedPath]
+
+
+@dataclass(frozen=True)
 class Specification:
     """The document, with its members by name; model/node_specification.schema.json describes each."""
 
@@ -28,15 +82,18 @@ class Specification:
     cluster: str
     node: str
     role: str
-    region: str
-    agent_key: str
+    place: AwsPlace | HostPlace
     agent_sha256: str
     postgres: Endpoint
     redis: Endpoint
-    file_system: str
-    shared_folder: str
-    mount_targets: dict[str, str]
+    share: SharedFolder
+    data_services: str
     data_volume: str | None
+    """The leader's volume, where it is one of AWS."""
+    data_folder: str | None
+    """The leader's folder on its own disk, where it has no volume."""
+    firewall: tuple[str, ...] | None
+    """The addresses that reach the data services; None where the agent keeps no firewall."""
     gpus: int
     cuda_visible_devices: str
     forge_workers: int
@@ -46,13 +103,24 @@ class Specification:
     cuda: str
     release_source: str
     release_sha256: str | None
-    secret: str
+    secret: str | None
+    """The secret's name, where the site has names for them."""
     use_local_disks: bool
 
     @property
     def is_leader(self) -> bool:
-        """Whether this node has the cluster's PostgreSQL."""
+        """Whether this node makes the secret, claims the shared folder and makes the first users."""
         return self.role == "leader"
+
+    @property
+    def runs_data_services(self) -> bool:
+        """Whether this node's release has the cluster's PostgreSQL and Redis; it uses others' where it has not."""
+        return self.is_leader and self.data_services == "bundled"
+
+    @property
+    def shared_folder(self) -> str:
+        """Where the shared folder is seen on this node."""
+        return self.share.path
 
 
 def read(content: bytes) -> Specification:
@@ -64,23 +132,23 @@ def read(content: bytes) -> Specification:
                 "SpecificationInvalid",
                 f"its schemaVersion is {document['schemaVersion']}; this agent reads version 1",
             )
-        volume = document["dataVolume"]
-        gpu, release, folder = document["gpu"], document["release"], document["sharedFolder"]
+        volume, secret = document["dataVolume"] or {}, document["secret"] or {}
+        gpu, release, firewall = document["gpu"], document["release"], document["firewall"]
         return Specification(
             digest=hashlib.sha256(content).hexdigest(),
             text=content.decode(),
             cluster=document["cluster"],
             node=document["node"],
             role=document["role"],
-            region=document["site"]["region"],
-            agent_key=document["agent"]["key"],
+            place=_place(document),
             agent_sha256=document["agent"]["sha256"],
             postgres=Endpoint(**document["endpoints"]["postgres"]),
             redis=Endpoint(**document["endpoints"]["redis"]),
-            file_system=folder["fileSystemId"],
-            shared_folder=folder["path"],
-            mount_targets=folder.get("mountTargets", {}),
-            data_volume=None if volume is None else volume["volumeId"],
+            share=_share(document),
+            data_services=document["dataServices"],
+            data_volume=volume.get("volumeId"),
+            data_folder=volume.get("folder"),
+            firewall=None if firewall is None else tuple(firewall["allow"]),
             gpus=gpu["gpus"],
             cuda_visible_devices=gpu["cudaVisibleDevices"],
             forge_workers=gpu["forgeWorkers"],
@@ -90,10 +158,32 @@ def read(content: bytes) -> Specification:
             cuda=release["cuda"],
             release_source=release["source"],
             release_sha256=release["sha256"],
-            secret=document["secret"]["arn"],
+            secret=secret.get("arn"),
             use_local_disks=document["docker"]["useLocalDisks"],
         )
-    except (ValueError, TypeError, LookupError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
         raise Failure(
             "SpecificationInvalid", f"it cannot be read: {type(error).__name__}: {error}"
         ) from error
+
+
+def _place(document: dict[str, Any]) -> AwsPlace | HostPlace:
+    site = document["site"]
+    if site["kind"] == "hosts":
+        return HostPlace(site["address"])
+    return AwsPlace(site["region"], document["agent"]["key"])
+
+
+def _share(document: dict[str, Any]) -> SharedFolder:
+    folder = document["sharedFolder"]
+    kind, path = folder["kind"], folder["path"]
+    if kind == "efs":
+        targets = folder.get("mountTargets", {})
+        return Efs(path, folder["fileSystemId"], document["site"]["region"], targets)
+    if kind == "nfs":
+        return Nfs(path, folder["server"], folder["export"])
+    if kind == "nfs-on-leader":
+        return NfsOnLeader(path, folder["folder"], tuple(folder["clients"]))
+    if kind == "path":
+        return MountedPath(path)
+    raise ValueError(f"a shared folder of kind {kind}")

@@ -27,6 +27,8 @@ def start(node: Node) -> None:
     """Bring the services up and wait until all are healthy."""
     compose = Compose(node.folder)
     _wait_for_boot()
+    if not node.specification.runs_data_services:
+        _wait_for_data_services(node)
     if node.specification.is_leader:
         # The first who signs up becomes administrator: nobody gets in before there is one.
         inside = {name: each for name, each in compose.services().items() if name != DOOR}
@@ -35,8 +37,6 @@ def start(node: Node) -> None:
         secret = node.secret
         users.ensure(compose, users.ADMIN, secret["adminPassword"], is_admin=True)
         users.ensure(compose, users.SERVICE, secret["servicePassword"], is_admin=False)
-    else:
-        _wait_for_leader(node)
     compose.up()
     services = compose.services()
     _renew_holders(node, compose, services)
@@ -65,7 +65,7 @@ def _wait_for_boot() -> None:
         time.sleep(1)
 
 
-def _wait_for_leader(node: Node) -> None:
+def _wait_for_data_services(node: Node) -> None:
     end = time.monotonic() + limits.PATIENCE
     while True:
         problem = leader_problem(node)

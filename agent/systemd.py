@@ -10,6 +10,10 @@ from agent.node import UNITS, write_private
 
 _PLAIN = set(string.ascii_letters + string.digits + ":_.")
 
+TABLE = Path("/proc/self/mountinfo")
+AFTER_NETWORK = "Wants=network-online.target\nAfter=network-online.target"
+"""Lines of a unit that needs other machines."""
+
 
 def mount_unit(path: str) -> str:
     """The name that systemd wants for the mount unit of *path*."""
@@ -60,12 +64,41 @@ def mount_log(path: str, done: Completed) -> list[str]:
     return [*done.tail(), *log.splitlines()][-20:]
 
 
-def mounted(path: str, table: Path = Path("/proc/self/mountinfo")) -> str | None:
+def unmount(path: str) -> None:
+    """Take away a mount of ours, also one that is dead or in use; everything mounted below goes with it."""
+    run(["umount", "-l", path], seconds=30)
+    run(["systemctl", "stop", mount_unit(path)], seconds=30)
+
+
+def source(path: str) -> str | None:
+    """What our unit mounts at *path*; None where there is no such unit."""
+    try:
+        lines = (UNITS / mount_unit(path)).read_text().splitlines()
+    except OSError:
+        return None
+    return next((line[len("What=") :] for line in lines if line.startswith("What=")), None)
+
+
+def mounted(path: str, table: Path = TABLE) -> str | None:
     """The type of the file system that is mounted exactly at *path*; None where none is. Never hangs."""
-    found = None
+    return dict(_mounts(table)).get(path)
+
+
+def mount_of(path: str, table: Path = TABLE) -> tuple[str, str]:
+    """The mount point that *path* is on, and its type. Never hangs."""
+    found = ("/", "")
+    for point, kind in _mounts(table):
+        inside = f"{path}/".startswith(f"{point.rstrip('/')}/")
+        if inside and len(point) >= len(found[0]):
+            found = (point, kind)
+    return found
+
+
+def _mounts(table: Path) -> list[tuple[str, str]]:
+    """Mount points with their types; of those at one place, the last lies over the others."""
+    found = []
     for line in table.read_text().splitlines():
         left, _, right = line.partition(" - ")
         point = left.split()[4].encode().decode("unicode_escape")
-        if point == path:
-            found = right.split()[0]
+        found.append((point, right.split()[0]))
     return found

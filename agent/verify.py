@@ -6,12 +6,13 @@ import time
 from dataclasses import dataclass
 from typing import Any, Callable
 
-from agent import gpus, limits, shared_folder, web, wiring
+from agent import firewall, gpus, limits, nfs_server, shared_folder, web, wiring
 from agent.compose import Compose, Container
 from agent.configure import variable_problem, wanted_wiring
 from agent.failures import Failure
 from agent.node import Node
 from agent.redis_client import Redis, RedisError
+from agent.specification import NfsOnLeader
 from agent.start import described, leader_problem, unwell
 
 GPU_USER = "forge-etl-python"
@@ -65,6 +66,8 @@ def look(node: Node) -> list[Check]:
 
     looks: tuple[tuple[str, Callable[[], str]], ...] = (
         ("sharedFolder", lambda: _shared_folder(node)),
+        ("exports", lambda: _exports(node)),
+        ("firewall", lambda: _firewall(node)),
         ("gpus", lambda: _gpus(node)),
         ("postgres", lambda: _postgres(node)),
         ("redis", lambda: _redis(node)),
@@ -77,6 +80,8 @@ def look(node: Node) -> list[Check]:
     )
     checks: list[Check] = []
     for name, function in looks:
+        if name in _absent(node):
+            continue
         if name == "serviceFolder" and checks[0].failure:
             continue  # services cannot hold what is away, and would hang whoever looks
         try:
@@ -88,8 +93,31 @@ def look(node: Node) -> list[Check]:
     return checks
 
 
+def _absent(node: Node) -> list[str]:
+    """The checks of what only leaders of some sites have."""
+    exports = isinstance(node.specification.share, NfsOnLeader)
+    guarded = node.specification.firewall is not None
+    return [*([] if exports else ["exports"]), *([] if guarded else ["firewall"])]
+
+
+def _exports(node: Node) -> str:
+    share = node.specification.share
+    assert isinstance(share, NfsOnLeader)  # noqa: S101, else the check is absent
+    failure = nfs_server.problem(share)
+    if failure:
+        raise failure
+    return f"{len(nfs_server.clients(share))} nodes may mount {share.folder}"
+
+
+def _firewall(node: Node) -> str:
+    failure = firewall.problem(node)
+    if failure:
+        raise failure
+    return f"{len(firewall.allowed(node.specification))} nodes reach the data services, nobody else"
+
+
 def _shared_folder(node: Node) -> str:
-    shared_folder.probe(node)
+    shared_folder.require_whole(node)
     return f"{node.specification.shared_folder} is mounted, this cluster's and writable"
 
 
@@ -182,6 +210,6 @@ def _wiring(node: Node, services: dict[str, Any]) -> str:
     wrong = wiring.differences(wanted_wiring(node, services), services)
     if wrong:
         raise Failure("ComposeOverrideIgnored", f"the release now has its own {', '.join(wrong)}")
-    if node.specification.is_leader:
+    if node.specification.runs_data_services:
         return "PostgreSQL and Redis are published on the private address only"
     return "nexus and forge-etl-python use the leader's Redis, the others this node's"

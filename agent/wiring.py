@@ -37,7 +37,7 @@ def wanted(
         changed = {}
         if "REDIS_URL" in environment:
             changed["REDIS_URL"] = _redis_url(specification, secret, name, environment["REDIS_URL"])
-        if specification.is_leader and "NODE_REDIS_URL" in environment:
+        if specification.runs_data_services and "NODE_REDIS_URL" in environment:
             changed["NODE_REDIS_URL"] = _with_password(environment["NODE_REDIS_URL"], secret)
         if "DATABASE_URL" in environment:
             changed["DATABASE_URL"] = _database_url(
@@ -47,7 +47,7 @@ def wanted(
             changed["POSTGRES_PASSWORD"] = secret["postgresPassword"]
         if changed:
             found[name] = {"environment": changed}
-    if specification.is_leader:
+    if specification.runs_data_services:
         for name, port in PUBLISHED.items():
             endpoint = specification.postgres if name == "postgres" else specification.redis
             ports = [f"{address}:{endpoint.port}:{port}"]
@@ -103,6 +103,11 @@ def override(wanted: Mapping[str, Settings], changes: list[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def redis_configuration(password: str) -> str:
+    """Redis's file of settings, so that its password is on no command line."""
+    return f"bind 0.0.0.0\nprotected-mode yes\nrequirepass {password}\n"
+
+
 def environment_of(service: Mapping[str, Any]) -> dict[str, str]:
     """A service's variables, of which some have no value."""
     found = service.get("environment") or {}
@@ -113,7 +118,7 @@ def _redis_url(
     specification: Specification, secret: Mapping[str, str], service: str, present: str
 ) -> str:
     database = urlsplit(present).path or "/0"
-    if specification.is_leader:
+    if specification.runs_data_services:
         return _with_password(f"redis://redis:6379{database}", secret)
     if service in LEADERS_REDIS:
         endpoint = specification.redis
@@ -130,7 +135,9 @@ def _with_password(url: str, secret: Mapping[str, str]) -> str:
 def _database_url(specification: Specification, secret: Mapping[str, str], present: str) -> str:
     parts = urlsplit(present)
     endpoint = specification.postgres
-    host = "postgres:5432" if specification.is_leader else f"{endpoint.host}:{endpoint.port}"
+    host = (
+        "postgres:5432" if specification.runs_data_services else f"{endpoint.host}:{endpoint.port}"
+    )
     user = parts.username or "graphistry"
     path = parts.path or "/graphistry"
     return f"{parts.scheme}://{user}:{secret['postgresPassword']}@{host}{path}"

@@ -17,9 +17,10 @@ import pytest
 from botocore.config import Config
 from moto.server import ThreadedMotoServer
 
-import agent.exercise
-import agent.watch  # noqa: F401, so that every module of the agent can be redirected
-from agent.aws import Aws, AwsError, Bucket
+import agent.__main__  # noqa: F401, so that every module of the agent can be redirected
+from agent.aws import AwsError
+from agent.aws_site import AwsSite
+from agent.hosts_site import HostsSite
 from agent.node import Node
 from agent.report import Report
 from agent.specification import read
@@ -177,7 +178,7 @@ def make_node(fake: FakeMachine, monkeypatch: pytest.MonkeyPatch) -> Callable[..
     monkeypatch.setattr("agent.web.token", lambda *_: "bearer")
     monkeypatch.setattr("agent.web.upload", lambda *_: "dataset")
     monkeypatch.setattr("agent.web.visualize", lambda _: None)
-    monkeypatch.setattr("agent.cluster_secret.Secret", lambda _, arn: FakeSecret(store, arn))
+    monkeypatch.setattr("agent.aws_site.Secret", lambda _, arn: FakeSecret(store, arn))
     monkeypatch.setattr("agent.aws.mark_unhealthy", lambda _, name: store.unhealthy.append(name))
 
     def make(role: str = "leader", **changes: Any) -> Node:
@@ -188,13 +189,28 @@ def make_node(fake: FakeMachine, monkeypatch: pytest.MonkeyPatch) -> Callable[..
             "zone": "us-east-1a",
             "address": "10.40.0.10",
         }
-        aws = Aws("us-east-1")
         report = Report(
             machine, lambda content: store.objects.update(report=content), fake.home / "report.json"
         )
-        node = Node(specification, machine, aws, Bucket(aws, "documents"), report)
+        node = Node(specification, machine, AwsSite("us-east-1", "documents", "r/"), report)
         node.store = store  # type: ignore[attr-defined]
         return node
+
+    return make
+
+
+@pytest.fixture
+def make_host(fake: FakeMachine, make_node: Callable[..., Node]) -> Callable[..., Node]:
+    """A node of the fake machine that is a host, as `deliver` leaves it; needs nothing of AWS."""
+    del make_node  # whose leader answers here too
+
+    def make(role: str = "leader", **changes: Any) -> Node:
+        content = json.dumps(fake.host_document(role, **changes))
+        (fake.home / "wanted.json").write_text(content)
+        (fake.home / "specification.json").write_text(content)
+        site = HostsSite()
+        report = Report(site.instance(), site.store_report, fake.home / "report.json")
+        return Node(read(content.encode()), site.instance(), site, report)
 
     return make
 

@@ -15,6 +15,9 @@ echo "$@" >> "{root}/systemctl.log"
 case "$1 $2" in
   "start "*.mount) echo "$2" >> "{root}/mounts" ;;
   "show "*) echo LoadState=not-found ;;
+  "start "nfs-server.service) touch "{root}/nfs-server" ;;
+  "is-active "nfs-server.service) [ -e "{root}/nfs-server" ] && echo active || {{ echo inactive; exit 3; }} ;;
+  "is-active "graphistry-cluster-agent.service) cat "{root}/agent-state" ;;
   "is-active "*) echo inactive; exit 3 ;;
 esac
 """
@@ -26,6 +29,22 @@ case "$1" in
   load) cat > "{root}/loaded"; [ ! -e "{root}/docker-fails" ] || {{ cat "{root}/docker-fails"; exit 1; }}
         echo "Loaded image: graphistry/nexus:v2.50.1-12" ;;
   image) [ ! -e "{root}/no-images" ] ;;
+esac
+"""
+NFT = """
+echo "$@" >> "{root}/nft.log"
+[ ! -e "{root}/nft-fails" ] || {{ echo "Error: Could not process rule" >&2; exit 1; }}
+case "$1" in
+  -f) cp "$2" "{root}/table" ;;
+  delete) rm "{root}/table" ;;
+  --stateless) cat "{root}/table" ;;
+esac
+"""
+UFW = """
+echo "$@" >> "{root}/ufw.log"
+case "$1 $2" in
+  "status "*) cat "{root}/ufw-status" 2>/dev/null ;;
+  "show added") cat "{root}/ufw-rules" 2>/dev/null ;;
 esac
 """
 NVIDIA_SMI = """
@@ -41,6 +60,7 @@ class FakeMachine:
         self.root = root
         self._monkeypatch = monkeypatch
         self.home = root / "home"
+        self.store = root / "store"
         self.release = root / "release"
         (root / "bin").mkdir()
         self.gpus(1)
@@ -49,7 +69,11 @@ class FakeMachine:
             ("docker", DOCKER),
             ("nvidia-smi", NVIDIA_SMI),
             ("journalctl", ""),
-            ("chattr", ""),
+            ("chattr", 'echo "$@" >> "{root}/chattr.log"'),
+            ("nft", NFT),
+            ("ufw", UFW),
+            ("exportfs", 'echo "$@" >> "{root}/exportfs.log"'),
+            ("mount.nfs", ""),
             ("umount", f': > "{root}/mounts"'),
             ("blkid", "exit 2"),
             ("mkfs.ext4", f'echo "$@" >> "{root}/mkfs.log"'),
@@ -60,6 +84,13 @@ class FakeMachine:
         monkeypatch.setenv("FAKE_MACHINE", str(root))
         redirect(monkeypatch, "SYSTEMD", root)
         redirect(monkeypatch, "HOME", self.home)
+        redirect(monkeypatch, "AGENT", self.home / "agent.pyz")
+        redirect(monkeypatch, "WANTED", self.home / "wanted.json")
+        redirect(monkeypatch, "STORE", self.store)
+        redirect(monkeypatch, "LOCK", root / "lock")
+        redirect(monkeypatch, "EXPORTS", root / "exports")
+        redirect(monkeypatch, "EXPORTED", root / "etab")
+        redirect(monkeypatch, "MACHINE_ID", root / "machine-id")
         redirect(monkeypatch, "UNITS", root / "units")
         redirect(monkeypatch, "SETTINGS", root / "daemon.json")
         redirect(monkeypatch, "BY_ID", root / "by-id")
@@ -71,8 +102,10 @@ class FakeMachine:
         monkeypatch.setattr("agent.limits.PATIENCE", 0.0)
         monkeypatch.setattr("agent.limits.HEALTH", 0.0)
         monkeypatch.setattr("agent.start.PAUSE_SECONDS", 0)
-        monkeypatch.setattr("agent.shared_folder.is_known", lambda _: True)
+        monkeypatch.setattr("agent.efs.is_known", lambda _: True)
         self.home.mkdir()
+        (root / "machine-id").write_text("0123456789abcdef0123456789abcdef\n")
+        (root / "agent-state").write_text("active\n")
         (root / "shared").mkdir()
 
     def command(self, name: str, script: str) -> None:
@@ -119,6 +152,26 @@ class FakeMachine:
         """A specification of this machine."""
         return specification_document(role, self.root / "shared", **changes)
 
+    def host_document(self, role: str = "leader", **changes: Any) -> dict[str, Any]:
+        """A specification of this machine as a host, whose address is every machine's own."""
+        shared = {"kind": "nfs", "server": "127.0.0.1", "export": "/export"}
+        if role == "leader":
+            folder = str(self.store / "shared")
+            shared = {"kind": "nfs-on-leader", "folder": folder, "clients": ["10.77.0.11"]}  # type: ignore[dict-item]
+        is_leader = role == "leader"
+        found = self.document(
+            role,
+            site={"kind": "hosts", "address": "127.0.0.1"},
+            agent={"sha256": "0" * 64},
+            sharedFolder={**shared, "path": str(self.root / "shared")},
+            dataVolume={"folder": str(self.store / "data")} if is_leader else None,
+            firewall={"allow": ["10.77.0.11"]} if is_leader else None,
+            secret=None,
+        )
+        del found["gpu"]["instanceTypes"]
+        found.update(changes)
+        return found
+
 
 def specification_document(role: str, shared: Path, **changes: Any) -> dict[str, Any]:
     """A specification."""
@@ -140,6 +193,8 @@ def specification_document(role: str, shared: Path, **changes: Any) -> dict[str,
             "mountTargets": {"us-east-1a": "10.40.0.20", "us-east-1b": "10.40.1.20"},
         },
         "dataVolume": {"volumeId": "vol-0123456789abcdef0"} if role == "leader" else None,
+        "dataServices": "bundled",
+        "firewall": None,
         "gpu": {
             "instanceTypes": ["g4dn.xlarge"],
             "gpus": 1,

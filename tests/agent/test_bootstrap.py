@@ -13,7 +13,7 @@ import jsonschema
 import pytest
 
 from agent import bootstrap
-from components.aws.agent_archive import build_archive
+from components.agent_archive import build_archive
 from components.aws.user_data import user_data
 
 from .conftest import BUCKET, MACHINE, PREFIX, REGION, SECRET, Machine

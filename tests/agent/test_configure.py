@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from agent import gpus, systemd, wiring
+from agent.aws_disks import signature
 from agent.cluster_secret import generate, read, user_password
 from agent.compose import Container, parse_containers
 from agent.configure import BEGIN, END, with_block
-from agent.disks import signature
 from agent.docker import with_gpus
 from agent.failures import Failure
 from agent.preflight import driver_verdict, os_release

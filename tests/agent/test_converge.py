@@ -10,6 +10,7 @@ import jsonschema
 import pytest
 
 import agent
+from agent.aws_site import AwsSite
 from agent.cluster_secret import generate
 from agent.converge import PHASES, converge
 from agent.node import Node
@@ -155,7 +156,8 @@ def test_all_problems_of_the_machine_are_told_at_once(
     fake.gpus(3)
     gpu = {**fake.document()["gpu"], "gpus": 4}
     node = make_node(gpu=gpu)
-    node.aws.clock_seconds = -900.0
+    assert isinstance(node.site, AwsSite)
+    node.site.aws.clock_seconds = -900.0
     found = failure(node)
     assert found["code"] == "ClockSkewed"
     assert "900 s behind" in found["message"]
@@ -220,7 +222,7 @@ def test_a_folder_that_cannot_be_mounted_is_never_written(
 def test_while_the_name_is_unknown_the_addresses_are_tried(
     fake: FakeMachine, make_node: MakeNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agent.shared_folder.is_known", lambda _: False)
+    monkeypatch.setattr("agent.efs.is_known", lambda _: False)
     converge(claimed(fake, make_node), unchanged)
     units = [path.read_text() for path in (fake.root / "units").glob("*shared.mount")]
     assert "Options=_netdev,tls,iam,mounttargetip=10.40.0.20" in units[0]

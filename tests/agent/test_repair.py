@@ -225,3 +225,20 @@ def test_asking_to_be_replaced_is_tried_again_while_aws_refuses(
     for _ in range(TRIES + 2):
         repairs.look()
     assert answers == []
+
+
+def test_a_postgres_folder_that_lies_open_is_covered_again_without_a_new_mount(
+    fake: FakeMachine, leader: Node
+) -> None:
+    mounts = (fake.root / "mounts").read_text()
+    (fake.root / "mounts").write_text(mounts.rsplit("\n", 2)[0] + "\n")
+    assert not fake.mounted(f"{fake.root}/shared/postgres_backups")
+    starts = len(fake.log("systemctl"))
+    repairs = Repairs(leader)
+    repairs.look()
+    assert state(leader) == ("degraded", "SharedFolderUnmounted")
+    repairs.look()
+    assert state(leader) == ("ready", None)
+    started = [line for line in fake.log("systemctl")[starts:] if line.startswith("start ")]
+    assert len(started) == 1
+    assert "postgres_backups" in started[0].replace("\\x5f", "_")

@@ -1,0 +1,122 @@
+"""Disks of a machine of AWS: the leader's volume, and NVMe disks that come with the instance type."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from agent import docker, limits, systemd
+from agent.commands import require, run
+from agent.failures import Failure
+from agent.node import Node
+
+BY_ID = Path("/dev/disk/by-id")
+DOCKER_ROOT = "/var/lib/graphistry-docker"
+MEBIBYTE = 1024 * 1024
+
+
+def mount_data_volume(volume: str, path: str) -> None:
+    """Mount the volume at *path*, formatted where it is new."""
+    if systemd.mounted(path) is not None:
+        return
+    device = _wait_for(BY_ID / f"nvme-Amazon_Elastic_Block_Store_{volume.replace('-', '')}")
+    kind = _format_if_empty(device, "graphistry-data")
+    Path(path).mkdir(parents=True, exist_ok=True)
+    done = systemd.mount(path, str(device), kind, "defaults,noatime", "multi-user.target")
+    if systemd.mounted(path) is None:
+        raise Failure(
+            "DataVolumeUnusable", f"{device} cannot be mounted", systemd.mount_log(path, done)
+        )
+
+
+def _wait_for(device: Path) -> Path:
+    """The device once it is there: a volume is attached after its instance has started."""
+    end = time.monotonic() + limits.PATIENCE
+    while not device.exists():
+        if time.monotonic() > end:
+            found = sorted(each.name for each in BY_ID.glob("nvme-Amazon_Elastic*")) or ["none"]
+            raise Failure(
+                "DataVolumeMissing",
+                f"{device.name} was not attached within {limits.PATIENCE:g} s; attached: {', '.join(found)}",
+            )
+        print(f"waiting: {device} is not there yet", flush=True)
+        time.sleep(2)
+    return device
+
+
+def _format_if_empty(device: Path, label: str) -> str:
+    """The file system on *device*; made there only where nothing at all is on it."""
+    seen = signature(device)
+    if "TYPE" in seen and seen.get("USAGE", "filesystem") == "filesystem":
+        return seen["TYPE"]
+    if seen or not _starts_with_zeros(device):
+        raise Failure(
+            "DataVolumeForeign",
+            f"{device.name} has no file system, yet it is not empty"
+            f" ({seen.get('TYPE') or seen.get('PTTYPE') or 'unknown content'}); it was not touched",
+        )
+    require(
+        "DataVolumeUnusable",
+        f"{device} cannot be formatted",
+        ["mkfs.ext4", "-q", "-L", label, str(device)],
+        seconds=600,
+    )
+    return "ext4"
+
+
+def signature(device: Path) -> dict[str, str]:
+    """What blkid recognizes on a device, by its names (TYPE, PTTYPE, LABEL, …); empty for nothing."""
+    done = run(["blkid", "-p", "-o", "export", str(device)])
+    if done.status not in (0, 2):
+        raise Failure("DataVolumeUnusable", f"{device} cannot be examined", done.tail())
+    if done.status == 2 and done.errors.strip():
+        # Several signatures at once, or a device that cannot be read: 2 as well, and not empty.
+        return {"TYPE": done.errors.strip().splitlines()[-1], "USAGE": "unknown"}
+    pairs = [line.partition("=") for line in done.output.splitlines()]
+    return {name: value for name, _, value in pairs if value}
+
+
+def _starts_with_zeros(device: Path) -> bool:
+    with device.open("rb") as stream:
+        return not any(stream.read(MEBIBYTE))
+
+
+def local_disks() -> list[Path]:
+    """The machine's own NVMe disks, each once."""
+    found: dict[Path, Path] = {}
+    for each in sorted(BY_ID.glob("nvme-Amazon_EC2_NVMe_Instance_Storage_*")):
+        if "-part" not in each.name:
+            found.setdefault(each.resolve(), each)
+    return list(found.values())
+
+
+def use_local_disk(node: Node) -> None:
+    """Docker's data on the first local disk, which is empty again after each stop of the instance."""
+    report = node.report
+    if node.specification.release_source == "preinstalled":
+        report.check("localDisk", True, "not used: the image has its containers on the root disk")
+        return
+    if systemd.mounted(DOCKER_ROOT) is None:
+        found = local_disks()
+        if not found:
+            report.check("localDisk", True, "the machine has none; images are on the root disk")
+            return
+        device = found[0]
+        try:
+            kind = _format_if_empty(device, "graphistry-local")
+        except Failure as failure:
+            report.check("localDisk", True, f"not used: {failure.message}")
+            return
+        Path(DOCKER_ROOT).mkdir(parents=True, exist_ok=True)
+        done = systemd.mount(
+            DOCKER_ROOT, str(device), kind, "defaults,noatime", "multi-user.target"
+        )
+        if systemd.mounted(DOCKER_ROOT) is None:
+            raise Failure("LocalDiskUnusable", f"{device} cannot be mounted", done.tail())
+    docker.configure(_with_data_root)
+    report.check("localDisk", True, f"Docker's data is in {DOCKER_ROOT}")
+
+
+def _with_data_root(settings: dict[str, Any]) -> dict[str, Any]:
+    return {**settings, "data-root": DOCKER_ROOT}

@@ -1,0 +1,74 @@
+"""A shared folder on EFS: its mount helper, and which of its mount targets answers."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from pathlib import Path
+
+from agent import ports, systemd
+from agent.commands import Completed, run
+from agent.failures import Failure
+from agent.node import Node
+from agent.specification import Efs
+
+PORT = 2049
+HELPER = Path("/sbin/mount.efs")
+INSTALLER = "https://amazon-efs-utils.aws.com/efs-utils-installer.sh"
+
+
+def require_helper() -> None:
+    """Install the mount helper where the image has none; raises Failure EfsUtilsMissing."""
+    if HELPER.exists():
+        return
+    if shutil.which("dnf"):
+        done = run(["dnf", "install", "-y", "-q", "amazon-efs-utils"], seconds=600)
+    else:
+        script = f"curl -fsS --retry 3 {INSTALLER} | sh -s -- --install"
+        done = run(["sh", "-c", script], seconds=900)
+    if not HELPER.exists():
+        raise Failure("EfsUtilsMissing", "amazon-efs-utils cannot be installed", done.tail())
+
+
+def mount(node: Node, share: Efs) -> Completed:
+    """Try each address once, until one is mounted; the last attempt."""
+    for address in _addresses(node, share):
+        done = _attempt(share, address)
+        if systemd.mounted(share.path) is not None:
+            break
+    return done
+
+
+def server_answers(share: Efs) -> bool:
+    """Whether a mount target of the file system takes connections."""
+    return any(ports.is_open(host, PORT) for host in [_name(share), *share.mount_targets.values()])
+
+
+def is_known(name: str) -> bool:
+    """Whether the resolver knows a host's name."""
+    try:
+        return bool(socket.getaddrinfo(name, PORT))
+    except OSError:
+        return False
+
+
+def _addresses(node: Node, share: Efs) -> list[str | None]:
+    """What to try: the name where it is known already (None), else the zone's own address, then the others."""
+    if is_known(_name(share)):
+        return [None]
+    targets = dict(share.mount_targets)
+    own = targets.pop(node.instance["zone"], None)
+    return [*([own] if own else []), *targets.values()] or [None]
+
+
+def _name(share: Efs) -> str:
+    """The file system's name, which leads to the mount target of the machine's own zone."""
+    return f"{share.file_system}.efs.{share.region}.amazonaws.com"
+
+
+def _attempt(share: Efs, address: str | None) -> Completed:
+    options = "_netdev,tls,iam" + (f",mounttargetip={address}" if address else "")
+    what = f"{share.file_system}:/"
+    return systemd.mount(
+        share.path, what, "efs", options, "remote-fs.target", systemd.AFTER_NETWORK
+    )

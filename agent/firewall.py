@@ -1,0 +1,148 @@
+"""Phase firewall: on a leader without security groups, only followers reach the data services.
+
+A table of our own in nftables, so that nobody else's rules are touched. It looks at packets before Docker rewrites
+their destination: a rule for incoming packets would never see those to a published port.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from agent import guests, packages, systemd, ufw
+from agent.commands import run
+from agent.failures import Failure
+from agent.node import HOME, UNITS, Node, write_private
+from agent.specification import HostPlace, NfsOnLeader, Specification
+
+TABLE = "graphistry_cluster"
+NFS_PORT = 2049
+UNIT_NAME = "graphistry-cluster-firewall.service"
+UNIT = """# graphistry-cluster
+[Unit]
+Description=Graphistry cluster: who reaches the data services
+# nftables.service empties every table when it starts.
+After=nftables.service
+Before=docker.service
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart={nft} -f {rules}
+
+[Install]
+WantedBy=multi-user.target
+"""
+RULES = """# graphistry-cluster writes this file.
+table inet {table} {{}}
+delete table inet {table}
+table inet {table} {{
+	set allowed {{
+		type ipv4_addr
+		elements = {{ {addresses} }}
+	}}
+	chain before_docker {{
+		type filter hook prerouting priority -150; policy accept;
+		iif lo accept
+		ip saddr @allowed accept
+		iifname "docker*" fib daddr . iif type != local accept
+		iifname "br-*" fib daddr . iif type != local accept
+		ip daddr {address} tcp dport {{ {ports} }} drop
+	}}
+}}
+"""
+"""The two rules before the last are for containers of this host: their bridges do not have the address.
+By the first two statements, this table takes the place of an earlier one in one step."""
+
+
+def firewall(node: Node) -> None:
+    """Let nobody but the followers reach the data services; no more than before where the site itself sees to that."""
+    specification = node.specification
+    if specification.firewall is None:
+        if (UNITS / UNIT_NAME).exists():
+            remove()  # of a time when this host was a leader
+        return
+    if not shutil.which("nft"):
+        done = packages.install("nftables")
+        if not shutil.which("nft"):
+            raise Failure("FirewallUnavailable", "nftables cannot be installed", done.tail())
+    write_private(_file(), rules(specification))
+    loaded = run(["nft", "-f", str(_file())])
+    if not loaded.succeeded:
+        raise Failure("FirewallUnavailable", "nft takes no rules", loaded.tail())
+    write_private(_listing(), _listed())
+    systemd.write_unit(UNIT_NAME, UNIT.format(nft=shutil.which("nft"), rules=_file()))
+    run(["systemctl", "enable", UNIT_NAME])
+    problems = ufw.allow(allowed(specification), _address(specification), ports(specification))
+    if problems:
+        raise Failure("FirewallUnavailable", "ufw takes no rules", problems)
+
+
+def problem(node: Node) -> Failure | None:
+    """What is no longer as the phase left it."""
+    present = _listed()
+    if not present:
+        return Failure("FirewallChanged", f"the table {TABLE} of nftables is gone")
+    try:
+        known = _listing().read_text() == present
+        current = _file().read_text() == rules(node.specification)
+    except OSError:
+        known = current = False
+    if known and current:
+        return None
+    return Failure("FirewallChanged", f"the table {TABLE} of nftables is not as the agent made it")
+
+
+def remove() -> None:
+    """Take away the table, its unit and ufw's rules; nothing happens where there are none."""
+    run(["systemctl", "disable", "--now", UNIT_NAME])
+    run(["nft", "delete", "table", "inet", TABLE])
+    ufw.remove()
+    for file in (UNITS / UNIT_NAME, _file(), _listing()):
+        if file.exists():
+            file.unlink()
+    run(["systemctl", "daemon-reload"])
+
+
+def allowed(specification: Specification) -> list[str]:
+    """This stack's followers, and those of others."""
+    return sorted({*(specification.firewall or ()), *guests.addresses()})
+
+
+def ports(specification: Specification) -> list[int]:
+    """The data services', and NFS's where this leader has the shared folder."""
+    found = {specification.postgres.port, specification.redis.port}
+    if isinstance(specification.share, NfsOnLeader):
+        found.add(NFS_PORT)
+    return sorted(found)
+
+
+def rules(specification: Specification) -> str:
+    """What nft reads."""
+    own = _address(specification)
+    return RULES.format(
+        table=TABLE,
+        address=own,
+        ports=", ".join(str(port) for port in ports(specification)),
+        addresses=", ".join(sorted({own, *allowed(specification)})),
+    )
+
+
+def _address(specification: Specification) -> str:
+    assert isinstance(specification.place, HostPlace)  # noqa: S101, others have no firewall here
+    return specification.place.address
+
+
+def _listed() -> str:
+    """The table as it is now; empty where there is none."""
+    done = run(["nft", "--stateless", "list", "table", "inet", TABLE])
+    return done.output if done.succeeded else ""
+
+
+def _file() -> Path:
+    return HOME / "firewall.nft"
+
+
+def _listing() -> Path:
+    """The table as nft showed it right after it was made."""
+    return HOME / "firewall.listed"

@@ -1,0 +1,65 @@
+"""Followers of other stacks whom this leader lets in: by stack, their addresses."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import urllib.parse
+from pathlib import Path
+
+from agent import delivered, store
+from agent.failures import Failure
+from agent.node import write_private
+from agent.store import STORE
+
+
+def admit(stack: str, content: str) -> str:
+    """Let in the addresses in a JSON list, for all that the stack had before; one line about it.
+
+    Raises Failure GuestsRefused for what is no list of IPv4 addresses, and where this host is no leader.
+    """
+    addresses = _parsed(content)
+    if not stack:
+        raise Failure("GuestsRefused", "the stack has no name")
+    file = _folder() / f"{urllib.parse.quote(stack, safe='')}.json"
+    if not addresses:
+        if file.exists():
+            file.unlink()
+        return f"no guests of {stack}"
+    if not delivered.is_leader():
+        raise Failure("GuestsRefused", "this host is no leader")
+    store.ensure()
+    write_private(file, json.dumps(addresses))
+    return f"{len(addresses)} guests of {stack}"
+
+
+def by_stack() -> dict[str, list[str]]:
+    """Every stack with its addresses; a file that cannot be read lets nobody in."""
+    found: dict[str, list[str]] = {}
+    for file in sorted(_folder().glob("*.json")):
+        if file.name.startswith("."):
+            continue  # one that is just being written
+        try:
+            found[urllib.parse.unquote(file.stem)] = _parsed(file.read_text())
+        except (OSError, Failure) as error:
+            print(f"guests: {file} cannot be read: {error}", flush=True)
+    return found
+
+
+def addresses() -> list[str]:
+    """The addresses of all guests."""
+    return sorted({address for each in by_stack().values() for address in each})
+
+
+def _folder() -> Path:
+    return STORE / "guests"
+
+
+def _parsed(content: str) -> list[str]:
+    try:
+        found = json.loads(content)
+        if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
+            raise ValueError("not a list of addresses")
+        return sorted({str(ipaddress.IPv4Address(each)) for each in found})
+    except ValueError as error:
+        raise Failure("GuestsRefused", f"the list cannot be read: {error}") from error

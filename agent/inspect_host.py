@@ -1,0 +1,117 @@
+"""What a host is and has, before anything is installed on it; what is missing is told, and never an error."""
+
+from __future__ import annotations
+
+import json
+import platform
+import re
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from agent import delivered, gpus
+from agent.commands import run
+from agent.failures import Failure
+from agent.hosts_site import machine_id
+from agent.preflight import SYSTEMD, os_release
+
+PORTS = (80, 443, 5432, 6379, 2049)
+FOLDERS = ("/var/lib/docker", "/opt", "/var/lib")
+OS_RELEASE = Path("/etc/os-release")
+MEMORY = Path("/proc/meminfo")
+
+
+def inspect() -> dict[str, Any]:
+    """The facts that the operator's preflight judges."""
+    system = os_release(OS_RELEASE.read_text()) if OS_RELEASE.exists() else {}
+    docker = _docker()
+    driver, found = _gpus()
+    return {
+        "os": system.get("PRETTY_NAME", "unknown"),
+        "osId": f"{system.get('ID', '')} {system.get('VERSION_ID', '')}".strip(),
+        "architecture": platform.machine(),
+        "systemd": SYSTEMD.is_dir(),
+        "python": platform.python_version(),
+        "freeGib": {folder: _free_gib(docker.pop(folder, folder)) for folder in FOLDERS},
+        "docker": docker,
+        "driver": driver,
+        "gpus": found,
+        "memoryMib": _memory_mib(),
+        "listening": _listening(),
+        "time": time.time(),
+        "machineId": machine_id(),
+        "node": _node(),
+        "firewall": _firewall(),
+    }
+
+
+def _docker() -> dict[str, Any]:
+    """Docker's versions and runtimes; /var/lib/docker is where it really keeps its images."""
+    information: dict[str, Any] = {}
+    # A daemon that does not run still gives an answer, with errors in it.
+    done = run(["docker", "info", "--format", "{{json .}}"], seconds=30)
+    try:
+        information = json.loads(done.output) if done.succeeded else {}
+    except ValueError:
+        information = {}
+    compose = run(["docker", "compose", "version", "--short"], seconds=30)
+    return {
+        "version": information.get("ServerVersion") or None,
+        "compose": compose.output.strip().lstrip("v") or None if compose.succeeded else None,
+        "runtimes": sorted(information.get("Runtimes") or {}),
+        # The agent enters it into Docker's settings where only that is missing.
+        "nvidiaRuntime": shutil.which("nvidia-container-runtime"),
+        "defaultRuntime": information.get("DefaultRuntime") or None,
+        "/var/lib/docker": information.get("DockerRootDir") or "/var/lib/docker",
+    }
+
+
+def _gpus() -> tuple[str | None, list[dict[str, Any]]]:
+    """The driver's version and the GPUs."""
+    try:
+        found = gpus.read()
+    except Failure:
+        return None, []
+    return (found[0].driver if found else None), [each.described() for each in found]
+
+
+def _free_gib(folder: str) -> float:
+    path = Path(folder)
+    while not path.exists():
+        path = path.parent
+    return round(shutil.disk_usage(path).free / 2**30, 1)
+
+
+def _memory_mib() -> int:
+    found = re.search(r"^MemTotal:\s+(\d+) kB", MEMORY.read_text(), re.MULTILINE)
+    return int(found.group(1)) // 1024 if found else 0
+
+
+def _listening() -> dict[str, str]:
+    """Which of the ports are taken, and by which program; `kernel` where it is none, as with an NFS server."""
+    found: dict[str, str] = {}
+    for line in run(["ss", "-Hltnp"]).output.splitlines():
+        parts = line.split(None, 5)
+        port = parts[3].rpartition(":")[2] if len(parts) > 3 else ""
+        if port.isdigit() and int(port) in PORTS:
+            name = re.search(r'"([^"]+)"', parts[5] if len(parts) > 5 else "")
+            found.setdefault(port, name.group(1) if name else "kernel")
+    return found
+
+
+def _node() -> dict[str, str] | None:
+    """Which node this host already is."""
+    found = delivered.specification()
+    if found is None:
+        return None
+    return {"cluster": found.cluster, "node": found.node, "role": found.role}
+
+
+def _firewall() -> str | None:
+    """Somebody else's firewall that decides what reaches this host."""
+    if "Status: active" in run(["ufw", "status"], seconds=30).output:
+        return "ufw active"
+    if run(["firewall-cmd", "--state"], seconds=30).output.strip() == "running":
+        return "firewalld active"
+    return None

@@ -1,0 +1,159 @@
+"""Taking a node away from its host: what the agent has installed goes, every byte of data stays.
+
+Each step looks for what is there, so that it can be cut off anywhere and done again, also where nothing is left. The
+specification goes last: it says where the data are.
+"""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import sys
+from pathlib import Path
+from typing import Iterator
+
+from agent import data_containers, delivered, firewall, nfs_server, release, systemd, unit
+from agent.commands import run
+from agent.compose import Compose
+from agent.configure import BEGIN, END, OVERRIDE, VENDOR_UNITS
+from agent.deliver import lock
+from agent.failures import Failure
+from agent.node import HOME, MARK, UNITS, write_private
+from agent.shared_folder import open_again
+from agent.specification import HostPlace, MountedPath, Nfs, NfsOnLeader, Specification
+from agent.store import STORE
+
+LAST = ("specification.json", "wanted.json", "agent.pyz")
+"""In HOME, in this order: without the agent, nobody would go on with what is left."""
+KEPT_IN_HOME = "releases"
+
+
+def remove() -> list[str]:
+    """Stop and take away everything of ours; what is kept, one line each."""
+    with lock():
+        found = delivered.specification()
+        run(["systemctl", "disable", "--now", unit.UNIT_NAME], seconds=60)
+        if found is not None:
+            _stop_services(found)
+        volumes = data_containers.remove()
+        nfs_server.withdraw()
+        firewall.remove()
+        _unmount_all()
+        _remove_units()
+        kept = list(_kept(found, volumes))
+        _empty_home()
+        return kept
+
+
+def _stop_services(specification: Specification) -> None:
+    """End the release's containers, and give its files back."""
+    try:
+        folder = release.place(specification)
+    except Failure:
+        return  # the release is gone
+    if (folder / "graphistry").exists():
+        done = Compose(folder).down()
+        if not done.succeeded:
+            print(f"services were not stopped: {' '.join(done.tail()[-1:])}", file=sys.stderr)
+    override = folder / OVERRIDE
+    if _is_ours(override):
+        override.unlink()
+    config = folder / "data" / "config"
+    if _is_ours(config / "cluster.env"):
+        write_private(config / "cluster.env", "ENABLE_CLUSTER_MODE=false\n", 0o644)
+    custom = config / "custom.env"
+    if custom.exists():
+        write_private(custom, without_block(custom.read_text()))
+
+
+def without_block(text: str) -> str:
+    """*text* without the block of `configure`; one whose end is gone stays, since nobody knows what else was lost."""
+    lines = text.splitlines()
+    if BEGIN not in lines or END not in lines[lines.index(BEGIN) :]:
+        return text
+    first = lines.index(BEGIN)
+    del lines[first : lines.index(END, first) + 1]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _unmount_all() -> None:
+    """Take our mounts away, the inner ones first; data below them stay where they are."""
+    places = [place for place in (_mount_point(each) for each in UNITS.glob("*.mount")) if place]
+    for place in sorted(places, key=lambda each: -each.count("/")):
+        run(["systemctl", "disable", systemd.mount_unit(place)])
+        systemd.unmount(place)
+        # Where another mount is left, the folder is not ours any more.
+        if systemd.mounted(place) is None and _is_shut(Path(place)):
+            open_again(Path(place))
+
+
+def _mount_point(file: Path) -> str | None:
+    """Where a mount unit of ours mounts; None for somebody else's."""
+    if not _is_ours(file):
+        return None
+    lines = file.read_text().splitlines()
+    return next((line[len("Where=") :] for line in lines if line.startswith("Where=")), None)
+
+
+def _is_shut(folder: Path) -> bool:
+    """Whether this is a folder that the agent has closed; others below a mount may hold data."""
+    return folder.is_dir() and folder.stat().st_mode & 0o777 == 0
+
+
+def _remove_units() -> None:
+    """Our units go, and what the vendor's image came with has its place again, stopped."""
+    for file in [*UNITS.glob("*.mount"), *UNITS.glob("*.service"), *UNITS.glob("*/*.conf")]:
+        if _is_ours(file) or file.name == f"{MARK}.conf":
+            run(["systemctl", "disable", "--now", file.name]) if file.parent == UNITS else None
+            file.unlink()
+    for name in VENDOR_UNITS:
+        aside = UNITS / f"{name}.before-{MARK}"
+        if aside.exists():
+            aside.replace(UNITS / name)
+        if (UNITS / name).is_symlink():
+            run(["systemctl", "unmask", name])
+    run(["systemctl", "daemon-reload"])
+
+
+def _kept(specification: Specification | None, volumes: list[str]) -> Iterator[str]:
+    """Where everything is that is not removed."""
+    place = specification.place if specification else None
+    share = specification.share if specification else None
+    data = specification.data_folder if specification else None
+    host = place.address if isinstance(place, HostPlace) else socket.gethostname()
+    folders = {
+        data or f"{STORE}/data": "PostgreSQL",
+        f"{STORE}/shared": "shared folder",
+        f"{STORE}/secret.json": "the cluster's passwords and keys",
+        f"{HOME}/{KEPT_IN_HOME}": "releases",
+    }
+    if isinstance(share, Nfs):
+        yield f"kept: {share.server}:{share.export} (shared folder)"
+    elif isinstance(share, NfsOnLeader):
+        folders[share.folder] = "shared folder"
+    elif isinstance(share, MountedPath):
+        folders[share.path] = "shared folder"
+    for volume in volumes:
+        yield f"kept: {host}:{volume} (PostgreSQL, a Docker volume)"
+    for path, what in folders.items():
+        if Path(path).exists():
+            yield f"kept: {host}:{path} ({what})"
+
+
+def _empty_home() -> None:
+    """Everything goes but the releases, and what says where the data are goes last."""
+    if not HOME.is_dir():
+        return
+    names = [each.name for each in HOME.iterdir() if each.name != KEPT_IN_HOME]
+    for name in sorted(names, key=lambda each: (LAST.index(each) if each in LAST else -1, each)):
+        path = HOME / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    if not any(HOME.iterdir()):
+        HOME.rmdir()
+
+
+def _is_ours(file: Path) -> bool:
+    try:
+        return file.read_text().startswith(f"# {MARK}")
+    except (OSError, UnicodeDecodeError):
+        return False

@@ -1,0 +1,374 @@
+"""Making a host a node, and taking it back, as the program does over SSH."""
+
+import fcntl
+import hashlib
+import json
+import stat
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent import delivered, guests, host_secret, incoming
+from agent.__main__ import main
+from agent.cluster_secret import KEYS, generate
+from agent.deliver import deliver
+from agent.failures import Failure
+from agent.node import Node
+from agent.release import release
+from components.agent_archive import build_archive
+
+from .fakes import FakeMachine
+from .test_release import IMAGES, tarball
+
+Deliver = Callable[..., str]
+
+
+@pytest.fixture
+def archive(fake: FakeMachine, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The agent's archive as the program copies it to a host, being run."""
+    built = build_archive(fake.root / "built")
+    copied = built.rename(fake.root / ".graphistry-cluster-agent.pyz")
+    monkeypatch.setattr(sys, "argv", [str(copied), "deliver"])
+    return copied
+
+
+@pytest.fixture
+def content(fake: FakeMachine, archive: Path) -> Callable[..., bytes]:
+    """A specification's bytes that name that archive."""
+
+    def make(role: str = "leader", **changes: Any) -> bytes:
+        sha256 = hashlib.sha256(archive.read_bytes()).hexdigest()
+        document = fake.host_document(role, agent={"sha256": sha256}, **changes)
+        return json.dumps(document).encode()
+
+    return make
+
+
+Content = Callable[..., bytes]
+
+
+def everything(fake: FakeMachine) -> dict[Path, tuple[bytes, int, int]]:
+    """All files that a delivery may write, with mode and inode: one that is replaced shows."""
+    found = [fake.home, fake.store, fake.root / "units"]
+    return {
+        each: (each.read_bytes(), each.stat().st_mode, each.stat().st_ino)
+        for folder in found
+        for each in folder.rglob("*")
+        if each.is_file()
+    }
+
+
+def test_a_host_becomes_a_leader(fake: FakeMachine, archive: Path, content: Content) -> None:
+    said = deliver(content(), None)
+    assert said.startswith("leader: another agent")
+    assert (fake.home / "agent.pyz").read_bytes() == archive.read_bytes()
+    assert (fake.home / "wanted.json").read_bytes() == content()
+    unit = (fake.root / "units" / "graphistry-cluster-agent.service").read_text()
+    assert f"{fake.home}/agent.pyz run hosts\n" in unit
+    assert fake.log("systemctl")[-1] == "restart --no-block graphistry-cluster-agent.service"
+    secret = fake.store / "secret.json"
+    assert stat.S_IMODE(secret.stat().st_mode) == 0o600
+    assert stat.S_IMODE(fake.store.stat().st_mode) == 0o700
+    assert stat.S_IMODE(fake.home.stat().st_mode) == 0o700
+    assert set(json.loads(secret.read_text())) == {*KEYS, "schemaVersion"}
+
+
+def test_a_second_delivery_changes_nothing_and_restarts_nothing(
+    fake: FakeMachine, content: Content
+) -> None:
+    deliver(content(), None)
+    before, calls = everything(fake), len(fake.log("systemctl"))
+    assert deliver(content(), None).startswith("leader: no change")
+    assert everything(fake) == before
+    assert not any("start " in f"{line} " for line in fake.log("systemctl")[calls:])
+
+
+def test_another_specification_needs_no_restart(fake: FakeMachine, content: Content) -> None:
+    deliver(content(), None)
+    calls = len(fake.log("systemctl"))
+    gpu = {**fake.host_document()["gpu"], "forgeWorkers": 5}
+    assert deliver(content(gpu=gpu), None).startswith("leader: another specification")
+    assert not any("start " in f"{line} " for line in fake.log("systemctl")[calls:])
+
+
+def test_an_agent_that_does_not_run_is_started(fake: FakeMachine, content: Content) -> None:
+    deliver(content(), None)
+    (fake.root / "agent-state").write_text("failed\n")
+    deliver(content(), None)
+    assert fake.log("systemctl")[-1] == "start --no-block graphistry-cluster-agent.service"
+
+
+def test_a_follower_makes_no_secret(fake: FakeMachine, content: Content) -> None:
+    deliver(content("follower"), None)
+    assert not (fake.store / "secret.json").exists()
+
+
+def test_another_agent_than_the_specification_names_is_refused(
+    fake: FakeMachine, archive: Path, content: Content, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wanted = content()
+    archive.write_bytes(archive.read_bytes()[:1000])
+    with pytest.raises(Failure) as raised:
+        deliver(wanted, None)
+    assert raised.value.code == "AgentChecksumMismatch"
+    assert list(fake.home.iterdir()) == []
+
+
+def test_a_failure_is_told_with_its_code_and_what_to_do(
+    fake: FakeMachine,
+    archive: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert fake
+    assert archive
+
+    class Standard:
+        class buffer:  # noqa: N801, as the real one is called
+            @staticmethod
+            def read() -> bytes:
+                return b"{"
+
+    monkeypatch.setattr(sys, "stdin", Standard)
+    assert main(["deliver"]) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert said[-1].startswith("SpecificationInvalid: it cannot be read")
+    assert said[-1].endswith("that this agent belongs to)")
+
+
+def test_a_document_of_another_site_is_refused(fake: FakeMachine, archive: Path) -> None:
+    assert archive
+    with pytest.raises(Failure, match="not of a host"):
+        deliver(json.dumps(fake.document()).encode(), None)
+
+
+def test_a_host_of_another_cluster_is_not_taken(fake: FakeMachine, content: Content) -> None:
+    deliver(content(), None)
+    before = everything(fake)
+    with pytest.raises(Failure, match="graphistry-cluster/test") as raised:
+        deliver(content(cluster="another"), None)
+    assert raised.value.code == "HostTaken"
+    assert everything(fake) == before
+
+
+def test_a_delivery_waits_for_another_one_and_says_so(
+    fake: FakeMachine, content: Content, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with (fake.root / "lock").open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        waiting = threading.Thread(target=deliver, args=(content(), None))
+        waiting.start()
+        time.sleep(0.3)
+        assert not (fake.home / "wanted.json").exists()
+    waiting.join(10)
+    assert (fake.home / "wanted.json").exists()
+    assert "waiting: another delivery" in capsys.readouterr().out
+
+
+def test_it_does_not_wait_for_ever(
+    fake: FakeMachine, content: Content, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.limits.DELIVER", 0.1)
+    with (fake.root / "lock").open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(Failure) as raised:
+            deliver(content(), None)
+    assert raised.value.code == "DeliveryBusy"
+
+
+def test_a_delivery_that_was_cut_off_anywhere_is_done_again(
+    fake: FakeMachine, content: Content, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = ("deliver.write", "host_secret.create", "unit.write", "deliver.write_private")
+    for step in steps:
+        with monkeypatch.context() as context:
+            context.setattr(f"agent.{step}", cut_off)
+            with pytest.raises(KeyboardInterrupt):
+                deliver(content(), None)
+        assert not (fake.home / "wanted.json").exists()
+    (fake.root / "agent-state").write_text("inactive\n")
+    deliver(content(), None)
+    assert delivered.is_leader()
+    # The agent, which the first tries had put there, was never started.
+    assert fake.log("systemctl")[-1].startswith(("start", "restart"))
+
+
+def cut_off(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_the_secret_is_made_once(fake: FakeMachine, content: Content) -> None:
+    deliver(content(), None)
+    first = host_secret.read()
+    host_secret.create(json.dumps(generate()))
+    deliver(content(dataServices="containers", dataVolume=None), None)
+    assert host_secret.read() == first
+    assert [each.name for each in fake.store.iterdir() if "secret" in each.name] == ["secret.json"]
+
+
+def test_containers_find_their_passwords_in_files_that_only_root_comes_to(
+    fake: FakeMachine, content: Content
+) -> None:
+    deliver(content(dataServices="containers", dataVolume=None), None)
+    secret = json.loads(host_secret.read() or "")
+    folder = fake.store / "data-services"
+    assert (folder / "postgres-password").read_text() == secret["postgresPassword"]
+    assert f"requirepass {secret['redisPassword']}\n" in (folder / "redis.conf").read_text()
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert stat.S_IMODE((folder / "redis.conf").stat().st_mode) == 0o644
+
+
+class TestSecret:
+    """From the leader to its followers."""
+
+    def test_it_is_what_the_follower_keeps(
+        self, fake: FakeMachine, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        text = json.dumps(generate())
+        host_secret.create(text)
+        assert main(["secret"]) == 0
+        assert capsys.readouterr().out == text
+        (fake.store / "secret.json").unlink()
+        host_secret.accept(text)
+        assert host_secret.read() == text
+        assert stat.S_IMODE((fake.store / "secret.json").stat().st_mode) == 0o600
+
+    def test_where_there_is_none_that_is_said(
+        self, fake: FakeMachine, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert fake
+        assert main(["secret"]) == 1
+        assert "SecretNotFilled" in capsys.readouterr().err
+
+    def test_half_a_secret_is_refused_without_its_values(self, fake: FakeMachine) -> None:
+        with pytest.raises(Failure) as raised:
+            host_secret.accept(json.dumps({**generate(), "redisPassword": ""}))
+        assert raised.value.message == "the secret lacks redisPassword"
+        assert not fake.store.exists()
+
+    def test_a_leaders_is_never_replaced(self, fake: FakeMachine, content: Content) -> None:
+        deliver(content(), None)
+        first = host_secret.read()
+        with pytest.raises(Failure) as raised:
+            host_secret.accept(json.dumps(generate()))
+        assert raised.value.code == "SecretInvalid"
+        assert host_secret.read() == first
+        host_secret.accept(first or "")
+        assert fake
+
+
+class TestRelease:
+    """An archive that comes from the operator's computer."""
+
+    @pytest.fixture
+    def copied(self, fake: FakeMachine) -> Path:
+        file = fake.root / ".graphistry-cluster-release"
+        file.write_bytes(tarball())
+        return file
+
+    @pytest.fixture
+    def wanted(self, copied: Path) -> dict[str, Any]:
+        sha256 = hashlib.sha256(copied.read_bytes()).hexdigest()
+        return {"version": "2.50.1", "cuda": "12", "source": "file", "sha256": sha256}
+
+    def test_it_is_unpacked_and_gone(
+        self,
+        fake: FakeMachine,
+        content: Content,
+        copied: Path,
+        wanted: dict[str, Any],
+        make_host: Callable[..., Node],
+    ) -> None:
+        deliver(content(release=wanted), copied)
+        assert not copied.exists()
+        node = make_host(release=wanted)
+        release(node)
+        assert (fake.root / "loaded").read_bytes() == IMAGES
+        assert list((fake.home / "incoming").iterdir()) == []
+        # Where it is unpacked already, what is copied again is of no use.
+        copied.write_bytes(tarball())
+        deliver(content(release=wanted), copied)
+        assert not copied.exists()
+        deliver(content(release=wanted), copied)
+        release(node)
+
+    def test_half_a_copy_is_told_by_its_checksum_and_not_kept(
+        self,
+        fake: FakeMachine,
+        content: Content,
+        copied: Path,
+        wanted: dict[str, Any],
+        make_host: Callable[..., Node],
+    ) -> None:
+        copied.write_bytes(copied.read_bytes()[:300_000])
+        deliver(content(release=wanted), copied)
+        with pytest.raises(Failure) as raised:
+            release(make_host(release=wanted))
+        assert raised.value.code == "ReleaseChecksumMismatch"
+        assert list((fake.home / "incoming").iterdir()) == []
+        with pytest.raises(Failure, match="was not delivered, or was another") as raised:
+            release(make_host(release=wanted))
+        assert raised.value.code == "ReleaseUnavailable"
+
+    def test_a_copy_that_is_not_there_is_told_at_the_delivery(
+        self, fake: FakeMachine, content: Content, wanted: dict[str, Any]
+    ) -> None:
+        with pytest.raises(Failure) as raised:
+            deliver(content(release=wanted), fake.root / "missing")
+        assert raised.value.code == "ReleaseUnavailable"
+        assert not (fake.home / "wanted.json").exists()
+
+    def test_one_that_nobody_wants_any_more_leaves_the_disk(
+        self, content: Content, copied: Path, wanted: dict[str, Any]
+    ) -> None:
+        old = incoming.place("1" * 64)
+        old.parent.mkdir()
+        old.touch()
+        deliver(content(release=wanted), copied)
+        assert not old.exists()
+
+
+class TestGuests:
+    """Addresses of other stacks' followers."""
+
+    def test_a_stack_is_known_by_its_whole_name(self, fake: FakeMachine, content: Content) -> None:
+        deliver(content(), None)
+        guests.admit("acme/graphistry/gpu-team", '["10.77.0.22", "10.77.0.21"]')
+        guests.admit("acme/graphistry/other", '["10.77.0.21"]')
+        assert guests.by_stack() == {
+            "acme/graphistry/gpu-team": ["10.77.0.21", "10.77.0.22"],
+            "acme/graphistry/other": ["10.77.0.21"],
+        }
+        assert guests.addresses() == ["10.77.0.21", "10.77.0.22"]
+        guests.admit("acme/graphistry/gpu-team", "[]")
+        guests.admit("acme/graphistry/gpu-team", "[]")
+        assert list(guests.by_stack()) == ["acme/graphistry/other"]
+        files = [each.name for each in (fake.store / "guests").iterdir()]
+        assert files == ["acme%2Fgraphistry%2Fother.json"]
+
+    @pytest.mark.parametrize("text", ["", "{}", '["*"]', '["10.77.0.21(rw)"]', "[1]", '["::1"]'])
+    def test_what_is_no_list_of_addresses_is_refused(
+        self, fake: FakeMachine, content: Content, text: str
+    ) -> None:
+        deliver(content(), None)
+        with pytest.raises(Failure) as raised:
+            guests.admit("stack", text)
+        assert raised.value.code == "GuestsRefused"
+        assert not (fake.store / "guests").exists()
+
+    def test_only_a_leader_has_guests(self, content: Content) -> None:
+        with pytest.raises(Failure, match="no leader"):
+            guests.admit("stack", '["10.77.0.21"]')
+        deliver(content("follower"), None)
+        with pytest.raises(Failure, match="no leader"):
+            guests.admit("stack", '["10.77.0.21"]')
+
+    def test_a_damaged_file_lets_nobody_in(self, fake: FakeMachine) -> None:
+        (fake.store / "guests").mkdir(parents=True)
+        (fake.store / "guests" / "stack.json").write_text('["10.77.0')
+        assert guests.addresses() == []

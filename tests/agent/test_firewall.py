@@ -1,0 +1,217 @@
+"""The firewall's rules in a real kernel: networks of their own stand for the leader, its containers and other hosts."""
+
+import json
+import secrets
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from agent.firewall import rules
+from agent.specification import read
+
+from .fakes import specification_document
+
+LEADER, FOLLOWER, STRANGER = "10.77.0.10", "10.77.0.11", "10.77.0.99"
+LISTEN = """
+import socket, sys, time
+servers = [socket.create_server(("", int(port))) for port in sys.argv[1:]]
+print("listening", flush=True)
+time.sleep(60)
+"""
+CONNECT = """
+import socket, sys
+try:
+    socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=0.7).close()
+except ConnectionRefusedError:
+    print("refused")
+except OSError:
+    print("filtered")
+else:
+    print("open")
+"""
+DOCKER = f"""
+table ip nat {{
+  chain prerouting {{
+    type nat hook prerouting priority dstnat;
+    ip daddr {LEADER} tcp dport {{ 5432, 8000 }} dnat to 172.18.0.2
+  }}
+}}
+"""
+"""As Docker publishes a container's port on one address."""
+
+
+def command(*words: str, text: str | None = None) -> str:
+    return subprocess.run(words, input=text, capture_output=True, text=True, check=True).stdout
+
+
+def can_make_networks() -> str | None:
+    """Why this test cannot run here; None where it can."""
+    for name in ("nft", "ip", "nsenter"):
+        if shutil.which(name) is None:
+            return f"there is no command {name}"
+    done = subprocess.run(
+        ["ip", "netns", "add", "gc-firewall-try"], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        return f"no network namespaces: {done.stderr.strip()}"
+    command("ip", "netns", "del", "gc-firewall-try")
+    return None
+
+
+PROBLEM = can_make_networks()
+pytestmark = pytest.mark.skipif(PROBLEM is not None, reason=PROBLEM or "")
+
+
+class Network:
+    """Namespaces of this test's own, joined as hosts and containers are."""
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
+        self._names: list[str] = []
+        self._servers: list[subprocess.Popen[str]] = []
+
+    def machine(self, name: str) -> None:
+        self._names.append(name)
+        command("ip", "netns", "add", self._prefix + name)
+        self.ip(name, "link", "set", "lo", "up")
+
+    def ip(self, name: str, *words: str) -> None:
+        command("ip", "-n", self._prefix + name, *words)
+
+    def nft(self, name: str, text: str) -> None:
+        self.inside(name, "nft", "-f", "-", text=text)
+
+    def inside(self, name: str, *words: str, text: str | None = None) -> str:
+        return command("ip", "netns", "exec", self._prefix + name, *words, text=text)
+
+    def bridge(self, name: str, bridge: str, address: str) -> None:
+        self.ip(name, "link", "add", bridge, "type", "bridge", "stp_state", "0")
+        self.ip(name, "address", "add", address, "dev", bridge)
+        self.ip(name, "link", "set", bridge, "up")
+
+    def join(self, name: str, host: str, bridge: str, address: str, gateway: str = "") -> None:
+        """Plug a machine into a bridge of *host*'s."""
+        self.machine(name)
+        end = f"to-{name}"
+        peer = ["peer", "name", "eth0", "netns", self._prefix + name]
+        self.ip(host, "link", "add", end, "type", "veth", *peer)
+        self.ip(host, "link", "set", end, "master", bridge, "up")
+        self.ip(name, "address", "add", address, "dev", "eth0")
+        self.ip(name, "link", "set", "eth0", "up")
+        if gateway:
+            self.ip(name, "route", "add", "default", "via", gateway)
+
+    def listen(self, name: str, *ports: int) -> None:
+        words = [sys.executable, "-c", LISTEN, *map(str, ports)]
+        server = subprocess.Popen(
+            ["ip", "netns", "exec", self._prefix + name, *words], stdout=subprocess.PIPE, text=True
+        )
+        self._servers.append(server)
+        assert server.stdout is not None
+        assert server.stdout.readline() == "listening\n"
+
+    def connect(self, name: str, port: int, address: str = LEADER) -> str:
+        return self.inside(name, sys.executable, "-c", CONNECT, address, str(port)).strip()
+
+    def close(self) -> None:
+        for server in self._servers:
+            server.kill()
+            server.communicate()
+        for name in self._names:
+            command("ip", "netns", "del", self._prefix + name)
+
+
+@pytest.fixture
+def network() -> Iterator[Network]:
+    """A leader on the hosts' network, with one published container and another that is its client.
+
+    The leader's way to the hosts' network is a bridge whose name begins as those of Docker do.
+    """
+    found = Network(f"gc{secrets.token_hex(3)}-")
+    try:
+        found.machine("leader")
+        found.inside("leader", "sysctl", "-qw", "net.ipv4.ip_forward=1")
+        found.bridge("leader", "br-lan", f"{LEADER}/24")
+        found.bridge("leader", "docker0", "172.18.0.1/16")
+        found.bridge("leader", "br-0123456789ab", "172.19.0.1/16")
+        found.join("follower", "leader", "br-lan", f"{FOLLOWER}/24")
+        found.join("stranger", "leader", "br-lan", f"{STRANGER}/24")
+        found.join("postgres", "leader", "docker0", "172.18.0.2/16", "172.18.0.1")
+        found.join("nexus", "leader", "br-0123456789ab", "172.19.0.2/16", "172.19.0.1")
+        found.listen("leader", 6379, 2049, 80)
+        found.listen("postgres", 5432, 8000)
+        found.nft("leader", DOCKER)
+        yield found
+    finally:
+        found.close()
+
+
+@pytest.fixture
+def text(tmp_path: Path) -> str:
+    shared = {"kind": "nfs-on-leader", "folder": "/x", "clients": [FOLLOWER], "path": "/y"}
+    document = specification_document(
+        "leader",
+        tmp_path,
+        site={"kind": "hosts", "address": LEADER},
+        agent={"sha256": "0" * 64},
+        sharedFolder=shared,
+        firewall={"allow": [FOLLOWER]},
+        secret=None,
+    )
+    return rules(read(json.dumps(document).encode()))
+
+
+def test_only_followers_reach_the_data_services(network: Network, text: str) -> None:
+    before = {port: network.connect("stranger", port) for port in (5432, 6379, 2049)}
+    assert before == {5432: "open", 6379: "open", 2049: "open"}
+    network.nft("leader", text)
+    # 5432 is a container's: Docker's rule takes the packet to another address.
+    for port in (5432, 6379, 2049):
+        assert network.connect("stranger", port) == "filtered", port
+        assert network.connect("follower", port) == "open", port
+        assert network.connect("leader", port) == ("refused" if port == 5432 else "open"), port
+
+
+def test_a_container_of_the_leader_reaches_them_too(network: Network, text: str) -> None:
+    network.nft("leader", text)
+    for port in (5432, 6379):
+        assert network.connect("nexus", port) == "open", port
+
+
+def test_nothing_else_is_closed(network: Network, text: str) -> None:
+    network.nft("leader", text)
+    assert network.connect("stranger", 80) == "open"
+    assert network.connect("stranger", 8000) == "open"
+    network.listen("follower", 5432)
+    assert network.connect("leader", 5432, FOLLOWER) == "open"
+    # Somebody's own Redis, to which the leader is only the way.
+    network.listen("nexus", 6379)
+    network.ip("stranger", "route", "add", "172.19.0.0/16", "via", LEADER)
+    assert network.connect("stranger", 6379, "172.19.0.2") == "open"
+
+
+def test_other_rules_take_the_place_of_the_first_and_nobody_elses(
+    network: Network, text: str
+) -> None:
+    network.nft("leader", text)
+    network.nft("leader", text.replace(FOLLOWER, STRANGER))
+    assert network.connect("stranger", 6379) == "open"
+    assert network.connect("follower", 6379) == "filtered"
+    tables = network.inside("leader", "nft", "list", "tables").splitlines()
+    assert sorted(tables) == ["table inet graphistry_cluster", "table ip nat"]
+
+
+def test_the_same_rules_are_listed_the_same(network: Network, text: str) -> None:
+    """By the listing, the watch sees that somebody has changed them."""
+    words = ("nft", "--stateless", "list", "table", "inet", "graphistry_cluster")
+    network.nft("leader", text)
+    first = network.inside("leader", *words)
+    network.connect("follower", 6379)
+    network.nft("leader", text)
+    assert network.inside("leader", *words) == first
+    network.inside("leader", "nft", "flush", "chain", "inet", "graphistry_cluster", "before_docker")
+    assert network.inside("leader", *words) != first

@@ -1,0 +1,419 @@
+"""All phases, and the watch afterwards, on a machine that is a host: no AWS, everything on its own disk."""
+
+import json
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+import agent
+from agent import guests, host_secret
+from agent.cluster_secret import generate
+from agent.converge import PHASES, converge
+from agent.node import Node
+from agent.repair import TRIES, Repairs
+from model.specification import SCHEMA_FILE
+
+from .fakes import FakeMachine
+from .test_converge import MARKER, failure, override, unchanged
+from .test_repair import lose_gpu, state
+
+MakeNode = Callable[..., Node]
+REPORT = json.loads((Path(agent.__file__).parent / "node_report.schema.json").read_text())
+SPECIFICATION = json.loads(SCHEMA_FILE.read_text())
+
+
+@pytest.fixture(autouse=True)
+def server_answers(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Whether an NFS server takes connections: the last element says."""
+    answers = [True]
+    monkeypatch.setattr("agent.ports.is_open", lambda *_: answers[-1])
+    monkeypatch.setattr("agent.limits.REPAIR", 0)
+    return answers
+
+
+def claimed(fake: FakeMachine, make_host: MakeNode, **changes: Any) -> Node:
+    """A follower whose leader has been there, and whose secret was brought."""
+    node = make_host("follower", **changes)
+    marker = {"cluster": node.specification.cluster, "secret": None}
+    (fake.root / "shared" / MARKER).write_text(json.dumps(marker))
+    host_secret.create(json.dumps(generate()))
+    return node
+
+
+def make_ready(node: Node) -> Node:
+    assert converge(node, unchanged), node.report.document["failure"]
+    return node
+
+
+def test_the_documents_of_these_tests_are_what_the_program_writes(fake: FakeMachine) -> None:
+    for role in ("leader", "follower"):
+        jsonschema.validate(fake.host_document(role), SPECIFICATION)
+
+
+def test_a_leader_converges_to_ready(fake: FakeMachine, make_host: MakeNode) -> None:
+    node = make_ready(make_host())
+    report = node.report.document
+    jsonschema.validate(report, REPORT)
+    assert [each["name"] for each in report["phases"]] == [name for name, _ in PHASES]
+    assert report["instance"] == {
+        "id": "0123456789abcdef0123456789abcdef",
+        "type": "host",
+        "zone": "",
+        "address": "127.0.0.1",
+    }
+    assert {each["name"] for each in report["checks"]} >= {"exports", "firewall"}
+    assert '"127.0.0.1:5432:5432"' in override(fake)
+    assert (fake.store / "secret.json").stat().st_mode & 0o777 == 0o600
+    assert node.secret["postgresPassword"] in (fake.store / "secret.json").read_text()
+
+
+def test_a_leader_exports_its_data_sets_to_its_followers_by_name(
+    fake: FakeMachine, make_host: MakeNode
+) -> None:
+    make_ready(make_host())
+    folder = fake.store / "shared"
+    assert (fake.root / "exports").read_text().splitlines()[1:] == [
+        f"{folder} 10.77.0.11(rw,sync,no_subtree_check,no_root_squash)"
+    ]
+    assert fake.log("exportfs") == ["-ra"]
+    # A client walks down as nobody, and must not list what else is there.
+    assert stat.S_IMODE(fake.store.stat().st_mode) == 0o711
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o755
+
+
+def test_the_leaders_mount_is_a_private_bind_with_postgres_over_it(
+    fake: FakeMachine, make_host: MakeNode
+) -> None:
+    make_ready(make_host())
+    units = {path.name: path.read_text() for path in (fake.root / "units").glob("*.mount")}
+    shared = next(text for name, text in units.items() if name.endswith("shared.mount"))
+    assert f"What={fake.store}/shared\n" in shared
+    assert "Options=bind,private\n" in shared
+    data = next(text for name, text in units.items() if name.endswith("postgresql_data.mount"))
+    assert f"What={fake.store}/data/postgresql_data\n" in data
+    assert json.loads((fake.store / "data" / MARKER).read_text()) == {
+        "cluster": "graphistry-cluster/test"
+    }
+
+
+def test_a_data_folder_of_another_cluster_is_refused(
+    fake: FakeMachine, make_host: MakeNode
+) -> None:
+    (fake.store / "data").mkdir(parents=True)
+    (fake.store / "data" / MARKER).write_text('{"cluster": "another"}')
+    assert failure(make_host())["code"] == "DataVolumeForeign"
+
+
+def test_a_data_folder_on_a_network_is_refused(
+    make_host: MakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.systemd.mount_of", lambda _: ("/var/lib", "nfs4"))
+    found = failure(make_host())
+    assert (found["code"], found["phase"]) == ("DataVolumeUnusable", "disks")
+
+
+def test_a_follower_converges_to_ready(fake: FakeMachine, make_host: MakeNode) -> None:
+    node = make_ready(claimed(fake, make_host))
+    unit = next((fake.root / "units").glob("*shared.mount")).read_text()
+    assert "What=127.0.0.1:/export\n" in unit
+    assert "Type=nfs\nOptions=_netdev,nfsvers=4.2,hard,nosuid,nodev\n" in unit
+    assert "After=network-online.target" in unit
+    assert not fake.log("nft")
+    assert not (fake.root / "exports").exists()
+    checks = {each["name"] for each in node.report.document["checks"]}
+    assert not checks & {"exports", "firewall"}
+
+
+def test_another_export_than_before_is_mounted(fake: FakeMachine, make_host: MakeNode) -> None:
+    make_ready(claimed(fake, make_host))
+    share = {**fake.host_document("follower")["sharedFolder"], "export": "/other"}
+    make_ready(claimed(fake, make_host, sharedFolder=share))
+    unit = next((fake.root / "units").glob("*shared.mount")).read_text()
+    assert "What=127.0.0.1:/other\n" in unit
+
+
+def test_an_address_that_is_not_the_hosts_is_told_at_once(make_host: MakeNode) -> None:
+    node = make_host(site={"kind": "hosts", "address": "192.0.2.1"})
+    assert failure(node)["code"] == "AddressMissing"
+
+
+def test_a_second_converge_changes_nothing(fake: FakeMachine, make_host: MakeNode) -> None:
+    node = make_ready(make_host())
+    before = files(fake)
+    make_ready(node)
+    assert files(fake) == before
+
+
+def files(fake: FakeMachine) -> dict[Path, tuple[bytes, int]]:
+    """Everything that the agent has written but its reports."""
+    found = [fake.root / "exports", fake.release / "docker-compose.override.yml"]
+    for folder in (fake.home, fake.store, fake.root / "units", fake.release / "data"):
+        found += [each for each in folder.rglob("*") if each.is_file()]
+    return {
+        each: (each.read_bytes(), each.stat().st_mode)
+        for each in found
+        if each.name != "report.json"
+    }
+
+
+class TestContainers:
+    """PostgreSQL and Redis are containers that the program manages: every release is a follower's."""
+
+    @pytest.fixture
+    def leader(self, make_host: MakeNode) -> Node:
+        return make_host(dataServices="containers", dataVolume=None)
+
+    def test_the_document_is_what_the_program_writes(self, fake: FakeMachine) -> None:
+        document = fake.host_document(dataServices="containers", dataVolume=None)
+        jsonschema.validate(document, SPECIFICATION)
+
+    def test_the_leaders_release_is_in_follower_mode(self, fake: FakeMachine, leader: Node) -> None:
+        make_ready(leader)
+        env = (fake.release / "data" / "config" / "cluster.env").read_text()
+        assert "NODE_TYPE=follower" in env
+        assert "POSTGRES_HOST=leader.internal" in env
+        assert "ports" not in override(fake)
+        assert override(fake).count("@leader.internal:6379/0") == 2
+        assert not (fake.store / "data").exists()
+        assert not (fake.root / "shared" / "postgresql_data").exists()
+
+    def test_the_leader_makes_the_first_users_and_claims_the_folder(
+        self, fake: FakeMachine, leader: Node
+    ) -> None:
+        make_ready(leader)
+        first = ("up", "exec -T nexus python")
+        calls = [line for line in fake.log("graphistry") if line.startswith(first)]
+        assert "caddy" not in calls[0]
+        assert calls[1].startswith("exec")
+        assert "create_superuser" in (fake.root / "shell.log").read_text()
+        assert (fake.root / "shared" / MARKER).exists()
+
+    def test_the_leader_waits_for_the_containers(
+        self, leader: Node, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuse(*_: object) -> None:
+            raise OSError("connection refused")
+
+        monkeypatch.setattr("agent.start.select_one", refuse)
+        found = failure(leader)
+        assert (found["code"], found["phase"]) == ("LeaderUnreachable", "start")
+
+    def test_containers_that_are_away_are_only_waited_for(
+        self, fake: FakeMachine, leader: Node, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuse(*_: object) -> None:
+            raise OSError("connection refused")
+
+        make_ready(leader)
+        before = [line for line in fake.log("graphistry") if line.startswith("up")]
+        states = (fake.root / "states.json").read_text()
+        with monkeypatch.context() as context:
+            context.setattr("agent.start.select_one", refuse)
+            (fake.root / "states.json").write_text('{"nexus": ["running", "unhealthy", 0]}')
+            repairs = Repairs(leader)
+            repairs.look()
+            assert state(leader) == ("degraded", "LeaderUnreachable")
+        assert [line for line in fake.log("graphistry") if line.startswith("up")] == before
+        (fake.root / "states.json").write_text(states)
+        repairs.look()
+        assert state(leader) == ("ready", None)
+
+
+class TestPath:
+    """A shared folder that somebody else mounts."""
+
+    @pytest.fixture
+    def mounts(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, str]]]:
+        """What the folder is on: the last element says."""
+        found = [("/mnt/nfs", "nfs4")]
+        monkeypatch.setattr("agent.systemd.mount_of", lambda _: found[-1])
+        return found  # type: ignore[return-value]
+
+    @pytest.fixture
+    def share(self, fake: FakeMachine) -> dict[str, str]:
+        return {"kind": "path", "path": str(fake.root / "shared")}
+
+    def test_a_folder_on_a_mount_is_used_as_it_is(
+        self, fake: FakeMachine, make_host: MakeNode, share: dict[str, str], mounts: object
+    ) -> None:
+        assert mounts
+        make_ready(claimed(fake, make_host, sharedFolder=share))
+        assert not list((fake.root / "units").glob("*.mount"))
+        ordered = (fake.root / "units" / "docker.service.d" / "graphistry-cluster.conf").read_text()
+        assert "After=mnt-nfs.mount\n" in ordered
+
+    @pytest.mark.parametrize("mount", [("/", "ext4"), ("/mnt/nfs", "autofs")])
+    def test_a_folder_on_no_mount_is_refused(
+        self,
+        fake: FakeMachine,
+        make_host: MakeNode,
+        share: dict[str, str],
+        mounts: list[tuple[str, str]],
+        mount: tuple[str, str],
+    ) -> None:
+        mounts.append(mount)
+        found = failure(claimed(fake, make_host, sharedFolder=share))
+        assert found["code"] == "SharedFolderUnmounted"
+        assert fake.log("chattr") == []
+
+    def test_a_lost_mount_is_waited_for(
+        self,
+        fake: FakeMachine,
+        make_host: MakeNode,
+        share: dict[str, str],
+        mounts: list[tuple[str, str]],
+    ) -> None:
+        node = make_ready(claimed(fake, make_host, sharedFolder=share))
+        mounts.append(("/", "ext4"))
+        repairs = Repairs(node)
+        repairs.look()
+        assert state(node) == ("degraded", "SharedFolderUnmounted")
+        assert node.report.document["repairs"] == []
+        mounts.pop()
+        repairs.look()
+        assert state(node) == ("ready", None)
+
+
+class TestWatch:
+    """What a ready leader or follower notices, and mends."""
+
+    def test_a_changed_export_is_made_anew(self, fake: FakeMachine, make_host: MakeNode) -> None:
+        node = make_ready(make_host())
+        before = (fake.root / "exports").read_text()
+        (fake.root / "exports").write_text("/var *(rw)\n")
+        repairs = Repairs(node)
+        repairs.look()
+        assert state(node) == ("degraded", "ExportsChanged")
+        assert (fake.root / "exports").read_text() == before
+        repairs.look()
+        assert state(node) == ("ready", None)
+
+    def test_a_client_that_the_server_forgot_is_noticed(
+        self, fake: FakeMachine, make_host: MakeNode
+    ) -> None:
+        (fake.root / "etab").write_text(f"{fake.store}/shared\t10.77.0.11(rw,sync)\n")
+        node = make_ready(make_host())
+        (fake.root / "etab").write_text("/other\t10.77.0.11(rw,sync)\n")
+        Repairs(node).look()
+        assert state(node) == ("degraded", "ExportsChanged")
+        assert "10.77.0.11" in node.report.document["failure"]["message"]
+
+    def test_a_server_that_has_ended_is_started(
+        self, fake: FakeMachine, make_host: MakeNode
+    ) -> None:
+        node = make_ready(make_host())
+        (fake.root / "nfs-server").unlink()
+        repairs = Repairs(node)
+        repairs.look()
+        assert state(node) == ("degraded", "NfsServerUnavailable")
+        repairs.look()
+        assert state(node) == ("ready", None)
+
+    @pytest.mark.parametrize("change", ["lost", "changed"])
+    def test_a_lost_firewall_is_made_anew(
+        self, fake: FakeMachine, make_host: MakeNode, change: str
+    ) -> None:
+        node = make_ready(make_host())
+        table = fake.root / "table"
+        before = table.read_text()
+        table.unlink() if change == "lost" else table.write_text(before.replace("drop", "accept"))
+        repairs = Repairs(node)
+        repairs.look()
+        assert state(node) == ("degraded", "FirewallChanged")
+        assert table.read_text() == before
+        repairs.look()
+        assert state(node) == ("ready", None)
+
+    def test_a_firewall_that_cannot_be_made_is_tried_for_ever(
+        self, fake: FakeMachine, make_host: MakeNode
+    ) -> None:
+        node = make_ready(make_host())
+        (fake.root / "nft-fails").touch()
+        repairs = Repairs(node)
+        for _ in range(TRIES + 2):
+            repairs.look()
+        assert state(node) == ("degraded", "FirewallChanged")
+        (fake.root / "nft-fails").unlink()
+        (fake.root / "table").unlink()
+        repairs.look()
+        repairs.look()
+        assert state(node) == ("ready", None)
+
+    def test_a_mount_whose_server_is_away_is_left_to_heal(
+        self, fake: FakeMachine, make_host: MakeNode, server_answers: list[bool]
+    ) -> None:
+        node = make_ready(claimed(fake, make_host))
+        dd = fake.root / "bin" / "dd"
+        fake.command("dd", "exit 1")
+        server_answers.append(False)
+        repairs = Repairs(node)
+        repairs.look()
+        assert state(node) == ("degraded", "SharedFolderUnmounted")
+        assert fake.mounted(f"{fake.root}/shared")
+        assert not [line for line in fake.log("graphistry") if line.startswith("restart")]
+        server_answers.append(True)
+        dd.unlink()
+        repairs.look()
+        assert state(node) == ("ready", None)
+
+    def test_a_mount_that_stays_dead_while_its_server_answers_is_made_anew(
+        self, fake: FakeMachine, make_host: MakeNode
+    ) -> None:
+        node = make_ready(claimed(fake, make_host))
+        (fake.root / "mounts").write_text("")
+        repairs = Repairs(node)
+        repairs.look()
+        assert fake.log("graphistry")[-1] == "restart nexus forge-etl-python"
+        repairs.look()
+        assert state(node) == ("ready", None)
+
+    def test_a_host_beyond_repair_stays_degraded_and_says_so(
+        self, fake: FakeMachine, make_host: MakeNode
+    ) -> None:
+        node = make_ready(claimed(fake, make_host))
+        lose_gpu(fake)
+        repairs = Repairs(node)
+        for _ in range(TRIES + 2):
+            repairs.look()
+        assert state(node) == ("degraded", "GpuUnavailable")
+        assert "stays degraded" in node.report.document["repairs"][-1]["outcome"]
+
+
+class TestGuests:
+    """Followers of other stacks."""
+
+    def test_they_may_mount_the_folder_and_pass_the_firewall(
+        self, fake: FakeMachine, make_host: MakeNode
+    ) -> None:
+        node = make_host()
+        guests.admit("acme/graphistry/gpu-team", '["10.77.0.21"]')
+        make_ready(node)
+        assert "10.77.0.11(rw" in (fake.root / "exports").read_text()
+        assert "10.77.0.21(rw" in (fake.root / "exports").read_text()
+        assert (
+            "elements = { 10.77.0.11, 10.77.0.21, 127.0.0.1 }" in (fake.root / "table").read_text()
+        )
+
+    def test_the_agent_hears_of_them(self, make_host: MakeNode) -> None:
+        node = make_host()
+        assert node.site.read_specification() is not None
+        assert node.site.read_specification() is None
+        guests.admit("other", '["10.77.0.21"]')
+        assert node.site.read_specification() is not None
+        assert node.site.read_specification() is None
+        guests.admit("other", "[]")
+        assert node.site.read_specification() is not None
+
+
+def test_no_secret_is_in_the_report_the_log_or_a_command(
+    fake: FakeMachine, make_host: MakeNode, capsys: pytest.CaptureFixture[str]
+) -> None:
+    node = make_ready(make_host())
+    told = json.dumps(node.report.document) + capsys.readouterr().out
+    for name in ("graphistry", "systemctl", "docker", "nft", "ufw", "exportfs"):
+        told += "\n".join(fake.log(name))
+    assert [name for name, value in node.secret.items() if value in told] == []

@@ -1,0 +1,176 @@
+"""What a host tells before anything is installed on it, by the built agent and the oldest Python that it runs with."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent import inspect_host, ports
+from agent.inspect_host import inspect
+from agent.reach import reach
+from components.agent_archive import build_archive
+
+from .fakes import FakeMachine
+
+OLD_PYTHON = next(
+    (found for found in Path.home().glob(".pyenv/versions/3.8.*/bin/python3.8")),
+    shutil.which("python3.8"),
+)
+
+
+@pytest.fixture
+def busy() -> Iterator[int]:
+    """A port that is taken."""
+    with closing(socket.socket()) as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        yield server.getsockname()[1]
+
+
+@pytest.fixture
+def free() -> int:
+    with closing(socket.socket()) as server:
+        server.bind(("127.0.0.1", 0))
+        port: int = server.getsockname()[1]
+        return port
+
+
+def test_facts_of_a_machine_that_has_everything(fake: FakeMachine) -> None:
+    information = {
+        "ServerVersion": "28.3.3",
+        "Runtimes": {"runc": {}, "nvidia": {}},
+        "DefaultRuntime": "runc",
+        "DockerRootDir": str(fake.root),
+    }
+    answers = f"info) echo '{json.dumps(information)}' ;; compose) echo v2.39.1 ;;"
+    fake.command("docker", f"case $1 in {answers} esac")
+    fake.command("nvidia-container-runtime", "")
+    fake.command(
+        "ss",
+        """cat <<'END'
+LISTEN 0 511 0.0.0.0:80 0.0.0.0:* users:(("nginx",pid=7,fd=6),("nginx",pid=8,fd=6))
+LISTEN 0 64 0.0.0.0:2049 0.0.0.0:*
+LISTEN 0 64 [::]:5432 [::]:* users:(("postgres",pid=9,fd=6))
+LISTEN 0 64 127.0.0.1:8080 0.0.0.0:* users:(("other",pid=9,fd=6))
+END""",
+    )
+    (fake.root / "ufw-status").write_text("Status: active\n")
+    (fake.home / "wanted.json").write_text(json.dumps(fake.host_document("follower")))
+    found = inspect()
+    assert json.loads(json.dumps(found)) == found
+    assert found["docker"] == {
+        "version": "28.3.3",
+        "compose": "2.39.1",
+        "runtimes": ["nvidia", "runc"],
+        "nvidiaRuntime": f"{fake.root}/bin/nvidia-container-runtime",
+        "defaultRuntime": "runc",
+    }
+    assert found["listening"] == {"80": "nginx", "2049": "kernel", "5432": "postgres"}
+    assert found["driver"] == "580.126.20"
+    assert found["gpus"] == [{"index": 0, "name": "Tesla T4", "memoryMib": 15360}]
+    assert found["firewall"] == "ufw active"
+    assert found["machineId"] == "0123456789abcdef0123456789abcdef"
+    assert found["node"] == {
+        "cluster": "graphistry-cluster/test",
+        "node": "small",
+        "role": "follower",
+    }
+    assert set(found["freeGib"]) == {"/var/lib/docker", "/opt", "/var/lib"}
+    assert found["systemd"] is True
+
+
+def test_what_is_missing_is_told(fake: FakeMachine, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ufw-status", "machine-id"):
+        (fake.root / name).unlink(missing_ok=True)
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr(inspect_host, "OS_RELEASE", fake.root / "missing")
+    found = inspect()
+    assert found["docker"] == {
+        "version": None,
+        "compose": None,
+        "runtimes": [],
+        "nvidiaRuntime": None,
+        "defaultRuntime": None,
+    }
+    missing = {name: found[name] for name in ("driver", "gpus", "listening", "firewall", "node")}
+    assert missing == {
+        "driver": None,
+        "gpus": [],
+        "listening": {},
+        "firewall": None,
+        "node": None,
+    }
+    assert (found["os"], found["osId"], found["machineId"]) == ("unknown", "", "")
+
+
+def test_ports_of_another_host(busy: int, free: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert reach("127.0.0.1", [busy, free]) == {str(busy): "open", str(free): "refused"}
+
+    def say_nothing(*_: object, **__: object) -> None:
+        raise TimeoutError
+
+    monkeypatch.setattr("agent.ports.socket.create_connection", say_nothing)
+    assert reach("192.0.2.1", [80]) == {"80": "filtered"}
+
+
+def test_whose_address_it_is() -> None:
+    assert ports.is_own("127.0.0.1")
+    assert not ports.is_own("192.0.2.1")
+
+
+class TestArchive:
+    """The built agent as a process of its own."""
+
+    @pytest.fixture(params=[sys.executable, OLD_PYTHON], ids=["python", "oldest"])
+    def agent(self, request: pytest.FixtureRequest, tmp_path: Path) -> list[str]:
+        if request.param is None:
+            pytest.skip("no Python 3.8 here")
+        return [str(request.param), str(build_archive(tmp_path))]
+
+    def run(self, agent: list[str], *words: str, home: Path) -> dict[str, Any]:
+        environment = {
+            "PATH": os.environ["PATH"],
+            "GRAPHISTRY_CLUSTER_HOME": str(home / "home"),
+            "GRAPHISTRY_CLUSTER_STORE": str(home / "store"),
+        }
+        done = subprocess.run(
+            [*agent, *words], env=environment, capture_output=True, text=True, check=True
+        )
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
+    def test_it_inspects_this_computer(self, agent: list[str], tmp_path: Path) -> None:
+        found = self.run(agent, "inspect", home=tmp_path)
+        assert found["memoryMib"] > 0
+        assert found["node"] is None
+        assert self.run(agent, "status", home=tmp_path)["agent"] in ("absent", "inactive", "active")
+        assert self.run(agent, "guests", home=tmp_path) == {}
+        assert not (tmp_path / "home").exists()
+
+    def test_it_listens_until_its_input_ends(self, agent: list[str], busy: int, free: int) -> None:
+        process = subprocess.Popen(
+            [*agent, "listen", str(free), str(busy)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline()) == {"listening": [free]}
+        assert ports.state("127.0.0.1", free) == "open"
+        assert process.poll() is None
+        process.communicate()
+        assert process.returncode == 0
+        assert ports.state("127.0.0.1", free) == "refused"
+
+    def test_what_it_does_not_know_is_told(self, agent: list[str]) -> None:
+        done = subprocess.run([*agent, "fly"], capture_output=True, text=True, check=False)
+        assert done.returncode == 2
+        assert "deliver [--release PATH]" in done.stderr

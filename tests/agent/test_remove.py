@@ -1,0 +1,205 @@
+"""Taking a node away: what was installed goes, what is data stays."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.configure import BEGIN, END, with_block
+from agent.converge import converge
+from agent.node import Node
+from agent.remove import remove, without_block
+
+from .fakes import FakeMachine
+from .test_hosts import MakeNode, claimed, make_ready, server_answers
+
+__all__ = ["server_answers"]  # a fixture of every test here
+LINES = st.lists(st.text(st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp"))), max_size=5)
+
+
+@pytest.fixture
+def leader(fake: FakeMachine, make_host: MakeNode) -> Node:
+    (fake.root / "units").mkdir()
+    (fake.root / "units" / "theirs.service").write_text("# after graphistry-cluster\n[Unit]\n")
+    (fake.root / "units" / "theirs.mount").write_text("[Mount]\nWhere=/theirs\n")
+    node = make_ready(make_host())
+    (fake.store / "data" / "postgresql_data" / "PG_VERSION").write_text("14")
+    (fake.store / "shared" / "datasets").mkdir(parents=True)
+    (fake.home / "releases").mkdir()
+    return node
+
+
+def test_a_leader_leaves_its_data_and_nothing_else(fake: FakeMachine, leader: Node) -> None:
+    assert leader
+    kept = remove()
+    assert kept == [
+        f"kept: 127.0.0.1:{fake.store}/data (PostgreSQL)",
+        f"kept: 127.0.0.1:{fake.store}/shared (shared folder)",
+        f"kept: 127.0.0.1:{fake.store}/secret.json (the cluster's passwords and keys)",
+        f"kept: 127.0.0.1:{fake.home}/releases (releases)",
+    ]
+    assert (fake.store / "data" / "postgresql_data" / "PG_VERSION").exists()
+    assert [each.name for each in fake.home.iterdir()] == ["releases"]
+    left = sorted(each.name for each in (fake.root / "units").rglob("*") if each.is_file())
+    assert left == ["theirs.mount", "theirs.service"]
+    assert not (fake.root / "table").exists()
+    assert not (fake.root / "exports").exists()
+    assert fake.log("exportfs")[-1] == "-ra"
+    assert fake.log("graphistry")[-1] == "down"
+
+
+def test_the_releases_own_files_are_theirs_again(fake: FakeMachine, leader: Node) -> None:
+    assert leader
+    remove()
+    config = fake.release / "data" / "config"
+    assert not (fake.release / "docker-compose.override.yml").exists()
+    assert (config / "custom.env").read_text() == "THEIRS=1\n"
+    assert (config / "cluster.env").read_text() == "ENABLE_CLUSTER_MODE=false\n"
+
+
+def test_the_vendors_units_have_their_places_again(fake: FakeMachine, make_host: MakeNode) -> None:
+    units = fake.root / "units"
+    units.mkdir()
+    make_ready(make_host())
+    (units / "graphistry.service.before-graphistry-cluster").write_text("[Unit]\n# theirs\n")
+    (units / "graphistry-compose.service").symlink_to("/dev/null")
+    remove()
+    assert (units / "graphistry.service").read_text() == "[Unit]\n# theirs\n"
+    assert "unmask graphistry-compose.service" in fake.log("systemctl")
+
+
+def test_containers_of_the_data_services_go_and_their_volume_stays(
+    fake: FakeMachine, make_host: MakeNode
+) -> None:
+    make_ready(make_host(dataServices="containers", dataVolume=None))
+    docker = (fake.root / "bin" / "docker").read_text()
+    answer = '"container inspect"*postgres) echo "pg " ;; "container inspect"*) exit 1 ;;'
+    script = docker.replace("#!/bin/sh\n", "").replace(
+        'case "$1" in', f'case "$*" in {answer} esac\ncase "$1" in', 1
+    )
+    fake.command("docker", script)
+    assert "kept: 127.0.0.1:pg (PostgreSQL, a Docker volume)" in remove()
+    calls = [line for line in fake.log("docker") if line.startswith(("stop", "rm"))]
+    assert calls == [
+        "stop --time 60 graphistry-cluster-postgres",
+        "rm graphistry-cluster-postgres",
+    ]
+
+
+def test_services_that_do_not_stop_are_told(
+    fake: FakeMachine, leader: Node, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert leader
+    (fake.release / "graphistry").write_text("#!/bin/sh\necho 'no daemon' >&2; exit 1\n")
+    assert remove()
+    assert "services were not stopped: no daemon" in capsys.readouterr().err
+
+
+def test_the_inner_mounts_go_first(fake: FakeMachine, leader: Node) -> None:
+    assert leader
+    fake.command("umount", f'echo "$@" >> "{fake.root}/umount.log"')
+    remove()
+    shared = f"{fake.root}/shared"
+    assert [line.split()[-1] for line in fake.log("umount")][-1] == shared
+    assert len(fake.log("umount")) == 3
+
+
+def test_a_follower_says_where_the_folder_is(fake: FakeMachine, make_host: MakeNode) -> None:
+    make_ready(claimed(fake, make_host))
+    (fake.root / "shared" / ".graphistry-cluster.json").unlink()
+    kept = remove()
+    assert "kept: 127.0.0.1:/export (shared folder)" in kept
+    # The bare folder below the mount, which the agent had closed.
+    assert not (fake.root / "shared").exists()
+    assert "-i " in fake.log("chattr")[-1]
+
+
+def test_a_second_time_nothing_happens(fake: FakeMachine, leader: Node) -> None:
+    assert leader
+    remove()
+    calls = len(fake.log("graphistry"))
+    assert any(line.endswith("data (PostgreSQL)") for line in remove())
+    assert len(fake.log("graphistry")) == calls
+
+
+def test_where_nothing_ever_was_nothing_happens(fake: FakeMachine) -> None:
+    assert remove() == []
+    fake.home.rmdir() if fake.home.exists() else None
+    assert remove() == []
+
+
+def test_it_goes_on_where_it_was_cut_off(
+    fake: FakeMachine, leader: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut_off(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    assert leader
+    steps: tuple[str, ...] = (
+        "remove._stop_services",
+        "nfs_server.withdraw",
+        "remove.open_again",
+        "remove._remove_units",
+        "remove._empty_home",
+    )
+    for step in steps:
+        with monkeypatch.context() as context:
+            context.setattr(f"agent.{step}", cut_off)
+            with pytest.raises(KeyboardInterrupt):
+                remove()
+        assert (fake.home / "wanted.json").exists()
+    assert f"kept: 127.0.0.1:{fake.store}/data (PostgreSQL)" in remove()
+
+
+def test_it_can_be_a_node_again(fake: FakeMachine, leader: Node, make_host: MakeNode) -> None:
+    remove()
+    fake.home.mkdir(exist_ok=True)
+    (fake.root / "shared").mkdir(exist_ok=True)
+    secret = leader.secret
+    again = make_host()
+    assert converge(again, lambda: False), again.report.document["failure"]
+    assert again.secret == secret
+
+
+def test_rules_of_ufw_come_and_go(fake: FakeMachine, leader: Node, make_host: MakeNode) -> None:
+    assert leader
+    (fake.root / "ufw-status").write_text("Status: active\n")
+    ours = "allow from 10.77.0.{} to 127.0.0.1 port 2049,5432,6379 proto tcp"
+    (fake.root / "ufw-rules").write_text(
+        "Added user rules (see 'ufw status' for running firewall):\n"
+        "ufw allow 22/tcp\n"
+        f"ufw {ours.format(99)} comment 'graphistry-cluster'\n"
+    )
+    make_ready(make_host())
+    calls = [line for line in fake.log("ufw") if line.startswith(("allow", "--force"))]
+    assert calls == [
+        f"--force delete {ours.format(99)}",
+        f"{ours.format(11)} comment graphistry-cluster",
+    ]
+    (fake.root / "ufw-rules").write_text(
+        f"ufw allow 22/tcp\nufw {ours.format(11)} comment 'graphistry-cluster'\n"
+    )
+    make_ready(make_host())
+    assert [line for line in fake.log("ufw") if line.startswith(("allow", "--force"))] == calls
+    remove()
+    assert fake.log("ufw")[-1] == f"--force delete {ours.format(11)}"
+
+
+@given(LINES, st.dictionaries(st.text("ABC_", min_size=1), st.text("xyz="), max_size=3))
+def test_a_file_without_our_block_is_the_file_as_it_was(
+    lines: list[str], variables: dict[str, str]
+) -> None:
+    before = "".join(f"{line}\n" for line in lines if line not in (BEGIN, END))
+    assert without_block(with_block(before, variables)) == before
+    assert without_block(before) == before
+
+
+def test_the_report_says_nothing_of_a_removed_node(fake: FakeMachine, leader: Node) -> None:
+    from agent.readiness import status
+
+    assert leader
+    remove()
+    assert status() == {"report": None, "ageSeconds": None, "agent": "absent"}
+    assert json.dumps(status())
+    assert fake
