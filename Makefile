@@ -1,23 +1,24 @@
 # Two commands do everything: `make up` and `make test`. Each sets up what it needs, once.
 #   STACK=name   another stack than the sandbox     TARGET=sandbox|aws   rehearse any stack in the sandbox
 #   YES=1        do not ask before changing AWS     NAME=name            what `make purge` would ask for
-#   NODE=name    the node of `make shell`
+#   NODE=name    the node of `make shell`           ABANDON=names    stacks that `make down` may leave without a leader
 SHELL := /bin/sh
 STACK ?= sandbox
 TARGET ?=
 NAME ?=
 NODE ?= leader
 YES ?=
+ABANDON ?=
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 OPERATE := $(PYTHON) -m operate
 CHOICE := --stack $(STACK) $(if $(TARGET),--target $(TARGET))
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview show prove shell down purge test check bench engine
+.PHONY: help up preview show prove shell host-keys down purge test check bench engine
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 up: $(VENV)/ready ## Deploy the stack, in the sandbox unless STACK names another
 	@$(OPERATE) up $(CHOICE) $(if $(YES),--yes)
@@ -31,11 +32,14 @@ show: $(VENV)/ready ## Show the nodes of the deployed stack
 shell: $(VENV)/ready ## Open a shell on a node (NODE=leader, or a follower's name)
 	@$(OPERATE) shell $(CHOICE) --node $(NODE)
 
+host-keys: $(VENV)/ready ## Collect and confirm the host keys of a stack on hosts (NODE=name for one)
+	@$(OPERATE) host-keys --stack $(STACK) $(if $(filter command,$(firstword $(origin NODE))),--node $(NODE)) $(if $(YES),--yes)
+
 prove: $(VENV)/ready ## Try the cluster's promises on its running nodes
 	@$(OPERATE) prove $(CHOICE)
 
 down: $(VENV)/ready ## Destroy the machines and keep the data
-	@$(OPERATE) down $(CHOICE) $(if $(YES),--yes)
+	@$(OPERATE) down $(CHOICE) $(if $(YES),--yes) $(if $(ABANDON),--abandon $(ABANDON))
 
 purge: $(VENV)/ready ## Destroy everything and delete the data (asks for the stack's name, or NAME=)
 	@$(OPERATE) purge $(CHOICE) $(if $(NAME),--name $(NAME))
@@ -72,6 +76,6 @@ $(VENV)/ready: requirements.txt requirements-development.txt
 	  exit 1; \
 	fi; \
 	echo "setting up $(VENV) with $$found; this happens once and takes about a minute"; \
-	rm -rf $(VENV) && $$found -m venv $(VENV) && \
+	$$found -m venv --clear $(VENV) && \
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-development.txt && \
 	touch $@

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from .lifecycle import Sandbox
 
 if TYPE_CHECKING:
-    from .machines.host import Host
+    from .machines.keeper import Keeper
 
 MOTO_SETTINGS = {
     # moto takes any AMI and any instance type, and knows no managed policy, unless told otherwise.
@@ -59,6 +59,7 @@ def main() -> None:
     from .provider import (
         capacity,
         command,
+        docker_provider,
         service,
     )  # after the settings, which moto reads at import
 
@@ -67,6 +68,8 @@ def main() -> None:
     commands: dict[str, str] = {}  # what they see of the sandbox, known once its ports are
     command_server, command_port = command.serve(commands)
     machines = start_machines(options.directory, options.machine_image, endpoint)
+    docker_host = machines.place.host if machines else None
+    docker_server, docker_port = docker_provider.serve(options.directory, docker_host)
     state = options.directory / "daemon.json"
     recorded: dict[str, Any] = {
         "identity": options.identity,
@@ -74,7 +77,8 @@ def main() -> None:
         "aws_endpoint": endpoint,
         "provider_port": provider_port,
         "command_port": command_port,
-        "docker_host": machines.place.host if machines else None,
+        "docker_port": docker_port,
+        "docker_host": docker_host,
     }
     commands.update(Sandbox(**recorded, directory=options.directory).environment())
     _write(state, recorded)
@@ -83,6 +87,7 @@ def main() -> None:
         pass
     server.stop(grace=None)
     command_server.stop(grace=None)
+    docker_server.stop(grace=None)
     if machines:
         stop_machines(machines)
     if _names(state, options.identity):
@@ -106,25 +111,25 @@ def aws_application() -> Application:
     return _one_at_a_time(DomainDispatcherApplication(create_backend_app))
 
 
-def start_machines(directory: Path, image: Path | None, endpoint: str) -> Host | None:
+def start_machines(directory: Path, image: Path | None, endpoint: str) -> Keeper | None:
     """The machines of the sandbox, where they were asked for and can be had."""
     if image is None:
         return None
-    from .machines import host
+    from .machines import keeper
     from .machines.commands import MachineError
 
     try:
-        return host.start(directory, image, aws_application(), endpoint)
+        return keeper.start(directory, image, aws_application(), endpoint)
     except MachineError as error:
         logging.error("machines are recorded and do not boot: %s", error)
         return None
 
 
-def stop_machines(machines: Host) -> None:
+def stop_machines(machines: Keeper) -> None:
     """End what `start_machines` has started."""
-    from .machines import host
+    from .machines import keeper
 
-    host.stop(machines)
+    keeper.stop(machines)
 
 
 def _prepare(endpoint: str, region: str) -> None:

@@ -65,6 +65,8 @@ class Sandbox:
     """The loopback port of the gRPC server of the provider `aws`."""
     command_port: int
     """The same of the provider `command`."""
+    docker_port: int
+    """The same of the provider `docker`."""
     directory: Path
     docker_host: str | None = None
     """The Docker in which its machines run, as for `docker -H`; None where they do not boot."""
@@ -97,7 +99,9 @@ class Sandbox:
             "AWS_DEFAULT_REGION": region,  # the one that boto3 reads
             "NO_PROXY": _no_proxy(base),
             "no_proxy": _no_proxy(base),
-            "PULUMI_DEBUG_PROVIDERS": f"aws:{self.provider_port},command:{self.command_port}",
+            "PULUMI_DEBUG_PROVIDERS": (
+                f"aws:{self.provider_port},command:{self.command_port},docker:{self.docker_port}"
+            ),
             "SANDBOX_MACHINES": "on" if self.machines else "off",
         }
 
@@ -225,7 +229,7 @@ def _is_alive(directory: Path) -> bool:
 
 def _answers(sandbox: Sandbox) -> bool:
     aws_port = urlsplit(sandbox.aws_endpoint).port or 0
-    ports = (aws_port, sandbox.provider_port, sandbox.command_port)
+    ports = (aws_port, sandbox.provider_port, sandbox.command_port, sandbox.docker_port)
     return all(_connects(port) for port in ports)
 
 

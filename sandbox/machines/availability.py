@@ -47,9 +47,12 @@ def prepare(say: Say) -> Machines | None:
 def impossible() -> str | None:
     """Why machines cannot boot here, and what would help; None where they can."""
     if not hasattr(os, "geteuid") or not Path("/proc/self/ns/net").exists():
-        return "they need Linux"
+        return "they need Linux, or a Docker that answers you (docker version)"
     if os.geteuid():
-        return "they need root, for networks and disks of their own: run as root (sudo -E make up)"
+        return (
+            "they need root, for networks and disks of their own, or a Docker that answers you"
+            " (docker version): start one, or run as root (sudo -E make up)"
+        )
     if shutil.which("apt-get") is None and image.missing_programs():
         missing = ", ".join(image.missing_programs())
         return f"this is no Debian or Ubuntu, and these programs are missing: {missing}"

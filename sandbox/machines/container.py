@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from .inventory import Machine
 
 DRIVER = "580.126.20"
 """The NVIDIA driver that the stand-in shows."""
+AGENT_PREFIX = "GRAPHISTRY_CLUSTER_"
+"""Of the variables that a machine inherits from the sandbox."""
 STOP_SECONDS = 5
 """What a machine has for an orderly end."""
 
@@ -79,42 +82,77 @@ def append_to_console(around: Surroundings, identifier: str, text: str) -> None:
 def create(around: Surroundings, machine: Machine, block: str) -> None:
     """Make and start the container of a machine that has a folder. Docker's errors pass through."""
     at = gateway(block)
-    own = folder(around, machine.identifier)
-    (own / "resolv.conf").write_text(f"nameserver {at}\noptions timeout:1 attempts:2\n")
+    run(
+        around,
+        Shape(
+            name=machine.identifier,
+            host_name=metadata.host_name(machine.address),
+            network=machine.vpc,
+            address=machine.address,
+            labels={"vpc": machine.vpc, "name": machine.name},
+            resolver=f"nameserver {at}\noptions timeout:1 attempts:2\n",
+            files=_files(around, at),
+            mac=machine.mac,
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What tells one machine's container from another's."""
+
+    name: str
+    host_name: str
+    network: str
+    address: str
+    labels: Mapping[str, str]
+    resolver: str
+    """Text of /etc/resolv.conf."""
+    files: Mapping[str, tuple[str, int]]
+    """Path -> text and mode, of root's, on the image's file system."""
+    mac: str | None = None
+    capabilities: tuple[str, ...] = ()
+    """Beside SYS_ADMIN, which mounts."""
+
+
+def run(around: Surroundings, shape: Shape) -> None:
+    """Make and start a container that boots systemd. Docker's errors pass through."""
+    api, own = around.client.api, folder(around, shape.name)
+    (own / "resolv.conf").write_text(shape.resolver)
     binds = {
         str(own): {"bind": "/etc/graphistry-sandbox", "mode": "rw"},
         str(own / "resolv.conf"): {"bind": "/etc/resolv.conf", "mode": "ro"},
         "/sys/fs/cgroup": {"bind": "/sys/fs/cgroup", "mode": "rw"},
     }
-    created = around.client.api.create_container(
+    created = api.create_container(
         f"{image.IMAGE}:latest",
-        name=machine.identifier,
-        hostname=metadata.host_name(machine.address),
-        mac_address=machine.mac,
-        labels={"vpc": machine.vpc, "name": machine.name},
+        name=shape.name,
+        hostname=shape.host_name,
+        mac_address=shape.mac,
+        labels=dict(shape.labels),
         volumes=[each["bind"] for each in binds.values()],
         stop_signal="SIGRTMIN+3",
-        host_config=around.client.api.create_host_config(
+        host_config=api.create_host_config(
             binds=binds,
-            cap_add=["SYS_ADMIN"],
+            cap_add=["SYS_ADMIN", *shape.capabilities],
             cgroup_parent=f"/{around.cgroup}",
             cgroupns="host",
             device_cgroup_rules=["b 7:* rmw"],
             devices=["/dev/fuse:/dev/fuse:rwm"],
-            network_mode=machine.vpc,
+            network_mode=shape.network,
             restart_policy={"Name": "always"},  # so that a machine can reboot itself
             security_opt=["apparmor=unconfined"],  # Docker's profile forbids to mount
             tmpfs={"/run": "exec", "/run/lock": "", "/tmp": "exec"},  # noqa: S108, the machine's
         ),
-        networking_config=around.client.api.create_networking_config(
-            {machine.vpc: around.client.api.create_endpoint_config(ipv4_address=machine.address)}
+        networking_config=api.create_networking_config(
+            {shape.network: api.create_endpoint_config(ipv4_address=shape.address)}
         ),
     )
     try:
-        around.client.api.put_archive(created["Id"], "/", image.archive_of(_files(around, at)))
-        around.client.api.start(created["Id"])
+        api.put_archive(created["Id"], "/", image.archive_of(shape.files))
+        api.start(created["Id"])
     except docker.errors.APIError:
-        remove(around, machine.identifier)
+        remove(around, shape.name)
         raise
 
 
@@ -124,6 +162,11 @@ def remove(around: Surroundings, identifier: str) -> None:
         around.client.api.remove_container(identifier, force=True, v=True)
     except docker.errors.NotFound:
         return
+
+
+def forget(around: Surroundings, identifier: str) -> None:
+    """Remove a machine's folder."""
+    shutil.rmtree(folder(around, identifier), ignore_errors=True)
 
 
 def describe(around: Surroundings, machine: Machine) -> None:
@@ -151,14 +194,19 @@ def describe(around: Surroundings, machine: Machine) -> None:
     draft = description.with_suffix(".draft")
     draft.write_text(json.dumps(described, indent=2))
     draft.replace(description)
-    traps = around.sandbox / "traps"
-    for source in (traps / f"{machine.name}.json", traps / "all.json"):
-        if source.exists():
-            shutil.copyfile(source, own / "traps.json")
-            break
+    set_traps(around, machine.name, own)
     key = own / "efs_key"
     shutil.copyfile(around.directory / "efs_key", key)
     key.chmod(0o600)
+
+
+def set_traps(around: Surroundings, name: str, own: Path) -> None:
+    """Give a machine's folder the faults that a test has prepared for it, or for all."""
+    traps = around.sandbox / "traps"
+    for source in (traps / f"{name}.json", traps / "all.json"):
+        if source.exists():
+            shutil.copyfile(source, own / "traps.json")
+            break
 
 
 def gpus(identifier: str, instance_type: str) -> list[dict[str, Any]]:
@@ -167,14 +215,19 @@ def gpus(identifier: str, instance_type: str) -> list[dict[str, Any]]:
     if row is None:
         return []
     name, memory = _SHOWN.get(row.gpu_name, (f"NVIDIA {row.gpu_name}", row.gpu_memory_mib))
+    return same_gpus(identifier, row.gpus, name, memory)
+
+
+def same_gpus(identifier: str, count: int, name: str, memory_mib: int) -> list[dict[str, Any]]:
+    """That many GPUs of one kind, as the stand-in for nvidia-smi reads them."""
     return [
         {
             "index": index,
             "uuid": f"GPU-{uuid.uuid5(uuid.NAMESPACE_OID, f'{identifier}/{index}')}",
             "name": name,
-            "memoryMib": memory,
+            "memoryMib": memory_mib,
         }
-        for index in range(row.gpus)
+        for index in range(count)
     ]
 
 
@@ -190,14 +243,8 @@ def _files(around: Surroundings, at: str) -> dict[str, tuple[str, int]]:
     environment = {
         "AWS_EC2_METADATA_SERVICE_ENDPOINT": service,
         "AWS_ENDPOINT_URL": f"http://{at}:{around.aws_port}",
-        **{
-            name: value
-            for name, value in sorted(os.environ.items())
-            if name.startswith("GRAPHISTRY_CLUSTER_")
-        },
+        **of_the_agent(),
     }
-    # a percent sign would be one of systemd's own abbreviations
-    words = " ".join(f'"{name}={value}"'.replace("%", "%%") for name, value in environment.items())
     cloud = {
         "datasource": {
             "Ec2": {
@@ -210,10 +257,21 @@ def _files(around: Surroundings, at: str) -> dict[str, tuple[str, int]]:
         }
     }
     return {
-        "etc/systemd/system.conf.d/sandbox.conf": (
-            f"[Manager]\nDefaultEnvironment={words}\n",
-            0o644,
-        ),
+        **environment_of_services(environment),
         # JSON is YAML
         "etc/cloud/cloud.cfg.d/91_sandbox.cfg": (f"#cloud-config\n{json.dumps(cloud)}\n", 0o644),
     }
+
+
+def of_the_agent() -> dict[str, str]:
+    """The settings of the agent that were given to the sandbox."""
+    found = os.environ.items()
+    return {name: value for name, value in sorted(found) if name.startswith(AGENT_PREFIX)}
+
+
+def environment_of_services(environment: Mapping[str, str]) -> dict[str, tuple[str, int]]:
+    """The file by which every service of a machine sees these variables."""
+    # a percent sign would be one of systemd's own abbreviations
+    words = " ".join(f'"{name}={value}"'.replace("%", "%%") for name, value in environment.items())
+    text = f"[Manager]\nDefaultEnvironment={words}\n"
+    return {"etc/systemd/system.conf.d/sandbox.conf": (text, 0o644)}

@@ -17,7 +17,7 @@ import subprocess
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ Say = Callable[[str], None]
 
 PACKAGES = (
     "ca-certificates,cloud-init,curl,dbus,e2fsprogs,fuse3,iproute2,iputils-ping,libpam-systemd,"
-    "nfs-common,openssh-server,postgresql,procps,python3,python3-psycopg2,python3-redis,"
+    "nfs-common,nftables,openssh-server,postgresql,procps,python3,python3-psycopg2,python3-redis,"
     "python3-yaml,redis-server,sshfs,sudo,systemd-sysv,udev,zstd"
 )
 """What the real agent and the stand-in release need on a machine."""
@@ -193,7 +193,7 @@ def _add(tar: tarfile.TarFile, name: str, content: bytes, mode: int = 0o644) -> 
     tar.addfile(entry, io.BytesIO(content))
 
 
-def archive_of(files: dict[str, tuple[str, int]]) -> bytes:
+def archive_of(files: Mapping[str, tuple[str, int]]) -> bytes:
     """An archive of small files: path -> (text, mode)."""
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w") as tar:

@@ -20,8 +20,9 @@ rm -f "$root"/etc/systemd/system/*.wants/ssh.service "$root"/etc/systemd/system/
 mkdir -p "$root/etc/systemd/system/redis-server.service.d"
 printf '[Service]\nPrivateUsers=no\n' >"$root/etc/systemd/system/redis-server.service.d/sandbox.conf"
 
-# The image's own user, as on Ubuntu.
-chroot "$root" useradd --create-home --shell /bin/bash --uid 1000 ubuntu
+# The image's own user, as on Ubuntu; who is in the group docker may use Docker.
+chroot "$root" groupadd --system docker
+chroot "$root" useradd --create-home --shell /bin/bash --uid 1000 --groups docker ubuntu
 
 # Reboots take what a container leaves time for.
 mkdir -p "$root/etc/systemd/system.conf.d"

@@ -31,10 +31,23 @@ def remove(name: str) -> None:
 
 
 def listen(name: str, kind: socket.SocketKind, address: str, port: int) -> socket.socket:
-    """A socket that is bound inside a namespace, for use outside of it.
+    """A socket that is bound inside a namespace, for use outside of it. Port 0 is any free one."""
+    bound = unbound(name, kind)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((address, port))
+        if kind is socket.SOCK_STREAM:
+            bound.listen(128)
+    except OSError:
+        bound.close()
+        raise
+    return bound
 
-    A socket stays where it was made, so a thread of its own goes there, makes it and ends. Port 0
-    is any free one.
+
+def unbound(name: str, kind: socket.SocketKind) -> socket.socket:
+    """A socket inside a namespace, for use outside of it.
+
+    A socket stays where it was made, so a thread of its own goes there, makes it and ends.
     """
     made: list[socket.socket] = []
     failed: list[OSError] = []
@@ -42,12 +55,7 @@ def listen(name: str, kind: socket.SocketKind, address: str, port: int) -> socke
     def make() -> None:
         try:
             _enter(name)
-            bound = socket.socket(socket.AF_INET, kind)
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            bound.bind((address, port))
-            if kind is socket.SOCK_STREAM:
-                bound.listen(128)
-            made.append(bound)
+            made.append(socket.socket(socket.AF_INET, kind))
         except OSError as error:
             failed.append(error)
 

@@ -56,7 +56,9 @@ def start(place: PrivateDocker) -> subprocess.Popen[bytes]:
     deadline = time.monotonic() + START_SECONDS
     while process.poll() is None and time.monotonic() < deadline:
         with contextlib.suppress(docker.errors.DockerException, OSError):
-            connect(place.host).close()
+            client = connect(place.host)
+            client.networks.prune()  # of an earlier run; their addresses would not be free
+            client.close()
             return process
         time.sleep(_PAUSE_SECONDS)
     process.kill()

@@ -1,7 +1,7 @@
-"""The stand-in for Pulumi's `command` provider: `command:local:Command`, with real processes.
+"""The stand-in for Pulumi's `command` provider, with real processes and real SSH.
 
 Like the real one it shows every line that a command prints as it comes, replaces the resource when a
-trigger changes, and fails with what the command wrote on standard error.
+trigger changes, and fails with what the command wrote.
 """
 
 # ruff: noqa: N802 - the protocol names the methods
@@ -10,28 +10,19 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
-import signal
-import subprocess
-import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
-from pathlib import Path
-from typing import IO, Any
+from contextlib import AbstractContextManager
+from typing import Any
 
 import grpc
 from google.protobuf import empty_pb2
 from pulumi import _types as sdk
-from pulumi.runtime.proto import (
-    engine_pb2,
-    engine_pb2_grpc,
-    plugin_pb2,
-    provider_pb2,
-    provider_pb2_grpc,
-)
-from pulumi_command import local
+from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
+from pulumi_command import local, remote
 
-from . import schema
+from . import local_command, remote_command, remote_copy, schema
+from .call import Call, calling
 from .protocol import (
     NO_CHANGE,
     Connection,
@@ -41,12 +32,22 @@ from .protocol import (
     property_diff,
     token_of,
 )
-from .values import UNKNOWN, Properties, RefusalError, from_wire, to_wire
+from .values import UNKNOWN, Properties, RefusalError, from_wire, is_asset, to_wire
 
 COMMAND = "command:local:Command"
-PROJECT = Path(__file__).resolve().parents[2]
-MODELLED = {"create", "dir", "environment", "triggers"}
-"""Inputs that are carried out; any other is refused."""
+REMOTE_COMMAND = "command:remote:Command"
+COPY = "command:remote:CopyToRemote"
+MODELLED = {
+    COMMAND: local_command.MODELLED,
+    REMOTE_COMMAND: remote_command.MODELLED,
+    COPY: remote_copy.MODELLED,
+}
+_ARGUMENTS = {
+    COMMAND: local.CommandArgs,
+    REMOTE_COMMAND: remote.CommandArgs,
+    COPY: remote.CopyToRemoteArgs,
+}
+_UNMODELLED_CONNECTION = {"password"}  # of the machine's user
 MOST_COMMANDS = 128
 """Commands that run at the same time: a cluster waits for all of its nodes at once."""
 
@@ -93,9 +94,10 @@ class CommandProvider(provider_pb2_grpc.ResourceProviderServicer):
     def Check(
         self, request: provider_pb2.CheckRequest, context: Connection
     ) -> provider_pb2.CheckResponse:
-        if token_of(request) != COMMAND:
-            raise RefusalError(f"the sandbox models {COMMAND} alone, not {token_of(request)}")
-        found = check_failures(list(problems(from_wire(request.news)[0])))
+        token = token_of(request)
+        if token not in MODELLED:
+            raise RefusalError(f"the sandbox models {', '.join(MODELLED)}, not {token}")
+        found = check_failures(list(problems(token, from_wire(request.news)[0])))
         return provider_pb2.CheckResponse(inputs=request.news, failures=found)
 
     @answering
@@ -103,7 +105,9 @@ class CommandProvider(provider_pb2_grpc.ResourceProviderServicer):
         self, request: provider_pb2.DiffRequest, context: Connection
     ) -> provider_pb2.DiffResponse:
         (old, _), (new, _) = from_wire(request.old_inputs), from_wire(request.news)
-        changed = sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
+        changed = sorted(
+            name for name in {*old, *new} if _plain(old.get(name)) != _plain(new.get(name))
+        )
         replaces = ["triggers"] if "triggers" in changed else []
         return provider_pb2.DiffResponse(
             changes=provider_pb2.DiffResponse.DIFF_SOME if changed else NO_CHANGE,
@@ -119,12 +123,19 @@ class CommandProvider(provider_pb2_grpc.ResourceProviderServicer):
     def Create(
         self, request: provider_pb2.CreateRequest, context: Connection
     ) -> provider_pb2.CreateResponse:
+        token = token_of(request)
         inputs, secrets = from_wire(request.properties)
         if request.preview:
-            return provider_pb2.CreateResponse(properties=to_wire(planned(inputs), secrets))
-        state = self._run(inputs, request.urn, context)
+            state = planned(token, inputs)
+            return provider_pb2.CreateResponse(properties=to_wire(state, secrets))
+        with self._calling(request, context) as call:
+            if token == COPY:
+                remote_copy.copy(inputs, call)
+                state = inputs
+            else:
+                state = self._run(token, inputs.get("create"), inputs, {}, call)
         return provider_pb2.CreateResponse(
-            id=f"{os.getpid()}-{request.urn}", properties=to_wire(state, secrets)
+            id=f"{os.getpid()}-{request.urn}", properties=to_wire(state, sealed(state, secrets))
         )
 
     @answering
@@ -139,84 +150,92 @@ class CommandProvider(provider_pb2_grpc.ResourceProviderServicer):
     def Update(
         self, request: provider_pb2.UpdateRequest, context: Connection
     ) -> provider_pb2.UpdateResponse:
+        token = token_of(request)
         inputs, secrets = from_wire(request.news)
-        state = planned(inputs) if request.preview else self._run(inputs, request.urn, context)
-        return provider_pb2.UpdateResponse(properties=to_wire(state, secrets))
+        olds, _ = from_wire(request.olds)
+        if request.preview:
+            state = planned(token, inputs)
+            return provider_pb2.UpdateResponse(properties=to_wire(state, secrets))
+        with self._calling(request, context) as call:
+            if token == COPY:
+                if remote_copy.is_another(olds, inputs):
+                    remote_copy.copy(inputs, call)
+                state = inputs
+            else:
+                command = inputs.get("update", inputs.get("create"))
+                state = self._run(token, command, inputs, olds, call)
+        return provider_pb2.UpdateResponse(properties=to_wire(state, sealed(state, secrets)))
 
+    @answering
     def Delete(self, request: provider_pb2.DeleteRequest, context: Connection) -> empty_pb2.Empty:
+        """With what the resource was made or last changed with, be it out of date."""
+        state, _ = from_wire(request.properties)
+        token = token_of(request)
+        if token != COPY and "delete" in state:
+            with self._calling(request, context) as call:
+                self._run(token, state["delete"], state, state, call)
         return empty_pb2.Empty()
 
-    def _run(self, inputs: Properties, urn: str, context: Connection) -> Properties:
-        """Run the command to its end; it is ended when the engine that asked is gone."""
-        process = subprocess.Popen(
-            ["/bin/sh", "-c", inputs["create"]],
-            cwd=PROJECT / inputs.get("dir", "."),
-            env={**os.environ, **self._environment, **inputs.get("environment", {})},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            process_group=0,
-        )
-        context.add_callback(lambda: end(process))
-        printed: dict[str, list[str]] = {"stdout": [], "stderr": []}
-        with grpc.insecure_channel(self._engines.get(context.peer(), "")) as channel:
-            engine = engine_pb2_grpc.EngineStub(channel)
-            readers = [
-                threading.Thread(target=follow, args=(stream, printed[name], engine, urn))
-                for name, stream in (("stdout", process.stdout), ("stderr", process.stderr))
-            ]
-            for reader in readers:
-                reader.start()
-            status = process.wait()
-            for reader in readers:
-                reader.join()
-        if status:
-            said = "\n".join(printed["stderr"] or printed["stdout"])
-            raise RefusalError(f'exit status {status}: running "{inputs["create"]}":\n{said}')
-        return {**inputs, **{name: "\n".join(lines) for name, lines in printed.items()}}
+    def _calling(self, request: Any, context: Connection) -> AbstractContextManager[Call]:
+        return calling(request.urn, self._engines.get(context.peer(), ""), context)
+
+    def _run(
+        self,
+        token: str,
+        command: str | None,
+        inputs: Properties,
+        previous: Properties,
+        call: Call,
+    ) -> Properties:
+        """Run one of the commands of a resource, where there is one; the state afterwards."""
+        printed = {name: previous.get(name, "") for name in ("stdout", "stderr")}
+        if command is not None and token == REMOTE_COMMAND:
+            printed = remote_command.run(command, inputs, call)
+        elif command is not None:
+            printed = local_command.run(command, inputs, previous, call, self._environment)
+        return {**inputs, **printed}
 
 
-def problems(inputs: Properties) -> Iterator[Problem]:
-    """Everything that is wrong with the inputs of a command."""
-    kinds = signature()
-    if "create" not in inputs:
-        yield "create", f"is missing and {COMMAND} needs it"
+def problems(token: str, inputs: Properties) -> Iterator[Problem]:
+    """Everything that is wrong with the inputs of a resource."""
+    kinds, modelled = sdk.input_type_types(_ARGUMENTS[token]), MODELLED[token]
+    for name in sorted(schema.required(_ARGUMENTS[token]) - inputs.keys()):
+        yield name, f"is missing and {token} needs it"
+    if token != COPY and not {"create", "delete"} & inputs.keys():
+        yield "create", f"is missing and so is delete: {token} would do nothing"
     for name, value in inputs.items():
-        if name not in MODELLED:
-            yield name, f"the sandbox does not model this input; it models {', '.join(MODELLED)}"
+        if name not in modelled:
+            listed = ", ".join(sorted(modelled))
+            yield name, f"the sandbox does not model this input; it models {listed}"
         else:
             yield from schema.problems(value, kinds[name], name)
+    connection = inputs.get("connection")
+    if isinstance(connection, dict):
+        proxy = connection.get("proxy")
+        for path, each in (("connection", connection), ("connection.proxy", proxy)):
+            for name in _UNMODELLED_CONNECTION & (each.keys() if isinstance(each, dict) else set()):
+                yield f"{path}.{name}", "the sandbox does not model this input: give a key"
+    if token == REMOTE_COMMAND:
+        yield from remote_command.problems(inputs)
+    if token == COPY:
+        yield from remote_copy.problems(inputs)
 
 
-@cache
-def signature() -> Mapping[str, Any]:
-    """The inputs that the SDK knows, with their types."""
-    return sdk.input_type_types(local.command.CommandArgs)
-
-
-def planned(inputs: Properties) -> Properties:
+def planned(token: str, inputs: Properties) -> Properties:
     """What a preview knows of the outputs."""
-    return {**inputs, "stdout": UNKNOWN, "stderr": UNKNOWN}
+    return inputs if token == COPY else {**inputs, "stdout": UNKNOWN, "stderr": UNKNOWN}
 
 
-def follow(
-    stream: IO[str] | None, lines: list[str], engine: engine_pb2_grpc.EngineStub, urn: str
-) -> None:
-    """Keep every line and show it, as long as there is an engine to show it."""
-    for line in stream or ():
-        lines.append(line.rstrip("\n"))
-        message = engine_pb2.LogRequest(severity=engine_pb2.INFO, message=lines[-1], urn=urn)
-        try:
-            engine.Log(message, timeout=5)
-        except grpc.RpcError:
-            continue
+def sealed(state: Properties, secrets: list[Any]) -> list[Any]:
+    """The values that are secret in a state: what a secret command prints is secret too."""
+    if any(state.get(name) in secrets for name in ("create", "update") if state.get(name)):
+        return [*secrets, state["stdout"], state["stderr"]]
+    return secrets
 
 
-def end(process: subprocess.Popen[str]) -> None:
-    """End a command and all it has started."""
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGTERM)
+def _plain(value: Any) -> Any:
+    """A value as far as a change of it matters: a file is what it contains."""
+    return value.get("hash") if is_asset(value) else value
 
 
 def serve(environment: Mapping[str, str]) -> tuple[grpc.Server, int]:

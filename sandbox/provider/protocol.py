@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import logging
 from collections.abc import Callable
 from typing import Any, NoReturn, Protocol, TypeVar, cast
@@ -12,7 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from pulumi.runtime.proto import provider_pb2, status_pb2
 
 from .aws import explained
-from .values import RefusalError
+from .values import Properties, RefusalError
 
 Problem = tuple[str, str]
 """The path of a property, and what is wrong with it."""
@@ -70,6 +71,26 @@ def answering(method: Method) -> Method:
             context.abort(grpc.StatusCode.INTERNAL, f"a defect of {place}: {error!r}")
 
     return cast("Method", answer)
+
+
+def unfinished(
+    identifier: str, request: provider_pb2.CreateRequest, reason: str
+) -> UnfinishedError:
+    """What keeps a resource in the state that was made and is not as it should be."""
+    details = provider_pb2.ErrorResourceInitFailed(
+        id=identifier, properties=request.properties, inputs=request.properties, reasons=[reason]
+    )
+    status = status_pb2.Status(code=grpc.StatusCode.UNKNOWN.value[0], message=reason)
+    status.details.add().Pack(details)
+    return UnfinishedError(status)
+
+
+def settings_of(properties: Properties) -> Properties:
+    """A provider's configuration, in which everything that is not text comes as JSON text."""
+    return {
+        name: json.loads(value) if isinstance(value, str) and value[:1] in ("{", "[") else value
+        for name, value in properties.items()
+    }
 
 
 def token_of(request: Any) -> str:

@@ -16,6 +16,7 @@ import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
+from enum import Enum
 from functools import cache
 from typing import Any
 
@@ -44,11 +45,10 @@ def resource(token: str) -> Signature:
     """The signature of a resource type such as `aws:ec2/vpc:Vpc`; LookupError where none exists."""
     module = _module(token)
     arguments, cls = (getattr(module, name) for name in module.__all__[:2])
-    names = sdk.input_type_py_to_pulumi_names(arguments)
     return Signature(
         token=token,
         inputs=sdk.input_type_types(arguments),
-        required=_required(arguments, names),
+        required=required(arguments),
         outputs=sdk.resource_types(cls),
     )
 
@@ -93,6 +93,10 @@ def problems(value: Any, kind: Any, path: str) -> Iterator[tuple[str, str]]:
             yield from problems(item, typing.get_args(kind)[1], f"{path}.{name}")
     elif sdk.is_input_type(kind):
         yield from _object_problems(value, kind, path)
+    elif isinstance(kind, type) and issubclass(kind, Enum):
+        allowed = [str(each.value) for each in kind]
+        if value not in allowed:
+            yield path, f"got {_said(value)}; one of {', '.join(allowed)} is needed"
     elif kind in PRIMITIVES:
         if not _is_primitive(value, kind):
             yield path, f"got {_said(value)}; {PRIMITIVES[kind]} is needed"
@@ -151,8 +155,7 @@ def _object_problems(value: Any, kind: type, path: str) -> Iterator[tuple[str, s
         yield path, f"got {_said(value)}; an object is needed"
         return
     known = sdk.input_type_types(kind)
-    names = sdk.input_type_py_to_pulumi_names(kind)
-    for name in _required(kind, names) - value.keys():
+    for name in required(kind) - value.keys():
         yield f"{path}.{name}", "is missing and the provider needs it"
     for name, item in value.items():
         if name not in known:
@@ -175,7 +178,9 @@ def _module(token: str) -> types.ModuleType:
         raise LookupError(token) from error
 
 
-def _required(cls: type, names: Mapping[str, str]) -> frozenset[str]:
+def required(cls: type) -> frozenset[str]:
+    """The properties that an SDK input type cannot do without."""
+    names = sdk.input_type_py_to_pulumi_names(cls)
     parameters = list(inspect.signature(cls).parameters.values())
     return frozenset(
         names[parameter.name]

@@ -9,7 +9,6 @@ connection: with one for all, the last region configured would win for everybody
 from __future__ import annotations
 
 import importlib.metadata
-import json
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -22,7 +21,6 @@ from pulumi.runtime.proto import (
     plugin_pb2,
     provider_pb2,
     provider_pb2_grpc,
-    status_pb2,
 )
 
 from . import checks, compare, moto_gaps, schema
@@ -30,12 +28,13 @@ from .aws import ACCOUNT, Aws, explained, is_missing, tag_map
 from .protocol import (
     NO_CHANGE,
     Connection,
-    UnfinishedError,
     answering,
     check_failures,
     property_diff,
+    settings_of,
     token_of,
     top,
+    unfinished,
 )
 from .table import ResourceType
 from .values import (
@@ -78,7 +77,7 @@ class AwsProvider(provider_pb2_grpc.ResourceProviderServicer):
     def CheckConfig(
         self, request: provider_pb2.CheckRequest, context: Connection
     ) -> provider_pb2.CheckResponse:
-        settings = _settings(from_wire(request.news)[0])
+        settings = settings_of(from_wire(request.news)[0])
         failures = check_failures(checks.configuration_problems(settings))
         return provider_pb2.CheckResponse(inputs=request.news, failures=failures)
 
@@ -95,7 +94,7 @@ class AwsProvider(provider_pb2_grpc.ResourceProviderServicer):
     def Configure(
         self, request: provider_pb2.ConfigureRequest, context: Connection
     ) -> provider_pb2.ConfigureResponse:
-        settings = _settings(from_wire(request.args)[0])
+        settings = settings_of(from_wire(request.args)[0])
         for path, reason in checks.configuration_problems(settings):
             raise RefusalError(f"aws:{path} {reason}")
         allowed = settings.get("allowedAccountIds")
@@ -195,7 +194,8 @@ class AwsProvider(provider_pb2_grpc.ResourceProviderServicer):
             _finish_creation(row, aws, identifier, asked)
             live = _live(row, signature, aws, identifier, inputs)
         except (ClientError, BotoCoreError, RefusalError) as error:
-            raise _unfinished(identifier, request, error) from error
+            reason = explained(error) if isinstance(error, ClientError) else str(error)
+            raise unfinished(identifier, request, reason) from error
         if live is None:
             raise RefusalError(f"{identifier} was created and is gone: look at it and refresh")
         state = compare.state(token, row, signature, inputs, live)
@@ -294,17 +294,6 @@ def service_region(inputs: Properties, properties: Properties) -> str | None:
     return inputs.get("region") or properties.get("region")
 
 
-def _settings(properties: Properties) -> Properties:
-    """A provider's configuration, in which everything that is not text comes as JSON text."""
-    return {name: _read_json(value) for name, value in properties.items()}
-
-
-def _read_json(value: Any) -> Any:
-    if isinstance(value, str) and value[:1] in ("{", "["):
-        return json.loads(value)
-    return value
-
-
 def _must_delete_first(row: ResourceType, old: Properties, new: Properties) -> bool:
     """Whether the replacement would meet the old one: by its nature, or by a name the user chose."""
     chosen = bool(row.name) and row.name not in new.get(compare.BOOKKEEPING, [])
@@ -372,15 +361,3 @@ def _live(
         found = {name: value for name, value in found.items() if name.lower() != "tags"}
         found |= {"tags": own, "tagsAll": tags}
     return {"id": identifier, **schema.conformed_object(found, signature.outputs)}
-
-
-def _unfinished(
-    identifier: str, request: provider_pb2.CreateRequest, error: Exception
-) -> UnfinishedError:
-    reason = explained(error) if isinstance(error, ClientError) else str(error)
-    details = provider_pb2.ErrorResourceInitFailed(
-        id=identifier, properties=request.properties, inputs=request.properties, reasons=[reason]
-    )
-    status = status_pb2.Status(code=grpc.StatusCode.UNKNOWN.value[0], message=reason)
-    status.details.add().Pack(details)
-    return UnfinishedError(status)

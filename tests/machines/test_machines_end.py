@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from sandbox import lifecycle
+from sandbox.machines import hosts
 from sandbox.machines.availability import Machines
+from sandbox.machines.hosts import HostMachine
 from sandbox.machines.leftovers import PrivateDocker
 from tests.machines import world
 from tests.machines.world import World, until
@@ -66,8 +68,13 @@ def test_two_sandboxes_with_the_same_addresses_do_not_meet(started: Start) -> No
     assert clouds[1].shell(machines[1], "cat /root/own") == "1"
 
 
+HOST = HostMachine("one", "10.77.0.10", 0, "", 0)
+
+
 def full(cloud: World) -> None:
-    """A machine with disks, and a file server."""
+    """A machine with disks, a file server, and a host."""
+    hosts.want(cloud.sandbox.directory, "onprem", [HOST])
+    hosts.reach(cloud.sandbox.directory, "onprem")
     efs, ec2 = cloud.client("efs"), cloud.client("ec2")
     system = efs.create_file_system(CreationToken="full")["FileSystemId"]
     target = efs.create_mount_target(
@@ -108,6 +115,9 @@ def test_a_killed_sandbox_leaves_no_trace_after_the_next_stop_or_start(
             ["docker", "-H", str(again.docker_host), "ps", "-aq"], capture_output=True, text=True
         )
         assert listed.stdout == ""
+        assert hosts.wanted(directory) == {}
+        hosts.want(directory, "onprem", [HOST])
+        hosts.reach(directory, "onprem")
     lifecycle.stop(directory)
     assert traces(directory) == []
 

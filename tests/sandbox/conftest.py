@@ -1,4 +1,4 @@
-"""A moto and a provider in this process, and the resources that others need to exist."""
+"""Providers in this process, a moto, and the resources that others need to exist."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from types import SimpleNamespace
 
 import pytest
 from moto.moto_api._internal.models import moto_api_backend
+from pulumi.runtime.proto import provider_pb2_grpc
 
 from sandbox import daemon
 from sandbox.provider.service import AwsProvider
+from tests.sandbox.command_engine import Shown, attached
 from tests.sandbox.engine import REGION, Connection, Engine
 
 
@@ -89,3 +91,16 @@ def world(engine: Engine) -> SimpleNamespace:
         rule=rule.id,
         file_system=file_system.id,
     )
+
+
+@pytest.fixture
+def shown() -> Shown:
+    """What the engine was told to show."""
+    return Shown()
+
+
+@pytest.fixture
+def commands(shown: Shown) -> Iterator[provider_pb2_grpc.ResourceProviderStub]:
+    """A running `command` provider; its local commands see a variable."""
+    with attached(shown, {"OF_THE_SANDBOX": "seen"}) as stub:
+        yield stub

@@ -3,102 +3,61 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
-from google.protobuf import empty_pb2
-from pulumi.runtime.proto import (
-    engine_pb2,
-    engine_pb2_grpc,
-    plugin_pb2,
-    provider_pb2,
-    provider_pb2_grpc,
-)
+from pulumi.runtime.proto import provider_pb2
 
 from sandbox.provider import command
 from sandbox.provider.values import UNKNOWN, from_wire, to_wire
+from tests.sandbox.command_engine import Shown
 
 URN = f"urn:pulumi:test::graphistry-cluster::{command.COMMAND}::ready"
 
 
-class Engine(engine_pb2_grpc.EngineServicer):
-    """The part of Pulumi's engine that shows lines."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def Log(self, request: engine_pb2.LogRequest, context: Any) -> Any:  # noqa: N802 the protocol's name
-        self.lines.append(request.message)
-        return empty_pb2.Empty()
-
-
-@pytest.fixture
-def engine() -> Iterator[tuple[Engine, str]]:
-    server = grpc.server(ThreadPoolExecutor(4))
-    shown = Engine()
-    engine_pb2_grpc.add_EngineServicer_to_server(shown, server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    yield shown, f"127.0.0.1:{port}"
-    server.stop(None)
-
-
-@pytest.fixture
-def provider(engine: tuple[Engine, str]) -> Iterator[provider_pb2_grpc.ResourceProviderStub]:
-    server, port = command.serve({"OF_THE_SANDBOX": "seen"})
-    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-        stub = provider_pb2_grpc.ResourceProviderStub(channel)
-        stub.Attach(plugin_pb2.PluginAttach(address=engine[1]))
-        yield stub
-    server.stop(None)
-
-
-def create(provider: Any, **inputs: Any) -> dict[str, Any]:
-    answer = provider.Create(
+def create(commands: Any, **inputs: Any) -> dict[str, Any]:
+    answer = commands.Create(
         provider_pb2.CreateRequest(urn=URN, properties=to_wire(inputs, [])), timeout=20
     )
     return from_wire(answer.properties)[0]
 
 
-def test_a_command_runs_and_every_line_is_shown(provider: Any, engine: tuple[Engine, str]) -> None:
+def test_a_command_runs_and_every_line_is_shown(commands: Any, shown: Shown) -> None:
     made = create(
-        provider,
+        commands,
         create="echo one; echo $OF_THE_SANDBOX; echo $GIVEN >&2",
         environment={"GIVEN": "given"},
     )
     assert made["stdout"] == "one\nseen"
     assert made["stderr"] == "given"
-    assert sorted(engine[0].lines) == ["given", "one", "seen"]
+    assert sorted(shown.lines) == ["given", "one", "seen"]
 
 
-def test_a_line_is_shown_while_the_command_still_runs(
-    provider: Any, engine: tuple[Engine, str]
-) -> None:
+def test_a_line_is_shown_while_the_command_still_runs(commands: Any, shown: Shown) -> None:
     with ThreadPoolExecutor(1) as aside:
-        running = aside.submit(create, provider, create="echo first; sleep 2; echo second")
+        running = aside.submit(create, commands, create="echo first; sleep 2; echo second")
         end = time.monotonic() + 10
-        while not engine[0].lines and time.monotonic() < end:
+        while not shown.lines and time.monotonic() < end:
             time.sleep(0.05)
-        assert engine[0].lines == ["first"]
+        assert shown.lines == ["first"]
         assert not running.done()
         assert running.result()["stdout"] == "first\nsecond"
 
 
-def test_a_failed_command_fails_with_what_it_said(provider: Any) -> None:
+def test_a_failed_command_fails_with_what_it_said(commands: Any) -> None:
     with pytest.raises(grpc.RpcError, match="exit status 3") as refused:
-        create(provider, create="echo reason >&2; exit 3")
+        create(commands, create="echo reason >&2; exit 3")
     assert "reason" in str(refused.value.details())
 
 
-def test_a_command_ends_with_the_engine_that_asked(provider: Any, tmp_path: Path) -> None:
+def test_a_command_ends_with_the_engine_that_asked(commands: Any, tmp_path: Path) -> None:
     ended = tmp_path / "ended"
     script = f"trap 'touch {ended}; exit' TERM; touch {tmp_path}/began; sleep 60 & wait"
     request = provider_pb2.CreateRequest(urn=URN, properties=to_wire({"create": script}, []))
-    call = provider.Create.future(request)
+    call = commands.Create.future(request)
     end = time.monotonic() + 10
     while not (tmp_path / "began").exists() and time.monotonic() < end:
         time.sleep(0.05)
@@ -108,9 +67,9 @@ def test_a_command_ends_with_the_engine_that_asked(provider: Any, tmp_path: Path
     assert ended.exists()
 
 
-def test_a_preview_runs_nothing(provider: Any, tmp_path: Path) -> None:
+def test_a_preview_runs_nothing(commands: Any, tmp_path: Path) -> None:
     inputs = {"create": f"touch {tmp_path}/ran"}
-    answer = provider.Create(
+    answer = commands.Create(
         provider_pb2.CreateRequest(urn=URN, preview=True, properties=to_wire(inputs, []))
     )
     assert from_wire(answer.properties)[0]["stdout"] == UNKNOWN
@@ -121,23 +80,60 @@ def test_a_preview_runs_nothing(provider: Any, tmp_path: Path) -> None:
     ("inputs", "problem"),
     [
         ({}, "create"),
-        ({"create": "true", "stdin": "secret"}, "stdin"),
+        ({"create": "true", "interpreter": ["sh"]}, "interpreter"),
+        ({"create": "true", "logging": "all"}, "logging"),
         ({"create": "true", "unknown": 1}, "unknown"),
         ({"create": 1}, "create"),
         ({"create": "true", "environment": "A=1"}, "environment"),
     ],
 )
 def test_what_is_not_carried_out_is_refused(
-    provider: Any, inputs: dict[str, Any], problem: str
+    commands: Any, inputs: dict[str, Any], problem: str
 ) -> None:
-    answer = provider.Check(provider_pb2.CheckRequest(urn=URN, news=to_wire(inputs, [])))
+    answer = commands.Check(provider_pb2.CheckRequest(urn=URN, news=to_wire(inputs, [])))
     assert [each.property for each in answer.failures] == [problem]
 
 
-def test_another_type_is_refused(provider: Any) -> None:
-    remote = URN.replace("command:local:Command", "command:remote:Command")
-    with pytest.raises(grpc.RpcError, match="command:remote:Command"):
-        provider.Check(provider_pb2.CheckRequest(urn=remote))
+def test_what_is_secret_comes_by_standard_input(commands: Any, shown: Shown) -> None:
+    made = create(commands, create="cat; echo said >&2", stdin="secret", logging="stderr")
+    assert made["stdout"] == "secret"
+    assert shown.lines == ["said"]
+
+
+def test_a_command_that_reads_nothing_ends_all_the_same(commands: Any) -> None:
+    assert (
+        create(commands, create="exec 0<&-; echo done", stdin="x" * 1_000_000)["stdout"] == "done"
+    )
+
+
+def test_an_update_sees_what_was_printed_before_and_an_end_runs_its_own(
+    commands: Any, tmp_path: Path
+) -> None:
+    inputs = {
+        "create": "echo one",
+        "update": "echo $PULUMI_COMMAND_STDOUT and two",
+        "delete": f"touch {tmp_path}/ended",
+    }
+    made = create(commands, **inputs)
+    answer = commands.Update(
+        provider_pb2.UpdateRequest(urn=URN, olds=to_wire(made, []), news=to_wire(inputs, []))
+    )
+    assert from_wire(answer.properties)[0]["stdout"] == "one and two"
+    commands.Delete(provider_pb2.DeleteRequest(urn=URN, properties=answer.properties))
+    assert (tmp_path / "ended").exists()
+
+
+def test_what_a_secret_command_prints_is_secret(commands: Any) -> None:
+    request = provider_pb2.CreateRequest(
+        urn=URN, properties=to_wire({"create": "echo x"}, ["echo x"])
+    )
+    assert "x" in from_wire(commands.Create(request).properties)[1]
+
+
+def test_another_type_is_refused(commands: Any) -> None:
+    remote = URN.replace("command:local:Command", "command:remote:CopyFile")
+    with pytest.raises(grpc.RpcError, match="command:remote:CopyFile"):
+        commands.Check(provider_pb2.CheckRequest(urn=remote))
 
 
 @pytest.mark.parametrize(
@@ -149,9 +145,9 @@ def test_another_type_is_refused(provider: Any) -> None:
     ],
 )
 def test_a_trigger_replaces_and_the_rest_runs_again(
-    provider: Any, new: dict[str, Any], changed: list[str], replaced: list[str]
+    commands: Any, new: dict[str, Any], changed: list[str], replaced: list[str]
 ) -> None:
-    answer = provider.Diff(
+    answer = commands.Diff(
         provider_pb2.DiffRequest(
             urn=URN, old_inputs=to_wire({"create": "true"}, []), news=to_wire(new, [])
         )

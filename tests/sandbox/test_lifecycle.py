@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import signal
@@ -63,12 +64,17 @@ def started() -> Iterator[Callable[..., Sandbox]]:
         lifecycle.stop(directory)
 
 
-def test_a_started_sandbox_is_an_aws_and_a_provider(running: Sandbox) -> None:
+def test_a_started_sandbox_is_an_aws_and_providers(running: Sandbox) -> None:
     client = boto3.client("sts", **credentials(running))
     assert client.get_caller_identity()["Account"] == "123456789012"
-    with grpc.insecure_channel(f"127.0.0.1:{running.provider_port}") as channel:
-        stub = provider_pb2_grpc.ResourceProviderStub(channel)
-        assert stub.GetPluginInfo(empty_pb2.Empty(), timeout=10).version
+    attached = running.environment({})["PULUMI_DEBUG_PROVIDERS"].split(",")
+    assert [each.split(":")[0] for each in attached] == ["aws", "command", "docker"]
+    for each in attached:
+        name, port = each.split(":")
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            stub = provider_pb2_grpc.ResourceProviderStub(channel)
+            version = stub.GetPluginInfo(empty_pb2.Empty(), timeout=10).version
+            assert version == importlib.metadata.version(f"pulumi-{name}")
 
 
 def test_the_stand_in_images_are_there_before_any_deployment(running: Sandbox) -> None:

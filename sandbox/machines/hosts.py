@@ -1,0 +1,284 @@
+"""Machines of the site `hosts`: bare Linux machines with SSH, there before and after any stack.
+
+What other processes ask of them. Which machines a stack wants is a file that the sandbox's process
+reads; it boots, keeps and removes them, and writes where each takes SSH (see `hosts_keeper`).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import ipaddress
+import json
+import os
+import re
+import shutil
+import socket
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import docker.errors
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from .. import lifecycle
+from . import private_docker
+from .commands import MachineError
+
+USER = "ubuntu"
+"""Whom the operator's key lets in; may become root without a password."""
+LABEL = "host"
+"""Of every container that is no AWS machine: the name of the host's container it belongs to."""
+HOST_KEY = "ssh_host_ed25519_key"
+"""In a machine's folder, so that it stays the same while the machine's container does not."""
+PREFIX_LENGTH = 24
+"""Of the networks of hosts."""
+HOPELESS_SECONDS = 15
+"""After which a machine that cannot be made is not waited for any longer."""
+_PAUSE_SECONDS = 0.2
+_NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
+
+
+@dataclass(frozen=True)
+class HostMachine:
+    """A machine as its owner would describe it."""
+
+    name: str
+    address: str
+    """IPv4; the machines of one stack are in one /24, whose first address is the network's own."""
+    gpus: int
+    gpu_name: str
+    """As nvidia-smi shows it."""
+    gpu_memory_mib: int
+    exports: tuple[str, ...] = ()
+    """Folders that it serves over NFS to its whole network, without being a node."""
+
+
+@dataclass(frozen=True)
+class Reached:
+    """Where the SSH of a machine is, and by which key it is known."""
+
+    port: int
+    """On 127.0.0.1."""
+    host_key: str
+    """As `ssh-ed25519 AAAA...`."""
+
+
+def want(sandbox: Path, stack: str, machines: Sequence[HostMachine]) -> None:
+    """Say which machines a stack has, from now on until another call or the end of the sandbox.
+
+    None ends them, disks and all. Raises MachineError where the description cannot be right.
+    """
+    sandbox.mkdir(parents=True, exist_ok=True)
+    with _exclusively(sandbox):
+        stacks = {name: list(of_it) for name, of_it in wanted(sandbox).items() if name != stack}
+        _check(stack, machines, stacks)
+        if machines:
+            stacks[stack] = list(machines)
+        content = {name: [asdict(each) for each in stacks[name]] for name in sorted(stacks)}
+        write(_wanted_file(sandbox), content)
+
+
+def reach(sandbox: Path, stack: str, seconds: float = 120) -> dict[str, Reached]:
+    """Where every machine of a stack takes SSH, by its name, as soon as all of them do.
+
+    Raises MachineError that names those which do not and why, after `seconds`, or sooner where
+    waiting is of no use.
+    """
+    names = [machine.name for machine in wanted(sandbox).get(stack, ())]
+    if not names:
+        raise MachineError(f"the stack {stack} has no machines in the sandbox: none was wanted")
+    running = lifecycle.find(sandbox)
+    if running is None:
+        raise MachineError(f"the sandbox of {sandbox} does not run, so no machine takes SSH")
+    if not running.machines:
+        raise MachineError(
+            "this sandbox boots no machines, so none takes SSH: its log says why"
+            f" ({sandbox}/daemon.log), and SANDBOX_MACHINES must not be 'off' when it starts"
+        )
+    began = time.monotonic()
+    while True:
+        said = _reached(sandbox)
+        found = {name: _ssh(sandbox, stack, name, said) for name in names}
+        if all(found.values()):
+            return {name: each for name, each in found.items() if each}
+        problems = {name: said.get(container(stack, name), {}).get("problem") for name in names}
+        passed = time.monotonic() - began
+        if passed > seconds or (passed > HOPELESS_SECONDS and any(problems.values())):
+            words = "; ".join(
+                f"{name}: {problems[name] or f'takes no SSH after {passed:.0f} s'}"
+                for name in names
+                if not found[name]
+            )
+            raise MachineError(f"machines of the stack {stack} are not reached: {words}")
+        time.sleep(_PAUSE_SECONDS)
+
+
+def private_key(sandbox: Path) -> str:
+    """The operator's key as OpenSSH's text: every machine lets it in as `ubuntu`."""
+    file = sandbox / "machines" / "operator_key"
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        text = Ed25519PrivateKey.generate().private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.OpenSSH,
+            serialization.NoEncryption(),
+        )
+        draft = file.with_name(f".operator_key-{os.getpid()}")
+        draft.unlink(missing_ok=True)
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as output:
+            output.write(text)
+        with suppress(FileExistsError):  # another process was faster: its key counts
+            os.link(draft, file)
+        draft.unlink()
+    return file.read_text()
+
+
+def public_key(sandbox: Path) -> str:
+    """The other half of the operator's key, as in authorized_keys."""
+    key = serialization.load_ssh_private_key(private_key(sandbox).encode(), None)
+    return (
+        key.public_key()
+        .public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+        .decode()
+    )
+
+
+def container(stack: str, name: str) -> str:
+    """The name of a machine's container in the sandbox's Docker."""
+    return f"host-{stack}-{name}"
+
+
+def replace(sandbox: Path, stack: str, name: str) -> None:
+    """Put another machine in the place of one: same address, empty disk, new host key."""
+    running = lifecycle.find(sandbox)
+    if running is None or running.docker_host is None:
+        raise MachineError(f"the sandbox of {sandbox} boots no machines")
+    folder = sandbox / "machines" / container(stack, name)
+    past = folder.with_name(f".{folder.name}-replaced")
+    folder.rename(past)  # first, or the loop would boot the next machine with this one's key
+    remove_containers(private_docker.connect(running.docker_host), folder.name)
+    shutil.rmtree(past, ignore_errors=True)
+
+
+def remove_containers(client: Any, name: str) -> None:
+    """End a machine's container, those that run on it, and their volumes."""
+    own = {"label": f"{LABEL}={name}"}
+    for each in client.api.containers(all=True, filters=own):
+        with suppress(docker.errors.NotFound):
+            client.api.remove_container(each["Id"], force=True, v=True)
+    for volume in client.volumes.list(filters=own):
+        volume.remove(force=True)
+
+
+def wanted(sandbox: Path) -> dict[str, tuple[HostMachine, ...]]:
+    """The machines of each stack. Raises MachineError where the file cannot be read."""
+    file = _wanted_file(sandbox)
+    try:
+        stacks = json.loads(file.read_text())
+        return {
+            str(stack): tuple(
+                HostMachine(**{**each, "exports": tuple(each["exports"])}) for each in machines
+            )
+            for stack, machines in stacks.items()
+        }
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise MachineError(f"{file} is unreadable, remove it: {error!r}") from error
+
+
+def forget(sandbox: Path) -> None:
+    """Leave nothing of the machines of an earlier run of the sandbox but the operator's key."""
+    _wanted_file(sandbox).unlink(missing_ok=True)
+    _reached_file(sandbox).unlink(missing_ok=True)
+    for folder in (sandbox / "machines").glob("host-*"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def block(address: str) -> str:
+    """The network of an address, as 10.77.0.0/24."""
+    return str(ipaddress.ip_network(f"{address}/{PREFIX_LENGTH}", strict=False))
+
+
+def write(file: Path, content: Any) -> None:
+    """Replace a file in one step, for whoever reads it at the same time."""
+    draft = file.with_name(f".{file.name}-{os.getpid()}")
+    draft.write_text(json.dumps(content, indent=1))
+    draft.replace(file)
+
+
+def say_reached(sandbox: Path, content: Mapping[str, Mapping[str, Any]]) -> None:
+    """Record, by container, the `port` where it takes SSH or the `problem` why there is none."""
+    write(_reached_file(sandbox), content)
+
+
+def at_port(sandbox: Path, port: int) -> str | None:
+    """The container whose SSH a port of the loopback leads to."""
+    return next(
+        (name for name, each in _reached(sandbox).items() if each.get("port") == port), None
+    )
+
+
+def _wanted_file(sandbox: Path) -> Path:
+    return sandbox / "hosts.json"
+
+
+def _reached_file(sandbox: Path) -> Path:
+    return sandbox / "machines" / "hosts-reached.json"
+
+
+def _reached(sandbox: Path) -> dict[str, dict[str, Any]]:
+    try:
+        return dict(json.loads(_reached_file(sandbox).read_text()))
+    except (OSError, ValueError):
+        return {}
+
+
+def _ssh(
+    sandbox: Path, stack: str, name: str, said: Mapping[str, Mapping[str, Any]]
+) -> Reached | None:
+    """The SSH of a machine, once it says that it is one."""
+    of_it = container(stack, name)
+    port = said.get(of_it, {}).get("port")
+    with suppress(OSError):
+        key = (sandbox / "machines" / of_it / f"{HOST_KEY}.pub").read_text().split()
+        with socket.create_connection(("127.0.0.1", port or 0), timeout=2) as connection:
+            if len(key) >= 2 and connection.recv(4) == b"SSH-":
+                return Reached(int(port or 0), " ".join(key[:2]))
+    return None
+
+
+def _check(
+    stack: str, machines: Sequence[HostMachine], others: Mapping[str, Sequence[HostMachine]]
+) -> None:
+    taken = {each.address: f"{name}/{each.name}" for name in others for each in others[name]}
+    names: set[str] = set()
+    for machine in machines:
+        where = f"machine {machine.name} of the stack {stack}"
+        if not _NAME.fullmatch(machine.name) or machine.name in names:
+            raise MachineError(f"{where}: a name of a-z, 0-9 and dashes is expected, once")
+        names.add(machine.name)
+        try:
+            network = ipaddress.ip_network(block(machine.address))
+        except ValueError as error:
+            raise MachineError(f"{where}: {error}") from error
+        if ipaddress.ip_address(machine.address) in (network[0], network[1], network[-1]):
+            raise MachineError(f"{where}: {machine.address} is the network's own address")
+        if machine.address in taken:
+            raise MachineError(f"{where}: {taken[machine.address]} has {machine.address} already")
+        taken[machine.address] = f"{stack}/{machine.name}"
+    blocks = sorted({block(machine.address) for machine in machines})
+    if len(blocks) > 1:
+        raise MachineError(f"the machines of the stack {stack} are in {', '.join(blocks)}: one /24")
+
+
+@contextmanager
+def _exclusively(sandbox: Path) -> Iterator[None]:
+    with (sandbox / "hosts.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
