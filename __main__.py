@@ -5,12 +5,14 @@ import os
 import signal
 
 import pulumi
-import pulumi_aws as aws
 import pulumi_command as command
 
+from components.aws.provider import aws_provider
 from components.cluster import Cluster, ClusterArgs
-from components.exports import cluster_exports
-from model.settings import SettingsError, parse
+from components.leader_stack import LeaderStackError, read_leader_stack
+from components.sites import machines_on_aws, machines_on_hosts
+from model.hosts import FollowersOnHosts, JoinedHostsSettings
+from model.settings import JoinedSettings, SettingsError, keys_of_any_site, parse
 from model.tags import cluster_tags
 from operate.account import AccountError, check_account
 
@@ -31,38 +33,46 @@ def stack_file() -> dict[str, object]:
                 found[name] = json.loads(text)
             except ValueError:
                 found[name] = text
-    return found
+    # Pulumi.yaml's defaults are of both sites, and what is empty says nothing.
+    return {
+        name: value
+        for name, value in found.items()
+        if value not in ("", {}) or name not in keys_of_any_site()
+    }
 
 
 def main() -> None:
     raw = stack_file()
     delete_data = raw.pop("deleteData", "") == STACK
-    region = pulumi.Config("aws").require("region")
     settings = parse(raw)
-    check_account(region)
-    provider = aws.Provider(
-        "aws",
-        region=region,
-        # Launching the leader without capacity is retried inside the provider for 50 minutes at its default of 25
-        # (terraform-provider-aws#43193, #49863); a refusal should be told while somebody is looking.
-        max_retries=5,
-        default_tags=aws.ProviderDefaultTagsArgs(tags=cluster_tags(PROJECT, STACK, settings.tags)),
-        # Another region would replace the provider and orphan the cluster; Pulumi replaces nothing protected.
-        opts=pulumi.ResourceOptions(protect=not delete_data),
+    leader_stack = (
+        read_leader_stack(settings.leader_stack, settings.site)
+        if isinstance(settings, JoinedSettings | JoinedHostsSettings)
+        else None
     )
+    joined = leader_stack.document if leader_stack else None
+    providers: list[pulumi.ProviderResource] = [command.Provider("command")]
+    if isinstance(settings, FollowersOnHosts):
+        machines = machines_on_hosts(settings, joined, PROJECT, STACK)
+    else:
+        region = pulumi.Config("aws").require("region")
+        check_account(region)
+        tags = cluster_tags(PROJECT, STACK, settings.tags)
+        providers.append(aws_provider(region, tags, delete_data=delete_data))
+        machines = machines_on_aws(
+            settings, joined, PROJECT, STACK, region, delete_data=delete_data
+        )
     cluster = Cluster(
         f"graphistry-{STACK}",
-        ClusterArgs(
-            settings=settings, project=PROJECT, stack=STACK, region=region, delete_data=delete_data
-        ),
-        pulumi.ResourceOptions(providers=[provider, command.Provider("command")]),
+        ClusterArgs(settings=settings, machines=machines, leader_stack=leader_stack),
+        pulumi.ResourceOptions(providers=providers),
     )
-    for name, value in cluster_exports(cluster, settings, region).items():
+    for name, value in cluster.exports().items():
         pulumi.export(name, value)
 
 
 try:
     main()
-except (SettingsError, AccountError) as error:
+except (SettingsError, AccountError, LeaderStackError) as error:
     # Pulumi prints a RunError as it is, and anything else with a traceback.
     raise pulumi.RunError(f"stacks/Pulumi.{STACK}.yaml: {error}") from None

@@ -5,9 +5,10 @@ Each takes the value, returns it unchanged, and raises a refusal with the way to
 
 from __future__ import annotations
 
+import base64
 import re
 from collections import Counter
-from ipaddress import IPv4Network
+from ipaddress import AddressValueError, IPv4Address, IPv4Network
 
 from model.fields import refusal
 from model.gpu_catalogue import CATALOGUE, UNSUPPORTED
@@ -20,6 +21,8 @@ _DOCKER_BLOCK = IPv4Network("172.17.0.0/16")
 _WIDEST_ALLOWED = 8
 
 _S3_OBJECT = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[^\s?#]+")
+_HOST_KEY_TYPES = ("ssh-ed25519", "ecdsa-sha2-nistp256", "ssh-rsa")
+_LOCAL_FILE = re.compile(r"file:(/[A-Za-z0-9 ._+-]+)+")
 _HTTPS_FILE = re.compile(r"https://[A-Za-z0-9.-]+(:[0-9]{1,5})?/[^\s?#@]+")
 
 
@@ -122,8 +125,11 @@ def free_tag_key(key: str) -> str:
 
 def release_source(source: str) -> str:
     """Where a tarball comes from, in a form that a node can still fetch next month."""
-    if source == "preinstalled" or _S3_OBJECT.fullmatch(source) or _HTTPS_FILE.fullmatch(source):
+    forms = (_S3_OBJECT, _HTTPS_FILE, _LOCAL_FILE)
+    if source == "preinstalled" or any(form.fullmatch(source) for form in forms):
         return source
+    if source.startswith("file:"):
+        raise refusal("give the absolute path of the archive on the computer that runs `make up`")
     if re.match(r"https?://[^/]*@|[^?]*\?", source):
         raise refusal(
             "a user name or signature in a link ends up in logs, and a signature expires; copy the "
@@ -132,3 +138,30 @@ def release_source(source: str) -> str:
     if source.startswith("http://"):
         raise refusal("use https, as anyone on the way could change what http brings")
     raise refusal(did_you_mean(source, ("preinstalled",)))
+
+
+def ipv4(text: str) -> str:
+    """The address of one machine."""
+    try:
+        address = IPv4Address(text)
+    except AddressValueError:
+        raise refusal("four numbers from 0 to 255 with dots between them") from None
+    if address.is_loopback or address.is_unspecified or address.is_multicast:
+        raise refusal("no other machine reaches that; name the address in the cluster's network")
+    return text
+
+
+def host_key(text: str) -> str:
+    """A host's public key: its type and base64, as in known_hosts and without the host's name."""
+    kind, _, rest = text.partition(" ")
+    if kind not in _HOST_KEY_TYPES:
+        raise refusal(
+            f"it begins with {' or '.join(_HOST_KEY_TYPES)}; `make host-keys` collects them"
+        )
+    try:
+        blob = base64.b64decode(rest.split(" ")[0], validate=True)
+    except ValueError:
+        raise refusal("after the type comes one word of base64, and it is cut here") from None
+    if not blob[4:].startswith(kind.encode()):
+        raise refusal("its base64 belongs to another type of key, or is cut")
+    return text

@@ -40,7 +40,10 @@ from model.problems import (
     shown_keys,
 )
 
-_SECRET_KEY = re.compile(r"pass(word|wd|phrase)|token|secret|credential|key", re.IGNORECASE)
+# A host's key is its public one.
+_SECRET_KEY = re.compile(
+    r"pass(word|wd|phrase)|token|secret|credential|(?<!host)key", re.IGNORECASE
+)
 _REFUSAL = "refusal"
 # Pydantic appends this to the place of a map's key when the key itself is wrong.
 _KEY_MARK = "[key]"

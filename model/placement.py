@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from model.settings import Problem, Settings, SettingsError
+from model.settings import FollowersOnAws, Problem, Settings, SettingsError
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,29 @@ def place(
     """
     problems: list[Problem] = []
     leader = _zones_of_leader(settings, zones, offerings, problems)
+    followers = _zones_of_followers(settings, zones, offerings, problems)
+    if problems:
+        raise SettingsError(tuple(problems))
+    return Placement(leader=leader[0], followers=followers)
+
+
+def place_followers(
+    settings: FollowersOnAws, zones: Sequence[str], offerings: Mapping[str, frozenset[str]]
+) -> Mapping[str, tuple[str, ...]]:
+    """The zones of followers alone, whose leader another stack has; see :func:`place`."""
+    problems: list[Problem] = []
+    followers = _zones_of_followers(settings, zones, offerings, problems)
+    if problems:
+        raise SettingsError(tuple(problems))
+    return followers
+
+
+def _zones_of_followers(
+    settings: FollowersOnAws,
+    zones: Sequence[str],
+    offerings: Mapping[str, frozenset[str]],
+    problems: list[Problem],
+) -> dict[str, tuple[str, ...]]:
     followers = {}
     for name, follower in settings.followers.items():
         types = settings.profile_of(name).instance_types
@@ -44,9 +67,7 @@ def place(
         followers[name] = tuple(zone for zone in zones if zone in wanted and zone in offered)
         if not followers[name]:
             problems.append(_not_offered(f"followers.{name}", types, wanted, offered))
-    if problems:
-        raise SettingsError(tuple(problems))
-    return Placement(leader=leader[0], followers=followers)
+    return followers
 
 
 def _zones_of_leader(

@@ -17,7 +17,15 @@ from model.problems import Finding, Problem, did_you_mean, shown, shown_choices
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from model.settings import Follower, GpuProfile, Leader, Settings
+    from model.sections import Release
+    from model.settings import (
+        Follower,
+        FollowersOnAws,
+        GpuProfile,
+        JoinedSettings,
+        Leader,
+        Settings,
+    )
 
 _TURING = (7, 5)
 # RAPIDS builds for CUDA 13 start at Turing; NVIDIA's open kernel driver does too.
@@ -47,8 +55,23 @@ def broken_rules(settings: Settings) -> tuple[Finding, ...]:
     )
 
 
-def _nodes(settings: Settings) -> Iterator[tuple[str, Leader | Follower]]:
-    yield "leader", settings.leader
+def broken_joined_rules(settings: JoinedSettings) -> tuple[Finding, ...]:
+    """The same for followers of another stack's leader; what depends on that is checked with its outputs."""
+    return tuple(
+        chain(
+            _gpu_counts_of_profiles(settings),
+            _profiles_exist(settings),
+            _gpu_counts_of_followers(settings),
+            _one_region(list(_named_zones(settings))),
+            _image(settings),
+        )
+    )
+
+
+def _nodes(settings: FollowersOnAws) -> Iterator[tuple[str, Leader | Follower]]:
+    leader: Leader | None = getattr(settings, "leader", None)
+    if leader is not None:
+        yield "leader", leader
     for name, follower in settings.followers.items():
         yield f"followers.{name}", follower
 
@@ -65,7 +88,7 @@ def _fewest_gpus(profile: GpuProfile) -> int:
     return min(CATALOGUE[name].gpus for name in profile.instance_types)
 
 
-def _gpu_counts_of_profiles(settings: Settings) -> Iterator[Finding]:
+def _gpu_counts_of_profiles(settings: FollowersOnAws) -> Iterator[Finding]:
     for name, profile in settings.gpu_profiles.items():
         types, gpus = f"gpuProfiles.{name}.instanceTypes", f"gpuProfiles.{name}.gpus"
         counts = {CATALOGUE[each].gpus for each in profile.instance_types}
@@ -92,7 +115,7 @@ def _too_many_gpus(path: str, asked: int, profile: GpuProfile) -> Problem:
     )
 
 
-def _profiles_exist(settings: Settings) -> Iterator[Finding]:
+def _profiles_exist(settings: FollowersOnAws) -> Iterator[Finding]:
     profiles = settings.gpu_profiles
     for place, node in _nodes(settings):
         if node.profile not in profiles:
@@ -107,7 +130,7 @@ def _profiles_exist(settings: Settings) -> Iterator[Finding]:
             yield Finding(problem, (path, f"gpuProfiles.{node.profile}"))
 
 
-def _gpu_counts_of_followers(settings: Settings) -> Iterator[Finding]:
+def _gpu_counts_of_followers(settings: FollowersOnAws) -> Iterator[Finding]:
     for name, follower in settings.followers.items():
         profile = settings.gpu_profiles.get(follower.profile)
         if profile and follower.gpus is not None and follower.gpus > _fewest_gpus(profile):
@@ -157,10 +180,11 @@ def _old_gpu(settings: Settings, path: str, name: str) -> Iterator[Finding]:
         )
 
 
-def _named_zones(settings: Settings) -> Iterator[tuple[str, str]]:
+def _named_zones(settings: FollowersOnAws) -> Iterator[tuple[str, str]]:
     """Path and name of every zone that a node asks for."""
-    if settings.leader.availability_zone is not None:
-        yield "leader.availabilityZone", settings.leader.availability_zone
+    leader: Leader | None = getattr(settings, "leader", None)
+    if leader is not None and leader.availability_zone is not None:
+        yield "leader.availabilityZone", leader.availability_zone
     for name, follower in settings.followers.items():
         for index, zone in enumerate(follower.availability_zones):
             yield f"followers.{name}.availabilityZones[{index}]", zone
@@ -279,7 +303,17 @@ def _existing_network(settings: Settings) -> Iterator[Finding]:
 
 
 def _release(settings: Settings) -> Iterator[Finding]:
-    release, path = settings.release, "release.sha256"
+    yield from release_has_its_checksum(settings.release)
+    source, path = settings.release.source, "release.source"
+    if source.startswith("file:"):
+        allowed = '"preinstalled", "s3://bucket/key" or "https://host/path"'
+        hint = "machines on AWS fetch the archive: `aws s3 cp FILE s3://BUCKET/`, and that address here"
+        yield Finding(Problem(path, shown(source), allowed, hint), (path,))
+
+
+def release_has_its_checksum(release: Release) -> Iterator[Finding]:
+    """An archive that is delivered comes with its checksum, and only such a one."""
+    path = "release.sha256"
     preinstalled = release.source == "preinstalled"
     if preinstalled and release.sha256 is not None:
         problem = Problem(
@@ -299,7 +333,7 @@ def _release(settings: Settings) -> Iterator[Finding]:
         yield Finding(problem, (path, "release.source"))
 
 
-def _image(settings: Settings) -> Iterator[Finding]:
+def _image(settings: FollowersOnAws) -> Iterator[Finding]:
     if settings.image.id is not None and "ssmParameter" in _given(settings.image):
         yield from _not_together(
             "image", ["ssmParameter"], "id", "an id pins the image, so the parameter is never read"

@@ -1,4 +1,4 @@
-"""The settings of a cluster: every key of a stack file under `graphistry-cluster:`, and `parse`.
+"""The settings of a cluster on AWS: every key of its stack file under `graphistry-cluster:`; and `parse`.
 
 The models are strict at every depth: unknown keys, wrong types and out-of-range values are
 refused. Each attribute's docstring says its unit and bounds, why the default is what it is, and
@@ -8,37 +8,35 @@ what a change does to a cluster that is running. Rules that span several keys li
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Literal
+from collections.abc import Callable, Mapping
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    ValidationError,
-)
-from pydantic.alias_generators import to_camel
+from pydantic import AfterValidator, Field, StringConstraints, ValidationError
 
 from model import checks
 from model.fields import StandIn, Words, findings_of, repaired
+from model.hosts import HostsSettings, JoinedHostsSettings
+from model.hosts_rules import broken_hosts_rules, broken_joined_hosts_rules
 from model.problems import Finding, Problem, SettingsError, shown, without_consequences
-from model.rules import broken_rules
+from model.rules import broken_joined_rules, broken_rules
+from model.sections import LeaderStack, Name, ProfileName, Release, Section, WorkersPerGpu
 
-__all__ = ["Problem", "Settings", "SettingsError", "parse"]
+__all__ = [
+    "AnySettings",
+    "JoinedSettings",
+    "Problem",
+    "Release",
+    "Settings",
+    "SettingsError",
+    "WorkersPerGpu",
+    "parse",
+]
 
 # Tuples keep the models immutable; a stack file has lists, which strict mode alone would refuse.
 _FromList = Field(strict=False)
 
-Name = Annotated[
-    str,
-    StringConstraints(pattern=r"^[a-z]([a-z0-9-]{0,28}[a-z0-9])?$"),
-    Words(
-        "a name of at most 30 lower-case letters, digits and hyphens that starts with a letter and "
-        "does not end in a hyphen"
-    ),
-]
+_Settings = TypeVar("_Settings", bound=Section)
+
 InstanceType = Annotated[
     str,
     AfterValidator(checks.catalogued),
@@ -73,36 +71,9 @@ TagValue = Annotated[
     StringConstraints(max_length=256, pattern=_TAG_TEXT),
     Words("text of at most 256 letters, digits, spaces and _ . : / = + - @"),
 ]
-ProfileName = Annotated[str, Words("the name of a profile under gpuProfiles"), StandIn("")]
-WorkerCount = Annotated[int, Field(ge=1, le=16)]
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(
-        strict=True,
-        extra="forbid",
-        frozen=True,
-        alias_generator=to_camel,
-        validate_by_name=True,
-        validate_by_alias=True,
-    )
-
-
-class WorkersPerGpu(_Model):
-    """Workers that each Graphistry service starts per GPU, for profiles that know better."""
-
-    forge: WorkerCount | None = None
-    """Upload and parsing workers per GPU, 1 to 16. Absent: computed from the memory of GPU and
-    host. A change restarts that service on the nodes of the profile; no machine is touched."""
-    streamgl: WorkerCount | None = None
-    """Layout workers per GPU, 1 to 16. Absent: computed. A change restarts that service in
-    place."""
-    dask: WorkerCount | None = None
-    """Dask workers per GPU, 1 to 16. Absent: 1, as the vendor's wizard sets it. A change restarts
-    that service in place."""
-
-
-class GpuProfile(_Model):
+class GpuProfile(Section):
     """A named size of machine; leader and followers refer to it by name."""
 
     instance_types: Annotated[
@@ -130,7 +101,7 @@ class GpuProfile(_Model):
     by AWS."""
 
 
-class DataVolume(_Model):
+class DataVolume(Section):
     """The leader's own disk for PostgreSQL and its backups. Never deleted with the machine."""
 
     size_gib: Annotated[int, Field(ge=10, le=65536)] = 100
@@ -144,7 +115,7 @@ class DataVolume(_Model):
     once in six hours."""
 
 
-class Leader(_Model):
+class Leader(Section):
     """The node that owns PostgreSQL, Redis and the cluster's secret."""
 
     profile: ProfileName
@@ -156,7 +127,7 @@ class Leader(_Model):
     """Size and speed of the data volume. Changed in place."""
 
 
-class Follower(_Model):
+class Follower(Section):
     """A node that adds GPUs; it holds no data of its own."""
 
     profile: ProfileName
@@ -174,7 +145,7 @@ class Follower(_Model):
     services."""
 
 
-class SharedFolder(_Model):
+class SharedFolder(Section):
     """The dataset directory that every node mounts: an EFS file system, ours or an existing one."""
 
     file_system_id: (
@@ -201,7 +172,7 @@ class SharedFolder(_Model):
     taken."""
 
 
-class Network(_Model):
+class Network(Section):
     """The VPC: a new one, or an existing one by its ids."""
 
     cidr_block: Annotated[
@@ -252,7 +223,7 @@ class Network(_Model):
     in it."""
 
 
-class Access(_Model):
+class Access(Section):
     """Who may open the web interface of the nodes."""
 
     allowed_cidrs: Annotated[
@@ -266,39 +237,7 @@ class Access(_Model):
     reach the VPC by VPN, peering or Direct Connect. Changed in place."""
 
 
-class Release(_Model):
-    """One Graphistry version and where its tarball comes from."""
-
-    version: Annotated[
-        str,
-        StringConstraints(pattern=r"^[0-9]+\.[0-9]+\.[0-9]+$"),
-        Words('three numbers in quotes such as "2.50.1"'),
-        StandIn("2.50.1"),
-    ]
-    """Version as "2.50.1". Required in a release. A change upgrades the nodes in place, leader
-    first."""
-    cuda: Annotated[Literal["12", "13"], StandIn("12")]
-    """CUDA flavour of the images. "12" runs on every GPU of the catalogue, "13" needs Turing or
-    newer. Required in a release. A change reinstalls in place."""
-    source: Annotated[
-        str,
-        AfterValidator(checks.release_source),
-        Words('"preinstalled", "s3://bucket/key" or "https://host/path"'),
-    ] = "preinstalled"
-    """Where nodes get the tarball; "preinstalled" when the image has it. A change is picked up by
-    the next installation."""
-    sha256: (
-        Annotated[
-            str,
-            StringConstraints(pattern=r"^[0-9a-f]{64}$"),
-            Words("the tarball's SHA-256 as 64 lower-case hex digits"),
-        ]
-        | None
-    ) = None
-    """Checksum of the tarball; required unless preinstalled. Follows `source`."""
-
-
-class Image(_Model):
+class Image(Section):
     """The machine image (AMI) of new machines. A newer one never replaces a running machine."""
 
     id: (
@@ -322,21 +261,48 @@ class Image(_Model):
     later."""
 
 
-class Settings(_Model):
-    """Everything a stack file says about one cluster."""
+class FollowersOnAws(Section):
+    """What a stack file says about followers on AWS, whoever has their leader."""
 
+    site: Annotated[Literal["aws"], Words('"aws" or "hosts"')] = "aws"
+    """Where the machines come from: AWS makes them, or they exist already (`model.hosts`). Another
+    site is another cluster."""
     gpu_profiles: Annotated[
         dict[Name, GpuProfile], Words("a map from profile name to GPU profile"), StandIn({})
     ]
     """Sizes of machines by name. Required. An unused profile costs nothing."""
-    leader: Annotated[Leader, StandIn({"profile": ""})]
-    """The leader. Required."""
     followers: Annotated[
         dict[Annotated[Name, AfterValidator(checks.not_leader)], Follower],
         Words("a map from follower name to follower; {} for none"),
-    ] = {}
+    ] = Field(default_factory=dict)
     """Followers by name. Adding, changing or removing one touches no other; renaming one is
     removing it and adding another. Empty: the leader alone."""
+    image: Image = Image()
+    """The machine image."""
+    tags: Annotated[
+        dict[TagKey, TagValue],
+        Field(max_length=40),
+        Words("a map of at most 40 tags, text to text"),
+    ] = Field(default_factory=dict)
+    """Tags on every resource, at most 40 (AWS allows 50 and the program sets its own). Changed in
+    place."""
+
+    def profile_of(self, node: str) -> GpuProfile:
+        """The GPU profile of a follower. Raises `KeyError` for any other name."""
+        return self.gpu_profiles[self.followers[node].profile]
+
+    def gpus_of(self, node: str) -> int | None:
+        """GPUs a node uses: its own number, else its profile's; None means all. Raises
+        `KeyError`."""
+        own = self.followers[node].gpus if node in self.followers else None
+        return self.profile_of(node).gpus if own is None else own
+
+
+class Settings(FollowersOnAws):
+    """Everything a stack file says about one cluster on AWS."""
+
+    leader: Annotated[Leader, StandIn({"profile": ""})]
+    """The leader. Required."""
     shared_folder: SharedFolder = SharedFolder()
     """The shared dataset directory."""
     network: Network = Network()
@@ -345,29 +311,33 @@ class Settings(_Model):
     """Who may open the web interface."""
     release: Release = Release(version="2.50.1", cuda="12")
     """The Graphistry version. The default is the newest version this program was written for."""
-    image: Image = Image()
-    """The machine image."""
-    tags: Annotated[
-        dict[TagKey, TagValue],
-        Field(max_length=40),
-        Words("a map of at most 40 tags, text to text"),
-    ] = {}
-    """Tags on every resource, at most 40 (AWS allows 50 and the program sets its own). Changed in
-    place."""
 
     def profile_of(self, node: str) -> GpuProfile:
         """The GPU profile of "leader" or of a follower. Raises `KeyError` for any other name."""
-        owner = self.leader if node == "leader" else self.followers[node]
-        return self.gpu_profiles[owner.profile]
-
-    def gpus_of(self, node: str) -> int | None:
-        """GPUs the node uses: its own number, else its profile's; None means all. Raises
-        `KeyError`."""
-        own = None if node == "leader" else self.followers[node].gpus
-        return self.profile_of(node).gpus if own is None else own
+        return (
+            self.gpu_profiles[self.leader.profile] if node == "leader" else super().profile_of(node)
+        )
 
 
-def parse(raw: Mapping[str, object]) -> Settings:
+class JoinedSettings(FollowersOnAws):
+    """Everything a stack file says about followers on AWS of another stack's leader."""
+
+    leader_stack: LeaderStack
+    """The stack that has the leader; network, shared folder, secret and release are its. Another
+    one is another cluster: never change it."""
+
+
+AnySettings = Settings | JoinedSettings | HostsSettings | JoinedHostsSettings
+"""The settings of a stack file, of whatever site, with a leader or without."""
+
+
+def keys_of_any_site() -> set[str]:
+    """Every key that a stack file may have at its top, on whatever site."""
+    models = (Settings, JoinedSettings, HostsSettings, JoinedHostsSettings)
+    return {str(field.alias) for model in models for field in model.model_fields.values()}
+
+
+def parse(raw: Mapping[str, object]) -> AnySettings:
     """The settings of a stack file, given as its keys without the `graphistry-cluster:` prefix.
 
     Raises `SettingsError` with every problem at once, whatever `raw` is. To find the problems that
@@ -377,17 +347,37 @@ def parse(raw: Mapping[str, object]) -> Settings:
     """
     if not isinstance(raw, Mapping):
         raise SettingsError((Problem("(the whole file)", shown(raw), "a map of settings"),))
+    joined, on_hosts = raw.get("leaderStack") is not None, raw.get("site") == "hosts"
+    if joined and "leader" in raw:
+        both = "a leader and the stack of another leader"
+        hint = "keep `leader` for a cluster of its own, `leaderStack` for followers of another's"
+        raise SettingsError((Problem("leaderStack", both, "one of the two", hint),))
+    if on_hosts and joined:
+        return _sound(raw, JoinedHostsSettings, broken_joined_hosts_rules)
+    if on_hosts:
+        return _sound(raw, HostsSettings, broken_hosts_rules)
+    if joined:
+        return _sound(raw, JoinedSettings, broken_joined_rules)
+    return _sound(raw, Settings, broken_rules)
+
+
+def _sound(
+    raw: Mapping[str, object],
+    model: type[_Settings],
+    rules: Callable[[_Settings], tuple[Finding, ...]],
+) -> _Settings:
+    """The settings in *raw*, unless a key or a rule is broken."""
     try:
-        settings = _validated(raw)
+        settings = _validated(raw, model)
         wrong: tuple[Finding, ...] = ()
     except ValidationError as error:
-        wrong = findings_of(error, Settings)
-        settings = _validated(repaired(raw, error, Settings))
-    findings = wrong + without_consequences(broken_rules(settings), wrong)
+        wrong = findings_of(error, model)
+        settings = _validated(repaired(raw, error, model), model)
+    findings = wrong + without_consequences(rules(settings), wrong)
     if findings:
         raise SettingsError(tuple(finding.problem for finding in findings))
     return settings
 
 
-def _validated(raw: Mapping[str, object]) -> Settings:
-    return Settings.model_validate(dict(raw), by_alias=True, by_name=False)
+def _validated(raw: Mapping[str, object], model: type[_Settings]) -> _Settings:
+    return model.model_validate(dict(raw), by_alias=True, by_name=False)

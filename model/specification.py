@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, TypedDict
 
-from model.settings import Release
+from model.hosts import SharedFolder
+from model.sections import Release
 from model.workers import GpuAllocation
 
 SCHEMA_VERSION = 1
@@ -25,6 +26,13 @@ POSTGRES_PORT = 5432
 REDIS_PORT = 6379
 
 SHARED_FOLDER_PATH = "/mnt/graphistry"
+
+STORE = "/var/lib/graphistry-cluster"
+"""What a host keeps when it is no node any more."""
+DATA_FOLDER = f"{STORE}/data"
+EXPORTED_FOLDER = f"{STORE}/shared"
+
+Role = Literal["leader", "follower"]
 
 
 class Endpoint(TypedDict):
@@ -49,14 +57,13 @@ def report_key(node: str) -> str:
     return f"{node_prefix(node)}report.json"
 
 
-def specification(
+def aws_specification(
     *,
     cluster: str,
     node: str,
-    role: Literal["leader", "follower"],
+    role: Role,
     region: str,
     bucket: str,
-    report_key: str,
     agent_key: str,
     agent_sha256: str,
     postgres: Endpoint,
@@ -70,7 +77,7 @@ def specification(
     secret_arn: str,
     use_local_disks: bool,
 ) -> dict[str, object]:
-    """The document of one node, ready for `canonical_json`.
+    """The document of one node on AWS, ready for `canonical_json`.
 
     All values are plain: resolve Pulumi outputs first. Raises `ValueError` unless exactly the
     leader comes with a data volume.
@@ -78,13 +85,9 @@ def specification(
     if (role == "leader") != (data_volume_id is not None):
         raise ValueError(f"{node} is a {role}: the leader has a data volume, a follower has none")
     return {
-        "schemaVersion": SCHEMA_VERSION,
-        "cluster": cluster,
-        "node": node,
-        "role": role,
-        "site": {"kind": "aws", "region": region, "bucket": bucket, "reportKey": report_key},
+        **_of_every_site(cluster, node, role, postgres, redis),
+        "site": {"kind": "aws", "region": region, "bucket": bucket, "reportKey": report_key(node)},
         "agent": {"key": agent_key, "sha256": agent_sha256},
-        "endpoints": {"postgres": dict(postgres), "redis": dict(redis)},
         "sharedFolder": {
             "kind": "efs",
             "fileSystemId": file_system_id,
@@ -92,22 +95,100 @@ def specification(
             "mountTargets": dict(mount_targets),
         },
         "dataVolume": None if data_volume_id is None else {"volumeId": data_volume_id},
-        "gpu": {
-            "instanceTypes": list(instance_types),
-            "gpus": gpu.gpus,
-            "cudaVisibleDevices": gpu.cuda_visible_devices,
-            "forgeWorkers": gpu.forge_workers,
-            "streamglWorkers": gpu.streamgl_workers,
-            "daskWorkers": gpu.dask_workers,
-        },
-        "release": {
-            "version": release.version,
-            "cuda": release.cuda,
-            "source": release.source,
-            "sha256": release.sha256,
-        },
+        "dataServices": "bundled",
+        "firewall": None,
+        "gpu": {"instanceTypes": list(instance_types), **_gpu(gpu)},
+        "release": _release(release),
         "secret": {"arn": secret_arn},
         "docker": {"useLocalDisks": use_local_disks},
+    }
+
+
+def hosts_specification(
+    *,
+    cluster: str,
+    node: str,
+    role: Role,
+    address: str,
+    agent_sha256: str,
+    postgres: Endpoint,
+    redis: Endpoint,
+    shared_folder: Mapping[str, object],
+    data_services: Literal["bundled", "containers"],
+    followers: Sequence[str],
+    gpu: GpuAllocation,
+    release: Release,
+) -> dict[str, object]:
+    """The document of one node on a host, ready for `canonical_json`.
+
+    *address* is the node's own private one, *followers* are those of the nodes that a leader lets
+    in (a follower lets in nobody), *shared_folder* is what
+    `hosts_shared_folder` says of it. All values are
+    plain.
+    """
+    is_leader = role == "leader"
+    has_database = is_leader and data_services == "bundled"
+    return {
+        **_of_every_site(cluster, node, role, postgres, redis),
+        "site": {"kind": "hosts", "address": address},
+        "agent": {"sha256": agent_sha256},
+        "sharedFolder": dict(shared_folder),
+        "dataVolume": {"folder": DATA_FOLDER} if has_database else None,
+        "dataServices": data_services,
+        "firewall": {"allow": list(followers)} if is_leader else None,
+        "gpu": _gpu(gpu),
+        "release": _release(release),
+        "secret": None,
+        "docker": {"useLocalDisks": False},
+    }
+
+
+def hosts_shared_folder(
+    folder: SharedFolder, role: Role, leader: str, followers: Sequence[str]
+) -> dict[str, object]:
+    """What a node on a host is told of the shared folder; *leader* is the leader's private address."""
+    path = folder.path or SHARED_FOLDER_PATH
+    if folder.kind == "path":
+        return {"kind": "path", "path": path}
+    if folder.kind == "nfs":
+        return {"kind": "nfs", "server": folder.server, "export": folder.export, "path": path}
+    exported = folder.folder or EXPORTED_FOLDER
+    if role == "leader":
+        clients = list(followers)
+        return {"kind": "nfs-on-leader", "folder": exported, "clients": clients, "path": path}
+    return {"kind": "nfs", "server": leader, "export": exported, "path": path}
+
+
+def _of_every_site(
+    cluster: str, node: str, role: Role, postgres: Endpoint, redis: Endpoint
+) -> dict[str, object]:
+    return {
+        "schemaVersion": SCHEMA_VERSION,
+        "cluster": cluster,
+        "node": node,
+        "role": role,
+        "endpoints": {"postgres": dict(postgres), "redis": dict(redis)},
+    }
+
+
+def _gpu(gpu: GpuAllocation) -> dict[str, object]:
+    return {
+        "gpus": gpu.gpus,
+        "cudaVisibleDevices": gpu.cuda_visible_devices,
+        "forgeWorkers": gpu.forge_workers,
+        "streamglWorkers": gpu.streamgl_workers,
+        "daskWorkers": gpu.dask_workers,
+    }
+
+
+def _release(release: Release) -> dict[str, object]:
+    """A file of the operator's computer is delivered: where it was there is nothing to a node."""
+    source = "file" if release.source.startswith("file:") else release.source
+    return {
+        "version": release.version,
+        "cuda": release.cuda,
+        "source": source,
+        "sha256": release.sha256,
     }
 
 

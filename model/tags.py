@@ -10,6 +10,10 @@ CLUSTER_TAG = "graphistry-cluster:cluster"
 """Key of the tag that every resource of a cluster carries; its value is ``<project>/<stack>``."""
 
 
+LEADER_TAG = "graphistry-cluster:leader"
+"""Key of the tag of followers whose leader another stack has; its value is the cluster of that leader."""
+
+
 def cluster_tags(project: str, stack: str, tags: Mapping[str, str]) -> dict[str, str]:
     """The default tags of everything in one stack: the stack file's own and the cluster's."""
     return {**tags, CLUSTER_TAG: f"{project}/{stack}"}

@@ -10,13 +10,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
-from model.gpu_catalogue import CATALOGUE, GpuInstanceType
-from model.settings import Settings, WorkersPerGpu
+from model.gpu_catalogue import CATALOGUE
+from model.hosts import FollowersOnHosts
+from model.settings import FollowersOnAws, WorkersPerGpu
 
 GIB_PER_WORKER = 4
 MOST_WORKERS_PER_GPU = 4
 DASK_WORKERS_PER_GPU = 1
+
+
+class Size(Protocol):
+    """What worker counts follow from: an instance type, or a host's profile."""
+
+    @property
+    def gpus(self) -> int:
+        """GPUs of the machine."""
+
+    @property
+    def gpu_memory_mib(self) -> int:
+        """Memory of each."""
+
+    @property
+    def memory_mib(self) -> int:
+        """Memory of the machine."""
 
 
 @dataclass(frozen=True)
@@ -35,16 +53,19 @@ class GpuAllocation:
     warnings: tuple[str, ...] = ()
 
 
-def node_allocation(settings: Settings, node: str) -> GpuAllocation:
+def node_allocation(settings: FollowersOnAws | FollowersOnHosts, node: str) -> GpuAllocation:
     """The allocation of one node by name ("leader" or a follower's). Raises `KeyError` if
     unknown."""
+    if isinstance(settings, FollowersOnHosts):
+        size = settings.profile_of(node)
+        return gpu_allocation([size], settings.gpus_of(node), size.workers_per_gpu)
     profile = settings.profile_of(node)
     types = [CATALOGUE[name] for name in profile.instance_types]
     return gpu_allocation(types, settings.gpus_of(node), profile.workers_per_gpu)
 
 
 def gpu_allocation(
-    types: Sequence[GpuInstanceType], gpus: int | None, override: WorkersPerGpu | None
+    types: Sequence[Size], gpus: int | None, override: WorkersPerGpu | None
 ) -> GpuAllocation:
     """GPUs and workers that fit every one of `types`.
 
@@ -70,26 +91,23 @@ def gpu_allocation(
         forge_workers=forge,
         streamgl_workers=streamgl,
         dask_workers=dask_per_gpu * used,
-        warnings=_warnings(forge, streamgl, host_gib, types),
+        warnings=_warnings(forge, streamgl, host_gib),
     )
 
 
-def _workers_per_service(types: Sequence[GpuInstanceType], gpus: int, host_gib: int) -> int:
+def _workers_per_service(types: Sequence[Size], gpus: int, host_gib: int) -> int:
     gpu_gib = min(each.gpu_memory_mib for each in types) // 1024
     per_gpu = min(MOST_WORKERS_PER_GPU, gpu_gib // GIB_PER_WORKER)
     # A GPU without a worker would idle, so each gets one whatever the memory is.
     return max(gpus, min(per_gpu * gpus, host_gib // GIB_PER_WORKER))
 
 
-def _warnings(
-    forge: int, streamgl: int, host_gib: int, types: Sequence[GpuInstanceType]
-) -> tuple[str, ...]:
+def _warnings(forge: int, streamgl: int, host_gib: int) -> tuple[str, ...]:
     wanted_gib = (forge + streamgl) * GIB_PER_WORKER
     if wanted_gib <= host_gib:
         return ()
-    smallest = min(types, key=lambda each: each.memory_mib).name
     return (
         f"{forge} forge and {streamgl} StreamGL workers want {wanted_gib} GiB of host memory when "
-        f"all are busy; {smallest} has {host_gib} GiB. Choose a type with more memory or set fewer "
+        f"all are busy; the machine has {host_gib} GiB. Choose one with more memory or set fewer "
         "workersPerGpu.",
     )

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from ipaddress import IPv4Network
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 import yaml
@@ -20,10 +20,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from model.settings import Network, SettingsError
+from model.hosts import FollowersOnHosts
+from model.settings import Settings, SettingsError
 from model.tags import CLUSTER_TAG
 from operate.account import AccountError, check_account
 from operate.deployment import (
+    ROOT,
     SANDBOX_DIRECTORY,
     Deployment,
     Target,
@@ -31,11 +33,19 @@ from operate.deployment import (
     open_deployment,
 )
 from operate.engine import EngineError
+from operate.host_keys import COMPARE, collect, key_table, write
+from operate.host_preflight import preflight, trouble_table
+from operate.hosts import Hosts, hosts_of
+from operate.hosts_nodes import nodes_on_hosts
+from operate.joined import joined_stacks, joined_stacks_on_hosts
 from operate.messages import UserError, console, say
 from operate.nodes import Node, kept_table, node_table, nodes
+from operate.provable import nodes_to_prove, nodes_to_prove_on_hosts
 from operate.prove import Nodes, Proof, proofs
 from operate.recover import clear_dead_run, recover, refuse_while_busy
+from sandbox import workbench
 from sandbox.lifecycle import find, stop
+from sandbox.machines.hosts import container
 
 WIDTH = 140
 """Columns of a table that goes to a file or a pipe."""
@@ -59,15 +69,22 @@ def up(stack: Stack = "sandbox", target: Where = None, yes: Yes = False) -> None
         prepare(opened)
         # A node that fails must not keep the others from getting ready.
         options = ["--refresh", "--suppress-outputs", "--continue-on-error"]
-        status = opened.run("up", *options, *opened.configured(), *consent(opened, yes=yes))
-        outputs = opened.outputs()
-        if "leader" in outputs:
-            show_nodes(nodes(opened, outputs), as_json=False)
+        with hosts_in(opened) as hosts:
+            if hosts is not None:
+                check_hosts(opened, hosts)
+            status = opened.run("up", *options, *opened.configured(), *consent(opened, yes=yes))
+            outputs = opened.outputs()
+            found = present_nodes(opened, outputs, hosts) if "followers" in outputs else []
+        if found:
+            show_nodes(found, as_json=False)
         if status:
             say(
                 f"what failed is told above; when it is mended, `make up{opened.choice}` goes on from here"
             )
             raise typer.Exit(status)
+        if hosts is not None and any(node.state != "ready" for node in found):
+            say(f"not every node is ready; `make up{opened.choice}` goes on from here")
+            raise typer.Exit(1)
         next_steps(opened, outputs)
 
 
@@ -76,17 +93,32 @@ def preview(stack: Stack = "sandbox", target: Where = None) -> None:
     """Show what a deployment would change, compared with what AWS has now."""
     with deployment(stack, target) as opened:
         prepare(opened)
+        with hosts_in(opened) as hosts:
+            if hosts is not None:
+                check_hosts(opened, hosts)
         raise typer.Exit(opened.run("preview", "--refresh", "--diff", *opened.configured()))
 
 
 @app.command()
-def down(stack: Stack = "sandbox", target: Where = None, yes: Yes = False) -> None:
+def down(
+    stack: Stack = "sandbox",
+    target: Where = None,
+    yes: Yes = False,
+    abandon: Annotated[
+        str, typer.Option(help="Stacks of followers, by comma, that may lose their leader.")
+    ] = "",
+) -> None:
     """Destroy the machines of a stack and keep its data. The sandbox is stopped, and forgets."""
+    if bench := workbench_of(stack, target, start=False):
+        status = bench.run(sys.argv[1:])
+        bench.close(say)
+        raise typer.Exit(status)
     if not sandbox_runs(stack, target):
         say("the sandbox is not running, and its AWS is gone with it; there is nothing to end")
         return
     with deployment(stack, target) as opened:
         if opened.exists():
+            refuse_to_abandon(opened, {each for each in abandon.split(",") if each})
             take_down(opened, yes=yes)
         else:
             say(f"the stack {stack} was never deployed")
@@ -106,8 +138,15 @@ def purge(
     with deployment(stack, target) as opened:
         if not opened.exists():
             raise UserError(f"the stack {stack} was never deployed; there is nothing to delete")
+        if isinstance(opened.settings, FollowersOnHosts):
+            show_kept(opened.outputs().get("keptData", {}))
+            raise UserError(
+                f"nothing is deleted on hosts. `make down{opened.choice}` makes them plain hosts again; then delete "
+                "these places by hand, as root"
+            )
+        refuse_to_abandon(opened, set())
         take_over(opened)
-        show_kept(opened)
+        show_kept(opened.outputs().get("keptData", {}))
         if not name and sys.stdin.isatty():
             name = typer.prompt(f"All of this is deleted for good. Type the stack's name ({stack})")
         if name != stack:
@@ -129,7 +168,10 @@ def show(
 ) -> None:
     """Show the nodes of a deployed stack."""
     with deployment(stack, target, start=False, changes=False) as opened:
-        show_nodes(nodes(opened, deployed_outputs(opened)), as_json=as_json)
+        outputs = deployed_outputs(opened)
+        with hosts_in(opened) as hosts:
+            found = present_nodes(opened, outputs, hosts)
+        show_nodes(found, as_json=as_json)
 
 
 @app.command()
@@ -140,11 +182,12 @@ def prove(
 ) -> None:
     """Try the cluster's promises on its running nodes; exit status 1 when one is broken."""
     with deployment(stack, target, start=False, changes=False) as opened:
-        found = provable(opened)
         seen: list[Proof] = []
-        for proof in proofs(found):
-            seen.append(proof)
-            if not as_json:
+        with hosts_in(opened) as hosts:
+            for proof in proofs(provable(opened, hosts)):
+                seen.append(proof)
+                if as_json:
+                    continue
                 kept = "[green]kept  [/]" if proof.kept else "[bold red]BROKEN[/]"
                 line = f"{kept} {proof.promise:48} {proof.node:12} {escape(proof.seen)}"
                 Console(emoji=False, highlight=False).print(line, soft_wrap=True)
@@ -164,13 +207,11 @@ def shell(
 ) -> None:
     """Open a root shell on a node: through Session Manager, or on the sandbox's machine."""
     with deployment(stack, target, start=False, changes=False) as opened:
-        found = {each.name: each.machine for each in nodes(opened, deployed_outputs(opened))}
-        if node not in found:
-            raise UserError(f"NODE: got {node!r}; allowed: {', '.join(found)}")
-        machine = found[node]
-        if machine is None:
-            raise UserError(f"{node} has no machine; `make show{opened.choice}` says more")
-        command = shell_command(opened, machine.instance_id)
+        outputs = deployed_outputs(opened)
+        names = [*(["leader"] if "leader" in outputs else []), *outputs["followers"]]
+        if node not in names:
+            raise UserError(f"NODE: got {node!r}; allowed: {', '.join(names)}")
+        command = shell_command(opened, node, outputs)
         if shutil.which(command[0]) is None:
             raise UserError(
                 f"{command[0]} is not installed; with it, `{shlex.join(command)}` opens the shell"
@@ -178,10 +219,38 @@ def shell(
     os.execvp(command[0], command)  # noqa: S606 a list of words, and no shell is wanted
 
 
+@app.command(name="host-keys")
+def host_keys(
+    stack: Stack = "sandbox",
+    node: Annotated[str, typer.Option(help="One node, or all.")] = "",
+    yes: Annotated[bool, typer.Option("--yes", help="Accept what is new; for machines.")] = False,
+) -> None:
+    """Collect the host keys of a stack on hosts, show their fingerprints, write the accepted ones into its file."""
+    stack_file = ROOT / "stacks" / f"Pulumi.{stack}.yaml"
+    try:
+        found = collect(stack_file, node or None)
+    except UserError as error:
+        fail(error)
+    print_table(key_table(found))
+    changed = [each for each in found if each.state == "CHANGED"]
+    new = [each for each in found if each.state == "new"]
+    say(f"compare each fingerprint with what its host itself prints: {COMPARE}")
+    if changed and yes:
+        say("a changed key is never accepted by --yes: somebody may be between you and the host")
+    accepted = [each for each in new if yes]
+    if not yes and sys.stdin.isatty():
+        accepted = [each for each in new + changed if typer.confirm(f"Accept {each.place}?")]
+    if accepted:
+        write(stack_file, accepted)
+        say(f"{len(accepted)} keys written into stacks/{stack_file.name}")
+    if len(accepted) < len(new + changed) or any(each.problem for each in found):
+        raise typer.Exit(1)
+
+
 @app.command()
 def environment(stack: Stack = "sandbox", target: Where = None) -> None:
     """Print the environment in which plain `pulumi` works on a stack, for a shell's `eval`."""
-    with deployment(stack, target, changes=False) as opened:
+    with deployment(stack, target, changes=False, here=True) as opened:
         names = {"PATH", "PULUMI_SKIP_UPDATE_CHECK"}
         if opened.sandbox is not None:
             names |= {*opened.sandbox.environment(), "PULUMI_HOME", "PULUMI_BACKEND_URL"}
@@ -192,13 +261,26 @@ def environment(stack: Stack = "sandbox", target: Where = None) -> None:
 
 @contextmanager
 def deployment(
-    stack: str, target: Target | None, *, start: bool = True, changes: bool = True
+    stack: str,
+    target: Target | None,
+    *,
+    start: bool = True,
+    changes: bool = True,
+    here: bool = False,
 ) -> Iterator[Deployment]:
     """An open deployment; a mistake of the user's ends the command with a message and status 1.
 
-    Without *start* a sandbox that does not run is such a mistake; with *changes* so is another Pulumi at work.
+    Without *start* a sandbox that does not run is such a mistake; with *changes* so is another Pulumi at work. Where
+    machines boot in a workbench only, the command runs there and ends here, and with *here* that is a mistake too.
     """
     try:
+        if bench := workbench_of(stack, target, start=start):
+            if here:
+                raise UserError(
+                    f"the sandbox is in the container {bench.name} of your Docker, and this shell is not: "
+                    f"docker exec -it -w {ROOT} {bench.name} bash"
+                )
+            raise typer.Exit(bench.run(sys.argv[1:]))
         if not start and not sandbox_runs(stack, target):
             raise UserError(
                 "the sandbox is not running, so nothing is deployed to it; `make up` does"
@@ -209,11 +291,23 @@ def deployment(
             refuse_while_busy(opened)
         yield opened
     except (UserError, EngineError, AccountError, SettingsError) as error:
-        console.print("[bold red]error:[/]", escape(str(error)), highlight=False, soft_wrap=True)
-        raise typer.Exit(1) from None
+        fail(error)
     except (BotoCoreError, ClientError) as error:
         console.print("[bold red]error:[/] AWS answered:", escape(str(error)), soft_wrap=True)
         raise typer.Exit(1) from None
+
+
+def fail(error: Exception) -> NoReturn:
+    """End with what a person can mend."""
+    console.print("[bold red]error:[/]", escape(str(error)), highlight=False, soft_wrap=True)
+    raise typer.Exit(1) from None
+
+
+def workbench_of(stack: str, target: Target | None, *, start: bool) -> workbench.Workbench | None:
+    """Where machines boot if not here, with *start* started if need be; None for AWS, and while a sandbox runs here."""
+    if (target or default_target(stack)) is Target.AWS or find(SANDBOX_DIRECTORY) is not None:
+        return None
+    return workbench.start(ROOT, say) if start else workbench.find(ROOT)
 
 
 def sandbox_runs(stack: str, target: Target | None) -> bool:
@@ -242,21 +336,35 @@ def take_over(opened: Deployment) -> None:
 def take_down(opened: Deployment, *, yes: bool) -> None:
     """Destroy what is not kept, and show what is."""
     take_over(opened)
-    # What somebody else has destroyed already is no reason to fail.
-    run(opened, "destroy", "--exclude-protected", "--refresh", *consent(opened, yes=yes))
-    show_kept(opened)
+    kept = opened.outputs().get("keptData", {})
+    # What somebody else has destroyed already is no reason to fail. A host is asked when it is removed.
+    refresh = [] if isinstance(opened.settings, FollowersOnHosts) else ["--refresh"]
+    run(opened, "destroy", "--exclude-protected", *refresh, *consent(opened, yes=yes))
+    show_kept(kept)
     if opened.sandbox is None:
-        say(
-            f"`make up{opened.choice}` takes the data up again; `make purge{opened.choice}` deletes it"
+        say(f"`make up{opened.choice}` takes the data up again")
+        if not isinstance(opened.settings, FollowersOnHosts):
+            say(f"`make purge{opened.choice}` deletes it")
+
+
+def refuse_to_abandon(opened: Deployment, named: set[str]) -> None:
+    """Raise :class:`UserError` while other stacks have followers of this one's leader, unless they are *named*."""
+    with hosts_in(opened) as hosts:
+        joined = joined_stacks_on_hosts(hosts) if hosts else joined_stacks(opened)
+    left = sorted(joined - named)
+    if left:
+        every = ",".join(sorted(joined))
+        raise UserError(
+            f"the leader of this stack serves followers of {', '.join(left)}; end those stacks first (`make down` with "
+            f"their STACK). To leave them without a leader: make down{opened.choice} ABANDON={every}"
         )
 
 
-def show_kept(opened: Deployment) -> None:
+def show_kept(kept: Mapping[str, str]) -> None:
     """Print what outlives the machines."""
-    kept = opened.outputs().get("keptData", {})
     if kept:
         print_table(kept_table(kept), stderr=True)
-        say("kept, with the policies, backups and settings that guard them")
+        say("kept, with what guards it")
 
 
 def stop_unused_sandbox(opened: Deployment) -> None:
@@ -275,9 +383,10 @@ def stop_unused_sandbox(opened: Deployment) -> None:
 
 def prepare(opened: Deployment) -> None:
     """Create the stack if it is new; take over what an interrupted run left; say if the sandbox was restarted."""
-    if opened.sandbox is None:
+    on_aws = not isinstance(opened.settings, FollowersOnHosts)
+    if on_aws and opened.sandbox is None:
         check_account(opened.region)
-    elif opened.sandbox.machines:
+    elif on_aws and opened.sandbox and opened.sandbox.machines:
         refuse_a_shared_block(opened)
     if not opened.exists():
         opened.create()
@@ -286,7 +395,7 @@ def prepare(opened: Deployment) -> None:
     outputs = opened.outputs()
     if (
         opened.sandbox is not None
-        and "leader" in outputs
+        and "bucket" in outputs
         and not sandbox_knows(opened, outputs["bucket"])
     ):
         say(
@@ -300,8 +409,10 @@ def refuse_a_shared_block(opened: Deployment) -> None:
 
     AWS keeps VPCs of one block apart; the Docker of a sandbox cannot, and the second one's machines would not boot.
     """
-    network = opened.config.get("graphistry-cluster:network", {})
-    block = IPv4Network(network.get("cidrBlock", Network().cidr_block))
+    settings = opened.settings
+    if not isinstance(settings, Settings) or settings.network.vpc_id is not None:
+        return  # it makes no VPC
+    block = IPv4Network(settings.network.cidr_block)
     for vpc in opened.client("ec2").describe_vpcs()["Vpcs"]:
         tags = {tag["Key"]: tag["Value"] for tag in vpc.get("Tags", [])}
         other = tags.get(CLUSTER_TAG, opened.cluster)
@@ -368,26 +479,38 @@ def lift_protection(opened: Deployment) -> None:
 def deployed_outputs(opened: Deployment) -> dict[str, Any]:
     """The stack's outputs. Raises :class:`UserError` when it is not deployed."""
     outputs = opened.outputs() if opened.exists() else {}
-    if "leader" not in outputs:
+    if "followers" not in outputs:
         raise UserError(
             f"the stack {opened.stack} is not deployed; `make up{opened.choice}` deploys it"
         )
     return outputs
 
 
-def shell_command(opened: Deployment, instance: str) -> list[str]:
-    """What opens a shell on a machine."""
-    if opened.sandbox is None:
-        return ["aws", "ssm", "start-session", "--region", opened.region, "--target", instance]
-    if not opened.sandbox.docker_host:
+def shell_command(opened: Deployment, node: str, outputs: Mapping[str, Any]) -> list[str]:
+    """What opens a shell on a node's machine."""
+    if opened.sandbox is not None and not opened.sandbox.docker_host:
         raise UserError("this sandbox records machines and boots none, so there is no shell")
-    return ["docker", "-H", opened.sandbox.docker_host, "exec", "-it", instance, "bash", "-l"]
+    on_hosts = isinstance(opened.settings, FollowersOnHosts)
+    if on_hosts and opened.sandbox is None:
+        entry = outputs["leader"] if node == "leader" else outputs["followers"][node]
+        return [*shlex.split(entry["shell"]), "-t", "sudo -i"]
+    if on_hosts:
+        machine = container(opened.stack, node)
+    else:
+        found = {each.name: each.machine for each in nodes(opened, outputs)}[node]
+        if found is None:
+            raise UserError(f"{node} has no machine; `make show{opened.choice}` says more")
+        machine = found.instance_id
+    if opened.sandbox is None:
+        return ["aws", "ssm", "start-session", "--region", opened.region, "--target", machine]
+    way = "-it" if sys.stdin.isatty() else "-i"  # or a script could not write to it
+    return ["docker", "-H", str(opened.sandbox.docker_host), "exec", way, machine, "bash", "-l"]
 
 
-def provable(opened: Deployment) -> Nodes:
+def provable(opened: Deployment, hosts: Hosts | None) -> Nodes:
     """The nodes to prove. Raises :class:`UserError` unless every one of them is ready."""
     outputs = deployed_outputs(opened)
-    found = nodes(opened, outputs)
+    found = present_nodes(opened, outputs, hosts)
     unready = [f"{node.name} is {node.state}" for node in found if node.state != "ready"]
     if unready:
         raise UserError(
@@ -395,12 +518,48 @@ def provable(opened: Deployment) -> Nodes:
             "for them and says why not"
         )
     machines = {node.name: node.machine for node in found if node.machine}
-    return Nodes(
-        instances={name: machine.instance_id for name, machine in machines.items()},
-        addresses={name: machine.address for name, machine in machines.items()},
-        client=opened.client,
-        bucket=outputs["bucket"],
-    )
+    addresses = {name: machine.address for name, machine in machines.items()}
+    if hosts is not None:
+        return nodes_to_prove_on_hosts(opened, outputs, hosts, addresses)
+    instances = {name: machine.instance_id for name, machine in machines.items()}
+    return nodes_to_prove(opened, outputs, instances, addresses)
+
+
+@contextmanager
+def hosts_in(opened: Deployment) -> Iterator[Hosts | None]:
+    """The hosts of a stack on hosts, one SSH connection each while the block runs; None on AWS."""
+    settings = opened.hosts_settings() if opened.exists() else None
+    if settings is None:
+        yield None
+        return
+    with hosts_of(settings) as hosts:
+        yield hosts
+
+
+def present_nodes(
+    opened: Deployment, outputs: Mapping[str, Any], hosts: Hosts | None
+) -> list[Node]:
+    """The nodes of a deployed stack as they are now."""
+    return nodes(opened, outputs) if hosts is None else nodes_on_hosts(hosts, outputs)
+
+
+def check_hosts(opened: Deployment, hosts: Hosts) -> None:
+    """Look at every host before any is touched. Raises :class:`UserError` for what keeps a host from being a node.
+
+    A host that does not answer stops only the first deployment: later its cluster goes on without it.
+    """
+    say(f"looking at {len(hosts.settings.nodes)} hosts")
+    troubles = preflight(hosts, opened.cluster)
+    if not troubles:
+        return
+    print_table(trouble_table(troubles), stderr=True)
+    deployed = "followers" in opened.outputs()
+    blocking = [each for each in troubles if each.blocks and not (deployed and each.unreachable)]
+    if blocking:
+        raise UserError(
+            f"{len(blocking)} problems on the hosts, told above; nothing was changed. "
+            f"`make up{opened.choice}` looks again"
+        )
 
 
 def show_nodes(found: list[Node], *, as_json: bool) -> None:
@@ -421,15 +580,19 @@ def next_steps(opened: Deployment, outputs: Mapping[str, Any]) -> None:
     """What an operator does next."""
     choice = opened.choice
     if opened.sandbox is not None:
-        say(f"its AWS answers at {opened.sandbox.aws_endpoint}")
+        if not isinstance(opened.settings, FollowersOnHosts):
+            say(f"its AWS answers at {opened.sandbox.aws_endpoint}")
         if opened.sandbox.machines:
             say(f"prove it:  `make prove{choice}`")
         else:
             say("not booted: this sandbox records machines and boots none (docs/sandbox.md)")
+        if isinstance(opened.settings, FollowersOnHosts):
+            say(f"shell:     `make shell{choice} NODE=leader`")
     else:
-        leader = outputs["leader"]
-        say(f"web page:  {leader['portForward']}, then http://localhost:8080")
-        say(f"shell:     {leader['shell']}")
+        first = outputs.get("leader") or next(iter(outputs["followers"].values()), None)
+        if first is not None:
+            say(f"web page:  {first['portForward']}, then http://localhost:8080")
+            say(f"shell:     {first['shell']}")
     say(
         f"change it: edit stacks/Pulumi.{opened.stack}.yaml, `make preview{choice}`, `make up{choice}`"
     )

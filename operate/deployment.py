@@ -19,9 +19,12 @@ from typing import Any
 import boto3
 import yaml
 
+from model.hosts import FollowersOnHosts
+from model.settings import AnySettings
 from operate.engine import ensure
 from operate.messages import UserError, say
-from operate.stack_file import PROJECT, read_stack_file
+from operate.sandbox_hosts import rehearsed
+from operate.stack_file import PROJECT, is_encrypted, read_stack_file, settings_of
 from sandbox.lifecycle import Sandbox, SandboxError, find, start
 from sandbox.machines.availability import Machines, prepare
 
@@ -110,6 +113,22 @@ class Deployment:
         )
 
     @property
+    def settings(self) -> AnySettings:
+        """The settings of the stack file, a private key as encrypted as it is there."""
+        return settings_of(self.config)
+
+    def hosts_settings(self) -> FollowersOnHosts | None:
+        """The settings of a stack on hosts, its private key decrypted; None on AWS. The stack must exist."""
+        settings = self.settings
+        if not isinstance(settings, FollowersOnHosts):
+            return None
+        key = f"{PROJECT}:sshPrivateKey"
+        if is_encrypted(self.config.get(key)):
+            shown = json.loads(self.read("config", "--json", "--show-secrets", *self.configured()))
+            return settings.model_copy(update={"ssh_private_key": shown[key]["value"]})
+        return settings
+
+    @property
     def choice(self) -> str:
         """What ``make`` must be told to mean this stack in this place; empty for the default."""
         stack = "" if self.stack == "sandbox" else f" STACK={self.stack}"
@@ -154,7 +173,8 @@ def open_deployment(stack: str, target: Target | None) -> Deployment:
             f"there is no {stack_file.relative_to(ROOT)}; stacks here: {', '.join(known)}. "
             "Copy one of them to begin"
         )
-    read_stack_file(stack_file)
+    config = read_stack_file(stack_file)["config"]
+    settings = settings_of(config)
     if target is None:
         target = default_target(stack)
     if target is Target.AWS:
@@ -176,14 +196,14 @@ def open_deployment(stack: str, target: Target | None) -> Deployment:
         stack=stack,
         target=target,
         environment={**environment, **sandbox_environment(sandbox)},
-        config_file=sandbox_stack_file(stack_file),
+        config_file=sandbox_stack_file(stack_file, settings),
         sandbox=sandbox,
     )
 
 
 def default_target(stack: str) -> Target:
-    """Where a stack goes when nobody says: ``sandbox`` to the sandbox, any other to AWS."""
-    return Target.SANDBOX if stack == "sandbox" else Target.AWS
+    """Where a stack goes when nobody says: ``sandbox`` and ``…-sandbox`` to the sandbox, any other for real."""
+    return Target.SANDBOX if f"-{stack}".endswith("-sandbox") else Target.AWS
 
 
 def program_environment() -> dict[str, str]:
@@ -222,10 +242,16 @@ def start_sandbox(machines: Machines | None) -> Sandbox:
     return sandbox
 
 
-def sandbox_stack_file(stack_file: Path) -> Path:
-    """A copy of a stack file for the sandbox, so that its secrets provider never shows in the user's file."""
+def sandbox_stack_file(stack_file: Path, settings: AnySettings) -> Path:
+    """A copy of a stack file for the sandbox, so that what is the sandbox's never shows in the user's file."""
+    config = yaml.safe_load(stack_file.read_text())["config"]
+    stack = stack_file.name.split(".")[1]
+    if isinstance(settings, FollowersOnHosts):
+        config = rehearsed(config, settings, SANDBOX_DIRECTORY, stack)
     copy = SANDBOX_DIRECTORY / "stacks" / stack_file.name
     copy.parent.mkdir(parents=True, exist_ok=True)
-    content = yaml.safe_load(stack_file.read_text())
-    copy.write_text(yaml.safe_dump({"config": content["config"], "encryptionsalt": SANDBOX_SALT}))
+    partial = copy.with_name(f".{copy.name}")
+    partial.touch(mode=0o600)
+    partial.write_text(yaml.safe_dump({"config": config, "encryptionsalt": SANDBOX_SALT}))
+    partial.replace(copy)
     return copy

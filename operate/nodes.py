@@ -18,7 +18,7 @@ from operate.reports import Read, read_reports
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """The EC2 instance under a node, as AWS sees it."""
+    """The EC2 instance or the host under a node."""
 
     instance_id: str
     instance_type: str
@@ -40,15 +40,8 @@ class Node:
     """``None`` when AWS has no machine for the node, for want of capacity or of quota."""
     state: str
     """What the node's agent says: ``ready``, or what it is doing or lacks."""
-
-    @property
-    def gpus(self) -> str:
-        """GPUs of the machine, and how many of them are used: ``4 x L40S``, ``6 of 8 x H100``."""
-        if self.machine is None:
-            return "-"
-        found = CATALOGUE[self.machine.instance_type]
-        part = "" if self.gpus_used == found.gpus else f"{self.gpus_used} of "
-        return f"{part}{found.gpus} x {found.gpu_name}"
+    gpus: str = "-"
+    """GPUs of the machine, and how many of them are used: ``4 x L40S``, ``6 of 8 x H100``."""
 
 
 def nodes(deployment: Deployment, outputs: Mapping[str, Any]) -> list[Node]:
@@ -59,7 +52,8 @@ def nodes(deployment: Deployment, outputs: Mapping[str, Any]) -> list[Node]:
     groups = {follower["group"]: name for name, follower in outputs["followers"].items()}
     members = _members(deployment)
     by_node = {groups[group]: instance for group, instance in members.items() if group in groups}
-    by_node["leader"] = outputs["leader"]["instanceId"]
+    if "leader" in outputs:
+        by_node["leader"] = outputs["leader"]["instanceId"]
     machines = _machines(deployment)
     booted = deployment.sandbox is None or deployment.sandbox.machines
     reports = (
@@ -72,28 +66,34 @@ def nodes(deployment: Deployment, outputs: Mapping[str, Any]) -> list[Node]:
             return "no machine"
         return state_of(machine, reports.get(node)) if booted else "not booted"
 
-    leader = Node(
-        name="leader",
-        role="leader",
-        profile=outputs["leader"]["profile"],
-        market="on-demand",
-        gpus_used=outputs["leader"]["gpus"],
-        machine=machines.get(by_node["leader"]),
-        state=state("leader"),
-    )
-    followers = [
+    def gpus(node: str, used: int) -> str:
+        machine = machines.get(by_node.get(node, ""))
+        return gpus_of(machine, used) if machine else "-"
+
+    deployed = {
+        **({"leader": outputs["leader"]} if "leader" in outputs else {}),
+        **outputs["followers"],
+    }
+    return [
         Node(
             name=name,
-            role="follower",
-            profile=follower["profile"],
-            market=follower["market"],
-            gpus_used=follower["gpus"],
+            role="leader" if name == "leader" else "follower",
+            profile=entry["profile"],
+            market=entry.get("market", "on-demand"),
+            gpus_used=entry["gpus"],
+            gpus=gpus(name, entry["gpus"]),
             machine=machines.get(by_node.get(name, "")),
             state=state(name),
         )
-        for name, follower in outputs["followers"].items()
+        for name, entry in deployed.items()
     ]
-    return [leader, *followers]
+
+
+def gpus_of(machine: Machine, used: int) -> str:
+    """GPUs of a machine of AWS, and how many of them are used."""
+    found = CATALOGUE[machine.instance_type]
+    part = "" if used == found.gpus else f"{used} of "
+    return f"{part}{found.gpus} x {found.gpu_name}"
 
 
 def state_of(machine: Machine, read: Read | None) -> str:
@@ -101,7 +101,7 @@ def state_of(machine: Machine, read: Read | None) -> str:
     if machine.state != "running":
         return machine.state
     if read is None or not read.report.is_of(machine.instance_id):
-        return "booting"
+        return "booting" if machine.instance_type in CATALOGUE else "starting"
     report = read.report
     if read.age_seconds > SILENT_SECONDS:
         return f"silent for {read.age_seconds:.0f} s"
@@ -170,16 +170,17 @@ def coloured(state: str) -> str:
         "green"
         if state == "ready"
         else "red"
-        if state.startswith(("failed", "silent"))
+        if state.startswith(("failed", "silent", "unreachable", "no ", "agent stopped"))
         else "yellow"
     )
     return f"[{colour}]{escape(state)}[/]"
 
 
 KEPT_BECAUSE = {
+    "postgres": "accounts, settings and metadata of every dataset (PostgreSQL)",
     "dataVolume": "accounts, settings and metadata of every dataset (PostgreSQL)",
     "sharedFolder": "uploads, files and datasets",
-    "secret": "passwords and keys; without them the data volume cannot be read",
+    "secret": "passwords and keys; without them the database cannot be read",
     "bucket": "specifications and reports of every node",
 }
 """Why each is kept when the machines go."""
@@ -187,7 +188,7 @@ KEPT_BECAUSE = {
 
 def kept_table(kept: Mapping[str, str]) -> Table:
     """The table that ends ``make down``."""
-    table = _table("kept", "id", "why")
+    table = _table("kept", "where", "why")
     for what, identity in kept.items():
         table.add_row(what, identity, KEPT_BECAUSE[what])
     return table

@@ -6,15 +6,14 @@ product's own pages, its REST API and its management shell.
 
 from __future__ import annotations
 
-import json
 import secrets
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from model.specification import POSTGRES_PORT, REDIS_PORT, specification_key
-from operate.run_command import run_command
+from model.specification import POSTGRES_PORT, REDIS_PORT
+from operate.run_command import Answer
 
 AGENT = "/usr/bin/python3 /opt/graphistry-cluster/agent.pyz exercise"
 CONNECT_SECONDS = 3
@@ -37,30 +36,26 @@ class Proof:
 class Nodes:
     """The running nodes and how to reach them."""
 
-    instances: Mapping[str, str]
-    """Node to instance id, the leader first."""
     addresses: Mapping[str, str]
-    """Node to private address."""
-    client: Callable[[str], Any]
-    """A boto3 client of a service."""
-    bucket: str
-    """Where the specifications are."""
+    """Node to private address, the leader first."""
+    run: Callable[[Sequence[str], str], Mapping[str, Answer]]
+    """Runs a shell command as root on nodes; what it answers on each."""
+    specification: Callable[[str], Mapping[str, Any]]
+    """What a node should be."""
 
     @property
     def followers(self) -> list[str]:
         """Every node but the leader."""
-        return [node for node in self.instances if node != "leader"]
+        return [node for node in self.addresses if node != "leader"]
 
     def exercise(self, words: str, *nodes: str) -> dict[str, dict[str, Any]]:
         """What an exercise answers on each of *nodes* (all when none is named); ``{"error": ...}`` where it failed."""
-        chosen = nodes or tuple(self.instances)
-        answers = run_command(
-            self.client("ssm"), [self.instances[node] for node in chosen], f"{AGENT} {words}"
-        )
+        chosen = nodes or tuple(self.addresses)
+        answers = self.run(chosen, f"{AGENT} {words}")
         found: dict[str, dict[str, Any]] = {}
         for node in chosen:
             try:
-                found[node] = answers[self.instances[node]].json()
+                found[node] = answers[node].json()
             except ValueError as error:
                 found[node] = {"error": str(error)}
         return found
@@ -93,7 +88,7 @@ def uploads_are_read_everywhere(nodes: Nodes) -> Iterator[Proof]:
         )
         if not dataset:
             continue
-        others = [node for node in nodes.instances if node != origin]
+        others = [node for node in nodes.addresses if node != origin]
         if not others:
             continue
         for node, answer in nodes.exercise(f"read {dataset}", *others).items():
@@ -125,7 +120,7 @@ def uploads_are_read_everywhere(nodes: Nodes) -> Iterator[Proof]:
 def accounts_hold_everywhere(nodes: Nodes) -> Iterator[Proof]:
     """A sign-up and a setting made on one node hold on all."""
     user = f"proof-{secrets.token_hex(4)}"
-    origin = [*nodes.instances][-1]
+    origin = [*nodes.addresses][-1]
     made = nodes.exercise(f"sign-up {user}", origin)[origin]
     yield Proof(promise="sign-up", node=origin, kept="error" not in made, seen=user)
     for node, answer in nodes.exercise(f"sign-in {user}").items():
@@ -202,9 +197,8 @@ def first_byte(address: str, port: int, greeting: bytes) -> bytes:
 
 def workers_follow_the_profile(nodes: Nodes) -> Iterator[Proof]:
     """Every node runs with the GPUs and workers of its own profile."""
-    s3 = nodes.client("s3")
     for node, answer in nodes.exercise("workers").items():
-        wanted = specified_workers(s3, nodes.bucket, node)
+        wanted = specified_workers(nodes.specification(node))
         yield Proof(
             promise="GPUs and workers of its profile",
             node=node,
@@ -213,10 +207,9 @@ def workers_follow_the_profile(nodes: Nodes) -> Iterator[Proof]:
         )
 
 
-def specified_workers(s3: Any, bucket: str, node: str) -> dict[str, str]:
-    """What a node's specification says, by the names of the product's variables."""
-    body = s3.get_object(Bucket=bucket, Key=specification_key(node))["Body"].read()
-    gpu = json.loads(body)["gpu"]
+def specified_workers(specification: Mapping[str, Any]) -> dict[str, str]:
+    """What a specification says of a node's GPUs, by the names of the product's variables."""
+    gpu = specification["gpu"]
     return {
         "CUDA_VISIBLE_DEVICES": gpu["cudaVisibleDevices"],
         "FORGE_NUM_WORKERS": str(gpu["forgeWorkers"]),

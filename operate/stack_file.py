@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from model.settings import parse
+from model.settings import AnySettings, parse
 from operate.messages import UserError
 
 PROJECT = "graphistry-cluster"
 NAMESPACES = (PROJECT, "aws", "pulumi")
 """Whose keys a stack file may have."""
+
+ENCRYPTED = "-----BEGIN PRIVATE KEY-----\n(encrypted)"
+"""Takes the place of the one secret that a stack file may have, the private key, where only Pulumi can read it."""
 
 
 class UniqueKeys(yaml.SafeLoader):
@@ -53,16 +56,29 @@ def read_stack_file(path: Path) -> dict[str, Any]:
             raise UserError(
                 f"stacks/{path.name}: got the key {key}{meant} Allowed are keys of {', '.join(NAMESPACES)}"
             )
-    if "aws:region" not in config:
+    if config.get(f"{PROJECT}:site") != "hosts" and "aws:region" not in config:
         raise UserError(
             f"stacks/{path.name} has no aws:region; add one, such as `aws:region: us-east-1`"
         )
+    settings_of(config)
+    return dict(content)
+
+
+def settings_of(config: Mapping[str, Any]) -> AnySettings:
+    """The settings in the keys of a stack file. Raises ``SettingsError``.
+
+    A secret may be as encrypted as it is in the file: that it is there is all that can be said of it.
+    """
     prefix = f"{PROJECT}:"
-    parse(
+    return parse(
         {
-            key.removeprefix(prefix): value
+            key.removeprefix(prefix): ENCRYPTED if is_encrypted(value) else value
             for key, value in config.items()
             if key.startswith(prefix) and key != f"{prefix}deleteData"
         }
     )
-    return dict(content)
+
+
+def is_encrypted(value: object) -> bool:
+    """Whether Pulumi has encrypted a value."""
+    return isinstance(value, dict) and set(value) == {"secure"}

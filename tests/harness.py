@@ -81,10 +81,9 @@ class Recorder(mocks.MockMonitor):
 
     def RegisterResourceOutputs(self, request: Any) -> Any:  # noqa: N802 the name is the protocol's
         self.outputs_registered.add(request.urn)
+        outputs = rpc.deserialize_properties(request.outputs, keep_unknowns=True)
         if request.urn in self.registrations:
-            self.registrations[request.urn].outputs.update(
-                rpc.deserialize_properties(request.outputs, keep_unknowns=True)
-            )
+            self.registrations[request.urn].outputs.update(outputs)
         return super().RegisterResourceOutputs(request)
 
     def Invoke(self, request: Any) -> Any:  # noqa: N802 the name is the protocol's
@@ -106,6 +105,33 @@ class Recorder(mocks.MockMonitor):
         return [each for each in self if each.type.endswith(f":{kind}")]
 
 
+LEADER_OUTPUTS: dict[str, Any] = {
+    "postgres": {"host": "leader.graphistry-prod.internal", "port": 5432},
+    "redis": {"host": "leader.graphistry-prod.internal", "port": 6379},
+    "join": {
+        "version": 1,
+        "site": "aws",
+        "cluster": "graphistry-cluster/prod",
+        "region": "us-east-1",
+        "rolePath": "/graphistry-cluster/prod/",
+        "subnetIds": {f"us-east-1{letter}": f"subnet-{letter}" for letter in "abcd"},
+        "followersSecurityGroup": "sg-followers",
+        "sharedFolder": {
+            "fileSystemId": "fs-0123456789abcdef0",
+            "arn": "arn:aws:mock:::fs",
+            "mountTargets": {"us-east-1a": "10.40.0.20", "us-east-1b": "10.40.1.20"},
+        },
+        "secretArn": "arn:aws:secretsmanager:us-east-1:123456789012:secret:prod",
+        "bucket": "graphistry-prod-documents",
+        "release": {"version": "2.50.1", "cuda": "12", "source": "preinstalled", "sha256": None},
+        "leader": {"instanceId": "i-0123456789abcdef0", "address": "10.40.0.10"},
+        "postgres": {"host": "leader.graphistry-prod.internal", "port": 5432},
+        "redis": {"host": "leader.graphistry-prod.internal", "port": 6379},
+    },
+}
+"""What the stack of a leader says to a stack of followers."""
+
+
 class AwsMocks(mocks.Mocks):
     """The least that AWS must answer for the program to run; ids are made of names."""
 
@@ -113,6 +139,8 @@ class AwsMocks(mocks.Mocks):
         self.preview = preview
 
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
+        if args.typ == "pulumi:pulumi:StackReference":
+            return args.name, {"name": args.inputs["name"], "outputs": LEADER_OUTPUTS}
         made = {
             **args.inputs,
             "arn": f"arn:aws:mock:::{args.name}",

@@ -49,12 +49,12 @@ def test_the_outputs_table_is_what_the_program_exports(deploy_stack: Deploy) -> 
 
 def test_every_command_of_the_table_is_a_target_of_the_makefile() -> None:
     makefile = (ROOT / "Makefile").read_text()
-    targets = {f"make {name}" for name in re.findall(r"^(\w+):.*## ", makefile, re.MULTILINE)}
+    targets = {f"make {name}" for name in re.findall(r"^([\w-]+):.*## ", makefile, re.MULTILINE)}
     assert set(table("Commands")) == targets - {"make help"}
 
 
 def test_every_requirement_has_a_reason() -> None:
-    named = set(re.findall(r"`([\w*-]+)`", " ".join(table_rows("Dependencies"))))
+    named = set(re.findall(r"`([\w.*-]+)`", " ".join(table_rows("Dependencies"))))
     for name in ("requirements.txt", "requirements-development.txt"):
         for line in (ROOT / name).read_text().splitlines():
             if line and not line.startswith("#"):
@@ -66,7 +66,7 @@ def test_every_requirement_has_a_floor_and_a_ceiling() -> None:
     for name in ("requirements.txt", "requirements-development.txt"):
         for line in (ROOT / name).read_text().splitlines():
             if line and not line.startswith("#"):
-                assert re.fullmatch(r"[\w\[\],-]+>=[\d.]+,<[\d.]+", line), line
+                assert re.fullmatch(r"[\w.\[\],-]+>=[\d.]+,<[\d.]+", line), line
 
 
 def table_rows(heading: str) -> list[str]:
@@ -83,7 +83,7 @@ def test_the_picture_shows_every_component_of_the_cluster(deploy_stack: Deploy) 
 
 
 def test_every_file_the_readme_names_exists() -> None:
-    for name in re.findall(r"`([\w/]+\.(?:py|yaml))`|\]\((docs[\w/.]*)\)", README):
+    for name in re.findall(r"`([\w/]+/[\w.]+\.(?:py|yaml))`|\]\((docs[\w/.]*)\)", README):
         path = name[0] or name[1]
         assert (ROOT / path).exists(), path
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pulumi
 from pulumi_aws import s3
 
-from components.aws.agent_archive import build_archive
+from components.agent_archive import build_archive
 from components.aws.policies import policy
 from components.aws.protection import kept
 from model.tags import named

@@ -14,33 +14,25 @@ from pulumi_aws import s3
 from components.aws.shared_folder import SharedFolderReference
 from components.aws.site import AwsSite
 from components.aws.user_data import user_data
-from components.endpoint import Endpoint
+from components.machines import Node
 from model.gpu_catalogue import CATALOGUE
 from model.specification import (
+    aws_specification,
     canonical_json,
     node_prefix,
-    report_key,
-    specification,
     specification_key,
 )
-from model.workers import GpuAllocation
 
 
 @dataclass(frozen=True, kw_only=True)
 class NodeDocument:
     """Everything a specification says that is not the whole cluster's."""
 
-    node: str
-    """Name of the node."""
+    node: Node
+    """What is the same on every site."""
 
     role: Literal["leader", "follower"]
     """What it is in the cluster."""
-
-    postgres: Endpoint
-    """The leader's PostgreSQL."""
-
-    redis: Endpoint
-    """The leader's Redis."""
 
     shared_folder: SharedFolderReference
     """The dataset directory."""
@@ -50,9 +42,6 @@ class NodeDocument:
 
     availability_zones: Sequence[str]
     """Zones that the machine may be in."""
-
-    gpu: GpuAllocation
-    """GPUs used, and workers on them."""
 
     data_volume_id: pulumi.Input[str | None] = None
     """The leader's data volume; followers have none."""
@@ -80,25 +69,25 @@ def store_specification(
     name: str, site: AwsSite, document: NodeDocument, opts: pulumi.ResourceOptions
 ) -> StoredSpecification:
     """Write a node's specification where its agent looks for it. A change is in place."""
+    node = document.node
 
     def content(known: dict[str, Any]) -> str:
         return canonical_json(
-            specification(
+            aws_specification(
                 cluster=site.cluster,
-                node=document.node,
+                node=node.name,
                 role=document.role,
                 region=site.region.name,
                 bucket=known["bucket"],
-                report_key=report_key(document.node),
                 agent_key=known["agent_key"],
                 agent_sha256=site.agent.sha256,
-                postgres={"host": known["postgres"], "port": document.postgres.port},
-                redis={"host": known["redis"], "port": document.redis.port},
+                postgres={"host": known["postgres"], "port": node.postgres.port},
+                redis={"host": known["redis"], "port": node.redis.port},
                 file_system_id=known["file_system_id"],
                 mount_targets=known["mount_targets"],
                 data_volume_id=known["data_volume_id"],
                 instance_types=document.instance_types,
-                gpu=document.gpu,
+                gpu=node.gpu,
                 release=site.release,
                 secret_arn=known["secret_arn"],
                 use_local_disks=all(
@@ -111,8 +100,8 @@ def store_specification(
         bucket=site.bucket,
         agent_key=site.agent.key,
         secret_arn=site.secret_arn,
-        postgres=document.postgres.host,
-        redis=document.redis.host,
+        postgres=node.postgres.host,
+        redis=node.redis.host,
         file_system_id=document.shared_folder.file_system_id,
         # Only the node's own, so that another node in another zone changes nothing here.
         mount_targets={
@@ -125,7 +114,7 @@ def store_specification(
     stored = s3.BucketObjectv2(
         f"{name}-specification",
         bucket=site.bucket,
-        key=specification_key(document.node),
+        key=specification_key(node.name),
         content=text,
         content_type="application/json",
         opts=opts,

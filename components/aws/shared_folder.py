@@ -37,6 +37,10 @@ class SharedFolderReference:
     mount_targets: Mapping[str, pulumi.Output[str]]
     """Zone to the address of the mount target there; empty for a file system that existed already."""
 
+    def as_output(self) -> pulumi.Output[str]:
+        """The file system's id."""
+        return self.file_system_id
+
 
 @dataclass(frozen=True, kw_only=True)
 class SharedFolderArgs:

@@ -8,12 +8,13 @@ import pulumi
 from components.aws.documents import AgentArchive
 from components.aws.leader_machine import MachineImage
 from components.aws.region import Region
-from model.settings import Release
+from model.sections import Release
 
 
 @dataclass(frozen=True, kw_only=True)
 class AwsSite:
-    """The surroundings of a node: network, documents, secret, rights. Made by :class:`components.cluster.Cluster`."""
+    """The surroundings of a node: network, documents, secret, rights. Made by
+    :class:`components.aws.machines.AwsMachines`."""
 
     cluster: str
     """``<project>/<stack>``, the cluster's name in documents and tags."""
@@ -27,14 +28,8 @@ class AwsSite:
     role_path: str
     """IAM path of every node's role."""
 
-    vpc_id: pulumi.Input[str]
-    """VPC of the cluster."""
-
     subnet_ids: Mapping[str, pulumi.Input[str]]
     """Zone to private subnet."""
-
-    leader_security_group: pulumi.Input[str]
-    """Group of the leader."""
 
     followers_security_group: pulumi.Input[str]
     """Group of the followers."""

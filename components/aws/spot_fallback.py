@@ -7,12 +7,15 @@ to spot for the machine after this one.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pulumi
 from pulumi_aws import cloudwatch, iam, ssm
 
+from components.aws.follower import AwsFollower
 from components.aws.policies import assumable_by, policy
+from components.aws.site import AwsSite
 from model.tags import named
 
 DOCUMENT = {
@@ -160,3 +163,27 @@ class SpotFallback(pulumi.ComponentResource):
                 opts=child,
             )
         self.register_outputs({})
+
+
+def spot_fallback(
+    name: str, site: AwsSite, followers: Mapping[str, AwsFollower], opts: pulumi.ResourceOptions
+) -> None:
+    """Make a :class:`SpotFallback` for those of *followers* that are on spot; nothing when none is."""
+    on_spot = {
+        node: machine.group_name
+        for node, machine in followers.items()
+        if machine.follower.market == "spot"
+    }
+    if on_spot:
+        SpotFallback(
+            f"{name}-spot-fallback",
+            SpotFallbackArgs(
+                group_names=on_spot,
+                group_prefix=f"{name}-",
+                node_role_path=site.role_path,
+                region=site.region.name,
+                account_id=site.region.account_id,
+                partition=site.region.partition,
+            ),
+            opts,
+        )

@@ -216,14 +216,15 @@ RACE = """
 import json, sys, types
 from pathlib import Path
 sys.path.insert(0, "/opt/graphistry-cluster/agent.pyz")
-from agent import aws, cluster_secret, node, specification
+from agent import cluster_secret, specification
+from agent.aws_site import AwsSite
 document = json.loads(Path("/opt/graphistry-cluster/specification.json").read_text())
 document["secret"]["arn"] = "%(arn)s"
 document["sharedFolder"]["path"] = "/run/race"
 read = specification.read(json.dumps(document).encode())
-session = aws.Aws(read.region)
-one = types.SimpleNamespace(specification=read, aws=session)
-session._credentials()
+site = AwsSite(read.place.region, "", "")
+one = types.SimpleNamespace(specification=read, site=site)
+site.aws._credentials()
 Path("/run/race/" + sys.argv[1]).touch()
 while not Path("/run/race/go").exists():
     pass

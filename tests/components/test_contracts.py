@@ -5,9 +5,12 @@ import json
 import pytest
 
 from tests.conftest import deploy_changed
-from tests.harness import ROOT, Recorder, Registration
+from tests.harness import ROOT, Recorder, Registration, stack_config
 
 STACKS = sorted(each.name.split(".")[1] for each in (ROOT / "stacks").glob("Pulumi.*.yaml"))
+ON_HOSTS = [stack for stack in STACKS if stack_config(stack)["graphistry-cluster:site"] == "hosts"]
+JOINED = [stack for stack in STACKS if stack_config(stack)["graphistry-cluster:leaderStack"]]
+ON_AWS = [stack for stack in STACKS if stack not in (*ON_HOSTS, *JOINED)]
 
 UNTAGGED = {
     "DefaultSecurityGroup",
@@ -34,6 +37,12 @@ UNTAGGED = {
 
 
 @pytest.fixture(scope="module", params=STACKS)
+def any_site(request: pytest.FixtureRequest) -> Recorder:
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        return deploy_changed(monkeypatch, request.param, {}, preview=False)
+
+
+@pytest.fixture(scope="module", params=ON_AWS)
 def recorder(request: pytest.FixtureRequest) -> Recorder:
     with pytest.MonkeyPatch.context() as monkeypatch:
         return deploy_changed(monkeypatch, request.param, {}, preview=False)
@@ -47,38 +56,38 @@ def resources(recorder: Recorder) -> list[Registration]:
     return [each for each in recorder if each.custom and not each.type.startswith("pulumi:")]
 
 
-def test_every_resource_has_a_component_as_its_parent(recorder: Recorder) -> None:
-    components = {each.urn for each in recorder if not each.custom}
-    for each in resources(recorder):
+def test_every_resource_has_a_component_as_its_parent(any_site: Recorder) -> None:
+    components = {each.urn for each in any_site if not each.custom}
+    for each in resources(any_site):
         assert each.parent in components, each.urn
 
 
-def test_every_name_starts_with_the_name_of_its_parent(recorder: Recorder) -> None:
-    by_urn = {each.urn: each for each in recorder}
-    for each in recorder:
+def test_every_name_starts_with_the_name_of_its_parent(any_site: Recorder) -> None:
+    by_urn = {each.urn: each for each in any_site}
+    for each in any_site:
         if each.parent in by_urn:
             assert each.name.startswith(by_urn[each.parent].name), each.urn
 
 
-def test_every_component_registers_its_outputs(recorder: Recorder) -> None:
-    for each in recorder:
+def test_every_component_registers_its_outputs(any_site: Recorder) -> None:
+    for each in any_site:
         if not each.custom:
-            assert each.urn in recorder.outputs_registered, each.urn
+            assert each.urn in any_site.outputs_registered, each.urn
 
 
-def test_every_component_has_a_token_of_this_project(recorder: Recorder) -> None:
-    for each in recorder:
+def test_every_component_has_a_token_of_this_project(any_site: Recorder) -> None:
+    for each in any_site:
         if not each.custom:
             assert each.type.startswith("graphistry-cluster:index:"), each.type
 
 
-def test_every_resource_uses_the_cluster_provider(recorder: Recorder) -> None:
+def test_every_resource_uses_the_cluster_provider(any_site: Recorder) -> None:
     providers = {
         each.type.rsplit(":", 1)[-1]: each.urn
-        for each in recorder
+        for each in any_site
         if each.type.startswith("pulumi:providers:")
     }
-    for each in resources(recorder):
+    for each in resources(any_site):
         assert each.provider.startswith(providers[each.type.partition(":")[0]]), each.urn
 
 
@@ -88,8 +97,8 @@ def test_every_resource_that_can_be_tagged_is_named(recorder: Recorder) -> None:
             assert each.inputs.get("tags", {}).get("Name") == each.name, each.urn
 
 
-def test_names_that_recovery_looks_for_are_unique_per_kind(recorder: Recorder) -> None:
-    seen = [(kind(each), each.name) for each in resources(recorder)]
+def test_names_that_recovery_looks_for_are_unique_per_kind(any_site: Recorder) -> None:
+    seen = [(kind(each), each.name) for each in resources(any_site)]
     assert len(seen) == len(set(seen))
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+from model.settings import Settings, parse
+
 SMALLEST: dict[str, Any] = {
     "gpuProfiles": {"t4": {"instanceTypes": ["g4dn.2xlarge"]}},
     "leader": {"profile": "t4"},
@@ -56,6 +58,47 @@ FULL: dict[str, Any] = {
     "tags": {"team": "graph analytics", "cost-centre": ""},
 }
 
+_PUBLIC_KEY = "AAAAC3NzaC1lZDI1NTE5AAAAIJ4wwB3Wc0aJQz5q0K7l0m0bq3m1q1YtQm3c1o1v8J0a"
+
+HOSTS: dict[str, Any] = {
+    "site": "hosts",
+    "gpuProfiles": {
+        "a100": {"gpus": 4, "gpuMemoryGib": 80, "memoryGib": 512, "workersPerGpu": {"forge": 2}},
+        "l4": {"gpus": 1, "gpuMemoryGib": 24, "memoryGib": 64},
+    },
+    "ssh": {
+        "user": "operator",
+        "port": 22,
+        "bastion": {"address": "bastion.lab", "hostKey": f"ssh-ed25519 {_PUBLIC_KEY}"},
+    },
+    "leader": {
+        "profile": "a100",
+        "host": {"address": "10.0.0.10", "hostKey": f"ssh-ed25519 {_PUBLIC_KEY}"},
+    },
+    "followers": {
+        "rack2": {
+            "profile": "l4",
+            "gpus": 1,
+            "host": {
+                "address": "rack2.lab",
+                "privateAddress": "10.0.0.12",
+                "hostKey": f"ssh-ed25519 {_PUBLIC_KEY}",
+                "user": "root",
+                "port": 2222,
+            },
+        }
+    },
+    "sharedFolder": {"kind": "nfs", "server": "10.0.0.5", "export": "/export/graphistry"},
+    "dataServices": {"kind": "bundled"},
+    "release": {
+        "version": "2.50.1",
+        "cuda": "12",
+        "source": "file:/srv/graphistry.tar.gz",
+        "sha256": "0" * 64,
+    },
+}
+"""A stack file of the `hosts` site with every section."""
+
 EXISTING_VPC = {
     "vpcId": "vpc-0123456789abcdef0",
     "subnetIds": ["subnet-0000000a", "subnet-0000000b"],
@@ -78,3 +121,10 @@ def changed(base: dict[str, Any], changes: dict[str, object]) -> dict[str, Any]:
         else:
             target[last] = value
     return result
+
+
+def on_aws(raw: dict[str, Any]) -> Settings:
+    """The settings in a stack file that is for AWS and sound."""
+    settings = parse(raw)
+    assert isinstance(settings, Settings)
+    return settings

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from model.placement import place
-from model.settings import SettingsError, parse
+from model.settings import SettingsError
+from tests.model.examples import on_aws
 
 ZONES = ("us-east-1a", "us-east-1b", "us-east-1c")
 OFFERINGS = {
@@ -42,7 +43,7 @@ def stack(**changes: Any) -> dict[str, Any]:
 def test_the_leader_takes_the_first_zone_that_offers_its_first_type(
     leader: dict[str, str], zone: str
 ) -> None:
-    assert place(parse(stack(leader=leader)), ZONES, OFFERINGS).leader == zone
+    assert place(on_aws(stack(leader=leader)), ZONES, OFFERINGS).leader == zone
 
 
 @pytest.mark.parametrize(
@@ -57,18 +58,18 @@ def test_the_leader_takes_the_first_zone_that_offers_its_first_type(
 def test_a_follower_takes_every_zone_that_offers_one_of_its_types(
     follower: dict[str, Any], zones: tuple[str, ...]
 ) -> None:
-    placement = place(parse(stack(followers={"one": follower})), ZONES, OFFERINGS)
+    placement = place(on_aws(stack(followers={"one": follower})), ZONES, OFFERINGS)
     assert placement.followers["one"] == zones
 
 
 def test_zones_in_use_are_those_of_every_node() -> None:
-    settings = parse(stack(followers={"one": {"profile": "l4"}}))
+    settings = on_aws(stack(followers={"one": {"profile": "l4"}}))
     assert place(settings, ZONES, OFFERINGS).zones == ZONES
-    assert place(parse(stack()), ZONES, OFFERINGS).zones == ("us-east-1a",)
+    assert place(on_aws(stack()), ZONES, OFFERINGS).zones == ("us-east-1a",)
 
 
 def test_every_node_that_no_zone_holds_is_told() -> None:
-    settings = parse(
+    settings = on_aws(
         stack(
             leader={"profile": "h100"},
             followers={"one": {"profile": "b200"}, "two": {"profile": "t4"}},
@@ -85,4 +86,4 @@ def test_every_node_that_no_zone_holds_is_told() -> None:
 
 def test_nothing_is_placed_in_a_zone_the_network_lacks() -> None:
     with pytest.raises(SettingsError, match="leader"):
-        place(parse(stack(leader={"profile": "l4"})), ("us-east-1a", "us-east-1d"), OFFERINGS)
+        place(on_aws(stack(leader={"profile": "l4"})), ("us-east-1a", "us-east-1d"), OFFERINGS)

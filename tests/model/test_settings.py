@@ -10,7 +10,7 @@ import yaml
 
 from model.problems import Problem
 from model.settings import Settings, SettingsError, parse
-from tests.model.examples import ABSENT, EXISTING_VPC, FULL, SMALLEST, changed
+from tests.model.examples import ABSENT, EXISTING_VPC, FULL, SMALLEST, changed, on_aws
 
 ANSWERS: dict[str, list[dict[str, Any]]] = yaml.safe_load(
     Path(__file__).with_name("answers.yaml").read_text(encoding="utf-8")
@@ -43,7 +43,7 @@ def test_one_mistake_gives_one_problem_in_the_words_of_its_field(case: dict[str,
 def test_forty_tags_leave_room_for_the_programs_own(count: int, *, accepted: bool) -> None:
     raw = changed(SMALLEST, {"tags": {f"tag-{number}": "x" for number in range(count)}})
     if accepted:
-        assert len(parse(raw).tags) == count
+        assert len(on_aws(raw).tags) == count
     else:
         assert [problem.allowed for problem in problems_of(raw)] == [
             "a map of at most 40 tags, text to text"
@@ -51,7 +51,7 @@ def test_forty_tags_leave_room_for_the_programs_own(count: int, *, accepted: boo
 
 
 def test_what_is_left_out_gets_the_documented_defaults() -> None:
-    settings = parse(SMALLEST)
+    settings = on_aws(SMALLEST)
     assert settings.followers == {}
     assert settings.shared_folder.throughput_mode == "elastic"
     assert settings.network.cidr_block == "10.40.0.0/16"
@@ -61,14 +61,14 @@ def test_what_is_left_out_gets_the_documented_defaults() -> None:
 
 
 def test_a_follower_uses_its_own_number_of_gpus_before_its_profiles() -> None:
-    settings = parse(FULL)
+    settings = on_aws(FULL)
     assert [settings.gpus_of(node) for node in ("leader", "big", "small")] == [1, 2, 1]
     assert settings.profile_of("big") is settings.gpu_profiles["l40s"]
 
 
 def test_settings_cannot_be_changed_after_parsing() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        parse(SMALLEST).leader.profile = "other"
+        on_aws(SMALLEST).leader.profile = "other"
 
 
 TEN_MISTAKES: dict[str, object] = {

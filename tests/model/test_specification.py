@@ -15,9 +15,9 @@ from model.specification import (
     POSTGRES_PORT,
     REDIS_PORT,
     SCHEMA_FILE,
+    aws_specification,
     canonical_json,
     fingerprint,
-    specification,
 )
 from model.workers import GpuAllocation
 
@@ -32,7 +32,6 @@ def node(**changes: Any) -> dict[str, Any]:
         "role": "leader",
         "region": "us-east-1",
         "bucket": "prod-nodes",
-        "report_key": "leader/report.json",
         "agent_key": "agent/1.zip",
         "agent_sha256": "a" * 64,
         "postgres": {"host": "leader.prod.internal", "port": POSTGRES_PORT},
@@ -46,7 +45,7 @@ def node(**changes: Any) -> dict[str, Any]:
         "secret_arn": "arn:aws:secretsmanager:us-east-1:123456789012:secret:prod-abc",
         "use_local_disks": True,
     }
-    return specification(**{**values, **changes})
+    return aws_specification(**{**values, **changes})
 
 
 FOLLOWER: dict[str, Any] = {"node": "big", "role": "follower", "data_volume_id": None}

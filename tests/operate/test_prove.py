@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Collection
 from typing import Any
@@ -21,13 +20,6 @@ WORKERS = {
     "STREAMGL_NUM_WORKERS": "4",
     "DASK_NUM_WORKERS": "1",
 }
-
-
-class FakeS3:
-    """A bucket in which every specification says the same of the GPUs."""
-
-    def get_object(self, **_: str) -> dict[str, Any]:
-        return {"Body": io.BytesIO(json.dumps({"gpu": GPU}).encode())}
 
 
 def sound(node: str, exercise: str, settings: dict[str, str]) -> Any:
@@ -50,31 +42,23 @@ def try_all(monkeypatch: pytest.MonkeyPatch, broken: dict[tuple[str, str], Any])
     """All proofs of a cluster that is sound but for *broken*, (node, exercise) to its answer."""
     settings: dict[str, str] = {}
 
-    def run(_: Any, instances: Collection[str], command: str) -> dict[str, Answer]:
+    def run(chosen: Collection[str], command: str) -> dict[str, Answer]:
         exercise, *arguments = command.removeprefix(f"{prove.AGENT} ").split()
         if exercise == "set-setting":
             settings["value"] = arguments[-1]
         answers = {
-            node: broken.get((node, exercise), sound(node, exercise, settings))
-            for node in instances
+            node: broken.get((node, exercise), sound(node, exercise, settings)) for node in chosen
         }
         return {
             node: Answer(succeeded=True, output=json.dumps(answer), error="")
             for node, answer in answers.items()
         }
 
-    monkeypatch.setattr(prove, "run_command", run)
-
     def refuse(*_: Any, **__: Any) -> None:
         raise OSError("no route")
 
     monkeypatch.setattr("socket.create_connection", refuse)
-    nodes = Nodes(
-        instances={node: node for node in ADDRESSES},
-        addresses=ADDRESSES,
-        client=lambda _: FakeS3(),
-        bucket="b",
-    )
+    nodes = Nodes(addresses=ADDRESSES, run=run, specification=lambda _: {"gpu": GPU})
     return list(proofs(nodes))
 
 
@@ -131,7 +115,7 @@ class Server:
 
 
 def test_an_open_port_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    nodes = Nodes(instances={}, addresses=ADDRESSES, client=lambda _: FakeS3(), bucket="b")
+    nodes = Nodes(addresses=ADDRESSES, run=lambda *_: {}, specification=lambda _: {"gpu": GPU})
     for answers, kept in ((b"N-", False), (b"", True)):
         monkeypatch.setattr("socket.create_connection", Server(answers))
         seen = list(prove.data_services_are_closed_to_strangers(nodes))

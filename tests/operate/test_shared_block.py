@@ -7,18 +7,22 @@ from typing import Any
 
 import pytest
 
+from model.settings import parse
 from model.tags import CLUSTER_TAG
 from operate.__main__ import refuse_a_shared_block
 from operate.messages import UserError
+from tests.model.examples import EXISTING_VPC, SMALLEST
 
 
-def deployment(network: dict[str, str], other: str, block: str) -> Any:
+def deployment(network: dict[str, Any], other: str, block: str) -> Any:
     """The stack prod beside another cluster that has *block*."""
-    config = {"graphistry-cluster:network": network}
+    settings = parse({**SMALLEST, "network": network})
     vpc = {"CidrBlock": block, "Tags": [{"Key": CLUSTER_TAG, "Value": other}]}
     default = {"CidrBlock": "172.31.0.0/16"}
     ec2 = SimpleNamespace(describe_vpcs=lambda: {"Vpcs": [default, vpc]})
-    return SimpleNamespace(cluster="graphistry-cluster/prod", config=config, client=lambda _: ec2)
+    return SimpleNamespace(
+        cluster="graphistry-cluster/prod", settings=settings, client=lambda _: ec2
+    )
 
 
 @pytest.mark.parametrize("block", ["10.40.0.0/16", "10.40.128.0/20"])
@@ -32,9 +36,10 @@ def test_another_cluster_with_the_same_block_is_named(block: str) -> None:
     [
         ({"cidrBlock": "10.41.0.0/16"}, "graphistry-cluster/sandbox"),
         ({}, "graphistry-cluster/prod"),
+        (EXISTING_VPC, "graphistry-cluster/sandbox"),
     ],
 )
 def test_another_block_or_the_same_cluster_is_no_reason(
-    network: dict[str, str], other: str
+    network: dict[str, Any], other: str
 ) -> None:
     refuse_a_shared_block(deployment(network, other, "10.40.0.0/16"))

@@ -18,7 +18,7 @@ def write(folder: Path, text: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("stack", ["sandbox", "dev", "prod"])
+@pytest.mark.parametrize("stack", ["sandbox", "dev", "prod", "onprem", "onprem-sandbox"])
 def test_the_stack_files_of_the_project_are_sound(stack: str) -> None:
     assert read_stack_file(ROOT / "stacks" / f"Pulumi.{stack}.yaml")["config"]
 

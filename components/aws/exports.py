@@ -1,9 +1,14 @@
-"""The stack's outputs: what an operator needs next, each a value to copy as it is."""
+"""The stack's outputs on AWS: what an operator needs next, each a value to copy as it is."""
+
+from collections.abc import Mapping
 
 import pulumi
 
-from components.cluster import Cluster
-from model.settings import Settings
+from components.aws.follower import AwsFollower
+from components.aws.leader import AwsLeader
+from components.aws.site import AwsSite
+from model.placement import Placement
+from model.settings import FollowersOnAws, Settings
 from model.workers import node_allocation
 
 PORT_FORWARD = (
@@ -19,30 +24,33 @@ FOLLOWER_INSTANCE = (
 )
 
 
-def cluster_exports(
-    cluster: Cluster, settings: Settings, region: str
+def aws_exports(
+    site: AwsSite,
+    settings: Settings,
+    placement: Placement,
+    leader: AwsLeader,
+    followers: Mapping[str, AwsFollower],
 ) -> dict[str, pulumi.Input[object]]:
-    """Outputs of the stack by name; the README's table lists them."""
+    """``bucket``, ``leader`` and ``followers``."""
+    region = site.region.name
     return {
-        "postgres": cluster.leader.postgres.as_output(),
-        "redis": cluster.leader.redis.as_output(),
-        "sharedFolder": cluster.leader.shared_folder.file_system_id,
-        "bucket": cluster.bucket,
-        "leader": _leader(cluster, settings, region),
+        "bucket": site.bucket,
+        "leader": _leader(leader, settings, placement, region),
         "followers": {
-            node: _follower(cluster, settings, node, region) for node in cluster.followers
+            node: follower_export(node, machine, settings, placement.followers, region)
+            for node, machine in followers.items()
         },
-        "keptData": cluster.kept_data,
     }
 
 
-def _leader(cluster: Cluster, settings: Settings, region: str) -> dict[str, pulumi.Input[object]]:
-    leader = cluster.leader
+def _leader(
+    leader: AwsLeader, settings: Settings, placement: Placement, region: str
+) -> dict[str, pulumi.Input[object]]:
     return {
         "profile": settings.leader.profile,
         "gpus": node_allocation(settings, "leader").gpus,
         "instanceType": settings.profile_of("leader").instance_types[0],
-        "availabilityZone": cluster.placement.leader,
+        "availabilityZone": placement.leader,
         "instanceId": leader.instance_id,
         "address": leader.address,
         "hostName": leader.host_name,
@@ -55,11 +63,17 @@ def _leader(cluster: Cluster, settings: Settings, region: str) -> dict[str, pulu
     }
 
 
-def _follower(
-    cluster: Cluster, settings: Settings, node: str, region: str
+def follower_export(
+    node: str,
+    machine: AwsFollower,
+    settings: FollowersOnAws,
+    zones: Mapping[str, tuple[str, ...]],
+    region: str,
 ) -> dict[str, pulumi.Input[object]]:
+    """What an operator may want to know of a follower."""
+
     def command(template: str) -> pulumi.Output[object]:
-        return cluster.followers[node].group_name.apply(
+        return machine.group_name.apply(
             lambda group: template.format(
                 region=region, target=FOLLOWER_INSTANCE.format(region=region, group=group)
             )
@@ -70,8 +84,8 @@ def _follower(
         "gpus": node_allocation(settings, node).gpus,
         "instanceTypes": list(settings.profile_of(node).instance_types),
         "market": settings.followers[node].market,
-        "availabilityZones": list(cluster.placement.followers[node]),
-        "group": cluster.followers[node].group_name,
+        "availabilityZones": list(zones[node]),
+        "group": machine.group_name,
         "shell": command(SHELL),
         "portForward": command(PORT_FORWARD),
     }

@@ -1,0 +1,134 @@
+"""The machines of followers on AWS whose leader another stack has: its network, shared folder, secret and release."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+
+from components.aws.documents import Documents, DocumentsArgs
+from components.aws.exports import follower_export
+from components.aws.follower import AwsFollower
+from components.aws.region import machine_image, read_region
+from components.aws.shared_folder import SharedFolderReference
+from components.aws.site import AwsSite
+from components.aws.spot_fallback import spot_fallback
+from components.leader_stack import LeaderStackError
+from model.placement import place_followers
+from model.settings import JoinedSettings, Release
+from model.tags import LEADER_TAG, cluster_tags
+
+
+@dataclass(frozen=True, kw_only=True)
+class JoinedAwsMachinesArgs:
+    """Inputs of :class:`JoinedAwsMachines`."""
+
+    settings: JoinedSettings
+    """The stack file."""
+
+    leader: Mapping[str, Any]
+    """The output ``join`` of the leader's stack."""
+
+    project: str
+    """Pulumi project, for the tags."""
+
+    stack: str
+    """Pulumi stack, for the tags and the path of its roles."""
+
+    region: str
+    """AWS region, which must be the leader's."""
+
+    delete_data: bool
+    """Lifts the protection of the bucket."""
+
+
+class JoinedAwsMachines:
+    """What a stack's followers have in common on AWS, and the machine of each.
+
+    Creates below *cluster*: :class:`Documents` of its own, and :class:`SpotFallback` if one of them is on spot.
+    """
+
+    def __init__(self, name: str, args: JoinedAwsMachinesArgs, cluster: pulumi.Resource) -> None:
+        joined = args.leader
+        if joined["region"] != args.region:
+            raise LeaderStackError(
+                f"aws:region: got {args.region!r}; the leader of {args.settings.leader_stack} is in "
+                f"{joined['region']!r}, and a cluster is in one region"
+            )
+        self._name, self._args = name, args
+        self._child = pulumi.ResourceOptions(parent=cluster)
+        invoke = pulumi.InvokeOptions(parent=cluster)
+        types = {
+            each
+            for node in args.settings.followers
+            for each in args.settings.profile_of(node).instance_types
+        }
+        region = read_region(args.region, types, invoke)
+        folder = joined["sharedFolder"]
+        # Where the leader's stack made mount targets; a file system that existed already has its own everywhere.
+        zones = sorted(folder["mountTargets"] or joined["subnetIds"])
+        self.placement = place_followers(args.settings, zones, region.offerings)
+        self.shared_folder = SharedFolderReference(
+            file_system_id=pulumi.Output.from_input(folder["fileSystemId"]),
+            arn=pulumi.Output.from_input(folder["arn"]),
+            mount_targets={
+                zone: pulumi.Output.from_input(address)
+                for zone, address in folder["mountTargets"].items()
+            },
+        )
+        documents = Documents(
+            f"{name}-documents", DocumentsArgs(delete_data=args.delete_data), self._child
+        )
+        self.site = AwsSite(
+            cluster=joined["cluster"],
+            tags={
+                **cluster_tags(args.project, args.stack, args.settings.tags),
+                LEADER_TAG: joined["cluster"],
+            },
+            region=region,
+            # Below the leader's, whose shared folder admits the roles under its path.
+            role_path=f"{joined['rolePath']}{args.stack}/",
+            subnet_ids=joined["subnetIds"],
+            followers_security_group=joined["followersSecurityGroup"],
+            bucket=documents.bucket,
+            bucket_arn=documents.bucket_arn,
+            agent=documents.agent,
+            secret_arn=pulumi.Output.from_input(joined["secretArn"]),
+            image=machine_image(args.settings.image, invoke),
+            release=Release.model_validate(joined["release"]),
+        )
+        self.leader = None
+        self.followers: dict[str, AwsFollower] = {}
+        self.kept_data: dict[str, pulumi.Output[str]] = {"bucket": documents.bucket}
+
+    def follower(self, node: str) -> AwsFollower:
+        """The machine of a follower by name."""
+        self.followers[node] = AwsFollower(
+            site=self.site,
+            shared_folder=self.shared_folder,
+            profile=self._args.settings.profile_of(node),
+            follower=self._args.settings.followers[node],
+            availability_zones=self.placement[node],
+        )
+        return self.followers[node]
+
+    def complete(self) -> None:
+        """Make the fallback of the followers on spot."""
+        spot_fallback(self._name, self.site, self.followers, self._child)
+
+    def join(self) -> dict[str, pulumi.Input[object]]:
+        """Nothing: other stacks join the leader's."""
+        return {}
+
+    def exports(self) -> dict[str, pulumi.Input[object]]:
+        """``bucket`` and ``followers``."""
+        settings, region = self._args.settings, self.site.region.name
+        return {
+            "bucket": self.site.bucket,
+            "followers": {
+                node: follower_export(node, machine, settings, self.placement, region)
+                for node, machine in self.followers.items()
+            },
+        }

@@ -1,0 +1,238 @@
+"""The machines of a cluster on AWS: network, security groups, shared folder, documents and secret for all of them."""
+
+from dataclasses import dataclass
+
+import pulumi
+from pulumi_aws import secretsmanager
+
+from components.aws.documents import Documents, DocumentsArgs
+from components.aws.exports import aws_exports
+from components.aws.follower import AwsFollower
+from components.aws.leader import AwsLeader
+from components.aws.network import Network, NetworkArgs, NetworkReference, existing_network
+from components.aws.protection import kept
+from components.aws.region import Region, machine_image, read_region
+from components.aws.security_groups import SecurityGroups, SecurityGroupsArgs
+from components.aws.shared_folder import (
+    SharedFolder,
+    SharedFolderArgs,
+    SharedFolderReference,
+    existing_shared_folder,
+)
+from components.aws.site import AwsSite
+from components.aws.spot_fallback import spot_fallback
+from components.leader_node import NAME as LEADER
+from model.placement import Placement, place
+from model.settings import Problem, Settings, SettingsError
+from model.tags import cluster_tags, named
+
+SECRET_RECOVERY_DAYS = 30
+"""How long a deleted secret can be restored; the longest that Secrets Manager offers."""
+
+ROLE_NAME_LIMIT = 64
+"""Longest name of an IAM role or instance profile (AWS: IAM quotas)."""
+
+LONGEST_SUFFIX = len("-profile-1234567")
+"""What the longest physical name adds to a node's name; Pulumi appends the digits."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AwsMachinesArgs:
+    """Inputs of :class:`AwsMachines`."""
+
+    settings: Settings
+    """The stack file."""
+
+    project: str
+    """Pulumi project, for the cluster's tag."""
+
+    stack: str
+    """Pulumi stack, for the cluster's tag and the path of its roles."""
+
+    region: str
+    """AWS region. Another region is another cluster."""
+
+    delete_data: bool
+    """Whether the stack file spells the stack's name under ``deleteData``: lifts the protection of all data."""
+
+
+class AwsMachines:
+    """What the nodes of one cluster have in common on AWS, and the machine of each.
+
+    Creates below *cluster*: :class:`Network` (unless one exists), :class:`SecurityGroups`, :class:`SharedFolder`
+    (unless one exists), :class:`Documents`, the secret (kept, empty: the leader fills it), and when all followers are
+    there :class:`SpotFallback`, if one of them is on spot. No component itself: the nodes are the cluster's children.
+    """
+
+    placement: Placement
+    """The zones of every node."""
+
+    def __init__(self, name: str, args: AwsMachinesArgs, cluster: pulumi.Resource) -> None:
+        _check_names(name, args.settings)
+        self._name, self._args = name, args
+        self._child = pulumi.ResourceOptions(parent=cluster)
+        self._invoke = pulumi.InvokeOptions(parent=cluster)
+        region = read_region(args.region, self._instance_types(), self._invoke)
+        image = machine_image(args.settings.image, self._invoke)
+        role_path = f"/{args.project}/{args.stack}/"
+        network = self._network(region)
+        existing_id = args.settings.shared_folder.file_system_id
+        groups = SecurityGroups(
+            name,
+            SecurityGroupsArgs(
+                vpc_id=network.vpc_id,
+                allowed_cidrs=args.settings.access.allowed_cidrs,
+                existing_shared_folder_cidr=network.cidr_block if existing_id else None,
+            ),
+            self._child,
+        )
+        self.kept_data: dict[str, pulumi.Output[str]] = {}
+        self.shared_folder = self._shared_folder(region, network, groups, role_path)
+        documents = Documents(
+            f"{name}-documents", DocumentsArgs(delete_data=args.delete_data), self._child
+        )
+        secret = secretsmanager.Secret(
+            f"{name}-secret",
+            description="Passwords and keys of a Graphistry cluster, filled by its leader once",
+            recovery_window_in_days=SECRET_RECOVERY_DAYS,
+            tags=named(f"{name}-secret"),
+            opts=kept(cluster, delete_data=args.delete_data),
+        )
+        self.site = AwsSite(
+            cluster=f"{args.project}/{args.stack}",
+            tags=cluster_tags(args.project, args.stack, args.settings.tags),
+            region=region,
+            role_path=role_path,
+            subnet_ids=network.subnet_ids,
+            followers_security_group=groups.followers,
+            bucket=documents.bucket,
+            bucket_arn=documents.bucket_arn,
+            agent=documents.agent,
+            secret_arn=secret.arn,
+            image=image,
+            release=args.settings.release,
+        )
+        self.leader = AwsLeader(
+            site=self.site,
+            vpc_id=network.vpc_id,
+            security_group_id=groups.leader,
+            shared_folder=self.shared_folder,
+            profile=args.settings.profile_of(LEADER),
+            leader=args.settings.leader,
+            availability_zone=self.placement.leader,
+            delete_data=args.delete_data,
+        )
+        self.followers: dict[str, AwsFollower] = {}
+        self._secret_arn = secret.arn
+
+    def follower(self, node: str) -> AwsFollower:
+        """The machine of a follower by name."""
+        machine = AwsFollower(
+            site=self.site,
+            shared_folder=self.shared_folder,
+            profile=self._args.settings.profile_of(node),
+            follower=self._args.settings.followers[node],
+            availability_zones=self.placement.followers[node],
+        )
+        self.followers[node] = machine
+        return machine
+
+    def complete(self) -> None:
+        """Make the fallback of the followers on spot, and say what is kept."""
+        spot_fallback(self._name, self.site, self.followers, self._child)
+        self.kept_data |= {
+            "dataVolume": self.leader.data_volume_id,
+            "bucket": self.site.bucket,
+            "secret": self._secret_arn,
+        }
+
+    def join(self) -> dict[str, pulumi.Input[object]]:
+        """What followers of other stacks need of this one, all of it plain ids."""
+        site = self.site
+        return {
+            "site": "aws",
+            "cluster": site.cluster,
+            "region": site.region.name,
+            "rolePath": site.role_path,
+            "subnetIds": dict(site.subnet_ids),
+            "followersSecurityGroup": site.followers_security_group,
+            "sharedFolder": {
+                "fileSystemId": self.shared_folder.file_system_id,
+                "arn": self.shared_folder.arn,
+                "mountTargets": dict(self.shared_folder.mount_targets),
+            },
+            "secretArn": site.secret_arn,
+            "bucket": site.bucket,
+            "release": site.release.model_dump(by_alias=True),
+            "leader": {"instanceId": self.leader.instance_id, "address": self.leader.address},
+        }
+
+    def exports(self) -> dict[str, pulumi.Input[object]]:
+        """Outputs of the stack that only this site has."""
+        return aws_exports(
+            self.site, self._args.settings, self.placement, self.leader, self.followers
+        )
+
+    def _instance_types(self) -> set[str]:
+        settings = self._args.settings
+        return {
+            instance_type
+            for node in (LEADER, *settings.followers)
+            for instance_type in settings.profile_of(node).instance_types
+        }
+
+    def _network(self, region: Region) -> NetworkReference:
+        """The network of the cluster. Every node is placed before anything is made."""
+        settings = self._args.settings
+        network = settings.network
+        if network.vpc_id is not None:
+            existing = existing_network(network, self._invoke)
+            self.placement = place(settings, list(existing.subnet_ids), region.offerings)
+            return existing
+        zones = network.availability_zones or region.availability_zones
+        self.placement = place(settings, zones, region.offerings)
+        return Network(
+            f"{self._name}-network",
+            NetworkArgs(network=network, availability_zones=zones, region=region.name),
+            self._child,
+        ).reference
+
+    def _shared_folder(
+        self, region: Region, network: NetworkReference, groups: SecurityGroups, role_path: str
+    ) -> SharedFolderReference:
+        existing_id = self._args.settings.shared_folder.file_system_id
+        if existing_id is not None or groups.shared_folder is None:
+            return existing_shared_folder(str(existing_id), self._invoke)
+        folder = SharedFolder(
+            f"{self._name}-shared-folder",
+            SharedFolderArgs(
+                shared_folder=self._args.settings.shared_folder,
+                subnet_ids={zone: network.subnet_ids[zone] for zone in self.placement.zones},
+                security_group_id=groups.shared_folder,
+                role_path=role_path,
+                account_id=region.account_id,
+                partition=region.partition,
+                delete_data=self._args.delete_data,
+            ),
+            self._child,
+        )
+        self.kept_data["sharedFolder"] = folder.reference.file_system_id
+        return folder.reference
+
+
+def _check_names(name: str, settings: Settings) -> None:
+    """Raise :class:`SettingsError` for every node whose physical names would be longer than AWS takes."""
+    limit = ROLE_NAME_LIMIT - LONGEST_SUFFIX - len(name) - 1
+    problems = [
+        Problem(
+            path=f"followers.{node}",
+            got=f"a name of {len(node)} characters",
+            allowed=f"{limit} characters in the cluster {name}, because AWS ends the name of a role "
+            f"at {ROLE_NAME_LIMIT}",
+            hint="shorten the name of the follower or of the stack",
+        )
+        for node in settings.followers
+        if len(node) > limit
+    ]
+    if problems:
+        raise SettingsError(tuple(problems))

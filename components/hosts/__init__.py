@@ -1,0 +1,1 @@
+"""The parts of a cluster on machines that exist already."""

@@ -1,0 +1,78 @@
+"""How the deployment reaches a host over SSH, told once for pulumi-command and once for our own commands."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+import pulumi
+from pulumi_command import remote
+
+from model.hosts import FollowersOnHosts, Host, access_document
+
+DIALS = 4
+"""Tries of a connection, a few seconds apart: a host that is gone should be told while somebody is looking."""
+
+DIAL_SECONDS = 10
+"""Longest wait for one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostConnection:
+    """One host, as the stack file names it."""
+
+    settings: FollowersOnHosts
+    """For what all hosts have in common."""
+
+    host: Host
+    """Address, host key, and what differs."""
+
+    @property
+    def user(self) -> str:
+        """Whom to sign in as."""
+        return self.host.user or self.settings.ssh.user
+
+    @property
+    def port(self) -> int:
+        """Of the SSH server."""
+        return self.host.port or self.settings.ssh.port
+
+    def as_remote(self) -> remote.ConnectionArgs:
+        """For a resource of pulumi-command. Without a key in the stack the SSH agent is asked."""
+        bastion = self.settings.ssh.bastion
+        return remote.ConnectionArgs(
+            host=self.host.address,
+            port=self.port,
+            user=self.user,
+            host_key=self.host.host_key,
+            private_key=self._private_key(),
+            dial_error_limit=DIALS,
+            per_dial_timeout=DIAL_SECONDS,
+            proxy=None
+            if bastion is None
+            else remote.ProxyConnectionArgs(
+                host=bastion.address,
+                port=bastion.port,
+                user=bastion.user,
+                host_key=bastion.host_key,
+                private_key=self._private_key(),
+                dial_error_limit=DIALS,
+                per_dial_timeout=DIAL_SECONDS,
+            ),
+        )
+
+    def as_variable(self) -> pulumi.Output[str]:
+        """For ``operate.ssh``, which reads it from its environment; encrypted in the state like every secret."""
+        document = access_document(self.settings, self.host)
+        return pulumi.Output.secret(json.dumps(document, sort_keys=True))
+
+    def by_hand(self, options: str = "") -> str:
+        """The command that reaches the host from a terminal."""
+        bastion = self.settings.ssh.bastion
+        jump = f"-J {bastion.user}@{bastion.address}:{bastion.port} " if bastion else ""
+        port = "" if self.port == 22 else f"-p {self.port} "
+        return f"ssh {jump}{port}{options}{self.user}@{self.host.address}"
+
+    def _private_key(self) -> pulumi.Output[str] | None:
+        key = self.settings.ssh_private_key
+        return None if key is None else pulumi.Output.secret(key)

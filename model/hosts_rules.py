@@ -1,0 +1,139 @@
+"""The rules that span several settings of a stack file of the `hosts` site; see `model.rules`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import AddressValueError, IPv4Address
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from model.problems import Finding, Problem, did_you_mean, shown, shown_choices
+from model.rules import release_has_its_checksum
+
+if TYPE_CHECKING:
+    from model.hosts import FollowersOnHosts, HostNode, HostsSettings, JoinedHostsSettings
+
+PARTS = {"nfs-on-leader": ("folder",), "nfs": ("server", "export"), "path": ("path",)}
+"""Kind of shared folder to the keys that are about it alone."""
+
+
+def broken_hosts_rules(settings: HostsSettings) -> tuple[Finding, ...]:
+    """Every violation, in the order of the stack file's sections."""
+    return tuple(
+        chain(
+            _profiles_exist(settings),
+            _addresses(settings),
+            _shared_folder(settings),
+            _data_services(settings),
+            release_has_its_checksum(settings.release),
+            _release(settings),
+        )
+    )
+
+
+def broken_joined_hosts_rules(settings: JoinedHostsSettings) -> tuple[Finding, ...]:
+    """The same for followers of another stack's leader."""
+    return (*_profiles_exist(settings), *_addresses(settings))
+
+
+def _placed(settings: FollowersOnHosts) -> Iterator[tuple[str, HostNode]]:
+    for name, node in settings.nodes.items():
+        yield ("leader" if name == "leader" else f"followers.{name}"), node
+
+
+def _profiles_exist(settings: FollowersOnHosts) -> Iterator[Finding]:
+    profiles = settings.gpu_profiles
+    for place, node in _placed(settings):
+        if node.profile not in profiles:
+            path = f"{place}.profile"
+            allowed = shown_choices(profiles) if profiles else "a profile, but gpuProfiles is empty"
+            hint = did_you_mean(node.profile, profiles, likeness=0.5)
+            problem = Problem(path, shown(node.profile), allowed, hint)
+            yield Finding(problem, (path, f"gpuProfiles.{node.profile}"))
+        elif node.gpus is not None and node.gpus > profiles[node.profile].gpus:
+            path, of_profile = f"{place}.gpus", f"gpuProfiles.{node.profile}.gpus"
+            allowed = f"at most {profiles[node.profile].gpus}, which is {of_profile}"
+            yield Finding(Problem(path, str(node.gpus), allowed), (path, of_profile))
+
+
+def _addresses(settings: FollowersOnHosts) -> Iterator[Finding]:
+    """Every node has an address of its own by which the others reach it."""
+    taken: dict[str, str] = {}
+    for place, node in _placed(settings):
+        address, private = f"{place}.host.address", f"{place}.host.privateAddress"
+        if node.host.private_address is None and not _is_ipv4(node.host.address):
+            problem = Problem(
+                private,
+                "nothing",
+                "the host's IPv4 address in the cluster's network",
+                f"{address} is a name; the other nodes, their firewall and exports need an address",
+            )
+            yield Finding(problem, (address, private))
+            continue
+        reached = node.host.private_address or node.host.address
+        where = private if node.host.private_address else address
+        if reached in taken:
+            problem = Problem(
+                where, shown(reached), "an address of its own", f"{taken[reached]} has it already"
+            )
+            yield Finding(problem, (where, taken[reached]))
+        taken.setdefault(reached, where)
+
+
+def _is_ipv4(text: str) -> bool:
+    try:
+        IPv4Address(text)
+    except AddressValueError:
+        return False
+    return True
+
+
+def _shared_folder(settings: HostsSettings) -> Iterator[Finding]:
+    folder = settings.shared_folder
+    kind = "sharedFolder.kind"
+    for of_kind, keys in PARTS.items():
+        for key in keys:
+            value, path = getattr(folder, key), f"sharedFolder.{key}"
+            if of_kind == folder.kind and value is None and key != "folder":
+                problem = Problem(path, "nothing", f"a value, as {kind} is {shown(folder.kind)}")
+                yield Finding(problem, (path, kind))
+            # Every kind may say where nodes see the folder.
+            if of_kind != folder.kind and value is not None and key != "path":
+                hint = f"it is about {shown(of_kind)}"
+                problem = Problem(
+                    path, shown(value), f"nothing, as {kind} is {shown(folder.kind)}", hint
+                )
+                yield Finding(problem, (path, kind))
+
+
+def _data_services(settings: HostsSettings) -> Iterator[Finding]:
+    services, kind = settings.data_services, "dataServices.kind"
+    for key, image in (
+        ("postgresImage", services.postgres_image),
+        ("redisImage", services.redis_image),
+    ):
+        path = f"dataServices.{key}"
+        if services.kind == "containers" and image is None:
+            allowed = "a container image pinned by digest"
+            hint = "`docker buildx imagetools inspect postgres:16` prints the digest of a tag"
+            yield Finding(Problem(path, "nothing", allowed, hint), (path, kind))
+        if services.kind == "bundled" and image is not None:
+            allowed = 'nothing, as dataServices.kind is "bundled"'
+            hint = "the release brings its own"
+            yield Finding(Problem(path, shown(image), allowed, hint), (path, kind))
+    if services.kind == "containers" and settings.ssh_private_key is not None:
+        problem = Problem(
+            "sshPrivateKey",
+            "a key in the stack file",
+            'nothing, as dataServices.kind is "containers"',
+            "Docker is reached by the ssh command, which takes its keys from the SSH agent: `ssh-add`",
+        )
+        yield Finding(problem, ("sshPrivateKey", kind))
+
+
+def _release(settings: HostsSettings) -> Iterator[Finding]:
+    source, path = settings.release.source, "release.source"
+    if source.startswith("s3://"):
+        allowed = '"preinstalled", "https://host/path" or "file:/absolute/path"'
+        hint = "hosts have no role on AWS; download the archive and give its path here"
+        yield Finding(Problem(path, shown(source), allowed, hint), (path,))

@@ -1,0 +1,328 @@
+"""Before a host is touched: everything that would keep it from being a node, of all hosts at once.
+
+One pass over one SSH connection a host. The agent itself looks (``agent.pyz inspect``), so that what is judged here is
+what it will meet.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.alias_generators import to_camel
+from rich.markup import escape
+from rich.table import Table
+
+from components.agent_archive import build_archive
+from model.hosts import FollowersOnHosts, HostsSettings
+from model.specification import POSTGRES_PORT, REDIS_PORT
+from operate.hosts import Hosts
+from operate.ssh import SshError
+
+AGENT = ".graphistry-cluster-agent.pyz"
+"""In the home of the user: where the deployment puts it too, so that what was cut there is mended by the way."""
+
+SEND_AND_INSPECT = f"""umask 077
+cat > "$HOME/{AGENT}.partial" && mv -f "$HOME/{AGENT}.partial" "$HOME/{AGENT}" || exit 1
+test -x /usr/bin/python3 || {{ echo missing:python >&2; exit 1; }}
+sudo -n true 2>/dev/null || {{ echo missing:sudo >&2; exit 1; }}
+exec sudo -n /usr/bin/python3 "$HOME/{AGENT}" inspect
+"""
+
+NFS_PORT = 2049
+WEB_PORTS = (80, 443)
+RELEASE_GIB = 40
+"""Free space for the images of a release (graphistry-cli, hardware: about 14 GB each, and room to unpack)."""
+
+STORE_GIB = 10
+CLOCK_SECONDS = 60
+"""By how much clocks may differ; logins break at minutes."""
+
+SHORTFALL = 0.9
+"""Part of the memory in a profile that must be there: vendors count in powers of ten, drivers reserve some."""
+
+TESTED = ("ubuntu 22.04", "ubuntu 24.04", "debian 12")
+
+PROGRAMS = {
+    "docker": "install Docker Engine with the compose plugin (docs.docker.com/engine/install)",
+    "compose": "install Docker's compose plugin: the package docker-compose-plugin",
+    "nvidia": "install nvidia-container-toolkit; the agent tells Docker of it",
+    "driver": "install NVIDIA's driver; `nvidia-smi` must work as root",
+}
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=to_camel)
+
+
+class Docker(_Part):
+    """The host's Docker; a version is None where there is none."""
+
+    version: str | None = None
+    compose: str | None = None
+    nvidia_runtime: str | None = None
+
+
+class Gpu(_Part):
+    """One GPU that the driver shows."""
+
+    name: str
+    memory_mib: int
+
+
+class PresentNode(_Part):
+    """The node that a host already is."""
+
+    cluster: str
+    node: str
+
+
+class Facts(_Part):
+    """What the agent has found on a host."""
+
+    os: str
+    os_id: str
+    architecture: str
+    systemd: bool
+    python: str
+    free_gib: dict[str, float]
+    docker: Docker
+    driver: str | None
+    gpus: tuple[Gpu, ...]
+    memory_mib: int
+    listening: dict[str, str]
+    time: float
+    machine_id: str
+    node: PresentNode | None = None
+    firewall: str | None = None
+    clock_offset: float = 0.0
+    """Seconds by which the host is ahead of this computer; added here."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trouble:
+    """One thing that keeps a host from being a node."""
+
+    node: str
+    what: str
+    hint: str
+    blocks: bool = True
+    """False: said, and gone on."""
+    unreachable: bool = False
+    """Whether the host did not answer at all."""
+
+
+def preflight(hosts: Hosts, cluster: str) -> list[Trouble]:
+    """Everything that is wrong with any host; the connections stay open for what follows."""
+    archive = build_archive().read_bytes()
+    looked = hosts.on_each(hosts.settings.nodes, lambda node: _look(hosts, node, archive))
+    facts = {node: found for node, found in looked.items() if isinstance(found, Facts)}
+    troubles = [found for found in looked.values() if isinstance(found, Trouble)]
+    for node, found in facts.items():
+        troubles += problems(hosts.settings, node, found, cluster)
+    troubles += twins(facts)
+    troubles += _unreached(hosts, facts, cluster)
+    order = list(hosts.settings.nodes)
+    return sorted(troubles, key=lambda trouble: order.index(trouble.node))
+
+
+def _look(hosts: Hosts, node: str, archive: bytes) -> Facts | Trouble:
+    try:
+        connection = hosts.connection(node)
+        begun = time.time()
+        answer = connection.run(SEND_AND_INSPECT, stdin=archive, seconds=120)
+        ended = time.time()
+    except SshError as error:
+        return Trouble(node=node, what=str(error), hint=error.hint, unreachable=True)
+    user = hosts.access[node].user
+    if "missing:sudo" in answer.error:
+        return Trouble(
+            node=node,
+            what=f"{user} may not use sudo without a password",
+            hint=f"on the host: echo '{user} ALL=(ALL) NOPASSWD: ALL' | sudo tee /etc/sudoers.d/{user}",
+        )
+    if "missing:python" in answer.error:
+        return Trouble(
+            node=node, what="there is no /usr/bin/python3", hint="install Python 3.8 or newer"
+        )
+    try:
+        found = Facts.model_validate_json(answer.output)
+    except ValidationError:
+        said = (answer.error or answer.output).strip().splitlines() or ["nothing"]
+        hint = (
+            "the agent needs Python 3.8 or newer at /usr/bin/python3, and room in the home folder"
+        )
+        return Trouble(node=node, what=f"the agent cannot look around: {said[-1]}", hint=hint)
+    # The host's clock was read at some moment in between.
+    early, late = found.time - ended, found.time - begun
+    offset = early if early > 0 else min(late, 0.0)
+    return found.model_copy(update={"clock_offset": offset})
+
+
+def problems(
+    settings: FollowersOnHosts, node: str, found: Facts, cluster: str
+) -> Iterator[Trouble]:
+    """What is wrong with one host, from what the agent has found on it."""
+
+    def trouble(what: str, hint: str, *, blocks: bool = True) -> Trouble:
+        return Trouble(node=node, what=what, hint=hint, blocks=blocks)
+
+    ours = found.node is not None and found.node.cluster == cluster
+    if found.node is not None and (found.node.cluster, found.node.node) != (cluster, node):
+        yield trouble(
+            f"this host is {found.node.node} of the cluster {found.node.cluster}",
+            "end it there first, or name another host; by hand: sudo python3 /opt/graphistry-cluster/agent.pyz remove",
+        )
+    if found.os_id not in TESTED:
+        tested = ", ".join(TESTED)
+        yield trouble(f"{found.os} was never tried", f"tried are {tested}", blocks=False)
+    if found.architecture != "x86_64":
+        yield trouble(f"its processor is {found.architecture}", "Graphistry runs on x86_64")
+    if not found.systemd:
+        yield trouble(
+            f"{found.os} does not run systemd", "use a host with systemd; containers have none"
+        )
+    yield from (trouble(what, hint) for what, hint in _programs(found))
+    yield from (trouble(what, hint) for what, hint in _sizes(settings, node, found))
+    if not ours:
+        yield from (trouble(what, hint) for what, hint in _taken_ports(settings, node, found))
+    if abs(found.clock_offset) > CLOCK_SECONDS:
+        which = "ahead of" if found.clock_offset > 0 else "behind"
+        yield trouble(
+            f"its clock is {abs(found.clock_offset):.0f} s {which} this computer's",
+            "let chrony or systemd-timesyncd run on both",
+        )
+
+
+def _programs(found: Facts) -> Iterator[tuple[str, str]]:
+    if found.docker.version is None:
+        yield "there is no Docker that answers", PROGRAMS["docker"]
+    else:
+        if found.docker.compose is None:
+            yield "Docker has no compose plugin", PROGRAMS["compose"]
+        if found.docker.nvidia_runtime is None:
+            yield "there is no nvidia-container-runtime", PROGRAMS["nvidia"]
+    if found.driver is None:
+        yield "NVIDIA's driver does not answer", PROGRAMS["driver"]
+
+
+def _sizes(settings: FollowersOnHosts, node: str, found: Facts) -> Iterator[tuple[str, str]]:
+    profile, wanted = settings.profile_of(node), settings.gpus_of(node)
+    name = settings.nodes[node].profile
+    if found.driver is not None:
+        if len(found.gpus) < wanted:
+            yield (
+                f"it shows {len(found.gpus)} of {wanted} GPUs",
+                f"mend the host, or lower gpuProfiles.{name}.gpus",
+            )
+        least = min((gpu.memory_mib for gpu in found.gpus[:wanted]), default=None)
+        if least is not None and least < profile.gpu_memory_mib * SHORTFALL:
+            yield (
+                f"a GPU has {least // 1024} GiB, the profile {name} says {profile.gpu_memory_gib}",
+                f"correct gpuProfiles.{name}.gpuMemoryGib: worker counts follow from it",
+            )
+    if found.memory_mib < profile.memory_mib * SHORTFALL:
+        yield (
+            f"it has {found.memory_mib // 1024} GiB of memory, the profile {name} says {profile.memory_gib}",
+            f"correct gpuProfiles.{name}.memoryGib: worker counts follow from it",
+        )
+    preinstalled = isinstance(settings, HostsSettings) and settings.release.source == "preinstalled"
+    if not preinstalled and found.node is None:
+        for folder in ("/var/lib/docker", "/opt"):
+            free = found.free_gib.get(folder)
+            if free is not None and free < RELEASE_GIB:
+                yield (
+                    f"{folder} has {free:.0f} GiB free",
+                    f"the images of a release need {RELEASE_GIB} GiB there",
+                )
+    store = found.free_gib.get("/var/lib")
+    if node == "leader" and store is not None and store < STORE_GIB:
+        yield (
+            f"/var/lib has {store:.0f} GiB free",
+            f"PostgreSQL and the shared folder need {STORE_GIB} GiB and more",
+        )
+
+
+def _taken_ports(settings: FollowersOnHosts, node: str, found: Facts) -> Iterator[tuple[str, str]]:
+    ports = list(WEB_PORTS)
+    if node == "leader":
+        ports += [POSTGRES_PORT, REDIS_PORT]
+        if exports_from_leader(settings):
+            ports.append(NFS_PORT)
+    for port in ports:
+        holder = found.listening.get(str(port))
+        # A file server that is there already gets one more export.
+        if holder and not (port == NFS_PORT and holder in ("nfsd", "kernel")):
+            yield f"port {port} is taken by {holder}", "stop it on this host, or name another host"
+
+
+def exports_from_leader(settings: FollowersOnHosts) -> bool:
+    """Whether the leader of this stack is the file server."""
+    return isinstance(settings, HostsSettings) and settings.shared_folder.kind == "nfs-on-leader"
+
+
+def twins(facts: Mapping[str, Facts]) -> Iterator[Trouble]:
+    """One machine under two addresses, or two that were copied from one."""
+    seen: dict[str, str] = {}
+    for node, found in facts.items():
+        if found.machine_id in seen:
+            yield Trouble(
+                node=node,
+                what=f"it has the machine id of {seen[found.machine_id]}",
+                hint="name two different hosts; of a copied one: rm /etc/machine-id && systemd-machine-id-setup",
+            )
+        seen.setdefault(found.machine_id, node)
+
+
+def _unreached(hosts: Hosts, facts: Mapping[str, Facts], cluster: str) -> list[Trouble]:
+    """Followers that do not get through to the leader's ports, tried while nothing else is there."""
+    leader = facts.get("leader")
+    followers = [node for node in facts if node != "leader"]
+    if leader is None or leader.node is not None or not followers:
+        return []  # a leader that is one already lets in whom its agent knows; it will be told of the others
+    address = hosts.settings.private_address("leader")
+    ports = [POSTGRES_PORT, REDIS_PORT]
+    if exports_from_leader(hosts.settings):
+        ports.append(NFS_PORT)
+    words = " ".join(map(str, ports))
+    agent = f'sudo -n /usr/bin/python3 "$HOME/{AGENT}"'
+    try:
+        with hosts.connection("leader").started(f"{agent} listen {words}"):
+            answers = hosts.run(followers, f"{agent} reach {address} {words}", seconds=60)
+    except SshError as error:
+        return [Trouble(node="leader", what=str(error), hint=error.hint)]
+    return [
+        trouble
+        for node, answer in answers.items()
+        for trouble in _closed(node, answer.output, address, leader)
+    ]
+
+
+def _closed(node: str, output: str, address: str, leader: Facts) -> Iterator[Trouble]:
+    try:
+        found: dict[str, Any] = json.loads(output)
+    except ValueError:
+        return
+    closed = [port for port, state in found.items() if state != "open"]
+    if closed:
+        firewall = f" ({leader.firewall} on the leader)" if leader.firewall else ""
+        yield Trouble(
+            node=node,
+            what=f"it does not reach {address} on {', '.join(closed)}{firewall}",
+            hint="open these ports between the hosts, or set privateAddress to the network that connects them",
+        )
+
+
+def trouble_table(troubles: list[Trouble]) -> Table:
+    """What is wrong, host by host, and how to mend it."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold cyan")
+    for heading in ("host", "problem", "what to do"):
+        table.add_column(heading, overflow="fold")
+    for trouble in troubles:
+        colour = "red" if trouble.blocks else "yellow"
+        table.add_row(trouble.node, f"[{colour}]{escape(trouble.what)}[/]", escape(trouble.hint))
+    return table

@@ -1,0 +1,85 @@
+"""The nodes of a cluster on hosts as a person sees them, from one SSH connection a host."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from model.node_report import NodeReport
+from operate.hosts import Hosts
+from operate.nodes import Machine, Node, state_of
+from operate.reports import Read
+from operate.run_command import Answer
+
+INSTALLED = "/opt/graphistry-cluster/agent.pyz"
+STATUS = (
+    f"sudo -n sh -c 'test -e {INSTALLED} && exec /usr/bin/python3 {INSTALLED} status || echo {{}}'"
+)
+HOST = "host"
+"""What stands for an instance type."""
+
+
+def nodes_on_hosts(hosts: Hosts, outputs: Mapping[str, Any]) -> list[Node]:
+    """The nodes of a deployed stack with the hosts under them, and what their agents say."""
+    leader = {"leader": outputs["leader"]} if "leader" in outputs else {}
+    deployed = {**leader, **outputs["followers"]}
+    # A host that the file names no more is not asked.
+    answers = hosts.run([node for node in deployed if node in hosts.access], STATUS, seconds=30)
+    return [
+        _node(name, entry, answers.get(name), hosts.failures.get(name) is None)
+        for name, entry in deployed.items()
+    ]
+
+
+def _node(name: str, entry: Mapping[str, Any], answer: Answer | None, reached: bool) -> Node:
+    said = _said(answer)
+    report = _report(said)
+    seen = report.report.gpus if report else ()
+    machine = Machine(
+        instance_id=(report.report.instance.id if report and report.report.instance else ""),
+        instance_type=HOST,
+        availability_zone="-",
+        address=entry["address"],
+        state="running" if reached else "unreachable",
+    )
+    used = entry["gpus"]
+    return Node(
+        name=name,
+        role="leader" if name == "leader" else "follower",
+        profile=entry["profile"],
+        market="-",
+        gpus_used=used,
+        gpus=f"{'' if used == len(seen) else f'{used} of '}{len(seen)} x {seen[0].name}"
+        if seen
+        else str(used),
+        machine=machine,
+        state=_state(machine, said, report),
+    )
+
+
+def _state(machine: Machine, said: Mapping[str, Any], report: Read | None) -> str:
+    if machine.state != "running":
+        return machine.state
+    if said.get("agent") != "active":
+        return "agent stopped" if said.get("report") else "no agent"
+    return state_of(machine, report)
+
+
+def _said(answer: Answer | None) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(answer.output) if answer else {}
+    except ValueError:
+        return {}
+    return found
+
+
+def _report(said: Mapping[str, Any]) -> Read | None:
+    try:
+        return Read(
+            report=NodeReport.model_validate(said["report"]), age_seconds=float(said["ageSeconds"])
+        )
+    except (LookupError, ValidationError, TypeError, ValueError):
+        return None

@@ -1,0 +1,237 @@
+"""The program on hosts, run under mocks: what is delivered where, in which order, and what never leaves memory."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import pytest
+
+from tests.components.test_program import changed
+from tests.conftest import Deploy
+from tests.harness import Recorder, stack_config
+
+STACK = "onprem-sandbox"
+NODES = ("leader", "small", "large")
+NAME = f"graphistry-{STACK}"
+CANARY = "-----BEGIN OPENSSH PRIVATE KEY-----\ncanary-of-the-private-key"
+DIGEST = "@sha256:" + "a" * 64
+CONTAINERS = {
+    "kind": "containers",
+    "postgresImage": f"postgres:16{DIGEST}",
+    "redisImage": f"redis:7{DIGEST}",
+}
+
+
+def specification(recorder: Recorder, node: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(delivery(recorder, node).inputs["stdin"])
+    return found
+
+
+def delivery(recorder: Recorder, node: str) -> Any:
+    return recorder["Command", f"{NAME}-{node}-specification"]
+
+
+def followers() -> dict[str, Any]:
+    found: dict[str, Any] = stack_config(STACK)["graphistry-cluster:followers"]
+    return found
+
+
+def test_nothing_of_aws_is_made(deploy_stack: Deploy) -> None:
+    recorder = deploy_stack(STACK)
+    assert not [
+        each.type for each in recorder if each.type.startswith(("aws:", "pulumi:providers:aws"))
+    ]
+    assert recorder.invokes == []
+
+
+def test_every_host_gets_the_agent_before_the_specification_and_is_waited_for(
+    deploy_stack: Deploy,
+) -> None:
+    recorder = deploy_stack(STACK)
+    for node in NODES:
+        agent = recorder["CopyToRemote", f"{NAME}-{node}-agent"]
+        stored = delivery(recorder, node)
+        ready = recorder["Command", f"{NAME}-{node}-ready"]
+        assert agent.urn in stored.dependencies
+        assert stored.urn in ready.dependencies
+        digest = hashlib.sha256(stored.inputs["stdin"].encode()).hexdigest()
+        assert ready.inputs["create"].endswith(f"agent.pyz wait {digest}")
+
+
+def test_root_runs_no_archive_but_the_one_that_was_built(deploy_stack: Deploy) -> None:
+    recorder = deploy_stack(STACK)
+    for node in NODES:
+        stored = delivery(recorder, node)
+        named = specification(recorder, node)["agent"]["sha256"]
+        assert f"{named}  $archive" in stored.inputs["create"]
+        assert "sha256sum --check" in stored.inputs["create"]
+
+
+def test_every_connection_names_its_host_key(deploy_stack: Deploy) -> None:
+    recorder = deploy_stack(STACK)
+    remote = [each for each in recorder if each.type.startswith("command:remote:")]
+    assert len(remote) == 9
+    for each in remote:
+        connection = each.inputs["connection"]
+        text = json.dumps(connection)
+        assert "hostKey" in text, each.urn
+        assert '"ssh-ed25519 ' in text, each.urn
+
+
+def test_the_leader_lets_in_and_exports_to_its_followers_only(deploy_stack: Deploy) -> None:
+    recorder = deploy_stack(STACK)
+    leader = specification(recorder, "leader")
+    addresses = ["10.77.0.12", "10.77.0.11"]
+    assert sorted(leader["firewall"]["allow"]) == sorted(addresses)
+    assert sorted(leader["sharedFolder"]["clients"]) == sorted(addresses)
+    assert leader["dataVolume"] == {"folder": "/var/lib/graphistry-cluster/data"}
+    for node in ("small", "large"):
+        follower = specification(recorder, node)
+        assert follower["firewall"] is None
+        assert follower["dataVolume"] is None
+        assert follower["endpoints"]["postgres"] == {"host": "10.77.0.10", "port": 5432}
+        assert follower["sharedFolder"]["export"] == leader["sharedFolder"]["folder"]
+
+
+@pytest.mark.parametrize(
+    ("folder", "kinds"),
+    [
+        ({"kind": "nfs-on-leader"}, {"nfs-on-leader", "nfs"}),
+        ({"kind": "nfs", "server": "10.77.0.5", "export": "/export"}, {"nfs"}),
+        ({"kind": "path", "path": "/mnt/shared"}, {"path"}),
+    ],
+    ids=lambda value: value["kind"] if isinstance(value, dict) else "",
+)
+def test_every_kind_of_shared_folder_is_told_to_every_node(
+    deploy_stack: Deploy, folder: dict[str, str], kinds: set[str]
+) -> None:
+    recorder = deploy_stack(STACK, sharedFolder=folder)
+    told = [specification(recorder, node)["sharedFolder"] for node in NODES]
+    assert {each["kind"] for each in told} == kinds
+    assert len({each["path"] for each in told}) == 1
+
+
+def test_the_secret_is_carried_to_followers_after_both_have_their_specification(
+    deploy_stack: Deploy,
+) -> None:
+    recorder = deploy_stack(STACK)
+    leader = delivery(recorder, "leader").urn
+    for node in ("small", "large"):
+        relay = recorder["Command", f"{NAME}-{node}-secret"]
+        assert {leader, delivery(recorder, node).urn} <= set(relay.dependencies)
+        assert relay.inputs["create"] == ".venv/bin/python -m operate.host_secret"
+    assert not [each for each in recorder if each.name == f"{NAME}-leader-secret"]
+
+
+def test_a_private_key_is_a_secret_wherever_it_goes(deploy_stack: Deploy) -> None:
+    recorder = deploy_stack(STACK, sshPrivateKey=CANARY)
+    seen = 0
+    for each in recorder:
+        for value in each.inputs.values():
+            text = json.dumps(value, default=str)
+            if "canary-of-the-private-key" in text:
+                seen += 1
+                assert "4dabf18193072939515e22adb298388d" in text, each.urn
+        assert "canary" not in json.dumps(each.outputs, default=str)
+    assert seen >= 9
+
+
+def test_no_host_is_removed_before_what_was_installed_on_it_is(deploy_stack: Deploy) -> None:
+    recorder = deploy_stack(STACK)
+    for node in NODES:
+        removal = recorder["Command", f"{NAME}-{node}-removal"]
+        assert removal.inputs["delete"] == ".venv/bin/python -m operate.host_removal"
+        assert removal.urn in recorder["CopyToRemote", f"{NAME}-{node}-agent"].dependencies
+        others = [
+            each for each in recorder if each.type.startswith("command:") and each is not removal
+        ]
+        assert not [each.urn for each in others if "delete" in each.inputs and node in each.name]
+
+
+def test_adding_a_follower_touches_the_leader_and_no_other_follower(deploy_stack: Deploy) -> None:
+    third = {
+        **followers()["small"],
+        "host": {**followers()["small"]["host"], "address": "10.77.0.13"},
+    }
+    before, after = (
+        deploy_stack(STACK),
+        deploy_stack(STACK, followers={**followers(), "third": third}),
+    )
+    assert changed(before, after) == {
+        f"Command {NAME}-leader-specification",
+        f"Command {NAME}-leader-ready",
+    }
+
+
+def test_changed_workers_touch_the_hosts_of_their_profile_only(deploy_stack: Deploy) -> None:
+    profiles = stack_config(STACK)["graphistry-cluster:gpuProfiles"]
+    fewer = {**profiles["l4-quad"], "workersPerGpu": {"forge": 1}}
+    after = deploy_stack(STACK, gpuProfiles={**profiles, "l4-quad": fewer})
+    assert changed(deploy_stack(STACK), after) == {
+        f"Command {NAME}-large-specification",
+        f"Command {NAME}-large-ready",
+    }
+
+
+def test_a_release_of_this_computer_is_sent_to_every_host(deploy_stack: Deploy) -> None:
+    release = {
+        "version": "2.50.1",
+        "cuda": "12",
+        "source": "file:/srv/g.tar.gz",
+        "sha256": "0" * 64,
+    }
+    recorder = deploy_stack(STACK, release=release)
+    for node in NODES:
+        sent = recorder["CopyToRemote", f"{NAME}-{node}-release"]
+        assert sent.inputs["source"].path == "/srv/g.tar.gz"
+        assert sent.urn in delivery(recorder, node).dependencies
+        assert "--release" in delivery(recorder, node).inputs["create"]
+        assert specification(recorder, node)["release"]["source"] == "file"
+
+
+def test_contained_data_services_are_the_same_endpoints_to_followers(deploy_stack: Deploy) -> None:
+    bundled, contained = deploy_stack(STACK), deploy_stack(STACK, dataServices=CONTAINERS)
+    for node in ("small", "large"):
+        before, after = specification(bundled, node), specification(contained, node)
+        assert before["endpoints"] == after["endpoints"]
+        assert {**after, "dataServices": "bundled"} == before
+    assert specification(contained, "leader")["dataVolume"] is None
+
+
+def test_contained_data_services_are_pinned_private_and_keep_their_volume(
+    deploy_stack: Deploy,
+) -> None:
+    recorder = deploy_stack(STACK, dataServices=CONTAINERS)
+    containers = recorder.of("Container")
+    assert {each.name for each in containers} == {
+        f"{NAME}-leader-data-services-postgres",
+        f"{NAME}-leader-data-services-redis",
+    }
+    for each in containers:
+        assert [port["ip"] for port in each.inputs["ports"]] == ["10.77.0.10"], each.urn
+        assert each.inputs["wait"] is True
+        assert each.inputs["healthcheck"]["tests"]
+        assert "PASSWORD=" not in json.dumps(each.inputs)
+    for image in recorder.of("RemoteImage"):
+        assert "@sha256:" in image.inputs["name"]
+    (volume,) = recorder.of("Volume")
+    assert volume.protect
+    assert volume.retain_on_delete
+
+
+def test_containers_are_made_when_their_password_is_there(deploy_stack: Deploy) -> None:
+    recorder = deploy_stack(STACK, dataServices=CONTAINERS)
+    delivered = delivery(recorder, "leader").urn
+    for each in (*recorder.of("Container"), *recorder.of("Volume"), *recorder.of("RemoteImage")):
+        assert delivered in each.dependencies, each.urn
+
+
+def test_docker_accepts_the_host_keys_of_the_stack_file_only(deploy_stack: Deploy) -> None:
+    recorder = deploy_stack(STACK, dataServices=CONTAINERS)
+    (provider,) = (each for each in recorder if each.type == "pulumi:providers:docker")
+    options = json.loads(provider.inputs["sshOpts"])
+    assert "StrictHostKeyChecking=yes" in options
+    assert any(each.startswith("UserKnownHostsFile=.build/") for each in options)
+    assert provider.inputs["host"] == "ssh://ubuntu@10.77.0.10:22"

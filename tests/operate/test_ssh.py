@@ -1,0 +1,239 @@
+"""Commands over real SSH: which host, which key, and what is said when it is another."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import paramiko
+import pytest
+
+from operate import host_removal, host_secret
+from operate.host_keys import collect, write
+from operate.hosts import Hosts
+from operate.ssh import Access, HostKeyError, SshError, connected, fingerprint, presented_key
+from tests.sandbox.ssh_server import Server, serving, text_of
+
+KEY = paramiko.RSAKey.generate(2048)
+OTHER = paramiko.RSAKey.generate(2048)
+HOST_KEY = paramiko.ECDSAKey.generate()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    with serving(tmp_path, KEY, HOST_KEY) as running:
+        yield running
+
+
+def access(server: Server, key: paramiko.PKey = KEY, host_key: str = "") -> Access:
+    return Access(
+        address="127.0.0.1",
+        port=server.port,
+        user="ubuntu",
+        host_key=host_key or server.host_key,
+        private_key=text_of(key),
+    )
+
+
+def closed_port() -> int:
+    """A port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def variable(server: Server) -> str:
+    return json.dumps(
+        {
+            "address": "127.0.0.1",
+            "port": server.port,
+            "user": "ubuntu",
+            "hostKey": server.host_key,
+            "privateKey": text_of(KEY),
+            "bastion": None,
+        }
+    )
+
+
+def test_a_command_gets_its_input_and_gives_its_output_and_status(server: Server) -> None:
+    with connected(access(server)) as connection:
+        answer = connection.run("cat; echo told >&2", stdin="given\n" * 20000)
+        assert answer.succeeded
+        assert answer.output == "given\n" * 20000
+        assert answer.error == "told\n"
+        assert not connection.run("exit 3").succeeded
+    assert server.connections == 1
+
+
+def test_another_host_key_is_refused_with_both_fingerprints(server: Server) -> None:
+    known = f"{HOST_KEY.get_name()} {paramiko.ECDSAKey.generate().get_base64()}"
+    with pytest.raises(HostKeyError) as raised, connected(access(server, host_key=known)):
+        pass
+    assert fingerprint(server.host_key) in str(raised.value)
+    assert fingerprint(known) in str(raised.value)
+    assert "make host-keys" in raised.value.hint
+
+
+def test_a_host_without_a_key_of_the_known_type_is_refused(server: Server) -> None:
+    known = f"ssh-rsa {OTHER.get_base64()}"
+    with pytest.raises(HostKeyError), connected(access(server, host_key=known)):
+        pass
+
+
+def test_a_key_that_the_host_does_not_know_is_told(server: Server) -> None:
+    with pytest.raises(SshError) as raised, connected(access(server, OTHER)):
+        pass
+    assert "lets ubuntu in with none of the key of the stack file" in str(raised.value)
+    assert "authorized_keys" in raised.value.hint
+
+
+def test_what_is_no_key_is_told_and_not_shown(server: Server) -> None:
+    broken = Access(
+        address="127.0.0.1",
+        port=server.port,
+        user="ubuntu",
+        host_key=server.host_key,
+        private_key="-----BEGIN PRIVATE KEY-----\nhunter2",
+    )
+    with pytest.raises(SshError) as raised, connected(broken):
+        pass
+    assert "hunter2" not in f"{raised.value} {raised.value.hint}"
+
+
+def test_a_host_that_does_not_answer_is_told(server: Server) -> None:
+    server.port = closed_port()
+    with pytest.raises(SshError, match="does not answer"), connected(access(server)):
+        pass
+
+
+def test_what_does_not_speak_ssh_is_told() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        there = Access(
+            address="127.0.0.1",
+            port=mute.getsockname()[1],
+            user="ubuntu",
+            host_key=f"{HOST_KEY.get_name()} {HOST_KEY.get_base64()}",
+            private_key=text_of(KEY),
+        )
+        mute.listen()
+
+        def hang_up() -> None:
+            mute.accept()[0].close()
+
+        threading.Thread(target=hang_up, daemon=True).start()
+        with pytest.raises(SshError, match="does not speak SSH"), connected(there):
+            pass
+
+
+def test_a_connection_that_is_cut_is_told(server: Server) -> None:
+    with connected(access(server)) as connection:
+        server.cut()
+        with pytest.raises(SshError, match="the connection was lost"):
+            connection.run("true")
+
+
+def test_a_bastion_leads_to_the_host(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "inner").mkdir()
+    with serving(tmp_path / "inner", KEY, paramiko.ECDSAKey.generate()) as inner:
+        there = Access(
+            address="127.0.0.1",
+            port=inner.port,
+            user="ubuntu",
+            host_key=inner.host_key,
+            private_key=text_of(KEY),
+            bastion=access(server),
+        )
+        with connected(there) as connection:
+            assert connection.run("pwd").output.strip().endswith("/inner")
+        assert presented_key(there) == inner.host_key
+
+
+def test_the_hosts_of_a_stack_share_one_connection_each(server: Server) -> None:
+    hosts = Hosts.__new__(Hosts)
+    hosts.access, hosts._connections, hosts.failures = {"leader": access(server)}, {}, {}
+    for _ in range(3):
+        assert hosts.run(["leader"], "echo yes")["leader"].output == "yes\n"
+    assert server.connections == 1
+    hosts.close()
+
+
+def test_the_secret_is_carried_and_never_printed(
+    server: Server,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setattr(host_secret, "AGENT", "./agent")
+    agent = tmp_path / "agent"
+    agent.write_text('#!/bin/sh\n[ "$1" = secret ] && echo canary || cat > taken\n')
+    agent.chmod(0o755)
+    monkeypatch.setenv("LEADER", variable(server))
+    monkeypatch.setenv("HOST", variable(server))
+    assert host_secret.main() == 0
+    assert (tmp_path / "taken").read_text() == "canary\n"
+    assert "canary" not in "".join(capfd.readouterr())
+
+
+def test_a_leader_without_a_secret_is_told(
+    server: Server, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(host_secret, "AGENT", "echo no secret yet >&2; false")
+    monkeypatch.setenv("LEADER", variable(server))
+    monkeypatch.setenv("HOST", variable(server))
+    assert host_secret.main() == 1
+    assert "no secret yet" in capfd.readouterr().err
+
+
+def test_a_host_that_is_gone_is_removed_without_it(
+    server: Server, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    server.port = closed_port()
+    monkeypatch.setenv("HOST", variable(server))
+    assert host_removal.main() == 0
+    assert "was not reached, and what was installed there stays" in capfd.readouterr().out
+
+
+def test_a_removal_that_fails_on_a_host_that_is_there_fails(
+    server: Server, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HOST", variable(server))
+    monkeypatch.setattr(host_removal, "REMOVE", "echo kept; echo in the way >&2; false")
+    assert host_removal.main() == 1
+    assert "in the way" in capfd.readouterr().err
+
+
+STACK = """# my hosts
+config:
+  graphistry-cluster:site: hosts   # on premises
+  graphistry-cluster:leader:
+    profile: a100
+    host: {{address: 127.0.0.1, port: {port}}}   # the big one
+  graphistry-cluster:followers:
+    rack1:
+      profile: a100
+      host: {{address: 127.0.0.1, port: {port}, hostKey: "{known}"}}
+    rack2:
+      profile: a100
+      host: {{address: 127.0.0.1, port: 1, hostKey: ""}}
+"""
+
+
+def test_host_keys_are_collected_and_written_with_the_comments_kept(
+    server: Server, tmp_path: Path
+) -> None:
+    file = tmp_path / "Pulumi.mine.yaml"
+    known = f"ssh-rsa {OTHER.get_base64()}"
+    file.write_text(STACK.format(port=server.port, known=known))
+    found = {each.place: each for each in collect(file, None)}
+    assert found["leader"].state == "new"
+    assert found["followers.rack1"].state == "CHANGED"
+    assert "does not answer" in found["followers.rack2"].state
+    write(file, [found["leader"], found["followers.rack1"]])
+    text = file.read_text()
+    assert text.count(server.host_key) == 2
+    assert "# my hosts" in text
+    assert "# on premises" in text
+    assert "# the big one" in text
+    assert {each.state for each in collect(file, "rack1")} == {"as in the stack file"}
