@@ -33,7 +33,7 @@ shell: $(VENV)/ready ## Open a shell on a node (NODE=leader, or a follower's nam
 	@$(OPERATE) shell $(CHOICE) --node $(NODE)
 
 host-keys: $(VENV)/ready ## Collect and confirm the host keys of a stack on hosts (NODE=name for one)
-	@$(OPERATE) host-keys --stack $(STACK) $(if $(filter command,$(firstword $(origin NODE))),--node $(NODE)) $(if $(YES),--yes)
+	@$(OPERATE) host-keys $(CHOICE) $(if $(filter command,$(firstword $(origin NODE))),--node $(NODE)) $(if $(YES),--yes)
 
 prove: $(VENV)/ready ## Try the cluster's promises on its running nodes
 	@$(OPERATE) prove $(CHOICE)

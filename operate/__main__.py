@@ -43,6 +43,7 @@ from operate.nodes import Node, kept_table, node_table, nodes
 from operate.provable import nodes_to_prove, nodes_to_prove_on_hosts
 from operate.prove import Nodes, Proof, proofs
 from operate.recover import clear_dead_run, recover, refuse_while_busy
+from operate.sandbox_hosts import pin, pinned
 from sandbox import workbench
 from sandbox.lifecycle import find, stop
 from sandbox.machines.hosts import container
@@ -222,11 +223,14 @@ def shell(
 @app.command(name="host-keys")
 def host_keys(
     stack: Stack = "sandbox",
+    target: Where = None,
     node: Annotated[str, typer.Option(help="One node, or all.")] = "",
     yes: Annotated[bool, typer.Option("--yes", help="Accept what is new; for machines.")] = False,
 ) -> None:
     """Collect the host keys of a stack on hosts, show their fingerprints, write the accepted ones into its file."""
-    stack_file = ROOT / "stacks" / f"Pulumi.{stack}.yaml"
+    rehearsal = (target or default_target(stack)) is Target.SANDBOX
+    folder = SANDBOX_DIRECTORY / "stacks" if rehearsal else ROOT / "stacks"
+    stack_file = folder / f"Pulumi.{stack}.yaml"
     try:
         found = collect(stack_file, node or None)
     except UserError as error:
@@ -234,15 +238,20 @@ def host_keys(
     print_table(key_table(found))
     changed = [each for each in found if each.state == "CHANGED"]
     new = [each for each in found if each.state == "new"]
-    say(f"compare each fingerprint with what its host itself prints: {COMPARE}")
+    if new or changed:
+        say(f"compare each fingerprint with what its host itself prints: {COMPARE}")
     if changed and yes:
         say("a changed key is never accepted by --yes: somebody may be between you and the host")
     accepted = [each for each in new if yes]
     if not yes and sys.stdin.isatty():
         accepted = [each for each in new + changed if typer.confirm(f"Accept {each.place}?")]
-    if accepted:
+    if accepted and rehearsal:
+        taken = {each.place.removeprefix("followers."): each.key for each in accepted}
+        pin(SANDBOX_DIRECTORY, stack, {**pinned(SANDBOX_DIRECTORY, stack), **taken})
+    elif accepted:
         write(stack_file, accepted)
-        say(f"{len(accepted)} keys written into stacks/{stack_file.name}")
+    if accepted:
+        say(f"{len(accepted)} keys are taken")
     if len(accepted) < len(new + changed) or any(each.problem for each in found):
         raise typer.Exit(1)
 

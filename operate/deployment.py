@@ -247,7 +247,7 @@ def sandbox_stack_file(stack_file: Path, settings: AnySettings) -> Path:
     config = yaml.safe_load(stack_file.read_text())["config"]
     stack = stack_file.name.split(".")[1]
     if isinstance(settings, FollowersOnHosts):
-        config = rehearsed(config, settings, SANDBOX_DIRECTORY, stack)
+        config = rehearsed(config, settings, SANDBOX_DIRECTORY, stack, SANDBOX_SALT)
     copy = SANDBOX_DIRECTORY / "stacks" / stack_file.name
     copy.parent.mkdir(parents=True, exist_ok=True)
     partial = copy.with_name(f".{copy.name}")

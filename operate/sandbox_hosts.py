@@ -6,12 +6,15 @@ Nothing else differs: private addresses, GPU profiles, shared folder and release
 from __future__ import annotations
 
 import copy
+import json
 from pathlib import Path
 from typing import Any
 
 from model.hosts import FollowersOnHosts, HostsSettings
 from operate.messages import UserError, say
+from operate.sandbox_secret import encrypted
 from operate.stack_file import PROJECT
+from sandbox.lifecycle import find
 from sandbox.machines import hosts
 from sandbox.machines.commands import MachineError
 from sandbox.machines.hosts import HostMachine
@@ -21,7 +24,11 @@ FILE_SERVER = "file-server"
 
 
 def rehearsed(
-    config: dict[str, Any], settings: FollowersOnHosts, sandbox: Path, stack: str
+    config: dict[str, Any],
+    settings: FollowersOnHosts,
+    sandbox: Path,
+    stack: str,
+    encryption_salt: str,
 ) -> dict[str, Any]:
     """The keys of the stack file with the sandbox's machines in the place of the hosts, which are booted.
 
@@ -29,16 +36,26 @@ def rehearsed(
     """
     machines = wanted_machines(settings)
     try:
-        if list(hosts.wanted(sandbox).get(stack, ())) != machines:
+        before = hosts.wanted(sandbox).get(stack, ())
+        # A host that is a node no more is still there, and is made a plain one by the deployment.
+        names, addresses = {each.name for each in machines}, {each.address for each in machines}
+        machines += [
+            each for each in before if each.name not in names and each.address not in addresses
+        ]
+        if set(before) != set(machines):
             say("booting a machine for each host of the stack")
         hosts.want(sandbox, stack, machines)
         reached = hosts.reach(sandbox, stack)
         key = hosts.private_key(sandbox)
     except MachineError as error:
         raise UserError(f"the hosts of the stack {stack} cannot be rehearsed: {error}") from None
+    known = pinned(sandbox, stack)
+    for node in settings.nodes:
+        known.setdefault(node, reached[node].host_key)
+    pin(sandbox, stack, known)
     changed = copy.deepcopy(config)
     changed[f"{PROJECT}:ssh"] = {"user": hosts.USER}
-    changed[f"{PROJECT}:sshPrivateKey"] = key
+    changed[f"{PROJECT}:sshPrivateKey"] = encrypted(key, encryption_salt)
     entries = {
         "leader": changed.get(f"{PROJECT}:leader", {}),
         **changed.get(f"{PROJECT}:followers", {}),
@@ -48,7 +65,7 @@ def rehearsed(
             "address": "127.0.0.1",
             "port": reached[node].port,
             "privateAddress": settings.private_address(node),
-            "hostKey": reached[node].host_key,
+            "hostKey": known[node],
         }
     return changed
 
@@ -80,3 +97,25 @@ def wanted_machines(settings: FollowersOnHosts) -> list[HostMachine]:
             )
         )
     return machines
+
+
+def pinned(sandbox: Path, stack: str) -> dict[str, str]:
+    """Node to the host key by which its machine is known: the first one, until a person takes another."""
+    try:
+        found: dict[str, str] = json.loads(_pinned(sandbox, stack).read_text())
+    except (OSError, ValueError):
+        return {}
+    return found
+
+
+def pin(sandbox: Path, stack: str, known: dict[str, str]) -> None:
+    """Remember the host keys of a stack's machines, for as long as this sandbox runs."""
+    file = _pinned(sandbox, stack)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    hosts.write(file, known)
+
+
+def _pinned(sandbox: Path, stack: str) -> Path:
+    running = find(sandbox)
+    identity = running.identity if running else "none"
+    return sandbox / "host-keys" / identity / f"{stack}.json"

@@ -141,6 +141,10 @@ def stop(directory: Path) -> bool:
     with _exclusively(directory):
         sandbox = _recorded(directory)
         if sandbox is None:
+            # its process ends by itself where no file names it
+            if _until(lambda: not _is_alive(directory), STOP_SECONDS):
+                clean(PrivateDocker(directory / "machines"))
+                return True
             raise SandboxError(
                 f"{directory}/daemon.lock is held and {directory}/daemon.json is unreadable: end"
                 f" the process that holds it (fuser {directory}/daemon.lock)"

@@ -1,5 +1,5 @@
-"""The stand-in for Pulumi's `aws` provider: the same types and functions, carried out on moto.
+"""The stand-ins for Pulumi's providers `aws` (on moto), `command` (real processes) and `docker` (real containers).
 
-It is strict on purpose: what it does not model it refuses, because an input that is silently
+They are strict on purpose: what they do not model they refuse, because an input that is silently
 dropped makes a test pass that should fail.
 """

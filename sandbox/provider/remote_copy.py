@@ -48,12 +48,16 @@ def copy(inputs: Properties, call: Call) -> None:
                 what = f"failed to create remote file {target}"
                 raise RefusalError(f"{what}: {_reason(error)}") from error
             written.set_pipelined(True)
+            size = 0
             with written, _opened(inputs["source"]) as source:
                 while data := source.read(CHUNK):
                     written.write(data)
+                    size += len(data)
+            # Writes are not waited for, and closing hides what became of the last ones.
+            if client.stat(target).st_size != size:
+                raise RefusalError(_failed(inputs, target, "short write"))
         except (paramiko.SSHException, EOFError, OSError) as error:
-            what = f"failed to copy file {_name(inputs['source'])} to remote path {target}"
-            raise RefusalError(f"{what}: {_reason(error)}") from error
+            raise RefusalError(_failed(inputs, target, _reason(error))) from error
 
 
 def is_another(old: Properties, new: Properties) -> bool:
@@ -86,8 +90,9 @@ def _opened(source: Properties) -> BinaryIO:
     return io.BytesIO(str(source.get("text", "")).encode())
 
 
-def _name(source: Properties) -> str:
-    return str(source.get("path", "(text)"))
+def _failed(inputs: Properties, target: str, reason: str) -> str:
+    source = inputs["source"].get("path", "(text)")
+    return f"failed to copy file {source} to remote path {target}: {reason}"
 
 
 def _reason(error: Exception) -> str:

@@ -7,6 +7,7 @@ import pytest
 from sandbox.lifecycle import stop
 from sandbox.machines.availability import impossible
 from tests.cluster.nodes import Cluster
+from tests.cluster.on_hosts import OnHosts
 from tests.deployment.checkout import Checkout
 
 
@@ -27,3 +28,11 @@ def cluster(empty: Cluster) -> Cluster:
     """A ready leader with two ready followers; tests put back what they change."""
     empty.succeed()
     return empty
+
+
+@pytest.fixture(scope="module")
+def on_hosts(empty: Cluster) -> OnHosts:
+    """The same on hosts."""
+    cluster = OnHosts(empty.checkout)
+    cluster.succeed()
+    return cluster

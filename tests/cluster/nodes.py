@@ -144,9 +144,13 @@ class Cluster:
 
     def begin_up(self) -> Up:
         """`make up`, running."""
+        return self.begin_up_on("sandbox")
+
+    def begin_up_on(self, stack: str) -> Up:
+        """`make up` of a stack, running."""
         return Up(
             subprocess.Popen(
-                self.checkout.command("up"),
+                self.checkout.command("up", "--stack", stack),
                 cwd=self.checkout.root,
                 env={**os.environ, **ON},
                 stdin=subprocess.DEVNULL,

@@ -157,8 +157,8 @@ def test_what_is_not_exported_is_not_mounted(pair: Pair, source: str, words: str
 
 @pytest.mark.usefixtures("clean")
 def test_exports_are_for_their_clients_alone(pair: Pair) -> None:
-    def export(client: str) -> None:
-        line = f"/srv/private {client}(rw,no_root_squash,no_subtree_check)"
+    def export(client: str, more: str = "") -> None:
+        line = f"/srv/private {client}(rw,no_root_squash,no_subtree_check){more}"
         pair.said(
             "one",
             "sudo mkdir -p /srv/private /etc/exports.d && sudo truncate -s 0 /etc/exports &&"
@@ -169,6 +169,8 @@ def test_exports_are_for_their_clients_alone(pair: Pair) -> None:
     mount = f"{MOUNT} {ONE.address}:/srv/private /mnt/it"
     export(f"{TWO.address}9")  # somebody else
     assert "access denied by server" in pair.ssh("two", mount).stderr
+    export(f"{TWO.address}9", f"\n/srv/other {TWO.address}(rw)")
+    assert "No such file" in pair.ssh("two", mount).stderr  # not even by who sees another folder
     export(TWO.address)
     pair.said("two", f"{mount} && sudo touch /mnt/it/seen")
     assert "No such file" in pair.ssh("two", f"{MOUNT} {ONE.address}:/srv/share /mnt/it").stderr

@@ -162,6 +162,15 @@ def test_a_sandbox_whose_directory_is_gone_ends_by_itself(
     assert eventually(lambda: not answers(port))
 
 
+def test_a_stop_waits_for_a_process_that_nothing_names_any_more(
+    started: Callable[..., Sandbox], tmp_path: Path
+) -> None:
+    sandbox = started(tmp_path)
+    (tmp_path / "daemon.json").unlink()
+    assert lifecycle.stop(tmp_path)
+    assert not answers(sandbox.docker_port)
+
+
 def test_nothing_of_the_user_reaches_an_aws_client(
     running: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,155 @@
+"""A cluster on hosts: its promises, and what goes wrong between the operator's computer and a host."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from sandbox.machines import hosts
+from sandbox.machines.hosts import HostMachine
+from tests.cluster.on_hosts import OnHosts
+
+NODES = ("leader", "small", "large")
+HOME = "/opt/graphistry-cluster"
+STORE = "/var/lib/graphistry-cluster"
+
+
+@pytest.fixture(scope="module")
+def cluster(on_hosts: OnHosts) -> OnHosts:
+    return on_hosts
+
+
+def started(cluster: OnHosts) -> dict[str, dict[str, str]]:
+    return {node: cluster.services_started(node) for node in NODES}
+
+
+@contextmanager
+def workers(cluster: OnHosts, profile: str, forge: int) -> Iterator[None]:
+    """Meanwhile, the stack file asks for other workers on the nodes of a profile."""
+    before = cluster.setting("gpuProfiles")
+    changed = {**before[profile], "workersPerGpu": {"forge": forge}}
+    cluster.change(gpuProfiles={**before, profile: changed})
+    yield
+    cluster.change(gpuProfiles=before)
+
+
+def test_up_ends_with_ready_nodes_and_every_promise_is_kept(cluster: OnHosts) -> None:
+    nodes = cluster.nodes()
+    assert {name: node["state"] for name, node in nodes.items()} == dict.fromkeys(NODES, "ready")
+    done = cluster.operate("prove", "--json")
+    proofs = json.loads(done.stdout[done.stdout.index("[") : done.stdout.rindex("]") + 1])
+    assert len(proofs) == 30
+    assert [proof for proof in proofs if not proof["kept"]] == []
+
+
+def test_a_second_up_changes_nothing_and_opens_one_connection_a_host(cluster: OnHosts) -> None:
+    before = started(cluster)
+    connections = {node: cluster.connections(node) for node in NODES}
+    assert "20 unchanged" in cluster.succeed()
+    assert started(cluster) == before
+    for node in NODES:
+        assert cluster.connections(node) == connections[node] + 1, node
+
+
+def test_no_secret_is_in_the_state_a_log_a_report_or_a_command_line(cluster: OnHosts) -> None:
+    stored = json.loads(cluster.run("leader", f"cat {STORE}/secret.json"))
+    secrets = [value for value in stored.values() if isinstance(value, str)]
+    key = hosts.private_key(cluster.checkout.root / ".sandbox").splitlines()[1]
+    assert len(secrets) > 5
+    places = {"state": cluster.checkout.state()}
+    for node in NODES:
+        places[f"report of {node}"] = json.dumps(cluster.report(node))
+        places[f"journal of {node}"] = cluster.run(node, "journalctl --no-pager -o cat")
+        places[f"processes of {node}"] = cluster.run(node, "ps axww -o args")
+        mode = cluster.run(node, f"stat -c '%a %U' {STORE}/secret.json")
+        assert mode == "600 root\n"
+    for place, text in places.items():
+        assert key not in text, place
+        for secret in secrets:
+            assert secret not in text, place
+
+
+@pytest.fixture
+def stranger(cluster: OnHosts) -> Iterator[Any]:
+    """A host in the same network that is none of the cluster's."""
+    sandbox = cluster.checkout.root / ".sandbox"
+    hosts.want(sandbox, "strangers", [HostMachine("one", "10.77.0.99", 0, "", 0)])
+    hosts.reach(sandbox, "strangers")
+    yield cluster.container(hosts.container("strangers", "one"))
+    hosts.want(sandbox, "strangers", [])
+
+
+def test_a_stranger_in_the_same_network_reaches_no_data(cluster: OnHosts, stranger: Any) -> None:
+    for port in (5432, 6379, 2049):
+        probe = f"timeout 3 bash -c '</dev/tcp/10.77.0.10/{port}' 2>&1 && echo open || echo closed"
+        answer = stranger.exec_run(["bash", "-c", probe]).output.decode()
+        assert answer.endswith("closed\n"), f"a stranger reaches {port}"
+        assert cluster.run("small", probe) == "open\n", port
+
+
+def test_a_firewall_that_was_lost_is_put_back(cluster: OnHosts, stranger: Any) -> None:
+    cluster.run("leader", "nft delete table inet graphistry_cluster")
+    cluster.until(
+        "leader", lambda report: any("firewall" in each["what"] for each in report["repairs"])
+    )
+    cluster.until_ready("leader")
+    probe = "timeout 3 bash -c '</dev/tcp/10.77.0.10/5432' 2>&1 && echo open || echo closed"
+    assert stranger.exec_run(["bash", "-c", probe]).output.decode().endswith("closed\n")
+
+
+def test_a_changed_profile_touches_its_hosts_only(cluster: OnHosts) -> None:
+    before = started(cluster)
+    connections = {node: cluster.connections(node) for node in NODES}
+    with workers(cluster, "l4-quad", 2):
+        shown = cluster.succeed()
+        assert "large-specification" in shown
+        env = "grep ^FORGE_NUM_WORKERS /home/ubuntu/graphistry/data/config/custom.env"
+        assert cluster.run("large", env) == "FORGE_NUM_WORKERS=8\n"
+        for node in ("leader", "small"):
+            assert cluster.services_started(node) == before[node]
+            assert cluster.connections(node) == connections[node] + 1
+    cluster.succeed()
+
+
+def test_a_follower_comes_and_goes(cluster: OnHosts) -> None:
+    before, services = cluster.setting("followers"), started(cluster)
+    third = {**before["small"], "host": {**before["small"]["host"], "address": "10.77.0.13"}}
+    cluster.change(followers={**before, "third": third})
+    cluster.succeed()
+    assert cluster.nodes()["third"]["state"] == "ready"
+    dataset = cluster.exercise("third", "upload", "from-third")["datasetId"]
+    assert "10.77.0.13" in cluster.run("leader", "cat /etc/exports.d/graphistry-cluster.exports")
+    for node in NODES:
+        assert cluster.services_started(node) == services[node], node
+    machine = cluster.machine("third")
+    cluster.change(followers=before)
+    done = cluster.up()
+    assert done.returncode == 0, done.stdout
+    left = "ls /etc/systemd/system | grep -i graphistry; ls /opt/graphistry-cluster; mount | grep /mnt/graphistry"
+    assert "agent" not in machine.exec_run(["bash", "-c", left]).output.decode()
+    assert "10.77.0.13" not in cluster.run("leader", "nft list ruleset; cat /etc/exports.d/*")
+    assert cluster.exercise("leader", "read", dataset) == {"edges": 5}
+    for node in NODES:
+        assert cluster.services_started(node) == services[node], node
+
+
+def test_the_end_keeps_every_byte_and_says_where(cluster: OnHosts) -> None:
+    dataset = cluster.exercise("small", "upload", "kept")["datasetId"]
+    secret = cluster.run("leader", f"sha256sum {STORE}/secret.json")
+    destroyed = cluster.pulumi("destroy", "--yes", "--skip-preview")
+    assert destroyed.returncode == 0, destroyed.stdout + destroyed.stderr
+    assert f"{STORE}/data (PostgreSQL)" in destroyed.stdout
+    for node in NODES:
+        units = cluster.run(node, "systemctl list-units --plain -q 'graphistry*' | cat")
+        assert units == "", node
+        assert cluster.run(node, f"ls {HOME}/agent.pyz 2>/dev/null | cat") == ""
+        assert cluster.run(node, "grep -c ' /mnt/graphistry' /proc/self/mountinfo | cat") == "0\n"
+    assert "graphistry" not in cluster.run("leader", "nft list ruleset")
+    assert cluster.run("leader", f"sha256sum {STORE}/secret.json") == secret
+    cluster.succeed()
+    for node in NODES:
+        assert cluster.exercise(node, "read", dataset) == {"edges": 5}
