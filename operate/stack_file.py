@@ -16,6 +16,9 @@ PROJECT = "graphistry-cluster"
 NAMESPACES = (PROJECT, "aws", "pulumi")
 """Whose keys a stack file may have."""
 
+PRIVATE_KEY = f"{PROJECT}:sshPrivateKey"
+"""The one secret that a stack file may have. Pulumi's own `secret: true` refuses an empty default."""
+
 ENCRYPTED = "-----BEGIN PRIVATE KEY-----\n(encrypted)"
 """Takes the place of the one secret that a stack file may have, the private key, where only Pulumi can read it."""
 
@@ -59,6 +62,11 @@ def read_stack_file(path: Path) -> dict[str, Any]:
     if config.get(f"{PROJECT}:site") != "hosts" and "aws:region" not in config:
         raise UserError(
             f"stacks/{path.name} has no aws:region; add one, such as `aws:region: us-east-1`"
+        )
+    if config.get(PRIVATE_KEY) and not is_encrypted(config[PRIVATE_KEY]):
+        raise UserError(
+            f"stacks/{path.name}: {PRIVATE_KEY} stands there for everybody to read. Take it out, and put it in "
+            "encrypted: pulumi config set --secret sshPrivateKey < FILE; and use another key if it was shared"
         )
     settings_of(config)
     return dict(content)

@@ -129,7 +129,7 @@ def test_a_type_that_no_zone_offers_is_told_before_anything_is_made(checkout: Ch
 def test_a_stack_without_a_file_is_told_which_there_are(checkout: Checkout) -> None:
     shown = checkout.operate("up", "--stack", "prd")
     assert shown.returncode == 1
-    assert "stacks here: dev, prod, sandbox" in shown.stdout
+    assert "stacks here: dev, gpu-team, onprem, onprem-sandbox, prod, sandbox" in shown.stdout
 
 
 def test_without_credentials_a_real_stack_is_refused_before_anything(

@@ -51,3 +51,11 @@ def test_missing_keys_and_wrong_values_are_told_together(tmp_path: Path) -> None
     with pytest.raises(SettingsError) as refused:
         read_stack_file(write(tmp_path, text.replace("profile: t4", "profile: t44")))
     assert len(refused.value.problems) >= 3
+
+
+def test_a_private_key_in_plain_is_refused_and_not_shown(tmp_path: Path) -> None:
+    text = (ROOT / "stacks" / "Pulumi.onprem.yaml").read_text()
+    key = "  graphistry-cluster:sshPrivateKey: -----BEGIN PRIVATE KEY----- canary\n"
+    with pytest.raises(UserError, match="config set --secret sshPrivateKey") as raised:
+        read_stack_file(write(tmp_path, text + key))
+    assert "canary" not in str(raised.value)
