@@ -97,6 +97,8 @@ def _listening() -> dict[str, str]:
         if port.isdigit() and int(port) in PORTS:
             name = re.search(r'"([^"]+)"', parts[5] if len(parts) > 5 else "")
             found.setdefault(port, name.group(1) if name else "kernel")
+    if "2049" in found and run(["systemctl", "is-active", "nfs-server"]).output.strip() == "active":
+        found["2049"] = "nfs-server"  # be it the kernel's, which has no process, or another's
     return found
 
 

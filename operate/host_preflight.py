@@ -256,7 +256,7 @@ def _taken_ports(settings: FollowersOnHosts, node: str, found: Facts) -> Iterato
     for port in ports:
         holder = found.listening.get(str(port))
         # A file server that is there already gets one more export.
-        if holder and not (port == NFS_PORT and holder in ("nfsd", "kernel")):
+        if holder and not (port == NFS_PORT and holder == "nfs-server"):
             yield f"port {port} is taken by {holder}", "stop it on this host, or name another host"
 
 

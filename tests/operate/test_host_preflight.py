@@ -117,3 +117,12 @@ def test_one_machine_under_two_addresses_is_told() -> None:
     assert list(twins({"leader": facts, "rack2": other})) == []
     (found,) = twins({"leader": facts, "rack2": facts})
     assert (found.node, found.what) == ("rack2", "it has the machine id of leader")
+
+
+def test_a_file_server_that_is_there_already_gets_one_more_export() -> None:
+    with_export = changed(HOSTS, {"sharedFolder": {"kind": "nfs-on-leader"}})
+    found = parse(with_export)
+    assert isinstance(found, HostsSettings)
+    for holder, count in (("nfs-server", 0), ("python3", 1)):
+        facts = Facts.model_validate(changed(SOUND, {"listening": {"2049": holder}}))
+        assert len(list(problems(found, "leader", facts, CLUSTER))) == count
