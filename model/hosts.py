@@ -208,6 +208,11 @@ class FollowersOnHosts(Section):
         host = self.nodes[name].host
         return host.private_address or host.address
 
+    def resolved(self, host: Host) -> Host:
+        """A host with user and port, its own or those of `ssh`."""
+        mine = {"user": host.user or self.ssh.user, "port": host.port or self.ssh.port}
+        return host.model_copy(update=mine)
+
     def profile_of(self, name: str) -> HostGpuProfile:
         """The GPU profile of a node. Raises `KeyError`."""
         return self.gpu_profiles[self.nodes[name].profile]
@@ -249,11 +254,11 @@ class JoinedHostsSettings(FollowersOnHosts):
 
 def access_document(settings: FollowersOnHosts, host: Host) -> dict[str, object]:
     """How to reach a host over SSH, as one plain document; it holds the private key, if there is one."""
-    bastion = settings.ssh.bastion
+    bastion, reached = settings.ssh.bastion, settings.resolved(host)
     return {
         "address": host.address,
-        "port": host.port or settings.ssh.port,
-        "user": host.user or settings.ssh.user,
+        "port": reached.port,
+        "user": reached.user,
         "hostKey": host.host_key,
         "privateKey": settings.ssh_private_key,
         "bastion": None if bastion is None else bastion.model_dump(by_alias=True),

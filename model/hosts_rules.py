@@ -7,8 +7,8 @@ from ipaddress import AddressValueError, IPv4Address
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from model.problems import Finding, Problem, did_you_mean, shown, shown_choices
-from model.rules import release_has_its_checksum
+from model.problems import Finding, Problem, shown
+from model.rules import profiles_exist, release_has_its_checksum
 
 if TYPE_CHECKING:
     from model.hosts import FollowersOnHosts, HostNode, HostsSettings, JoinedHostsSettings
@@ -21,7 +21,8 @@ def broken_hosts_rules(settings: HostsSettings) -> tuple[Finding, ...]:
     """Every violation, in the order of the stack file's sections."""
     return tuple(
         chain(
-            _profiles_exist(settings),
+            profiles_exist(settings.gpu_profiles, _placed(settings)),
+            _gpu_counts(settings),
             _addresses(settings),
             _shared_folder(settings),
             _data_services(settings),
@@ -33,7 +34,11 @@ def broken_hosts_rules(settings: HostsSettings) -> tuple[Finding, ...]:
 
 def broken_joined_hosts_rules(settings: JoinedHostsSettings) -> tuple[Finding, ...]:
     """The same for followers of another stack's leader."""
-    return (*_profiles_exist(settings), *_addresses(settings))
+    return (
+        *profiles_exist(settings.gpu_profiles, _placed(settings)),
+        *_gpu_counts(settings),
+        *_addresses(settings),
+    )
 
 
 def _placed(settings: FollowersOnHosts) -> Iterator[tuple[str, HostNode]]:
@@ -41,18 +46,13 @@ def _placed(settings: FollowersOnHosts) -> Iterator[tuple[str, HostNode]]:
         yield ("leader" if name == "leader" else f"followers.{name}"), node
 
 
-def _profiles_exist(settings: FollowersOnHosts) -> Iterator[Finding]:
+def _gpu_counts(settings: FollowersOnHosts) -> Iterator[Finding]:
     profiles = settings.gpu_profiles
     for place, node in _placed(settings):
-        if node.profile not in profiles:
-            path = f"{place}.profile"
-            allowed = shown_choices(profiles) if profiles else "a profile, but gpuProfiles is empty"
-            hint = did_you_mean(node.profile, profiles, likeness=0.5)
-            problem = Problem(path, shown(node.profile), allowed, hint)
-            yield Finding(problem, (path, f"gpuProfiles.{node.profile}"))
-        elif node.gpus is not None and node.gpus > profiles[node.profile].gpus:
+        profile = profiles.get(node.profile)
+        if profile and node.gpus is not None and node.gpus > profile.gpus:
             path, of_profile = f"{place}.gpus", f"gpuProfiles.{node.profile}.gpus"
-            allowed = f"at most {profiles[node.profile].gpus}, which is {of_profile}"
+            allowed = f"at most {profile.gpus}, which is {of_profile}"
             yield Finding(Problem(path, str(node.gpus), allowed), (path, of_profile))
 
 

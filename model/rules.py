@@ -7,7 +7,7 @@ wrong values; a rule therefore never assumes that another one holds.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from model.problems import Finding, Problem, did_you_mean, shown, shown_choices
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+    from model.hosts import HostNode
     from model.sections import Release
     from model.settings import (
         Follower,
@@ -42,7 +43,7 @@ def broken_rules(settings: Settings) -> tuple[Finding, ...]:
     return tuple(
         chain(
             _gpu_counts_of_profiles(settings),
-            _profiles_exist(settings),
+            profiles_exist(settings.gpu_profiles, _nodes(settings)),
             _gpu_counts_of_followers(settings),
             _gpus_old_for_release(settings),
             _zones(settings),
@@ -60,7 +61,7 @@ def broken_joined_rules(settings: JoinedSettings) -> tuple[Finding, ...]:
     return tuple(
         chain(
             _gpu_counts_of_profiles(settings),
-            _profiles_exist(settings),
+            profiles_exist(settings.gpu_profiles, _nodes(settings)),
             _gpu_counts_of_followers(settings),
             _one_region(list(_named_zones(settings))),
             _image(settings),
@@ -68,8 +69,14 @@ def broken_joined_rules(settings: JoinedSettings) -> tuple[Finding, ...]:
     )
 
 
+def _leader(settings: FollowersOnAws) -> Leader | None:
+    """The leader, where it is not another stack's."""
+    found: Leader | None = getattr(settings, "leader", None)
+    return found
+
+
 def _nodes(settings: FollowersOnAws) -> Iterator[tuple[str, Leader | Follower]]:
-    leader: Leader | None = getattr(settings, "leader", None)
+    leader = _leader(settings)
     if leader is not None:
         yield "leader", leader
     for name, follower in settings.followers.items():
@@ -115,18 +122,16 @@ def _too_many_gpus(path: str, asked: int, profile: GpuProfile) -> Problem:
     )
 
 
-def _profiles_exist(settings: FollowersOnAws) -> Iterator[Finding]:
-    profiles = settings.gpu_profiles
-    for place, node in _nodes(settings):
+def profiles_exist(
+    profiles: Collection[str], placed: Iterable[tuple[str, Leader | Follower | HostNode]]
+) -> Iterator[Finding]:
+    """Every node, given with its place in the stack file, names one of the *profiles*."""
+    for place, node in placed:
         if node.profile not in profiles:
             path = f"{place}.profile"
             allowed = shown_choices(profiles) if profiles else "a profile, but gpuProfiles is empty"
-            problem = Problem(
-                path,
-                shown(node.profile),
-                allowed,
-                did_you_mean(node.profile, profiles, likeness=0.5),
-            )
+            hint = did_you_mean(node.profile, profiles, likeness=0.5)
+            problem = Problem(path, shown(node.profile), allowed, hint)
             yield Finding(problem, (path, f"gpuProfiles.{node.profile}"))
 
 
@@ -182,7 +187,7 @@ def _old_gpu(settings: Settings, path: str, name: str) -> Iterator[Finding]:
 
 def _named_zones(settings: FollowersOnAws) -> Iterator[tuple[str, str]]:
     """Path and name of every zone that a node asks for."""
-    leader: Leader | None = getattr(settings, "leader", None)
+    leader = _leader(settings)
     if leader is not None and leader.availability_zone is not None:
         yield "leader.availabilityZone", leader.availability_zone
     for name, follower in settings.followers.items():

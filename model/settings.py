@@ -287,6 +287,16 @@ class FollowersOnAws(Section):
     """Tags on every resource, at most 40 (AWS allows 50 and the program sets its own). Changed in
     place."""
 
+    @property
+    def node_names(self) -> tuple[str, ...]:
+        """Every node of the stack, the leader first."""
+        return tuple(self.followers)
+
+    @property
+    def instance_types(self) -> set[str]:
+        """Every type that a node of the stack may run on."""
+        return {each for node in self.node_names for each in self.profile_of(node).instance_types}
+
     def profile_of(self, node: str) -> GpuProfile:
         """The GPU profile of a follower. Raises `KeyError` for any other name."""
         return self.gpu_profiles[self.followers[node].profile]
@@ -311,6 +321,11 @@ class Settings(FollowersOnAws):
     """Who may open the web interface."""
     release: Release = Release(version="2.50.1", cuda="12")
     """The Graphistry version. The default is the newest version this program was written for."""
+
+    @property
+    def node_names(self) -> tuple[str, ...]:
+        """Every node of the stack, the leader first."""
+        return ("leader", *self.followers)
 
     def profile_of(self, node: str) -> GpuProfile:
         """The GPU profile of "leader" or of a follower. Raises `KeyError` for any other name."""

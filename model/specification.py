@@ -27,6 +27,15 @@ REDIS_PORT = 6379
 
 SHARED_FOLDER_PATH = "/mnt/graphistry"
 
+INSTALLED_AGENT = "/opt/graphistry-cluster/agent.pyz"
+"""Where a node's agent runs from, on every site."""
+
+SENT_AGENT = ".graphistry-cluster-agent.pyz"
+"""Where a host gets the agent's archive first, in the home of the user: only root writes where it runs."""
+
+RUN_AGENT = f"/usr/bin/python3 {INSTALLED_AGENT}"
+"""The agent's command line, for root."""
+
 STORE = "/var/lib/graphistry-cluster"
 """What a host keeps when it is no node any more."""
 DATA_FOLDER = f"{STORE}/data"

@@ -39,7 +39,7 @@ from operate.hosts import Hosts, hosts_of
 from operate.hosts_nodes import nodes_on_hosts
 from operate.joined import joined_stacks, joined_stacks_on_hosts
 from operate.messages import UserError, console, say
-from operate.nodes import Node, kept_table, node_table, nodes
+from operate.nodes import Node, entries, kept_table, node_table, nodes
 from operate.provable import nodes_to_prove, nodes_to_prove_on_hosts
 from operate.prove import Nodes, Proof, proofs
 from operate.recover import clear_dead_run, recover, refuse_while_busy
@@ -183,9 +183,10 @@ def prove(
 ) -> None:
     """Try the cluster's promises on its running nodes; exit status 1 when one is broken."""
     with deployment(stack, target, start=False, changes=False) as opened:
+        outputs = deployed_outputs(opened)
         seen: list[Proof] = []
         with hosts_in(opened) as hosts:
-            for proof in proofs(provable(opened, hosts)):
+            for proof in proofs(provable(opened, outputs, hosts)):
                 seen.append(proof)
                 if as_json:
                     continue
@@ -209,9 +210,8 @@ def shell(
     """Open a root shell on a node: through Session Manager, or on the sandbox's machine."""
     with deployment(stack, target, start=False, changes=False) as opened:
         outputs = deployed_outputs(opened)
-        names = [*(["leader"] if "leader" in outputs else []), *outputs["followers"]]
-        if node not in names:
-            raise UserError(f"NODE: got {node!r}; allowed: {', '.join(names)}")
+        if node not in entries(outputs):
+            raise UserError(f"NODE: got {node!r}; allowed: {', '.join(entries(outputs))}")
         command = shell_command(opened, node, outputs)
         if shutil.which(command[0]) is None:
             raise UserError(
@@ -501,8 +501,7 @@ def shell_command(opened: Deployment, node: str, outputs: Mapping[str, Any]) -> 
         raise UserError("this sandbox records machines and boots none, so there is no shell")
     on_hosts = isinstance(opened.settings, FollowersOnHosts)
     if on_hosts and opened.sandbox is None:
-        entry = outputs["leader"] if node == "leader" else outputs["followers"][node]
-        return [*shlex.split(entry["shell"]), "-t", "sudo -i"]
+        return [*shlex.split(entries(outputs)[node]["shell"]), "-t", "sudo -i"]
     if on_hosts:
         machine = container(opened.stack, node)
     else:
@@ -516,9 +515,8 @@ def shell_command(opened: Deployment, node: str, outputs: Mapping[str, Any]) -> 
     return ["docker", "-H", str(opened.sandbox.docker_host), "exec", way, machine, "bash", "-l"]
 
 
-def provable(opened: Deployment, hosts: Hosts | None) -> Nodes:
+def provable(opened: Deployment, outputs: Mapping[str, Any], hosts: Hosts | None) -> Nodes:
     """The nodes to prove. Raises :class:`UserError` unless every one of them is ready."""
-    outputs = deployed_outputs(opened)
     found = present_nodes(opened, outputs, hosts)
     unready = [f"{node.name} is {node.state}" for node in found if node.state != "ready"]
     if unready:
@@ -536,8 +534,8 @@ def provable(opened: Deployment, hosts: Hosts | None) -> Nodes:
 
 @contextmanager
 def hosts_in(opened: Deployment) -> Iterator[Hosts | None]:
-    """The hosts of a stack on hosts, one SSH connection each while the block runs; None on AWS."""
-    settings = opened.hosts_settings() if opened.exists() else None
+    """The hosts of a stack that exists, one SSH connection each while the block runs; None on AWS."""
+    settings = opened.hosts_settings()
     if settings is None:
         yield None
         return
@@ -598,7 +596,7 @@ def next_steps(opened: Deployment, outputs: Mapping[str, Any]) -> None:
         if isinstance(opened.settings, FollowersOnHosts):
             say(f"shell:     `make shell{choice} NODE=leader`")
     else:
-        first = outputs.get("leader") or next(iter(outputs["followers"].values()), None)
+        first = next(iter(entries(outputs).values()), None)
         if first is not None:
             say(f"web page:  {first['portForward']}, then http://localhost:8080")
             say(f"shell:     {first['shell']}")

@@ -174,7 +174,6 @@ def open_deployment(stack: str, target: Target | None) -> Deployment:
             "Copy one of them to begin"
         )
     config = read_stack_file(stack_file)["config"]
-    settings = settings_of(config)
     if target is None:
         target = default_target(stack)
     if target is Target.AWS:
@@ -196,7 +195,7 @@ def open_deployment(stack: str, target: Target | None) -> Deployment:
         stack=stack,
         target=target,
         environment={**environment, **sandbox_environment(sandbox)},
-        config_file=sandbox_stack_file(stack_file, settings),
+        config_file=sandbox_stack_file(stack_file, config),
         sandbox=sandbox,
     )
 
@@ -242,9 +241,9 @@ def start_sandbox(machines: Machines | None) -> Sandbox:
     return sandbox
 
 
-def sandbox_stack_file(stack_file: Path, settings: AnySettings) -> Path:
+def sandbox_stack_file(stack_file: Path, config: dict[str, Any]) -> Path:
     """A copy of a stack file for the sandbox, so that what is the sandbox's never shows in the user's file."""
-    config = yaml.safe_load(stack_file.read_text())["config"]
+    settings = settings_of(config)
     stack = stack_file.name.split(".")[1]
     if isinstance(settings, FollowersOnHosts):
         config = rehearsed(config, settings, SANDBOX_DIRECTORY, stack, SANDBOX_SALT)

@@ -18,6 +18,7 @@ from ruamel.yaml.error import YAMLError
 from operate.messages import UserError
 from operate.ssh import Access, SshError, fingerprint, presented_key
 from operate.stack_file import PROJECT
+from operate.tables import plain_table
 
 COMPARE = "ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub"
 """What prints the fingerprint on the host itself."""
@@ -82,9 +83,7 @@ def write(stack_file: Path, accepted: list[Found]) -> None:
 
 def key_table(found: list[Found]) -> Table:
     """Hosts with the fingerprints to compare."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold cyan")
-    for heading in ("host", "address", "fingerprint", "state"):
-        table.add_column(heading, overflow="fold")
+    table = plain_table("host", "address", "fingerprint", "state")
     for each in found:
         colour = "green" if each.state == "as in the stack file" else "yellow"
         colour = "red" if each.problem or each.state == "CHANGED" else colour

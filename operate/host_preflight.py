@@ -19,19 +19,18 @@ from rich.table import Table
 
 from components.agent_archive import build_archive
 from model.hosts import FollowersOnHosts, HostsSettings
-from model.specification import POSTGRES_PORT, REDIS_PORT
+from model.specification import POSTGRES_PORT, REDIS_PORT, RUN_AGENT, SENT_AGENT
 from operate.hosts import Hosts
 from operate.ssh import SshError
-
-AGENT = ".graphistry-cluster-agent.pyz"
-"""In the home of the user: where the deployment puts it too, so that what was cut there is mended by the way."""
+from operate.tables import plain_table
 
 SEND_AND_INSPECT = f"""umask 077
-cat > "$HOME/{AGENT}.partial" && mv -f "$HOME/{AGENT}.partial" "$HOME/{AGENT}" || exit 1
+cat > "$HOME/{SENT_AGENT}.partial" && mv -f "$HOME/{SENT_AGENT}.partial" "$HOME/{SENT_AGENT}" || exit 1
 test -x /usr/bin/python3 || {{ echo missing:python >&2; exit 1; }}
 sudo -n true 2>/dev/null || {{ echo missing:sudo >&2; exit 1; }}
-exec sudo -n /usr/bin/python3 "$HOME/{AGENT}" inspect
+exec sudo -n /usr/bin/python3 "$HOME/{SENT_AGENT}" inspect
 """
+"""The archive goes where the deployment puts it too, so that what was cut there is mended by the way."""
 
 NFS_PORT = 2049
 WEB_PORTS = (80, 443)
@@ -175,7 +174,7 @@ def problems(
     if found.node is not None and (found.node.cluster, found.node.node) != (cluster, node):
         yield trouble(
             f"this host is {found.node.node} of the cluster {found.node.cluster}",
-            "end it there first, or name another host; by hand: sudo python3 /opt/graphistry-cluster/agent.pyz remove",
+            f"end it there first, or name another host; by hand: sudo {RUN_AGENT} remove",
         )
     if found.os_id not in TESTED:
         tested = ", ".join(TESTED)
@@ -289,7 +288,7 @@ def _unreached(hosts: Hosts, facts: Mapping[str, Facts], cluster: str) -> list[T
     if exports_from_leader(hosts.settings):
         ports.append(NFS_PORT)
     words = " ".join(map(str, ports))
-    agent = f'sudo -n /usr/bin/python3 "$HOME/{AGENT}"'
+    agent = f'sudo -n /usr/bin/python3 "$HOME/{SENT_AGENT}"'
     try:
         with hosts.connection("leader").started(f"{agent} listen {words}"):
             answers = hosts.run(followers, f"{agent} reach {address} {words}", seconds=60)
@@ -319,9 +318,7 @@ def _closed(node: str, output: str, address: str, leader: Facts) -> Iterator[Tro
 
 def trouble_table(troubles: list[Trouble]) -> Table:
     """What is wrong, host by host, and how to mend it."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold cyan")
-    for heading in ("host", "problem", "what to do"):
-        table.add_column(heading, overflow="fold")
+    table = plain_table("host", "problem", "what to do")
     for trouble in troubles:
         colour = "red" if trouble.blocks else "yellow"
         table.add_row(trouble.node, f"[{colour}]{escape(trouble.what)}[/]", escape(trouble.hint))

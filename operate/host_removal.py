@@ -8,10 +8,10 @@ from __future__ import annotations
 import os
 import sys
 
+from model.specification import INSTALLED_AGENT, RUN_AGENT
 from operate.ssh import Access, SshError, connected
 
-INSTALLED = "/opt/graphistry-cluster/agent.pyz"
-REMOVE = f"sudo -n sh -c 'test ! -e {INSTALLED} || exec /usr/bin/python3 {INSTALLED} remove'"
+REMOVE = f"sudo -n sh -c 'test ! -e {INSTALLED_AGENT} || exec {RUN_AGENT} remove'"
 
 
 def main() -> int:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 import sys
 
+from model.specification import RUN_AGENT
 from operate.ssh import Access, SshError, connected
 
-AGENT = "sudo -n /usr/bin/python3 /opt/graphistry-cluster/agent.pyz"
+AGENT = f"sudo -n {RUN_AGENT}"
 
 
 def main() -> int:

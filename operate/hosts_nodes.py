@@ -9,23 +9,20 @@ from typing import Any
 from pydantic import ValidationError
 
 from model.node_report import NodeReport
+from model.specification import INSTALLED_AGENT, RUN_AGENT
 from operate.hosts import Hosts
-from operate.nodes import Machine, Node, state_of
+from operate.nodes import Machine, Node, entries, state_of
 from operate.reports import Read
 from operate.run_command import Answer
 
-INSTALLED = "/opt/graphistry-cluster/agent.pyz"
-STATUS = (
-    f"sudo -n sh -c 'test -e {INSTALLED} && exec /usr/bin/python3 {INSTALLED} status || echo {{}}'"
-)
+STATUS = f"sudo -n sh -c 'test -e {INSTALLED_AGENT} && exec {RUN_AGENT} status || echo {{}}'"
 HOST = "host"
 """What stands for an instance type."""
 
 
 def nodes_on_hosts(hosts: Hosts, outputs: Mapping[str, Any]) -> list[Node]:
     """The nodes of a deployed stack with the hosts under them, and what their agents say."""
-    leader = {"leader": outputs["leader"]} if "leader" in outputs else {}
-    deployed = {**leader, **outputs["followers"]}
+    deployed = entries(outputs)
     # A host that the file names no more is not asked.
     answers = hosts.run([node for node in deployed if node in hosts.access], STATUS, seconds=30)
     return [

@@ -6,12 +6,13 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from model.specification import RUN_AGENT
 from model.tags import CLUSTER_TAG, LEADER_TAG
 from operate.deployment import Deployment
 from operate.hosts import Hosts
 from operate.messages import UserError
 
-GUESTS = "sudo -n /usr/bin/python3 /opt/graphistry-cluster/agent.pyz guests"
+GUESTS = f"sudo -n {RUN_AGENT} guests"
 
 
 def leader_of_another_stack(

@@ -14,6 +14,7 @@ from model.tags import CLUSTER_TAG
 from operate.deployment import Deployment
 from operate.readiness import SILENT_SECONDS
 from operate.reports import Read, read_reports
+from operate.tables import plain_table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,10 +71,6 @@ def nodes(deployment: Deployment, outputs: Mapping[str, Any]) -> list[Node]:
         machine = machines.get(by_node.get(node, ""))
         return gpus_of(machine, used) if machine else "-"
 
-    deployed = {
-        **({"leader": outputs["leader"]} if "leader" in outputs else {}),
-        **outputs["followers"],
-    }
     return [
         Node(
             name=name,
@@ -85,8 +82,14 @@ def nodes(deployment: Deployment, outputs: Mapping[str, Any]) -> list[Node]:
             machine=machines.get(by_node.get(name, "")),
             state=state(name),
         )
-        for name, entry in deployed.items()
+        for name, entry in entries(outputs).items()
     ]
+
+
+def entries(outputs: Mapping[str, Any]) -> dict[str, Any]:
+    """What a stack's outputs say of each of its nodes, the leader first, where this stack has it."""
+    leader = {"leader": outputs["leader"]} if "leader" in outputs else {}
+    return {**leader, **outputs["followers"]}
 
 
 def gpus_of(machine: Machine, used: int) -> str:
@@ -142,7 +145,7 @@ def _machines(deployment: Deployment) -> dict[str, Machine]:
 
 def node_table(found: list[Node]) -> Table:
     """The table that ends ``make up``."""
-    table = _table("node", "role", "profile", "machine", "GPUs", "zone", "address", "state")
+    table = plain_table("node", "role", "profile", "machine", "GPUs", "zone", "address", "state")
     for node in found:
         machine = node.machine
         spot = " (spot)" if node.market == "spot" else ""
@@ -188,15 +191,7 @@ KEPT_BECAUSE = {
 
 def kept_table(kept: Mapping[str, str]) -> Table:
     """The table that ends ``make down``."""
-    table = _table("kept", "where", "why")
+    table = plain_table("kept", "where", "why")
     for what, identity in kept.items():
         table.add_row(what, identity, KEPT_BECAUSE[what])
-    return table
-
-
-def _table(*headings: str) -> Table:
-    """A table that fits into 80 columns in the common case."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold cyan")
-    for heading in headings:
-        table.add_column(heading, overflow="fold")
     return table

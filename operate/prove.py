@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from model.specification import POSTGRES_PORT, REDIS_PORT
+from model.specification import POSTGRES_PORT, REDIS_PORT, RUN_AGENT
 from operate.run_command import Answer
 
-AGENT = "/usr/bin/python3 /opt/graphistry-cluster/agent.pyz exercise"
+AGENT = f"{RUN_AGENT} exercise"
 CONNECT_SECONDS = 3
 
 SSL_REQUEST = bytes([0, 0, 0, 8, 4, 210, 22, 47])

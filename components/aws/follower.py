@@ -76,3 +76,20 @@ class AwsFollower:
             parent,
         )
         node_ready(name, site, node.name, {"group": self.group_name}, stored, child)
+
+
+def aws_follower(
+    site: AwsSite,
+    shared_folder: SharedFolderReference,
+    stack_file: settings.FollowersOnAws,
+    node: str,
+    availability_zones: tuple[str, ...],
+) -> AwsFollower:
+    """The machine of a follower that a stack file names."""
+    return AwsFollower(
+        site=site,
+        shared_folder=shared_folder,
+        profile=stack_file.profile_of(node),
+        follower=stack_file.followers[node],
+        availability_zones=availability_zones,
+    )

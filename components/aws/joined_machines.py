@@ -10,7 +10,7 @@ import pulumi
 
 from components.aws.documents import Documents, DocumentsArgs
 from components.aws.exports import follower_export
-from components.aws.follower import AwsFollower
+from components.aws.follower import AwsFollower, aws_follower
 from components.aws.region import machine_image, read_region
 from components.aws.shared_folder import SharedFolderReference
 from components.aws.site import AwsSite
@@ -60,12 +60,7 @@ class JoinedAwsMachines:
         self._name, self._args = name, args
         self._child = pulumi.ResourceOptions(parent=cluster)
         invoke = pulumi.InvokeOptions(parent=cluster)
-        types = {
-            each
-            for node in args.settings.followers
-            for each in args.settings.profile_of(node).instance_types
-        }
-        region = read_region(args.region, types, invoke)
+        region = read_region(args.region, args.settings.instance_types, invoke)
         folder = joined["sharedFolder"]
         # Where the leader's stack made mount targets; a file system that existed already has its own everywhere.
         zones = sorted(folder["mountTargets"] or joined["subnetIds"])
@@ -105,12 +100,8 @@ class JoinedAwsMachines:
 
     def follower(self, node: str) -> AwsFollower:
         """The machine of a follower by name."""
-        self.followers[node] = AwsFollower(
-            site=self.site,
-            shared_folder=self.shared_folder,
-            profile=self._args.settings.profile_of(node),
-            follower=self._args.settings.followers[node],
-            availability_zones=self.placement[node],
+        self.followers[node] = aws_follower(
+            self.site, self.shared_folder, self._args.settings, node, self.placement[node]
         )
         return self.followers[node]
 

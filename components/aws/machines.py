@@ -7,7 +7,7 @@ from pulumi_aws import secretsmanager
 
 from components.aws.documents import Documents, DocumentsArgs
 from components.aws.exports import aws_exports
-from components.aws.follower import AwsFollower
+from components.aws.follower import AwsFollower, aws_follower
 from components.aws.leader import AwsLeader
 from components.aws.network import Network, NetworkArgs, NetworkReference, existing_network
 from components.aws.protection import kept
@@ -72,7 +72,7 @@ class AwsMachines:
         self._name, self._args = name, args
         self._child = pulumi.ResourceOptions(parent=cluster)
         self._invoke = pulumi.InvokeOptions(parent=cluster)
-        region = read_region(args.region, self._instance_types(), self._invoke)
+        region = read_region(args.region, args.settings.instance_types, self._invoke)
         image = machine_image(args.settings.image, self._invoke)
         role_path = f"/{args.project}/{args.stack}/"
         network = self._network(region)
@@ -127,15 +127,10 @@ class AwsMachines:
 
     def follower(self, node: str) -> AwsFollower:
         """The machine of a follower by name."""
-        machine = AwsFollower(
-            site=self.site,
-            shared_folder=self.shared_folder,
-            profile=self._args.settings.profile_of(node),
-            follower=self._args.settings.followers[node],
-            availability_zones=self.placement.followers[node],
+        self.followers[node] = aws_follower(
+            self.site, self.shared_folder, self._args.settings, node, self.placement.followers[node]
         )
-        self.followers[node] = machine
-        return machine
+        return self.followers[node]
 
     def complete(self) -> None:
         """Make the fallback of the followers on spot, and say what is kept."""
@@ -172,14 +167,6 @@ class AwsMachines:
         return aws_exports(
             self.site, self._args.settings, self.placement, self.leader, self.followers
         )
-
-    def _instance_types(self) -> set[str]:
-        settings = self._args.settings
-        return {
-            instance_type
-            for node in (LEADER, *settings.followers)
-            for instance_type in settings.profile_of(node).instance_types
-        }
 
     def _network(self, region: Region) -> NetworkReference:
         """The network of the cluster. Every node is placed before anything is made."""

@@ -25,25 +25,15 @@ class HostConnection:
     """For what all hosts have in common."""
 
     host: Host
-    """Address, host key, and what differs."""
-
-    @property
-    def user(self) -> str:
-        """Whom to sign in as."""
-        return self.host.user or self.settings.ssh.user
-
-    @property
-    def port(self) -> int:
-        """Of the SSH server."""
-        return self.host.port or self.settings.ssh.port
+    """Address, user, port and host key; made by `connection_to`."""
 
     def as_remote(self) -> remote.ConnectionArgs:
         """For a resource of pulumi-command. Without a key in the stack the SSH agent is asked."""
         bastion = self.settings.ssh.bastion
         return remote.ConnectionArgs(
             host=self.host.address,
-            port=self.port,
-            user=self.user,
+            port=self.host.port,
+            user=self.host.user,
             host_key=self.host.host_key,
             private_key=self._private_key(),
             dial_error_limit=DIALS,
@@ -70,9 +60,14 @@ class HostConnection:
         """The command that reaches the host from a terminal."""
         bastion = self.settings.ssh.bastion
         jump = f"-J {bastion.user}@{bastion.address}:{bastion.port} " if bastion else ""
-        port = "" if self.port == 22 else f"-p {self.port} "
-        return f"ssh {jump}{port}{options}{self.user}@{self.host.address}"
+        port = "" if self.host.port == 22 else f"-p {self.host.port} "
+        return f"ssh {jump}{port}{options}{self.host.user}@{self.host.address}"
 
     def _private_key(self) -> pulumi.Output[str] | None:
         key = self.settings.ssh_private_key
         return None if key is None else pulumi.Output.secret(key)
+
+
+def connection_to(settings: FollowersOnHosts, host: Host) -> HostConnection:
+    """The connection to a host of the stack file, or of the stack that has the leader."""
+    return HostConnection(settings=settings, host=settings.resolved(host))

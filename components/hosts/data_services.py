@@ -62,7 +62,7 @@ class DataServices(pulumi.ComponentResource):
         super().__init__("graphistry-cluster:index:DataServices", name, {}, opts)
         provider = docker.Provider(
             f"{name}-docker",
-            host=f"ssh://{args.connection.user}@{args.connection.host.address}:{args.connection.port}",
+            host=f"ssh://{args.connection.host.user}@{args.connection.host.address}:{args.connection.host.port}",
             ssh_opts=_ssh_options(name, args.connection),
             opts=pulumi.ResourceOptions(parent=self),
         )
@@ -155,7 +155,7 @@ def _ssh_options(name: str, connection: HostConnection) -> list[str]:
     known = ROOT / ".build" / f"{name}.known_hosts"
     known.parent.mkdir(exist_ok=True)
     bastion = connection.settings.ssh.bastion
-    entries = [(connection.host.address, connection.port, connection.host.host_key)]
+    entries = [(connection.host.address, connection.host.port, connection.host.host_key)]
     if bastion is not None:
         entries.append((bastion.address, bastion.port, bastion.host_key))
     known.write_text(

@@ -13,14 +13,11 @@ from pulumi_command import local, remote
 
 from components.agent_archive import build_archive
 from components.hosts.connection import HostConnection
-
-AGENT = ".graphistry-cluster-agent.pyz"
-"""Where the agent's archive is put first, in the home of the user: only root writes where it runs."""
+from model.specification import INSTALLED_AGENT, RUN_AGENT, SENT_AGENT
 
 RELEASE = ".graphistry-cluster-release"
 """Where a release of the operator's computer is put first; the agent moves it away."""
 
-INSTALLED = "/opt/graphistry-cluster/agent.pyz"
 PYTHON = ".venv/bin/python"
 """Of this project, relative to it: see ``components.aws.readiness``."""
 
@@ -64,11 +61,11 @@ class HostNode:
             create=":",
             delete=f"{PYTHON} -m operate.host_removal",
             environment={"HOST": args.connection.as_variable()},
-            triggers=[f"{place}:{args.connection.port}"],
+            triggers=[f"{place}:{args.connection.host.port}"],
             add_previous_output_in_env=False,
             opts=opts,
         )
-        self._copies = [self._copy("agent", AGENT, archive)]
+        self._copies = [self._copy("agent", SENT_AGENT, archive)]
         if args.release is not None:
             self._copies.append(self._copy("release", RELEASE, args.release))
 
@@ -93,7 +90,10 @@ class HostNode:
             f"{self._name}-specification",
             connection=self._connection,
             create=DELIVER.format(
-                agent=AGENT, installed=INSTALLED, sha256=self.agent_sha256, release=release
+                agent=SENT_AGENT,
+                installed=INSTALLED_AGENT,
+                sha256=self.agent_sha256,
+                release=release,
             ),
             stdin=specification,
             add_previous_output_in_env=False,
@@ -123,7 +123,7 @@ class HostNode:
         remote.Command(
             f"{self._name}-ready",
             connection=self._connection,
-            create=pulumi.Output.format("sudo -n /usr/bin/python3 {0} wait {1}", INSTALLED, sha256),
+            create=pulumi.Output.format("sudo -n {0} wait {1}", RUN_AGENT, sha256),
             add_previous_output_in_env=False,
             opts=pulumi.ResourceOptions.merge(
                 self._opts, pulumi.ResourceOptions(depends_on=[delivered])

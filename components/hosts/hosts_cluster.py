@@ -38,15 +38,9 @@ class HostsCluster:
     @staticmethod
     def own(settings: HostsSettings, cluster: str) -> HostsCluster:
         """Of a stack that has the leader."""
-        host = settings.leader.host
         return HostsCluster(
             cluster=cluster,
-            leader=host.model_copy(
-                update={
-                    "user": host.user or settings.ssh.user,
-                    "port": host.port or settings.ssh.port,
-                }
-            ),
+            leader=settings.resolved(settings.leader.host),
             leader_address=settings.private_address("leader"),
             shared_folder=settings.shared_folder,
             data_services=settings.data_services.kind,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pulumi
 from pulumi_command import local
 
-from components.hosts.connection import HostConnection
+from components.hosts.connection import HostConnection, connection_to
 from components.hosts.data_services import DataServices, DataServicesArgs
 from components.hosts.host_node import PYTHON, HostNode, HostNodeArgs
 from components.hosts.hosts_cluster import HostsCluster
@@ -122,12 +122,12 @@ class HostsMachines:
 
     def connection(self, node: str) -> HostConnection:
         """How to reach a node's host."""
-        return HostConnection(settings=self.args.settings, host=self.args.settings.nodes[node].host)
+        return connection_to(self.args.settings, self.args.settings.nodes[node].host)
 
     @property
     def leader_connection(self) -> HostConnection:
         """How to reach the leader's host, with this stack's key whichever stack has it."""
-        return HostConnection(settings=self.args.settings, host=self.args.cluster.leader)
+        return connection_to(self.args.settings, self.args.cluster.leader)
 
 
 @dataclass(kw_only=True)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import importlib.metadata
 import os
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -21,15 +20,16 @@ from pulumi import _types as sdk
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 from pulumi_command import local, remote
 
-from . import local_command, remote_command, remote_copy, schema
+from . import local_command, protocol, remote_command, remote_copy, schema
 from .call import Call, calling
 from .protocol import (
     NO_CHANGE,
     Connection,
     Problem,
     answering,
+    changed_names,
     check_failures,
-    property_diff,
+    difference,
     token_of,
 )
 from .values import UNKNOWN, Properties, RefusalError, from_wire, is_asset, to_wire
@@ -105,19 +105,9 @@ class CommandProvider(provider_pb2_grpc.ResourceProviderServicer):
         self, request: provider_pb2.DiffRequest, context: Connection
     ) -> provider_pb2.DiffResponse:
         (old, _), (new, _) = from_wire(request.old_inputs), from_wire(request.news)
-        changed = sorted(
-            name for name in {*old, *new} if _plain(old.get(name)) != _plain(new.get(name))
-        )
+        changed = changed_names(_plain(old), _plain(new))
         replaces = ["triggers"] if "triggers" in changed else []
-        return provider_pb2.DiffResponse(
-            changes=provider_pb2.DiffResponse.DIFF_SOME if changed else NO_CHANGE,
-            diffs=changed,
-            replaces=replaces,
-            detailedDiff={
-                name: property_diff(name, "update", replacing=name in replaces) for name in changed
-            },
-            hasDetailedDiff=True,
-        )
+        return difference(changed, replaces)
 
     @answering
     def Create(
@@ -233,18 +223,11 @@ def sealed(state: Properties, secrets: list[Any]) -> list[Any]:
     return secrets
 
 
-def _plain(value: Any) -> Any:
-    """A value as far as a change of it matters: a file is what it contains."""
-    return value.get("hash") if is_asset(value) else value
+def _plain(inputs: Properties) -> Properties:
+    """Inputs as far as a change of them matters: a file is what it contains."""
+    return {name: value.get("hash") if is_asset(value) else value for name, value in inputs.items()}
 
 
 def serve(environment: Mapping[str, str]) -> tuple[grpc.Server, int]:
     """A running server of the provider on the loopback, and its port."""
-    server = grpc.server(
-        ThreadPoolExecutor(max_workers=MOST_COMMANDS), options=[("grpc.so_reuseport", 0)]
-    )
-    provider = CommandProvider(environment)
-    provider_pb2_grpc.add_ResourceProviderServicer_to_server(provider, server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    return server, port
+    return protocol.serve(CommandProvider(environment), MOST_COMMANDS)

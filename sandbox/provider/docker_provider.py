@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +19,16 @@ from pulumi import _types as sdk
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 
 from ..machines import private_docker
-from . import docker_containers, docker_host, docker_images, schema
+from . import docker_containers, docker_host, docker_images, protocol, schema
 from .docker_host import Access
 from .protocol import (
-    NO_CHANGE,
     Connection,
     Problem,
     answering,
+    changed_names,
     check_failures,
-    property_diff,
+    configuration_diff,
+    difference,
     settings_of,
     token_of,
     unfinished,
@@ -70,6 +70,8 @@ _IN_PLACE: dict[str, set[str]] = {
 }
 _SETTINGS = {"disableDockerDaemonCheck", "host", "sshOpts"}
 _ENGINE_SETTINGS = {"version", "pluginDownloadURL"}
+MOST_CALLS = 32
+"""Calls that are answered at the same time."""
 
 
 class DockerProvider(provider_pb2_grpc.ResourceProviderServicer):
@@ -107,10 +109,7 @@ class DockerProvider(provider_pb2_grpc.ResourceProviderServicer):
     def DiffConfig(
         self, request: provider_pb2.DiffRequest, context: Connection
     ) -> provider_pb2.DiffResponse:
-        old, new = from_wire(request.old_inputs)[0], from_wire(request.news)[0]
-        changed = sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
-        some = provider_pb2.DiffResponse.DIFF_SOME if changed else NO_CHANGE
-        return provider_pb2.DiffResponse(changes=some, diffs=changed)
+        return configuration_diff(request)
 
     @answering
     def Configure(
@@ -141,17 +140,9 @@ class DockerProvider(provider_pb2_grpc.ResourceProviderServicer):
         self, request: provider_pb2.DiffRequest, context: Connection
     ) -> provider_pb2.DiffResponse:
         (old, _), (new, _) = from_wire(request.old_inputs), from_wire(request.news)
-        changed = sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
+        changed = changed_names(old, new)
         replaces = [name for name in changed if name not in _IN_PLACE[token_of(request)]]
-        return provider_pb2.DiffResponse(
-            changes=provider_pb2.DiffResponse.DIFF_SOME if changed else NO_CHANGE,
-            diffs=changed,
-            replaces=replaces,
-            detailedDiff={
-                name: property_diff(name, "update", replacing=name in replaces) for name in changed
-            },
-            hasDetailedDiff=True,
-        )
+        return difference(changed, replaces)
 
     @answering
     def Create(
@@ -293,9 +284,4 @@ def _of_input(
 
 def serve(sandbox: Path, docker: str | None) -> tuple[grpc.Server, int]:
     """A running server of the provider on the loopback, and its port."""
-    server = grpc.server(ThreadPoolExecutor(max_workers=32), options=[("grpc.so_reuseport", 0)])
-    provider = DockerProvider(sandbox, docker)
-    provider_pb2_grpc.add_ResourceProviderServicer_to_server(provider, server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    return server, port
+    return protocol.serve(DockerProvider(sandbox, docker), MOST_CALLS)

@@ -6,14 +6,15 @@ import functools
 import json
 import logging
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NoReturn, Protocol, TypeVar, cast
 
 import grpc
 from botocore.exceptions import BotoCoreError, ClientError
-from pulumi.runtime.proto import provider_pb2, status_pb2
+from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc, status_pb2
 
 from .aws import explained
-from .values import Properties, RefusalError
+from .values import Properties, RefusalError, from_wire
 
 Problem = tuple[str, str]
 """The path of a property, and what is wrong with it."""
@@ -106,6 +107,50 @@ def top(path: str) -> str:
 def check_failures(problems: list[Problem]) -> list[provider_pb2.CheckFailure]:
     """Problems as the engine shows them."""
     return [provider_pb2.CheckFailure(property=path, reason=why) for path, why in problems]
+
+
+def changed_names(old: Properties, new: Properties) -> list[str]:
+    """The properties that are not the same in both, sorted."""
+    return sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
+
+
+def configuration_diff(request: provider_pb2.DiffRequest) -> provider_pb2.DiffResponse:
+    """The answer to `DiffConfig` of a provider whose configuration replaces nothing."""
+    changed = changed_names(from_wire(request.old_inputs)[0], from_wire(request.news)[0])
+    some = provider_pb2.DiffResponse.DIFF_SOME if changed else NO_CHANGE
+    return provider_pb2.DiffResponse(changes=some, diffs=changed)
+
+
+def difference(changed: list[str], replaces: list[str]) -> provider_pb2.DiffResponse:
+    """The answer to `Diff` where whole properties have changed, and those in *replaces* replace the resource."""
+    return provider_pb2.DiffResponse(
+        changes=provider_pb2.DiffResponse.DIFF_SOME if changed else NO_CHANGE,
+        diffs=changed,
+        replaces=replaces,
+        detailedDiff={
+            name: property_diff(name, "update", replacing=name in replaces) for name in changed
+        },
+        hasDetailedDiff=True,
+    )
+
+
+def serve(
+    provider: provider_pb2_grpc.ResourceProviderServicer,
+    workers: int,
+    port: int = 0,
+    options: tuple[tuple[str, int], ...] = (),
+) -> tuple[grpc.Server, int]:
+    """A running server of a provider on the loopback, and its port; 0 is any free one.
+
+    It answers as many calls at the same time as there are *workers*; *options* are gRPC's.
+    """
+    server = grpc.server(
+        ThreadPoolExecutor(max_workers=workers), options=[*options, ("grpc.so_reuseport", 0)]
+    )
+    provider_pb2_grpc.add_ResourceProviderServicer_to_server(provider, server)
+    bound = server.add_insecure_port(f"127.0.0.1:{port}")
+    server.start()
+    return server, bound
 
 
 def property_diff(path: str, kind: str, *, replacing: bool) -> provider_pb2.PropertyDiff:

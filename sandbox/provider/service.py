@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -23,13 +22,14 @@ from pulumi.runtime.proto import (
     provider_pb2_grpc,
 )
 
-from . import checks, compare, moto_gaps, schema
+from . import checks, compare, moto_gaps, protocol, schema
 from .aws import ACCOUNT, Aws, explained, is_missing, tag_map
 from .protocol import (
     NO_CHANGE,
     Connection,
     answering,
     check_failures,
+    configuration_diff,
     property_diff,
     settings_of,
     token_of,
@@ -46,6 +46,9 @@ from .values import (
     secret,
     to_wire,
 )
+
+MOST_CALLS = 32
+"""Calls that are answered at the same time."""
 
 
 class AwsProvider(provider_pb2_grpc.ResourceProviderServicer):
@@ -85,10 +88,7 @@ class AwsProvider(provider_pb2_grpc.ResourceProviderServicer):
     def DiffConfig(
         self, request: provider_pb2.DiffRequest, context: Connection
     ) -> provider_pb2.DiffResponse:
-        old, new = from_wire(request.old_inputs)[0], from_wire(request.news)[0]
-        changed = sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
-        some = provider_pb2.DiffResponse.DIFF_SOME if changed else NO_CHANGE
-        return provider_pb2.DiffResponse(changes=some, diffs=changed)
+        return configuration_diff(request)
 
     @answering
     def Configure(
@@ -279,14 +279,8 @@ class AwsProvider(provider_pb2_grpc.ResourceProviderServicer):
 
 def serve(endpoint: str, port: int = 0) -> tuple[grpc.Server, int]:
     """A running server of the provider on the loopback, and its port."""
-    server = grpc.server(
-        ThreadPoolExecutor(max_workers=32),
-        options=[("grpc.max_receive_message_length", -1), ("grpc.so_reuseport", 0)],
-    )
-    provider_pb2_grpc.add_ResourceProviderServicer_to_server(AwsProvider(endpoint), server)
-    bound = server.add_insecure_port(f"127.0.0.1:{port}")
-    server.start()
-    return server, bound
+    unlimited = ("grpc.max_receive_message_length", -1)
+    return protocol.serve(AwsProvider(endpoint), MOST_CALLS, port, (unlimited,))
 
 
 def service_region(inputs: Properties, properties: Properties) -> str | None:

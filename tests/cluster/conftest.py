@@ -1,13 +1,14 @@
 """Clusters on machines that really boot; each file of tests has one of its own."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 from sandbox.lifecycle import stop
 from sandbox.machines.availability import impossible
 from tests.cluster.nodes import Cluster
-from tests.cluster.on_hosts import OnHosts
+from tests.cluster.on_hosts import STACK, OnHosts
 from tests.deployment.checkout import Checkout
 
 
@@ -33,6 +34,6 @@ def cluster(empty: Cluster) -> Cluster:
 @pytest.fixture(scope="module")
 def on_hosts(empty: Cluster) -> OnHosts:
     """The same on hosts."""
-    cluster = OnHosts(empty.checkout)
+    cluster = OnHosts(replace(empty.checkout, stack=STACK))
     cluster.succeed()
     return cluster

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from sandbox.machines import hosts
 from tests.cluster.nodes import ON, Cluster, Report
 
@@ -21,11 +19,11 @@ STACK = "onprem-sandbox"
 class OnHosts(Cluster):
     """One checkout whose sandbox boots hosts."""
 
-    stack: str = STACK
-
     def operate(self, command: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         """One of the operator's commands on the stack."""
-        return self.checkout.operate(command, "--stack", self.stack, *arguments, environment=ON)
+        return self.checkout.operate(
+            command, "--stack", self.checkout.stack, *arguments, environment=ON
+        )
 
     def up(self) -> subprocess.CompletedProcess[str]:
         return self.operate("up")
@@ -36,7 +34,7 @@ class OnHosts(Cluster):
         return {node["name"]: node for node in json.loads(shown.stdout[shown.stdout.index("[") :])}
 
     def instance(self, node: str) -> str:
-        return hosts.container(self.stack, node)
+        return hosts.container(self.checkout.stack, node)
 
     def sandbox_file(self, node: str, name: str) -> Path:
         return self.checkout.root / ".sandbox/machines" / self.instance(node) / name
@@ -48,25 +46,12 @@ class OnHosts(Cluster):
             return found
         return {}
 
-    def change(self, **keys: Any) -> None:
-        """Change keys of the stack file; None takes one away."""
-        path = self.checkout.root / "stacks" / f"Pulumi.{self.stack}.yaml"
-        content = yaml.safe_load(path.read_text())
-        for key, value in keys.items():
-            content["config"][f"graphistry-cluster:{key}"] = value
-            if value is None:
-                del content["config"][f"graphistry-cluster:{key}"]
-        path.write_text(yaml.safe_dump(content))
-
-    def setting(self, key: str) -> Any:
-        """One key of the stack file."""
-        path = self.checkout.root / "stacks" / f"Pulumi.{self.stack}.yaml"
-        return yaml.safe_load(path.read_text())["config"][f"graphistry-cluster:{key}"]
-
     def pulumi(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Plain Pulumi on the stack's file of the sandbox."""
-        file = self.checkout.root / ".sandbox/stacks" / f"Pulumi.{self.stack}.yaml"
-        return self.checkout.pulumi(*arguments, "--stack", self.stack, "--config-file", str(file))
+        file = self.checkout.root / ".sandbox/stacks" / f"Pulumi.{self.checkout.stack}.yaml"
+        return self.checkout.pulumi(
+            *arguments, "--stack", self.checkout.stack, "--config-file", str(file)
+        )
 
     def connections(self, node: str) -> int:
         """How many SSH connections the host has let in so far."""

@@ -30,11 +30,11 @@ def started(cluster: OnHosts) -> dict[str, dict[str, str]]:
 @contextmanager
 def workers(cluster: OnHosts, profile: str, forge: int) -> Iterator[None]:
     """Meanwhile, the stack file asks for other workers on the nodes of a profile."""
-    before = cluster.setting("gpuProfiles")
+    before = cluster.checkout.setting("gpuProfiles")
     changed = {**before[profile], "workersPerGpu": {"forge": forge}}
-    cluster.change(gpuProfiles={**before, profile: changed})
+    cluster.checkout.change(gpuProfiles={**before, profile: changed})
     yield
-    cluster.change(gpuProfiles=before)
+    cluster.checkout.change(gpuProfiles=before)
 
 
 def test_up_ends_with_ready_nodes_and_every_promise_is_kept(cluster: OnHosts) -> None:
@@ -116,9 +116,9 @@ def test_a_changed_profile_touches_its_hosts_only(cluster: OnHosts) -> None:
 
 
 def test_a_follower_comes_and_goes(cluster: OnHosts) -> None:
-    before, services = cluster.setting("followers"), started(cluster)
+    before, services = cluster.checkout.setting("followers"), started(cluster)
     third = {**before["small"], "host": {**before["small"]["host"], "address": "10.77.0.13"}}
-    cluster.change(followers={**before, "third": third})
+    cluster.checkout.change(followers={**before, "third": third})
     cluster.succeed()
     assert cluster.nodes()["third"]["state"] == "ready"
     dataset = cluster.exercise("third", "upload", "from-third")["datasetId"]
@@ -126,7 +126,7 @@ def test_a_follower_comes_and_goes(cluster: OnHosts) -> None:
     for node in NODES:
         assert cluster.services_started(node) == services[node], node
     machine = cluster.machine("third")
-    cluster.change(followers=before)
+    cluster.checkout.change(followers=before)
     done = cluster.up()
     assert done.returncode == 0, done.stdout
     left = "ls /etc/systemd/system | grep -i graphistry; ls /opt/graphistry-cluster; mount | grep /mnt/graphistry"

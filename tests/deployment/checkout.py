@@ -57,6 +57,8 @@ class Checkout:
     """One checkout and the sandbox that belongs to it."""
 
     root: Path
+    stack: str = "sandbox"
+    """Whose file is changed, and whose state is read."""
 
     @staticmethod
     def create(root: Path) -> "Checkout":
@@ -123,7 +125,7 @@ class Checkout:
 
     def plan(self, *arguments: str) -> dict[str, list[str]]:
         """Operation to the names it would be done to, ``same`` left out."""
-        shown = self.pulumi("preview", "--json", "--stack", "sandbox", *arguments)
+        shown = self.pulumi("preview", "--json", "--stack", self.stack, *arguments)
         assert shown.returncode == 0, shown.stdout + shown.stderr
         steps = json.loads(shown.stdout[shown.stdout.index("{") :]).get("steps", [])
         found: dict[str, list[str]] = {}
@@ -140,7 +142,7 @@ class Checkout:
 
     def resources(self) -> list[dict[str, Any]]:
         """The resources in the stack's state."""
-        exported = self.pulumi("stack", "export", "--stack", "sandbox")
+        exported = self.pulumi("stack", "export", "--stack", self.stack)
         assert exported.returncode == 0, exported.stderr
         found: list[dict[str, Any]] = json.loads(exported.stdout)["deployment"].get("resources", [])
         return found
@@ -170,7 +172,7 @@ class Checkout:
 
     def change(self, **keys: Any) -> None:
         """Change keys of the stack file."""
-        path = self.root / "stacks" / "Pulumi.sandbox.yaml"
+        path = self.root / "stacks" / f"Pulumi.{self.stack}.yaml"
         content = yaml.safe_load(path.read_text())
         for key, value in keys.items():
             content["config"][f"graphistry-cluster:{key}"] = value
@@ -178,5 +180,5 @@ class Checkout:
 
     def setting(self, key: str) -> Any:
         """One key of the stack file."""
-        path = self.root / "stacks" / "Pulumi.sandbox.yaml"
+        path = self.root / "stacks" / f"Pulumi.{self.stack}.yaml"
         return yaml.safe_load(path.read_text())["config"][f"graphistry-cluster:{key}"]
