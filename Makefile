@@ -2,6 +2,8 @@
 #   STACK=name   another stack than the sandbox     TARGET=sandbox|aws   rehearse any stack in the sandbox
 #   YES=1        do not ask before changing AWS     NAME=name            what `make purge` would ask for
 #   NODE=name    the node of `make shell`           ABANDON=names    stacks that `make down` may leave without a leader
+#   NAME=names           for `make up`: kept data that it may give up
+#   IMAGE=newest|running|ami-...  DRIVER=, CUDA=  what `make image-refresh` locks, and what its release notes say of it
 SHELL := /bin/sh
 STACK ?= sandbox
 TARGET ?=
@@ -9,19 +11,23 @@ NAME ?=
 NODE ?= leader
 YES ?=
 ABANDON ?=
+# The option of a variable that was typed, not one of that name that a shell happens to have.
+lower = $(shell echo $(1) | tr A-Z a-z)
+typed = $(if $(filter command,$(firstword $(origin $(1)))),--$(call lower,$(1)) $($(1)))
 VENV := .venv
 PYTHON := $(VENV)/bin/python
+CHECKOV := .build/checkov
 OPERATE := $(PYTHON) -m operate
 CHOICE := --stack $(STACK) $(if $(TARGET),--target $(TARGET))
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview show prove shell host-keys down purge test check bench engine
+.PHONY: help up preview show prove shell host-keys image-refresh cost quota-request down purge test check bench engine
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 up: $(VENV)/ready ## Deploy the stack, in the sandbox unless STACK names another
-	@$(OPERATE) up $(CHOICE) $(if $(YES),--yes)
+	@$(OPERATE) up $(CHOICE) $(if $(YES),--yes) $(if $(NAME),--name $(NAME))
 
 preview: $(VENV)/ready ## Show what `make up` would change
 	@$(OPERATE) preview $(CHOICE)
@@ -33,7 +39,16 @@ shell: $(VENV)/ready ## Open a shell on a node (NODE=leader, or a follower's nam
 	@$(OPERATE) shell $(CHOICE) --node $(NODE)
 
 host-keys: $(VENV)/ready ## Collect and confirm the host keys of a stack on hosts (NODE=name for one)
-	@$(OPERATE) host-keys $(CHOICE) $(if $(filter command,$(firstword $(origin NODE))),--node $(NODE)) $(if $(YES),--yes)
+	@$(OPERATE) host-keys $(CHOICE) $(call typed,NODE) $(if $(YES),--yes)
+
+image-refresh: $(VENV)/ready ## Show a newer machine image and what it would replace, and lock it in the stack file
+	@$(OPERATE) image-refresh $(CHOICE) $(if $(YES),--yes) $(foreach word,IMAGE DRIVER CUDA,$(call typed,$(word)))
+
+cost: $(VENV)/ready ## Show what a stack costs, beside what of it runs now
+	@$(OPERATE) cost $(CHOICE)
+
+quota-request: $(VENV)/ready ## Ask AWS for the quotas that a stack lacks
+	@$(OPERATE) quota-request $(CHOICE) $(if $(YES),--yes)
 
 prove: $(VENV)/ready ## Try the cluster's promises on its running nodes
 	@$(OPERATE) prove $(CHOICE)
@@ -44,13 +59,16 @@ down: $(VENV)/ready ## Destroy the machines and keep the data
 purge: $(VENV)/ready ## Destroy everything and delete the data (asks for the stack's name, or NAME=)
 	@$(OPERATE) purge $(CHOICE) $(if $(NAME),--name $(NAME))
 
-# Machines boot one cluster after the other: two at once keep each other from their bounded waits. What such a wait was
-# too short for on a busy computer is tried once more, and shown as R.
-test: check engine ## Every test: `make check`, then the sandbox, the real engine, and machines that boot
-	@$(PYTHON) -m pytest -n auto --dist loadfile tests/deployment tests/sandbox
-	@$(PYTHON) -m pytest --reruns 1 -rsR tests/machines tests/cluster
+# Files of tests boot a cluster each, two side by side. What a bounded wait was too short for on a busy computer is tried
+# once more, and shown as R.
+test: check engine $(CHECKOV)/ready ## Every test: `make check`, then the sandbox, the real engine, and machines that boot
+	@$(PYTHON) -m pytest -n auto --dist loadfile -rs tests/agent/nodes tests/deployment tests/sandbox
+	@$(PYTHON) -m pytest $(CHECKOV_TESTS)
+	@$(PYTHON) -m pytest -n 2 --dist loadfile --reruns 1 -rsR tests/machines tests/cluster
 
-SLOW := tests/cluster tests/machines tests/deployment tests/sandbox
+# Not in one process with tests/sandbox, whose providers import the SDK's modules one by one.
+CHECKOV_TESTS := tests/policy/test_checkov.py
+SLOW := tests/cluster tests/machines tests/deployment tests/sandbox tests/agent/nodes $(CHECKOV_TESTS)
 
 check: $(VENV)/ready ## Format, lint, types and unit tests, under a minute
 	@$(VENV)/bin/ruff format --check --quiet . && $(VENV)/bin/ruff check --quiet .
@@ -59,7 +77,7 @@ check: $(VENV)/ready ## Format, lint, types and unit tests, under a minute
 	wait $$types && exit $$tests
 
 bench: $(VENV)/ready engine ## Measure the program, the boot of nodes, and the delivery of a release (minutes)
-	@$(PYTHON) -m bench && $(PYTHON) -m bench.boot && $(PYTHON) -m bench.release_delivery
+	@$(PYTHON) -m bench && $(PYTHON) -m bench.boot && $(PYTHON) -m bench.hosts && $(PYTHON) -m bench.release_delivery
 
 engine: $(VENV)/ready
 	@$(PYTHON) -m operate.engine > /dev/null
@@ -78,4 +96,10 @@ $(VENV)/ready: requirements.txt requirements-development.txt
 	echo "setting up $(VENV) with $$found; this happens once and takes about a minute"; \
 	$$found -m venv --clear $(VENV) && \
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-development.txt && \
+	touch $@
+
+$(CHECKOV)/ready: requirements-checkov.txt | $(VENV)/ready
+	@echo "setting up $(CHECKOV); this happens once and takes half a minute"; \
+	$(PYTHON) -m venv --clear $(CHECKOV) && \
+	$(CHECKOV)/bin/pip install --quiet --disable-pip-version-check -r requirements-checkov.txt && \
 	touch $@

@@ -1,20 +1,29 @@
 """The program of one stack: read its file, check, compose the cluster, export what an operator needs next."""
 
-import json
 import os
 import signal
+from typing import Any
 
+import boto3
 import pulumi
 import pulumi_command as command
+from botocore.config import Config
 
+from components.aws.look_ups import failed_look_up
 from components.aws.provider import aws_provider
 from components.cluster import Cluster, ClusterArgs
 from components.leader_stack import LeaderStackError, read_leader_stack
 from components.sites import machines_on_aws, machines_on_hosts
 from model.hosts import FollowersOnHosts, JoinedHostsSettings
-from model.settings import JoinedSettings, SettingsError, keys_of_any_site, parse
+from model.settings import FollowersOnAws, JoinedSettings, SettingsError, given, parse
 from model.tags import cluster_tags
-from operate.account import AccountError, check_account
+from operate.preflight import DONE, PreflightError
+from operate.preflight import run as run_preflight
+from operate.preflight.cost import reckoning
+from operate.preflight.cost_table import cost_table
+from operate.preflight.situation import situation_of
+from operate.price_list import region_of
+from operate.tables import as_text
 
 # Pulumi interrupts the program when a resource has failed and said why; a traceback would hide that.
 signal.signal(signal.SIGINT, lambda *_: os._exit(1))
@@ -23,26 +32,28 @@ PROJECT = pulumi.get_project()
 STACK = pulumi.get_stack()
 
 
-def stack_file() -> dict[str, object]:
-    """Every key of the stack under this project's name, misspelt ones too, so that they are refused."""
-    found: dict[str, object] = {}
-    for key, text in pulumi.runtime.get_config_env().items():
-        namespace, _, name = key.partition(":")
-        if namespace == PROJECT:
-            try:
-                found[name] = json.loads(text)
-            except ValueError:
-                found[name] = text
-    # Pulumi.yaml's defaults are of both sites, and what is empty says nothing.
-    return {
-        name: value
-        for name, value in found.items()
-        if value not in ("", {}) or name not in keys_of_any_site()
-    }
+def preflight_on_aws(settings: FollowersOnAws, region: str) -> None:
+    """Make the preflight, which the operator's commands have made already. Raises :class:`PreflightError`."""
+
+    def client(service: str, config: Config) -> Any:
+        return boto3.client(service, region_name=region_of(service, region), config=config)
+
+    situation = situation_of(settings, region, f"{PROJECT}/{STACK}", client)
+    report = run_preflight(situation, settings.preflight.skip)
+    if "credentials" not in report.checks("failed"):
+        pulumi.log.info(as_text(cost_table(reckoning(situation))))
+    pulumi.log.info(f"preflight passed: {', '.join(report.checks('passed'))}")
+    for each in report.outcomes:
+        if each.unanswered:
+            pulumi.log.warn(f"preflight: {each.check} could not run: {each.unanswered}")
+        if each.remark:
+            pulumi.log.info(f"preflight: {each.check}: {each.remark}")
+    if report.problems:
+        raise PreflightError(report)
 
 
 def main() -> None:
-    raw = stack_file()
+    raw = given(pulumi.runtime.get_config_env(), PROJECT)
     delete_data = raw.pop("deleteData", "") == STACK
     settings = parse(raw)
     leader_stack = (
@@ -56,7 +67,8 @@ def main() -> None:
         machines = machines_on_hosts(settings, joined, PROJECT, STACK)
     else:
         region = pulumi.Config("aws").require("region")
-        check_account(region)
+        if not os.environ.get(DONE):
+            preflight_on_aws(settings, region)
         tags = cluster_tags(PROJECT, STACK, settings.tags)
         providers.append(aws_provider(region, tags, delete_data=delete_data))
         machines = machines_on_aws(
@@ -73,6 +85,11 @@ def main() -> None:
 
 try:
     main()
-except (SettingsError, AccountError, LeaderStackError) as error:
+except (SettingsError, PreflightError, LeaderStackError) as error:
     # Pulumi prints a RunError as it is, and anything else with a traceback.
     raise pulumi.RunError(f"stacks/Pulumi.{STACK}.yaml: {error}") from None
+except Exception as error:
+    sentence = failed_look_up(error)
+    if sentence is None:
+        raise
+    raise pulumi.RunError(sentence) from None

@@ -15,7 +15,8 @@ On a host:
   accept-secret                  keep the secret on standard input
   admit STACK                    let in another stack's followers: a JSON list of addresses on standard input
   guests                         whom `admit` has let in; one JSON object
-  remove                         take away what the agent has installed; no data
+  remove [SHA256]                take away what the agent has installed; no data, and of the secret only a copy of
+                                 the leader's, whose file has this hash
 On every node:
   exercise NAME [ARGUMENT...]    use this node as its users do; one JSON object
 """
@@ -82,8 +83,8 @@ def _run(command: str, rest: list[str]) -> int:
         return exercise(rest[0], rest[1:])
     elif command in FACTS and not rest:
         print(json.dumps(FACTS[command](), sort_keys=True))
-    elif command == "remove" and not rest:
-        for line in remove():
+    elif command == "remove" and len(rest) <= 1:
+        for line in remove(*rest):
             print(line, flush=True)
     else:
         print(__doc__, file=sys.stderr)

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Iterator
 
-from agent import cluster_secret, host_secret, incoming, limits, release, store, unit
+from agent import cluster_secret, data_services, host_secret, incoming, limits, release, store, unit
 from agent.commands import require as require_command
 from agent.commands import run
 from agent.delivered import AGENT, WANTED
@@ -34,6 +34,8 @@ def deliver(content: bytes, archive: Path | None) -> str:
         require(own.path.read_bytes(), specification)
     with lock():
         _require_same_cluster(specification)
+        data_services.require_same(specification)
+        is_first = not WANTED.exists()
         HOME.mkdir(parents=True, exist_ok=True)
         HOME.chmod(0o700)
         is_new_agent = write(AGENT, own.path.read_bytes())
@@ -51,6 +53,8 @@ def deliver(content: bytes, archive: Path | None) -> str:
             words = ["systemctl", "start", "--no-block", unit.UNIT_NAME]
             require_command("AgentInstallFailed", "systemd does not start the agent", words)
     what = "another agent" if is_new_agent else "another specification" if is_new else "no change"
+    if is_first:
+        what = "agent and specification, its first"
     return f"{specification.node}: {what} ({specification.digest[:12]})"
 
 
@@ -91,14 +95,13 @@ def _require_same_cluster(specification: Specification) -> None:
 
 
 def _take_release(specification: Specification, archive: Path | None) -> None:
-    """Put a delivered release where the agent finds it; what is unpacked already needs none."""
+    """Put a delivered release where the agent finds it, now and whenever its images are lost."""
+    incoming.keep_only(specification.release_sha256 if archive else None)
     if archive is None or specification.release_sha256 is None:
-        return
-    incoming.keep_only(specification.release_sha256)
-    if release.is_complete(specification):
-        archive.unlink() if archive.exists() else None
         return
     if archive.exists():
         incoming.take(archive, specification.release_sha256)
-    elif not incoming.place(specification.release_sha256).exists():
+    elif not (
+        incoming.place(specification.release_sha256).exists() or release.is_complete(specification)
+    ):
         raise Failure("ReleaseUnavailable", f"{archive} is not there, and was not before")

@@ -19,6 +19,17 @@ def specification() -> Specification | None:
         return None
 
 
+def last_known() -> Specification | None:
+    """The same; where what was delivered is lost, what the agent has read of it last."""
+    found = specification()
+    if found is not None:
+        return found
+    try:
+        return read((HOME / "specification.json").read_bytes())
+    except (OSError, Failure):
+        return None
+
+
 def is_leader() -> bool:
     """Whether this host is a cluster's leader."""
     found = specification()

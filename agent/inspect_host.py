@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import re
 import shutil
@@ -10,11 +11,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from agent import delivered, gpus
+from agent import data_services, delivered, gpus, host_secret, incoming, release
 from agent.commands import run
 from agent.failures import Failure
 from agent.hosts_site import machine_id
 from agent.preflight import SYSTEMD, os_release
+from agent.specification import Specification
 
 PORTS = (80, 443, 5432, 6379, 2049)
 FOLDERS = ("/var/lib/docker", "/opt", "/var/lib")
@@ -27,6 +29,7 @@ def inspect() -> dict[str, Any]:
     system = os_release(OS_RELEASE.read_text()) if OS_RELEASE.exists() else {}
     docker = _docker()
     driver, found = _gpus()
+    known = delivered.last_known()
     return {
         "os": system.get("PRETTY_NAME", "unknown"),
         "osId": f"{system.get('ID', '')} {system.get('VERSION_ID', '')}".strip(),
@@ -41,8 +44,11 @@ def inspect() -> dict[str, Any]:
         "listening": _listening(),
         "time": time.time(),
         "machineId": machine_id(),
-        "node": _node(),
+        "node": _node(known),
+        "lacks": _lacks(known),
         "firewall": _firewall(),
+        "dataServices": data_services.present(),
+        "release": release.preinstalled(),
     }
 
 
@@ -62,9 +68,16 @@ def _docker() -> dict[str, Any]:
         "runtimes": sorted(information.get("Runtimes") or {}),
         # The agent enters it into Docker's settings where only that is missing.
         "nvidiaRuntime": shutil.which("nvidia-container-runtime"),
+        "openToUser": _is_open_to_user(),
         "defaultRuntime": information.get("DefaultRuntime") or None,
         "/var/lib/docker": information.get("DockerRootDir") or "/var/lib/docker",
     }
+
+
+def _is_open_to_user() -> bool:
+    """Whether Docker answers whoever has signed in, and not root alone."""
+    user = os.environ.get("SUDO_USER", "root")
+    return run(["sudo", "-n", "-u", user, "docker", "version"], seconds=30).succeeded
 
 
 def _gpus() -> tuple[str | None, list[dict[str, Any]]]:
@@ -102,12 +115,23 @@ def _listening() -> dict[str, str]:
     return found
 
 
-def _node() -> dict[str, str] | None:
+def _node(known: Specification | None) -> dict[str, str] | None:
     """Which node this host already is."""
-    found = delivered.specification()
-    if found is None:
+    if known is None:
         return None
-    return {"cluster": found.cluster, "node": found.node, "role": found.role}
+    return {"cluster": known.cluster, "node": known.node, "role": known.role}
+
+
+def _lacks(known: Specification | None) -> list[str]:
+    """What is delivered to a node and is not here."""
+    here = {
+        "agent": delivered.AGENT.exists(),
+        "specification": delivered.specification() is not None,
+        "secret": host_secret.read() is not None,
+        "release": known is not None
+        and (known.release_source != "file" or incoming.place(str(known.release_sha256)).exists()),
+    }
+    return [what for what, is_here in here.items() if not is_here]
 
 
 def _firewall() -> str | None:

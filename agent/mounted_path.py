@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from agent import systemd
 from agent.commands import Completed, run
-from agent.node import Node
+from agent.failures import Failure
 from agent.specification import MountedPath
 
 BOUND_SECONDS = 15
@@ -16,13 +16,16 @@ def is_mounted(share: MountedPath) -> bool:
     return point != "/" and kind != "autofs"
 
 
-def wait_for(node: Node, share: MountedPath) -> Completed:
-    """Let an automounter mount it; the leader makes the folder where only its mount is there."""
+def wait_for(share: MountedPath) -> Completed:
+    """Let an automounter mount it."""
     done = run(["stat", share.path], seconds=BOUND_SECONDS)
-    if not is_mounted(share):
-        return Completed(
-            1, "", f"{share.path} is on the root file system: nothing is mounted there"
-        )
-    if not done.succeeded and node.specification.is_leader:
-        return run(["mkdir", "-p", share.path], seconds=BOUND_SECONDS)
-    return done
+    if is_mounted(share):
+        return done
+    return Completed(1, "", f"{share.path} is on the root file system: nothing is mounted there")
+
+
+def make(share: MountedPath) -> None:
+    """Make the folder where only its mount is there. Raises Failure."""
+    done = run(["mkdir", "-p", share.path], seconds=BOUND_SECONDS)
+    if not done.succeeded:
+        raise Failure("SharedFolderReadOnly", f"{share.path} cannot be made", done.tail())

@@ -39,7 +39,7 @@ def release(node: Node) -> None:
     specification = node.specification
     is_preinstalled = specification.release_source == "preinstalled"
     folder = place(specification) if is_preinstalled else _fetched(node)
-    version, cuda = _text(folder / "VERSION").lstrip("v"), _text(folder / "CUDA_SHORT_VERSION")
+    version, cuda = _version(folder)
     if (version, cuda) != (specification.release_version, specification.cuda):
         raise Failure(
             "ReleaseVersionMismatch",
@@ -57,6 +57,21 @@ def place(specification: Specification) -> Path:
     if specification.release_source == "preinstalled":
         return _preinstalled()
     return HOME / "releases" / f"{specification.release_version}-{specification.cuda}"
+
+
+def preinstalled() -> dict[str, str] | None:
+    """Version, CUDA flavour and folder of the release that came with the machine; None without a whole one."""
+    try:
+        folder = _preinstalled()
+        version, cuda = _version(folder)
+    except Failure:
+        return None
+    return {"version": version, "cuda": cuda, "folder": str(folder)}
+
+
+def _version(folder: Path) -> tuple[str, str]:
+    """Version and CUDA flavour of an unpacked release."""
+    return _text(folder / "VERSION").lstrip("v"), _text(folder / "CUDA_SHORT_VERSION")
 
 
 def _text(file: Path) -> str:
@@ -120,7 +135,6 @@ def _fetched(node: Node) -> Path:
                 raise _mismatch(node, found) from error
         raise
     shutil.rmtree(partial, ignore_errors=True)
-    _forget(specification)
     return final
 
 
@@ -133,7 +147,10 @@ def _open(node: Node) -> Stream:
 
 
 def _forget(specification: Specification) -> None:
-    """Free the disk of an archive that was delivered: it is unpacked, or it is not the right one."""
+    """Free the disk of an archive that was delivered and is not the right one.
+
+    The right one stays: nobody sends it again to a host whose images were pruned.
+    """
     file = incoming.place(str(specification.release_sha256))
     if specification.release_source == "file" and file.exists():
         file.unlink()

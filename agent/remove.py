@@ -12,7 +12,17 @@ import sys
 from pathlib import Path
 from typing import Iterator
 
-from agent import data_containers, delivered, firewall, nfs_server, release, systemd, unit
+from agent import (
+    data_containers,
+    delivered,
+    firewall,
+    host_secret,
+    nfs_server,
+    release,
+    store,
+    systemd,
+    unit,
+)
 from agent.commands import run
 from agent.compose import Compose
 from agent.configure import BEGIN, END, OVERRIDE, VENDOR_UNITS
@@ -28,8 +38,11 @@ LAST = ("specification.json", "wanted.json", "agent.pyz")
 KEPT_IN_HOME = "releases"
 
 
-def remove() -> list[str]:
-    """Stop and take away everything of ours; what is kept, one line each."""
+def remove(leaders_secret: str | None = None) -> list[str]:
+    """Stop and take away everything of ours; what is kept, one line each.
+
+    A follower's copy of the secret goes where the leader has the same, the hash of whose file is *leaders_secret*.
+    """
     with lock():
         found = delivered.specification()
         run(["systemctl", "disable", "--now", unit.UNIT_NAME], seconds=60)
@@ -40,6 +53,9 @@ def remove() -> list[str]:
         firewall.remove()
         _unmount_all()
         _remove_units()
+        if leaders_secret is not None and not delivered.is_leader():
+            host_secret.forget_copy(leaders_secret)
+            store.forget_empty()
         kept = list(_kept(found, volumes))
         _empty_home()
         return kept
@@ -128,7 +144,8 @@ def _kept(specification: Specification | None, volumes: list[str]) -> Iterator[s
         f"{HOME}/{KEPT_IN_HOME}": "releases",
     }
     if isinstance(share, Nfs):
-        yield f"kept: {share.server}:{share.export} (shared folder)"
+        # Somebody else's, who says what is kept there.
+        yield f"left alone: {share.server}:{share.export} (shared folder)"
     elif isinstance(share, NfsOnLeader):
         folders[share.folder] = "shared folder"
     elif isinstance(share, MountedPath):

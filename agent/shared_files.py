@@ -35,7 +35,8 @@ def create_file(node: Node, name: str, text: str) -> None:
     file = f"{node.specification.shared_folder}/{name}"
     script = f'[ -s "{file}" ] || rm -f "{file}"; set -C; cat > "{file}"'
     done = run(["sh", "-c", script], text=text, seconds=BOUND_SECONDS)
-    if done.succeeded or "exist" in done.errors:
+    # The words of dash and of bash for a file that another has written meanwhile.
+    if done.succeeded or "File exists" in done.errors or "existing file" in done.errors:
         return
     code = "SharedFolderFull" if "No space left" in done.errors else "SharedFolderReadOnly"
     raise Failure(code, f"{file} cannot be written", done.tail())
@@ -49,7 +50,8 @@ def claim(node: Node) -> None:
         if specification.is_leader:
             marker = {"cluster": specification.cluster, "secret": specification.secret}
             create_file(node, MARKER, json.dumps(marker))
-            continue
+            if _read_marker(node) is not None:
+                break
         if time.monotonic() > end:
             raise Failure(
                 "SharedFolderUnclaimed",

@@ -27,6 +27,8 @@ def shared_folder(node: Node) -> None:
     elif isinstance(share, Nfs):
         nfs.require_client()
     _mount(node)
+    if isinstance(share, MountedPath) and node.specification.is_leader:
+        mounted_path.make(share)
     shared_files.claim(node)
     probe(node)
     if node.specification.is_leader:
@@ -180,7 +182,7 @@ def _attempt(node: Node) -> Completed:
         return nfs.mount(share)
     if isinstance(share, NfsOnLeader):
         return nfs_server.mount(share)
-    return mounted_path.wait_for(node, share)
+    return mounted_path.wait_for(share)
 
 
 def _described(node: Node) -> str:

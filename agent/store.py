@@ -14,3 +14,9 @@ def ensure() -> Path:
         STORE.mkdir(parents=True, exist_ok=True)
         STORE.chmod(0o700)
     return STORE
+
+
+def forget_empty() -> None:
+    """Take the folder away where nothing is in it."""
+    if STORE.is_dir() and not any(STORE.iterdir()):
+        STORE.rmdir()

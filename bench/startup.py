@@ -26,7 +26,7 @@ SNIPPETS: Mapping[str, str] = {
     BARE_PYTHON: "pass",
     SDK: "import pulumi, pulumi_aws",
     "settings alone": SETTINGS,
-    PROGRAM: f"import components.cluster, components.sites, operate.account{SETTINGS}",
+    PROGRAM: f"import components.cluster, components.sites, operate.preflight{SETTINGS}",
 }
 
 

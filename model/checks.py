@@ -12,7 +12,7 @@ from ipaddress import AddressValueError, IPv4Address, IPv4Network
 
 from model.fields import refusal
 from model.gpu_catalogue import CATALOGUE, UNSUPPORTED
-from model.problems import did_you_mean, shown
+from model.problems import closest, did_you_mean, shown
 from model.subnets import PREFIX_LENGTHS
 
 _PRIVATE_BLOCKS = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")))
@@ -21,7 +21,13 @@ _DOCKER_BLOCK = IPv4Network("172.17.0.0/16")
 _WIDEST_ALLOWED = 8
 
 _S3_OBJECT = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[^\s?#]+")
-_HOST_KEY_TYPES = ("ssh-ed25519", "ecdsa-sha2-nistp256", "ssh-rsa")
+HOST_KEY_TYPES = ("ecdsa-sha2-nistp256", "ssh-ed25519", "ssh-rsa")
+"""Types of keys by which a host may be known, the one to know it by first.
+
+pulumi-command takes one key of a host. Go, in which it is written, asks for ecdsa, then rsa, then ed25519, unless it is
+told the key's type, and told ``ssh-rsa`` it asks for SHA-1, which OpenSSH has no more: ecdsa is right either way.
+"""
+_NUMBERS = re.compile(r"[0-9.]+")
 _LOCAL_FILE = re.compile(r"file:(/[A-Za-z0-9 ._+-]+)+")
 _HTTPS_FILE = re.compile(r"https://[A-Za-z0-9.-]+(:[0-9]{1,5})?/[^\s?#@]+")
 
@@ -31,12 +37,25 @@ def catalogued(name: str) -> str:
     if name in UNSUPPORTED:
         raise refusal(f"{name} cannot be a node: {UNSUPPORTED[name]}")
     if name not in CATALOGUE:
+        families = dict.fromkeys(map(_family, CATALOGUE))
+        alike = [each for each in CATALOGUE if _is_misspelt(_family(name), _family(each))]
         raise refusal(
-            did_you_mean(name, CATALOGUE, likeness=0.8)
-            or "the known types are in model/gpu_instance_types.csv; if AWS has a new one, refresh "
-            "them with `python -m operate.generate_gpu_catalogue`"
+            did_you_mean(name, alike, likeness=0.8)
+            or f"AWS listed no NVIDIA GPU under this name; types that have some begin with {', '.join(families)}. If "
+            "AWS has a new one, `python -m operate.generate_gpu_catalogue` refreshes model/gpu_instance_types.csv"
         )
     return name
+
+
+def _family(instance_type: str) -> str:
+    return instance_type.partition(".")[0]
+
+
+def _is_misspelt(got: str, family: str) -> bool:
+    """Whether one family may be meant by another: one letter more or less or in another place, as p3 is not p5."""
+    if len(got) == len(family):
+        return sorted(got.lower()) == sorted(family)
+    return closest(got, [family], likeness=0.8) is not None
 
 
 def unique(values: tuple[str, ...]) -> tuple[str, ...]:
@@ -140,23 +159,36 @@ def release_source(source: str) -> str:
     raise refusal(did_you_mean(source, ("preinstalled",)))
 
 
+def host_name(text: str) -> str:
+    """A name or an address; no name consists of numbers and dots alone, so such a one is a wrong address."""
+    if _NUMBERS.fullmatch(text):
+        _address(text)
+    return text
+
+
 def ipv4(text: str) -> str:
     """The address of one machine."""
-    try:
-        address = IPv4Address(text)
-    except AddressValueError:
-        raise refusal("four numbers from 0 to 255 with dots between them") from None
+    address = _address(text)
     if address.is_loopback or address.is_unspecified or address.is_multicast:
         raise refusal("no other machine reaches that; name the address in the cluster's network")
     return text
 
 
+def _address(text: str) -> IPv4Address:
+    try:
+        return IPv4Address(text)
+    except AddressValueError:
+        raise refusal(
+            "an IPv4 address is four numbers from 0 to 255 with dots between them"
+        ) from None
+
+
 def host_key(text: str) -> str:
     """A host's public key: its type and base64, as in known_hosts and without the host's name."""
     kind, _, rest = text.partition(" ")
-    if kind not in _HOST_KEY_TYPES:
+    if kind not in HOST_KEY_TYPES:
         raise refusal(
-            f"it begins with {' or '.join(_HOST_KEY_TYPES)}; `make host-keys` collects them"
+            f"it begins with {' or '.join(HOST_KEY_TYPES)}; `make host-keys STACK=name` collects them"
         )
     try:
         blob = base64.b64decode(rest.split(" ")[0], validate=True)

@@ -12,6 +12,7 @@ import re
 import types
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from inspect import get_annotations
 from typing import (
     Annotated,
     Any,
@@ -60,6 +61,8 @@ class Words:
     """Metadata of a field: what it accepts, as a noun phrase that can follow "allowed:"."""
 
     text: str
+    when_missing: str = "this key is required"
+    """How to come by a value, where the key is required and missing."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,7 @@ def _where_it_belongs(key: str, model: _Model) -> str:
 def _wrong_value(details: ErrorDetails, location: _Location, slot: _Slot, value: object) -> Finding:
     context = details.get("ctx", {}) if details["type"] == _REFUSAL else {}
     if details["type"] == "missing":
-        got, hint = "nothing", "this key is required"
+        got, hint = "nothing", slot.when_missing()
     elif any(_SECRET_KEY.search(str(step)) for step in location):
         got, hint = "a value that is not shown, as its key sounds like a secret", ""
     else:
@@ -206,6 +209,10 @@ class _Slot:
             return "true or false"
         return self._range()
 
+    def when_missing(self) -> str:
+        """What to do where nothing stands here and something must."""
+        return (self.metadata_of(Words) or Words("")).when_missing
+
     def _range(self) -> str:
         least, most = self.metadata_of(Ge), self.metadata_of(Le)
         if least is None or most is None:
@@ -293,3 +300,40 @@ def sections(model: _Model, path: str = "") -> Iterator[tuple[str, _Model]]:
             slot, place = _unwrapped(get_args(slot.expected)[1]), f"{place}.<name>"
         if _is_model(slot.expected):
             yield from sections(slot.expected, place)
+
+
+def values_of(
+    settings: BaseModel, path: tuple[str, ...] = (), pattern: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], tuple[str, ...], object]]:
+    """Every value below `settings`: its path, the same with names of entries as <name>, and it.
+
+    An entry of a map of sections comes before what is in it, and stands for being there.
+    """
+    for name, field in type(settings).model_fields.items():
+        key, value = field.alias or name, getattr(settings, name)
+        place, declared = (*path, key), (*pattern, key)
+        slot = _slot_of(field)
+        if slot.kind is dict and _is_model(_unwrapped(get_args(slot.expected)[1]).expected):
+            for entry, section in value.items():
+                yield (*place, entry), (*declared, "<name>"), True
+                yield from values_of(section, (*place, entry), (*declared, "<name>"))
+        elif isinstance(value, BaseModel):
+            yield from values_of(value, place, declared)
+        elif not _is_model(slot.expected):
+            yield place, declared, value
+
+
+def declared_keys(model: _Model, path: str = "") -> Iterator[tuple[str, str, str]]:
+    """Every key below `model` that holds a value or is an entry of a map of sections: its path with
+    names of entries as <name>, and the names of section and attribute that declare it."""
+    for name, field in model.model_fields.items():
+        place, slot = f"{path}{field.alias or name}", _slot_of(field)
+        by = next(each for each in model.__mro__ if name in get_annotations(each))
+        inner = _unwrapped(get_args(slot.expected)[1]) if slot.kind is dict else slot
+        if slot.kind is dict and _is_model(inner.expected):
+            place = f"{place}.<name>"
+            yield place, by.__name__, name
+        if _is_model(inner.expected):
+            yield from declared_keys(inner.expected, f"{place}.")
+        else:
+            yield place, by.__name__, name

@@ -1,8 +1,9 @@
 """The GPU instance types of EC2 and which of them can be a node.
 
-The facts live in `gpu_instance_types.csv`, every NVIDIA type that DescribeInstanceTypes lists. The
-file is data, refreshed by `python -m operate.generate_gpu_catalogue`; this module owns what the API
-does not say: the compute capability of each GPU and why a type is out of the question.
+The facts live in `gpu_instance_types.csv`, every NVIDIA type that DescribeInstanceTypes lists, with
+its list price where one was found. The file is data, refreshed by
+`python -m operate.generate_gpu_catalogue`; this module owns what the API does not say: the compute
+capability of each GPU, and why a type is out of the question.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from model.prices import ListPrice, price_of
 
 CATALOGUE_FILE = Path(__file__).with_name("gpu_instance_types.csv")
 
@@ -37,7 +40,8 @@ class GpuInstanceType:
     """One row of the catalogue: what a machine of this type brings.
 
     Memory is in MiB as AWS reports it (`gpu_memory_mib` is per GPU), `local_disk_gb` is the sum of
-    the instance store in GB (0 = none). `gpus` is 0 for a type that rents out a share of one GPU.
+    the instance store in GB (0 = none), `network` is in AWS's words. `gpus` is 0 for a type that
+    rents out a share of one GPU. `price` is Linux on demand for an hour, None where unknown.
     """
 
     name: str
@@ -48,6 +52,8 @@ class GpuInstanceType:
     gpus: int
     gpu_memory_mib: int
     local_disk_gb: int
+    network: str
+    price: ListPrice | None = None
 
     @property
     def compute_capability(self) -> tuple[int, int]:
@@ -72,6 +78,8 @@ def _instance_type(row: Mapping[str, str]) -> GpuInstanceType:
         gpus=int(row["gpus"]),
         gpu_memory_mib=int(row["gpu_memory_mib"]),
         local_disk_gb=int(row["local_disk_gb"]),
+        network=row["network"],
+        price=price_of(row["price_usd_hour"], row["price_date"], row["price_source"]),
     )
 
 

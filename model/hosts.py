@@ -20,18 +20,24 @@ Ipv4 = Annotated[
     Words('an IPv4 address such as "10.0.0.10"'),
     StandIn("192.0.2.1"),
 ]
-_ANY_HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+ANY_HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+"""Stands for a key that is not known yet; no host has it, as it is all zeros."""
+
 HostName = Annotated[
     str,
     StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$"),
+    AfterValidator(checks.host_name),
     Words('a host name or an IPv4 address such as "10.0.0.10"'),
     StandIn("192.0.2.1"),
 ]
 HostKey = Annotated[
     str,
     AfterValidator(checks.host_key),
-    Words('the host\'s public key such as "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI…"'),
-    StandIn(_ANY_HOST_KEY),
+    Words(
+        'the host\'s public key such as "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI…"',
+        when_missing="`make host-keys STACK=name` shows its fingerprint and, after a yes, writes it here",
+    ),
+    StandIn(ANY_HOST_KEY),
 ]
 User = Annotated[
     str,
@@ -61,7 +67,8 @@ class HostGpuProfile(Section):
     """Memory of each GPU in GiB, 4 to 1024. Required. Worker counts follow from it; preflight
     compares it with the host. A change restarts the workers in place."""
     memory_gib: Annotated[int, Field(ge=8, le=32768), StandIn(64)]
-    """Memory of the host in GiB, 8 to 32768. Required. As `gpu_memory_gib`."""
+    """Memory of the host in GiB, 8 to 32768. Required. A change restarts the workers in place, as
+    for `gpu_memory_gib`."""
     workers_per_gpu: WorkersPerGpu | None = None
     """Workers per GPU and service. Absent: computed, one forge and one StreamGL worker per 4 GiB of
     GPU and of host memory, at most 4. A change restarts them in place."""
@@ -78,10 +85,10 @@ class HostGpuProfile(Section):
 
 
 class Bastion(Section):
-    """A host through which all others are reached over SSH."""
+    """A host through which all others are reached over SSH. A change of it touches no node."""
 
     address: HostName
-    """Name or address. Required. A change of anything here touches no node."""
+    """Name or address. Required."""
     user: User = "ubuntu"
     """Whom to sign in as."""
     port: Port = 22
@@ -106,18 +113,19 @@ class Host(Section):
 
     address: HostName
     """Where SSH reaches it. Required. Another address is another host: the node is set up there,
-    and removed from the old one."""
+    and removed from the old one. Another host of the leader has other data: database, secret and
+    a shared folder of its own stay on the old one, until somebody moves them."""
     private_address: Ipv4 | None = None
     """Where the other nodes reach it. Absent: `address`, which then is an IPv4 address. A change is
     told to every node in place."""
     host_key: HostKey
     """Its public host key, in the form of known_hosts without the name. Required: without it
     anybody on the way could be the host. `make host-keys` collects them. A host that answers with
-    another key is refused."""
+    another key is refused. A change touches no node."""
     user: User | None = None
-    """Absent: that of `ssh`."""
+    """Absent: that of `ssh`. A change touches no node."""
     port: Port | None = None
-    """Absent: that of `ssh`."""
+    """Absent: that of `ssh`. A change touches no node."""
 
 
 class HostNode(Section):
@@ -125,7 +133,7 @@ class HostNode(Section):
 
     profile: ProfileName
     """Name of a GPU profile. Required. A change restarts the GPU services in place."""
-    host: Annotated[Host, StandIn({"address": "192.0.2.1", "hostKey": _ANY_HOST_KEY})]
+    host: Annotated[Host, StandIn({"address": "192.0.2.1", "hostKey": ANY_HOST_KEY})]
     """The machine. Required."""
     gpus: Annotated[int, Field(ge=1, le=16)] | None = None
     """GPUs this node uses instead of its profile's number. A change restarts its GPU services."""
@@ -150,28 +158,28 @@ class SharedFolder(Section):
 
 
 class DataServices(Section):
-    """Who runs the leader's PostgreSQL and Redis. Another kind is another database: never change it
-    once there are accounts."""
+    """Who runs the leader's PostgreSQL and Redis. Another kind would begin with an empty database:
+    it is refused while the leader's host has data of the other."""
 
     kind: Literal["bundled", "containers"] = "bundled"
     """"bundled": the release's own, as the vendor documents. "containers": containers that this
     program manages on the leader's Docker."""
     postgres_image: PinnedImage | None = None
     """For containers, and required there: an image with the variables of the official one. A change
-    replaces the container; its volume stays."""
+    replaces the container in place; its volume stays."""
     redis_image: PinnedImage | None = None
-    """For containers, and required there. A change replaces the container."""
+    """For containers, and required there. A change replaces the container in place."""
 
 
 class FollowersOnHosts(Section):
     """What a stack file says about followers on hosts, whoever has their leader."""
 
     site: Literal["hosts"]
-    """Where the machines come from: they exist already."""
+    """Where the machines come from: they exist already. Another site is another cluster."""
     gpu_profiles: Annotated[
         dict[Name, HostGpuProfile], Words("a map from profile name to GPU profile"), StandIn({})
     ]
-    """Sizes of hosts by name. Required."""
+    """Sizes of hosts by name. Required. Adding one touches no node."""
     ssh: Ssh = Ssh()
     """How the hosts are reached."""
     ssh_private_key: (
@@ -228,7 +236,7 @@ class HostsSettings(FollowersOnHosts):
 
     leader: Annotated[
         HostNode,
-        StandIn({"profile": "", "host": {"address": "192.0.2.1", "hostKey": _ANY_HOST_KEY}}),
+        StandIn({"profile": "", "host": {"address": "192.0.2.1", "hostKey": ANY_HOST_KEY}}),
     ]
     """The leader. Required."""
     shared_folder: SharedFolder = SharedFolder()

@@ -60,6 +60,12 @@ class Gpu(_Part):
     memory_mib: int
 
 
+class Versions(_Part):
+    """What runs on the node, as far as the agent has looked."""
+
+    driver: str = ""
+
+
 class NodeReport(_Part):
     """What a node is. ``specification`` is the hash of the document it is about."""
 
@@ -71,6 +77,7 @@ class NodeReport(_Part):
     checks: tuple[Check, ...] = ()
     failure: Failure | None = None
     gpus: tuple[Gpu, ...] = ()
+    versions: Versions = Versions()
     heartbeat: datetime
 
     def is_of(self, instance_id: str) -> bool:

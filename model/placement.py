@@ -31,12 +31,13 @@ def place(
 
     *zones* are those of the network in order of preference, *offerings* maps an instance type to
     the zones that offer it. The leader takes the first zone that offers its first type; a follower
-    takes all that offer any of its types. Raises :class:`SettingsError` with a problem for every
-    node that no zone can hold.
+    takes all that offer any of its types, or the leader's alone where followers are packed and it
+    names none. Raises :class:`SettingsError` with a problem for every node that no zone can hold.
     """
     problems: list[Problem] = []
     leader = _zones_of_leader(settings, zones, offerings, problems)
-    followers = _zones_of_followers(settings, zones, offerings, problems)
+    packed = leader[:1] if settings.placement == "packed" else ()
+    followers = _zones_of_followers(settings, zones, offerings, problems, packed)
     if problems:
         raise SettingsError(tuple(problems))
     return Placement(leader=leader[0], followers=followers)
@@ -58,15 +59,21 @@ def _zones_of_followers(
     zones: Sequence[str],
     offerings: Mapping[str, frozenset[str]],
     problems: list[Problem],
+    packed: Sequence[str] = (),
 ) -> dict[str, tuple[str, ...]]:
     followers = {}
     for name, follower in settings.followers.items():
         types = settings.profile_of(name).instance_types
-        wanted = follower.availability_zones or tuple(zones)
+        wanted = follower.availability_zones or tuple(packed) or tuple(zones)
         offered = _where(types, offerings)
         followers[name] = tuple(zone for zone in zones if zone in wanted and zone in offered)
         if not followers[name]:
-            problems.append(_not_offered(f"followers.{name}", types, wanted, offered))
+            spread = (
+                bool(packed) and not follower.availability_zones and not offered.isdisjoint(zones)
+            )
+            problems.append(
+                _not_offered(f"followers.{name}", types, wanted, offered, spread=spread)
+            )
     return followers
 
 
@@ -91,16 +98,27 @@ def _where(types: Sequence[str], offerings: Mapping[str, frozenset[str]]) -> fro
 
 
 def _not_offered(
-    path: str, types: Sequence[str], wanted: Sequence[str], offered: frozenset[str]
+    path: str,
+    types: Sequence[str],
+    wanted: Sequence[str],
+    offered: frozenset[str],
+    *,
+    spread: bool = False,
 ) -> Problem:
     listed = ", ".join(types)
+    if not offered:
+        hint = "choose another GPU profile or another aws:region"
+    elif spread:
+        hint = (
+            "set placement to spread, or name the zones of this follower in its availabilityZones"
+        )
+    else:
+        hint = "choose another GPU profile, or add such a zone to network.availabilityZones"
     return Problem(
         path=path,
         got=f"{listed} in {', '.join(wanted)}",
         allowed=f"{', '.join(sorted(offered))}, the zones that offer it"
         if offered
         else f"no zone of this region offers {listed}",
-        hint="choose another GPU profile, or add such a zone to network.availabilityZones"
-        if offered
-        else "choose another GPU profile or another aws:region",
+        hint=hint,
     )

@@ -43,11 +43,12 @@ class SettingsError(Exception):
 
     def __str__(self) -> str:
         count = len(self.problems)
-        heading = f"The settings have {count} problem{'s' if count > 1 else ''}:"
-        return "\n\n".join([heading, *_numbered(self.problems)])
+        heading = f"The settings have {counted(count, 'problem')}:"
+        return "\n\n".join([heading, *numbered(self.problems)])
 
 
-def _numbered(problems: tuple[Problem, ...]) -> Iterator[str]:
+def numbered(problems: tuple[Problem, ...]) -> Iterator[str]:
+    """Each problem as it stands in a numbered list."""
     width = len(str(len(problems)))
     for number, problem in enumerate(problems, start=1):
         first, *others = str(problem).splitlines()
@@ -76,6 +77,11 @@ def without_consequences(rules: Iterable[Finding], wrong: Iterable[Finding]) -> 
 def _overlap(one: str, other: str) -> bool:
     shorter, longer = sorted((one, other), key=len)
     return longer == shorter or longer.startswith((f"{shorter}.", f"{shorter}["))
+
+
+def counted(count: int, noun: str) -> str:
+    """A number of things: "1 host", "2 hosts"."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def path_of(location: Iterable[int | str]) -> str:

@@ -47,6 +47,8 @@ def broken_rules(settings: Settings) -> tuple[Finding, ...]:
             _gpu_counts_of_followers(settings),
             _gpus_old_for_release(settings),
             _zones(settings),
+            _reservations(settings),
+            _leaders_reservation(settings.leader),
             _data_volume(settings),
             _shared_folder(settings),
             _existing_network(settings),
@@ -64,6 +66,7 @@ def broken_joined_rules(settings: JoinedSettings) -> tuple[Finding, ...]:
             profiles_exist(settings.gpu_profiles, _nodes(settings)),
             _gpu_counts_of_followers(settings),
             _one_region(list(_named_zones(settings))),
+            _reservations(settings),
             _image(settings),
         )
     )
@@ -173,7 +176,8 @@ def _old_gpu(settings: Settings, path: str, name: str) -> Iterator[Finding]:
             (path, "release.cuda"),
         )
     image = settings.image
-    if image.id is None and _OPEN_DRIVER_IMAGE in image.ssm_parameter:
+    looked_up = image.id is None and not image.marketplace
+    if looked_up and _OPEN_DRIVER_IMAGE in image.ssm_parameter:
         yield Finding(
             Problem(
                 path,
@@ -224,6 +228,41 @@ def _one_region(named: list[tuple[str, str]]) -> Iterator[Finding]:
             yield Finding(problem, (place, first_place))
 
 
+def _reservations(settings: FollowersOnAws) -> Iterator[Finding]:
+    """A reservation is of one instance type, in one zone, and never for spot."""
+    for name, follower in settings.followers.items():
+        market, path = f"followers.{name}.market", f"followers.{name}.capacityReservation"
+        profile = settings.gpu_profiles.get(follower.profile)
+        reads = (path, market)
+        if follower.capacity_reservation is None:
+            if follower.market == "capacity-block":
+                hint = "`aws ec2 describe-capacity-reservations` lists the blocks that were bought"
+                problem = Problem(
+                    path, "nothing", "the id of a capacity block, as market is one", hint
+                )
+                yield Finding(problem, reads)
+            continue
+        if follower.market == "spot":
+            hint = "leave one of the two out"
+            problem = Problem(market, shown("spot"), "on-demand or capacity-block", hint)
+            yield Finding(problem, reads)
+        if profile and len(profile.instance_types) > 1:
+            types = f"gpuProfiles.{follower.profile}.instanceTypes"
+            hint = f"make a profile for {name} with the type that was reserved"
+            got = f"a reservation, and {len(profile.instance_types)} instance types in {types}"
+            yield Finding(Problem(path, got, "a profile of one instance type", hint), (path, types))
+
+
+def _leaders_reservation(leader: Leader) -> Iterator[Finding]:
+    if leader.capacity_reservation is not None and "reserveCapacity" in _given(leader):
+        yield from _not_together(
+            "leader",
+            ["reserveCapacity"],
+            "capacityReservation",
+            "an existing reservation holds its place",
+        )
+
+
 def _data_volume(settings: Settings) -> Iterator[Finding]:
     volume, path = settings.leader.data_volume, "leader.dataVolume"
     most_iops = max(_INCLUDED_IOPS, volume.size_gib * _IOPS_PER_GIB)
@@ -249,7 +288,7 @@ def _data_volume(settings: Settings) -> Iterator[Finding]:
         )
 
 
-def _not_together(section: str, given: list[str], with_key: str, why: str) -> Iterator[Finding]:
+def _not_together(section: str, given: Iterable[str], with_key: str, why: str) -> Iterator[Finding]:
     for key in given:
         path = f"{section}.{key}"
         problem = Problem(
@@ -339,10 +378,14 @@ def release_has_its_checksum(release: Release) -> Iterator[Finding]:
 
 
 def _image(settings: FollowersOnAws) -> Iterator[Finding]:
-    if settings.image.id is not None and "ssmParameter" in _given(settings.image):
-        yield from _not_together(
-            "image", ["ssmParameter"], "id", "an id pins the image, so the parameter is never read"
-        )
+    given = _given(settings.image)
+    if settings.image.id is not None:
+        others = [key for key in ("ssmParameter", "marketplace", "lock") if key in given]
+        why = "an id pins the image, so the other is never read"
+        yield from _not_together("image", others, "id", why)
+    elif settings.image.marketplace and "ssmParameter" in given:
+        why = "the Marketplace's image is found by its name, so the parameter is never read"
+        yield from _not_together("image", ["ssmParameter"], "marketplace", why)
 
 
 def _given(section: BaseModel) -> set[str | None]:

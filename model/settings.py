@@ -8,8 +8,9 @@ what a change does to a cluster that is running. Rules that span several keys li
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar, get_args
 
 from pydantic import AfterValidator, Field, StringConstraints, ValidationError
 
@@ -17,12 +18,14 @@ from model import checks
 from model.fields import StandIn, Words, findings_of, repaired
 from model.hosts import HostsSettings, JoinedHostsSettings
 from model.hosts_rules import broken_hosts_rules, broken_joined_hosts_rules
+from model.image import Image
 from model.problems import Finding, Problem, SettingsError, shown, without_consequences
 from model.rules import broken_joined_rules, broken_rules
 from model.sections import LeaderStack, Name, ProfileName, Release, Section, WorkersPerGpu
 
 __all__ = [
     "AnySettings",
+    "Image",
     "JoinedSettings",
     "Problem",
     "Release",
@@ -57,6 +60,16 @@ Cidr = Annotated[
     str,
     AfterValidator(checks.allowed_source),
     Words('an IPv4 block of /8 or smaller such as "203.0.113.0/24"'),
+]
+CapacityReservation = Annotated[
+    str,
+    StringConstraints(pattern=r"^cr-[0-9a-f]{8,17}$"),
+    Words('the id of a capacity reservation or block such as "cr-0123456789abcdef0"'),
+]
+Email = Annotated[
+    str,
+    StringConstraints(max_length=50, pattern=r"^[^@\s]+@[^@\s.]+(\.[^@\s.]+)+$"),
+    Words('a mail address of at most 50 characters such as "ops@example.com"'),
 ]
 # The characters that every AWS service accepts in tags.
 _TAG_TEXT = r"^[\p{L}\p{N}\p{Z}_.:/=+\-@]*$"
@@ -97,8 +110,8 @@ class GpuProfile(Section):
     place."""
     root_volume_gib: Annotated[int, Field(ge=100, le=16384)] = 200
     """Root disk in GiB, 100 to 16384. The images of a release take about 14 GiB each, hence 200.
-    Larger: grown in place on the leader, at their next replacement on followers. Smaller: refused
-    by AWS."""
+    Larger: grown in place on the leader. Smaller: refused for the leader, as AWS shrinks no disk.
+    Either holds for a follower's next machine."""
 
 
 class DataVolume(Section):
@@ -106,7 +119,7 @@ class DataVolume(Section):
 
     size_gib: Annotated[int, Field(ge=10, le=65536)] = 100
     """GiB, 10 to 65536. PostgreSQL holds accounts and metadata only, so 100 is plenty. Grows in
-    place; AWS cannot shrink it."""
+    place; a smaller one is refused, as AWS shrinks no volume."""
     iops: Annotated[int, Field(ge=3000, le=80000)] = 3000
     """I/O operations per second, 3000 (included in the price) to 80000, at most 500 per GiB.
     Changed in place, once in six hours."""
@@ -119,12 +132,21 @@ class Leader(Section):
     """The node that owns PostgreSQL, Redis and the cluster's secret."""
 
     profile: ProfileName
-    """Name of a GPU profile. Required. See `GpuProfile.instance_types` for what a change does."""
+    """Name of a GPU profile. Required. A change stops and starts the machine in place; see
+    `GpuProfile.instance_types`."""
     availability_zone: Zone | None = None
     """Zone of machine and data volume. Absent: the first zone of the network that offers the type.
-    A change is refused while the data volume exists: a volume cannot leave its zone."""
+    To write the zone where it is changes nothing; any other is refused while the data volume
+    exists: a volume cannot leave its zone."""
     data_volume: DataVolume = DataVolume()
     """Size and speed of the data volume. Changed in place."""
+    reserve_capacity: bool = True
+    """Hold the capacity of its machine by an on-demand capacity reservation of its own. Another type is reserved
+    before the machine stops for it, so AWS refuses it while the old one still serves, and a stopped leader finds its
+    place again. Costs nothing while the machine runs, and its hourly price while it is stopped. In place."""
+    capacity_reservation: CapacityReservation | None = None
+    """An existing on-demand capacity reservation to run in, instead of one of its own. Changed in place, at the next
+    stop of the machine."""
 
 
 class Follower(Section):
@@ -137,9 +159,13 @@ class Follower(Section):
     """Zones its machine may be in. Empty: every zone of the network that offers its types, which
     finds capacity most often. A change moves the machine when its zone left
     the list, otherwise at its next replacement."""
-    market: Literal["on-demand", "spot"] = "on-demand"
-    """"spot" is cheaper, may be interrupted at two minutes' notice, and falls back to on-demand.
+    market: Literal["on-demand", "spot", "capacity-block"] = "on-demand"
+    """"spot" is cheaper, may be interrupted at two minutes' notice, and falls back to on-demand;
+    "capacity-block" is paid in advance and ends with the block that `capacityReservation` names.
     The default loses nobody's session. A change holds for its next machine."""
+    capacity_reservation: CapacityReservation | None = None
+    """A capacity reservation to run in, on-demand beyond it, or the capacity block of its market. It is for one
+    instance type, so its profile lists one. A change holds for its next machine."""
     gpus: Annotated[int, Field(ge=1, le=16)] | None = None
     """GPUs this follower uses instead of its profile's number. A change restarts its GPU
     services."""
@@ -188,8 +214,9 @@ class Network(Section):
         AfterValidator(checks.two_or_none),
         Words("a list of at least two availability zones"),
     ] = ()
-    """Zones of a new VPC, at least two. Empty: all zones of the region. A zone can be added any
-    time and moves nothing; one can be removed when no node is in it."""
+    """Zones of a new VPC, at least two, in order of preference. Empty: all zones of the region. A
+    zone can be added at the end any time and moves nothing; one can be removed when no node is in
+    it. Another first zone moves the single NAT gateway, whose address the internet sees."""
     nat_gateways: Literal["single", "per-zone"] = "single"
     """One NAT gateway for all zones is cheap and a single point of failure for downloads only;
     nodes talk to each other and to S3 without it. Changed in place."""
@@ -237,28 +264,54 @@ class Access(Section):
     reach the VPC by VPN, peering or Direct Connect. Changed in place."""
 
 
-class Image(Section):
-    """The machine image (AMI) of new machines. A newer one never replaces a running machine."""
+CheckName = Literal[
+    "credentials",
+    "clock",
+    "references",
+    "offerings",
+    "quota",
+    "reservations",
+    "image",
+    "price",
+    "budget",
+]
+"""The checks of the preflight."""
+_CHECK_NAMES = f'a list of checks such as ["quota"]; there are {", ".join(get_args(CheckName))}'
 
-    id: (
-        Annotated[
-            str,
-            StringConstraints(pattern=r"^ami-[0-9a-f]{8,17}$"),
-            Words('the id of an image such as "ami-0123456789abcdef0"'),
-        ]
-        | None
-    ) = None
-    """Pins one image. Absent: the one `ssm_parameter` names when the machine is first created.
-    Another pin replaces the leader's machine, address and data kept, and holds for the next machine
-    of a follower."""
-    ssm_parameter: Annotated[
-        str,
-        StringConstraints(pattern=r"^/[A-Za-z0-9_./-]{1,1010}$"),
-        Words("the full name of a public SSM parameter that holds an image id"),
-    ] = "/aws/service/deeplearning/ami/x86_64/base-oss-nvidia-driver-gpu-ubuntu-24.04/latest/ami-id"
-    """SSM parameter that names the newest image. The default has driver, Docker and NVIDIA's
-    container toolkit on the OS that Graphistry recommends. A change applies to machines created
-    later."""
+
+class Preflight(Section):
+    """What is looked at before anything starts (`operate.preflight`)."""
+
+    skip: Annotated[
+        tuple[CheckName, ...],
+        _FromList,
+        AfterValidator(checks.unique),
+        Words(_CHECK_NAMES),
+    ] = ()
+    """Checks that are not made, each once. Empty: all are. A check that AWS does not answer stops nothing, so this is
+    for one that is wrong about your account. A change touches no machine."""
+
+
+class Budget(Section):
+    """What the stack may cost."""
+
+    monthly_usd: Annotated[
+        float, Field(ge=1, le=100_000_000, allow_inf_nan=False), StandIn(100_000_000)
+    ]
+    """US dollars a month of 730 hours at list prices, 1 to 100 million. A stack that may cost more, whatever
+    types its followers get, or of which some part has no known price, is refused before anything starts; what
+    depends on use is not in it.
+    Required. A change touches nothing that runs."""
+    alarm_emails: Annotated[
+        tuple[Email, ...],
+        _FromList,
+        Field(max_length=10),
+        AfterValidator(checks.unique),
+        Words('a list of at most 10 mail addresses such as ["ops@example.com"]'),
+    ] = ()
+    """Whom AWS Budgets writes when the bill of a month has passed 80 % of `monthly_usd`, and when it is on the way to
+    pass all of it; 10 is what AWS takes for one notification. AWS sees the stack's part of the bill by the cluster's
+    tag once the account that pays has made it a cost allocation tag. None: no alarm. A change touches no machine."""
 
 
 class FollowersOnAws(Section):
@@ -270,7 +323,7 @@ class FollowersOnAws(Section):
     gpu_profiles: Annotated[
         dict[Name, GpuProfile], Words("a map from profile name to GPU profile"), StandIn({})
     ]
-    """Sizes of machines by name. Required. An unused profile costs nothing."""
+    """Sizes of machines by name. Required. An unused profile costs nothing and touches no node."""
     followers: Annotated[
         dict[Annotated[Name, AfterValidator(checks.not_leader)], Follower],
         Words("a map from follower name to follower; {} for none"),
@@ -278,7 +331,11 @@ class FollowersOnAws(Section):
     """Followers by name. Adding, changing or removing one touches no other; renaming one is
     removing it and adding another. Empty: the leader alone."""
     image: Image = Image()
-    """The machine image."""
+    """The machine image; see `model.image`."""
+    preflight: Preflight = Preflight()
+    """What is looked at before anything starts."""
+    budget: Budget | None = None
+    """What the stack may cost. Absent: anything."""
     tags: Annotated[
         dict[TagKey, TagValue],
         Field(max_length=40),
@@ -317,6 +374,10 @@ class Settings(FollowersOnAws):
     """The shared dataset directory."""
     network: Network = Network()
     """The VPC and its subnets."""
+    placement: Literal["spread", "packed"] = "spread"
+    """Zones of followers that name none: "spread" takes every zone of the network that offers their types, which
+    finds capacity most often; "packed" takes the leader's, so that what nodes say to each other crosses no zone, which
+    AWS bills in both directions. A change moves a machine at its next replacement."""
     access: Access = Access()
     """Who may open the web interface."""
     release: Release = Release(version="2.50.1", cuda="12")
@@ -350,6 +411,27 @@ def keys_of_any_site() -> set[str]:
     """Every key that a stack file may have at its top, on whatever site."""
     models = (Settings, JoinedSettings, HostsSettings, JoinedHostsSettings)
     return {str(field.alias) for model in models for field in model.model_fields.values()}
+
+
+def given(config: Mapping[str, str], project: str) -> dict[str, object]:
+    """The keys of a stack file as Pulumi hands them over, `<project>:<key>` to JSON or plain text.
+
+    Misspelt ones are there too, so that they are refused. Pulumi.yaml's defaults are of both sites,
+    and what is empty says nothing.
+    """
+    found: dict[str, object] = {}
+    for key, text in config.items():
+        namespace, _, name = key.partition(":")
+        if namespace == project:
+            try:
+                found[name] = json.loads(text)
+            except ValueError:
+                found[name] = text
+    return {
+        name: value
+        for name, value in found.items()
+        if value not in ("", {}) or name not in keys_of_any_site()
+    }
 
 
 def parse(raw: Mapping[str, object]) -> AnySettings:

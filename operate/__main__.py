@@ -8,48 +8,70 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from ipaddress import IPv4Network
-from typing import Annotated, Any, NoReturn
+from typing import Annotated
 
 import typer
-import yaml
-from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from model.hosts import FollowersOnHosts
-from model.settings import Settings, SettingsError
-from model.tags import CLUSTER_TAG
-from operate.account import AccountError, check_account
+from model.problems import counted
+from model.quota import console_link
 from operate.deployment import (
     ROOT,
     SANDBOX_DIRECTORY,
-    Deployment,
     Target,
+    choice_of,
     default_target,
-    open_deployment,
 )
-from operate.engine import EngineError
-from operate.host_keys import COMPARE, collect, key_table, write
-from operate.host_preflight import preflight, trouble_table
-from operate.hosts import Hosts, hosts_of
-from operate.hosts_nodes import nodes_on_hosts
-from operate.joined import joined_stacks, joined_stacks_on_hosts
-from operate.messages import UserError, console, say
-from operate.nodes import Node, entries, kept_table, node_table, nodes
-from operate.provable import nodes_to_prove, nodes_to_prove_on_hosts
-from operate.prove import Nodes, Proof, proofs
-from operate.recover import clear_dead_run, recover, refuse_while_busy
-from operate.sandbox_hosts import pin, pinned
-from sandbox import workbench
-from sandbox.lifecycle import find, stop
-from sandbox.machines.hosts import container
-
-WIDTH = 140
-"""Columns of a table that goes to a file or a pipe."""
+from operate.ending import lift_protection, refuse_to_abandon, stop_unused_sandbox, take_down
+from operate.host_keys import CHANGED, KNOWN, NEW, advice, collect, key_table, write
+from operate.image_lock import stack_file_to_lock, write_lock
+from operate.image_refresh import (
+    NEWEST,
+    effect_table,
+    image_table,
+    notes,
+    offer,
+    refuse_unusable,
+)
+from operate.joined import cluster_of
+from operate.kept_data import unprotected
+from operate.messages import UserError, say
+from operate.nodes import entries
+from operate.opening import (
+    consent,
+    deployment,
+    fail,
+    require_sandbox,
+    run,
+    sandbox_runs,
+    workbench_of,
+)
+from operate.preflight.cost import price, reckoning
+from operate.preflight.cost_table import cost_document, cost_table
+from operate.preflight.quota_request import ask, wanted_quotas, wanted_table
+from operate.preflight.situation import UnansweredError
+from operate.preparation import (
+    check_hosts,
+    data_to_give_up,
+    prepare,
+    situation_on_aws,
+    take_over,
+    tell_changes,
+)
+from operate.present import (
+    deployed_outputs,
+    hosts_in,
+    is_deployed,
+    present_nodes,
+    provable,
+    settled_nodes,
+    shell_command,
+)
+from operate.prove import Proof, proofs
+from operate.sandbox_hosts import take_keys
+from operate.screen import confirmed, next_steps, print_table, show_kept, show_nodes
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -64,21 +86,37 @@ Yes = Annotated[bool, typer.Option("--yes", help="Do not ask; for machines.")]
 
 
 @app.command()
-def up(stack: Stack = "sandbox", target: Where = None, yes: Yes = False) -> None:
+def up(
+    stack: Stack = "sandbox",
+    target: Where = None,
+    yes: Yes = False,
+    name: Annotated[
+        str, typer.Option(help="Names of kept data, by comma, that this deployment may give up.")
+    ] = "",
+) -> None:
     """Deploy a stack and show its nodes. On AWS Pulumi shows the plan and asks first."""
-    with deployment(stack, target) as opened:
-        prepare(opened)
+    with deployment(stack, target, boots=True) as opened:
+        looked = prepare(opened)
+        changes = tell_changes(opened)
         # A node that fails must not keep the others from getting ready.
         options = ["--refresh", "--suppress-outputs", "--continue-on-error"]
         with hosts_in(opened) as hosts:
             if hosts is not None:
-                check_hosts(opened, hosts)
-            status = opened.run("up", *options, *opened.configured(), *consent(opened, yes=yes))
+                options += check_hosts(opened, hosts)
+            typed = {each for each in name.split(",") if each}
+            lost = data_to_give_up(opened, changes, typed)
+            with unprotected(opened, lost):
+                status, refused = opened.up(*options, *consent(opened, yes=yes))
             outputs = opened.outputs()
-            found = present_nodes(opened, outputs, hosts) if "followers" in outputs else []
+            look = present_nodes if status else settled_nodes
+            found = look(opened, outputs, hosts) if is_deployed(opened, outputs) else []
         if found:
             show_nodes(found, as_json=False)
+        if looked and looked.could_not_run:
+            say(looked.could_not_run)
         if status:
+            for told in refused:
+                say(told)
             say(
                 f"what failed is told above; when it is mended, `make up{opened.choice}` goes on from here"
             )
@@ -93,11 +131,18 @@ def up(stack: Stack = "sandbox", target: Where = None, yes: Yes = False) -> None
 def preview(stack: Stack = "sandbox", target: Where = None) -> None:
     """Show what a deployment would change, compared with what AWS has now."""
     with deployment(stack, target) as opened:
-        prepare(opened)
+        looked = prepare(opened)
+        changes = tell_changes(opened)
+        options = ["--refresh"]
         with hosts_in(opened) as hosts:
             if hosts is not None:
-                check_hosts(opened, hosts)
-        raise typer.Exit(opened.run("preview", "--refresh", "--diff", *opened.configured()))
+                options += check_hosts(opened, hosts)
+        data_to_give_up(opened, changes, set())
+        status = opened.run("preview", *options, *opened.configured())
+        if looked:  # once more, as the plan may be longer than a screen
+            for line in filter(None, (looked.could_not_run, looked.cost)):
+                say(line)
+        raise typer.Exit(status)
 
 
 @app.command()
@@ -124,7 +169,7 @@ def down(
         else:
             say(f"the stack {stack} was never deployed")
         if opened.sandbox is not None:
-            stop_unused_sandbox(opened)
+            stop_unused_sandbox(opened, opened.sandbox)
 
 
 @app.command()
@@ -140,14 +185,15 @@ def purge(
         if not opened.exists():
             raise UserError(f"the stack {stack} was never deployed; there is nothing to delete")
         if isinstance(opened.settings, FollowersOnHosts):
-            show_kept(opened.outputs().get("keptData", {}))
+            show_kept("kept on the hosts:", opened.outputs().get("keptData", {}))
             raise UserError(
                 f"nothing is deleted on hosts. `make down{opened.choice}` makes them plain hosts again; then delete "
                 "these places by hand, as root"
             )
         refuse_to_abandon(opened, set())
+        cluster_of(opened)
         take_over(opened)
-        show_kept(opened.outputs().get("keptData", {}))
+        show_kept("to be deleted:", opened.outputs().get("keptData", {}))
         if not name and sys.stdin.isatty():
             name = typer.prompt(f"All of this is deleted for good. Type the stack's name ({stack})")
         if name != stack:
@@ -228,32 +274,116 @@ def host_keys(
     yes: Annotated[bool, typer.Option("--yes", help="Accept what is new; for machines.")] = False,
 ) -> None:
     """Collect the host keys of a stack on hosts, show their fingerprints, write the accepted ones into its file."""
+    if bench := workbench_of(stack, target, start=False):
+        raise typer.Exit(bench.run(sys.argv[1:]))
     rehearsal = (target or default_target(stack)) is Target.SANDBOX
     folder = SANDBOX_DIRECTORY / "stacks" if rehearsal else ROOT / "stacks"
     stack_file = folder / f"Pulumi.{stack}.yaml"
     try:
+        require_sandbox(stack, target)
         found = collect(stack_file, node or None)
     except UserError as error:
         fail(error)
     print_table(key_table(found))
-    changed = [each for each in found if each.state == "CHANGED"]
-    new = [each for each in found if each.state == "new"]
-    if new or changed:
-        say(f"compare each fingerprint with what its host itself prints: {COMPARE}")
-    if changed and yes:
-        say("a changed key is never accepted by --yes: somebody may be between you and the host")
-    accepted = [each for each in new if yes]
-    if not yes and sys.stdin.isatty():
-        accepted = [each for each in new + changed if typer.confirm(f"Accept {each.place}?")]
+    choice, at_terminal = choice_of(stack, target), sys.stdin.isatty()
+    command = f"make host-keys{choice}" + (f" NODE={node}" if node else "")
+    for line in advice(found, command, yes=yes, at_terminal=at_terminal):
+        say(line)
+    accepted = [each for each in found if yes and each.state == NEW]
+    if not yes and at_terminal:
+        unknown = [each for each in found if each.state in (NEW, CHANGED)]
+        accepted = [each for each in unknown if typer.confirm(f"Accept {each.place}?")]
     if accepted and rehearsal:
         taken = {each.place.removeprefix("followers."): each.key for each in accepted}
-        pin(SANDBOX_DIRECTORY, stack, {**pinned(SANDBOX_DIRECTORY, stack), **taken})
+        take_keys(SANDBOX_DIRECTORY, stack, taken)
     elif accepted:
         write(stack_file, accepted)
     if accepted:
-        say(f"{len(accepted)} keys are taken")
-    if len(accepted) < len(new + changed) or any(each.problem for each in found):
+        place = "taken for this sandbox" if rehearsal else f"written to stacks/{stack_file.name}"
+        say(f"{counted(len(accepted), 'key')} {place}; next: make preview{choice}")
+    if any(each.state != KNOWN and each not in accepted for each in found):
         raise typer.Exit(1)
+    if not accepted:
+        say(f"every host answers with its key of the stack file; next: make preview{choice}")
+
+
+@app.command()
+def cost(
+    stack: Stack = "sandbox",
+    target: Where = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+) -> None:
+    """Show what a stack costs at list prices, beside what of it runs now; it changes nothing."""
+    with deployment(stack, target, changes=False) as opened:
+        situation = situation_on_aws(opened)
+        known = reckoning(situation)
+        if as_json:
+            print(json.dumps(cost_document(known), indent=2))
+        else:
+            print_table(cost_table(known))
+        try:
+            for remark in price(situation):
+                say(remark.text)
+        except UnansweredError as error:
+            say(str(error))
+
+
+@app.command(name="quota-request")
+def quota_request(stack: Stack = "sandbox", target: Where = None, yes: Yes = False) -> None:
+    """Ask AWS for the quotas that a stack lacks; exit status 1 while one of them is not asked for."""
+    with deployment(stack, target, changes=False) as opened:
+        situation = situation_on_aws(opened)
+        wanted = wanted_quotas(situation)
+        if not wanted:
+            say(f"the quotas of AWS hold the stack {stack}; there is nothing to ask for")
+            return
+        print_table(wanted_table(wanted))
+        for each in wanted:
+            if each.open_request is not None and each.enough:
+                say(f"already asked for {each.phrase}, on {each.open_request.day}: AWS decides")
+        left = [each for each in wanted if not each.enough]
+        for each in list(left):
+            if each.open_request is None and (yes or confirmed(f"Ask AWS for {each.phrase}?")):
+                say(f"asked for {each.phrase}: {ask(situation, each)}")
+                left.remove(each)
+        for each in left:
+            if each.open_request is not None:
+                say(
+                    f"AWS takes one request at a time, and the open one is too small for {each.phrase}: "
+                    f"answer its case at {console_link(each.shortfall.quota, opened.region)}"
+                )
+        if left:
+            raise typer.Exit(1)
+
+
+@app.command(name="image-refresh")
+def image_refresh(
+    stack: Stack = "sandbox",
+    target: Where = None,
+    yes: Yes = False,
+    image: Annotated[
+        str, typer.Option(help="newest, running (what the leader runs now), or an image's id.")
+    ] = NEWEST,
+    driver: Annotated[str, typer.Option(help="NVIDIA driver, as its release notes say.")] = "",
+    cuda: Annotated[str, typer.Option(help="CUDA toolkit, as its release notes say.")] = "",
+) -> None:
+    """Show what a newer machine image would do to the nodes, and lock it in the stack file."""
+    with deployment(stack, target, changes=False) as opened:
+        offered = offer(opened, image, driver, cuda)
+        stack_file = stack_file_to_lock(opened)
+        print_table(image_table(offered))
+        if offered.running:
+            print_table(effect_table(offered))
+        for note in notes(offered):
+            say(note)
+        refuse_unusable(offered)
+        if offered.lock == offered.locked:
+            say("that image is locked already")
+            return
+        if not yes and not (sys.stdin.isatty() and typer.confirm("Lock it?")):
+            raise UserError("nothing was written; a yes, or YES=1, locks the image")
+        write_lock(stack_file, opened.region, offered.lock)
+        say(f"locked in stacks/{stack_file.name}; `make preview{opened.choice}` shows what it does")
 
 
 @app.command()
@@ -266,344 +396,6 @@ def environment(stack: Stack = "sandbox", target: Where = None) -> None:
             names |= {"PULUMI_CONFIG_PASSPHRASE", "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION"}
         for name in sorted(names):
             print(f"export {name}={shlex.quote(opened.environment[name])}")
-
-
-@contextmanager
-def deployment(
-    stack: str,
-    target: Target | None,
-    *,
-    start: bool = True,
-    changes: bool = True,
-    here: bool = False,
-) -> Iterator[Deployment]:
-    """An open deployment; a mistake of the user's ends the command with a message and status 1.
-
-    Without *start* a sandbox that does not run is such a mistake; with *changes* so is another Pulumi at work. Where
-    machines boot in a workbench only, the command runs there and ends here, and with *here* that is a mistake too.
-    """
-    try:
-        if bench := workbench_of(stack, target, start=start):
-            if here:
-                raise UserError(
-                    f"the sandbox is in the container {bench.name} of your Docker, and this shell is not: "
-                    f"docker exec -it -w {ROOT} {bench.name} bash"
-                )
-            raise typer.Exit(bench.run(sys.argv[1:]))
-        if not start and not sandbox_runs(stack, target):
-            raise UserError(
-                "the sandbox is not running, so nothing is deployed to it; `make up` does"
-            )
-        opened = open_deployment(stack, target)
-        clear_dead_run(opened)
-        if changes:
-            refuse_while_busy(opened)
-        yield opened
-    except (UserError, EngineError, AccountError, SettingsError) as error:
-        fail(error)
-    except (BotoCoreError, ClientError) as error:
-        console.print("[bold red]error:[/] AWS answered:", escape(str(error)), soft_wrap=True)
-        raise typer.Exit(1) from None
-
-
-def fail(error: Exception) -> NoReturn:
-    """End with what a person can mend."""
-    console.print("[bold red]error:[/]", escape(str(error)), highlight=False, soft_wrap=True)
-    raise typer.Exit(1) from None
-
-
-def workbench_of(stack: str, target: Target | None, *, start: bool) -> workbench.Workbench | None:
-    """Where machines boot if not here, with *start* started if need be; None for AWS, and while a sandbox runs here."""
-    if (target or default_target(stack)) is Target.AWS or find(SANDBOX_DIRECTORY) is not None:
-        return None
-    return workbench.start(ROOT, say) if start else workbench.find(ROOT)
-
-
-def sandbox_runs(stack: str, target: Target | None) -> bool:
-    """Whether what a command is about can be there: AWS always is, the sandbox while it runs."""
-    return (target or default_target(stack)) is Target.AWS or find(SANDBOX_DIRECTORY) is not None
-
-
-def consent(opened: Deployment, *, yes: bool) -> list[str]:
-    """The options that keep Pulumi from asking, where nothing is at stake or somebody has said yes."""
-    return ["--yes", "--skip-preview"] if opened.sandbox or yes else []
-
-
-def run(opened: Deployment, *arguments: str) -> None:
-    """Run a Pulumi command on the stack and its file; end with Pulumi's status if it fails."""
-    status = opened.run(*arguments, *opened.configured())
-    if status:
-        raise typer.Exit(status)
-
-
-def take_over(opened: Deployment) -> None:
-    """Make sure that it is this cluster, and take up what an interrupted run left of it."""
-    refuse_another_region(opened)
-    recover(opened)
-
-
-def take_down(opened: Deployment, *, yes: bool) -> None:
-    """Destroy what is not kept, and show what is."""
-    take_over(opened)
-    kept = opened.outputs().get("keptData", {})
-    # What somebody else has destroyed already is no reason to fail. A host is asked when it is removed.
-    refresh = [] if isinstance(opened.settings, FollowersOnHosts) else ["--refresh"]
-    run(opened, "destroy", "--exclude-protected", *refresh, *consent(opened, yes=yes))
-    show_kept(kept)
-    if opened.sandbox is None:
-        say(f"`make up{opened.choice}` takes the data up again")
-        if not isinstance(opened.settings, FollowersOnHosts):
-            say(f"`make purge{opened.choice}` deletes it")
-
-
-def refuse_to_abandon(opened: Deployment, named: set[str]) -> None:
-    """Raise :class:`UserError` while other stacks have followers of this one's leader, unless they are *named*."""
-    with hosts_in(opened) as hosts:
-        joined = joined_stacks_on_hosts(hosts) if hosts else joined_stacks(opened)
-    left = sorted(joined - named)
-    if left:
-        every = ",".join(sorted(joined))
-        raise UserError(
-            f"the leader of this stack serves followers of {', '.join(left)}; end those stacks first (`make down` with "
-            f"their STACK). To leave them without a leader: make down{opened.choice} ABANDON={every}"
-        )
-
-
-def show_kept(kept: Mapping[str, str]) -> None:
-    """Print what outlives the machines."""
-    if kept:
-        print_table(kept_table(kept), stderr=True)
-        say("kept, with what guards it")
-
-
-def stop_unused_sandbox(opened: Deployment) -> None:
-    """Stop the sandbox unless another stack lives in it; its AWS is in memory and gone with it."""
-    stacks = json.loads(opened.read("stack", "ls", "--json"))
-    others = [
-        each["name"]
-        for each in stacks
-        if each["name"] != opened.stack and each.get("resourceCount", 0) > 1
-    ]
-    if others:
-        say(f"the sandbox goes on for the stack {', '.join(others)}")
-    elif stop(SANDBOX_DIRECTORY):
-        say("sandbox stopped; what a real account would have kept is gone with it")
-
-
-def prepare(opened: Deployment) -> None:
-    """Create the stack if it is new; take over what an interrupted run left; say if the sandbox was restarted."""
-    on_aws = not isinstance(opened.settings, FollowersOnHosts)
-    if on_aws and opened.sandbox is None:
-        check_account(opened.region)
-    elif on_aws and opened.sandbox and opened.sandbox.machines:
-        refuse_a_shared_block(opened)
-    if not opened.exists():
-        opened.create()
-        return
-    take_over(opened)
-    outputs = opened.outputs()
-    if (
-        opened.sandbox is not None
-        and "bucket" in outputs
-        and not sandbox_knows(opened, outputs["bucket"])
-    ):
-        say(
-            "the sandbox was restarted since the last deployment, and its AWS is empty: "
-            "what the state lists is made anew"
-        )
-
-
-def refuse_a_shared_block(opened: Deployment) -> None:
-    """Raise :class:`UserError` when another cluster of this sandbox has the same IPv4 block.
-
-    AWS keeps VPCs of one block apart; the Docker of a sandbox cannot, and the second one's machines would not boot.
-    """
-    settings = opened.settings
-    if not isinstance(settings, Settings) or settings.network.vpc_id is not None:
-        return  # it makes no VPC
-    block = IPv4Network(settings.network.cidr_block)
-    for vpc in opened.client("ec2").describe_vpcs()["Vpcs"]:
-        tags = {tag["Key"]: tag["Value"] for tag in vpc.get("Tags", [])}
-        other = tags.get(CLUSTER_TAG, opened.cluster)
-        if other != opened.cluster and block.overlaps(IPv4Network(vpc["CidrBlock"])):
-            stack = other.rpartition("/")[2]
-            raise UserError(
-                f"network.cidrBlock: got {block}, and the machines of the stack {stack} in this sandbox have it too. "
-                f"End that stack first (`make down` with its STACK), give one of them another block, or record "
-                "machines only: `make down`, then SANDBOX_MACHINES=off"
-            )
-
-
-def refuse_another_region(opened: Deployment) -> None:
-    """Raise :class:`UserError` when the stack file names another region than the one the cluster is in.
-
-    A refresh would look for everything there, find nothing, and forget the cluster.
-    """
-    providers = [
-        each
-        for each in opened.checkpoint().get("resources", [])
-        if each["type"] == "pulumi:providers:aws"
-    ]
-    for provider in providers:
-        region = provider["inputs"]["region"]
-        if region != opened.region:
-            raise UserError(
-                f"aws:region: got {opened.region!r}, but this cluster is in {region!r}, and a cluster does not "
-                f"move. Put {region!r} back, or copy the stack file under another name for another cluster"
-            )
-
-
-def sandbox_knows(opened: Deployment, bucket: str) -> bool:
-    """Whether the sandbox's AWS still has what the state says."""
-    buckets = opened.client("s3").list_buckets()["Buckets"]
-    return any(each["Name"] == bucket for each in buckets)
-
-
-def lift_protection(opened: Deployment) -> None:
-    """Update what is protected, and only that, with the stack's name under ``deleteData``."""
-    content = yaml.safe_load(opened.config_file.read_text())
-    content["config"]["graphistry-cluster:deleteData"] = opened.stack
-    lifted = opened.config_file.with_suffix(".purge.yaml")
-    lifted.write_text(yaml.safe_dump(content))
-    protected = [
-        each["urn"] for each in opened.checkpoint()["resources"] if each.get("protect", False)
-    ]
-    try:
-        status = opened.run(
-            "up",
-            "--yes",
-            "--skip-preview",
-            "--suppress-outputs",
-            *(f"--target={urn}" for urn in protected),
-            *opened.named(),
-            "--config-file",
-            str(lifted),
-        )
-    finally:
-        lifted.unlink()
-    if status:
-        raise typer.Exit(status)
-
-
-def deployed_outputs(opened: Deployment) -> dict[str, Any]:
-    """The stack's outputs. Raises :class:`UserError` when it is not deployed."""
-    outputs = opened.outputs() if opened.exists() else {}
-    if "followers" not in outputs:
-        raise UserError(
-            f"the stack {opened.stack} is not deployed; `make up{opened.choice}` deploys it"
-        )
-    return outputs
-
-
-def shell_command(opened: Deployment, node: str, outputs: Mapping[str, Any]) -> list[str]:
-    """What opens a shell on a node's machine."""
-    if opened.sandbox is not None and not opened.sandbox.docker_host:
-        raise UserError("this sandbox records machines and boots none, so there is no shell")
-    on_hosts = isinstance(opened.settings, FollowersOnHosts)
-    if on_hosts and opened.sandbox is None:
-        return [*shlex.split(entries(outputs)[node]["shell"]), "-t", "sudo -i"]
-    if on_hosts:
-        machine = container(opened.stack, node)
-    else:
-        found = {each.name: each.machine for each in nodes(opened, outputs)}[node]
-        if found is None:
-            raise UserError(f"{node} has no machine; `make show{opened.choice}` says more")
-        machine = found.instance_id
-    if opened.sandbox is None:
-        return ["aws", "ssm", "start-session", "--region", opened.region, "--target", machine]
-    way = "-it" if sys.stdin.isatty() else "-i"  # or a script could not write to it
-    return ["docker", "-H", str(opened.sandbox.docker_host), "exec", way, machine, "bash", "-l"]
-
-
-def provable(opened: Deployment, outputs: Mapping[str, Any], hosts: Hosts | None) -> Nodes:
-    """The nodes to prove. Raises :class:`UserError` unless every one of them is ready."""
-    found = present_nodes(opened, outputs, hosts)
-    unready = [f"{node.name} is {node.state}" for node in found if node.state != "ready"]
-    if unready:
-        raise UserError(
-            f"only a cluster of ready nodes can be proven: {'; '.join(unready)}. `make up{opened.choice}` waits "
-            "for them and says why not"
-        )
-    machines = {node.name: node.machine for node in found if node.machine}
-    addresses = {name: machine.address for name, machine in machines.items()}
-    if hosts is not None:
-        return nodes_to_prove_on_hosts(opened, outputs, hosts, addresses)
-    instances = {name: machine.instance_id for name, machine in machines.items()}
-    return nodes_to_prove(opened, outputs, instances, addresses)
-
-
-@contextmanager
-def hosts_in(opened: Deployment) -> Iterator[Hosts | None]:
-    """The hosts of a stack that exists, one SSH connection each while the block runs; None on AWS."""
-    settings = opened.hosts_settings()
-    if settings is None:
-        yield None
-        return
-    with hosts_of(settings) as hosts:
-        yield hosts
-
-
-def present_nodes(
-    opened: Deployment, outputs: Mapping[str, Any], hosts: Hosts | None
-) -> list[Node]:
-    """The nodes of a deployed stack as they are now."""
-    return nodes(opened, outputs) if hosts is None else nodes_on_hosts(hosts, outputs)
-
-
-def check_hosts(opened: Deployment, hosts: Hosts) -> None:
-    """Look at every host before any is touched. Raises :class:`UserError` for what keeps a host from being a node.
-
-    A host that does not answer stops only the first deployment: later its cluster goes on without it.
-    """
-    say(f"looking at {len(hosts.settings.nodes)} hosts")
-    troubles = preflight(hosts, opened.cluster)
-    if not troubles:
-        return
-    print_table(trouble_table(troubles), stderr=True)
-    deployed = "followers" in opened.outputs()
-    blocking = [each for each in troubles if each.blocks and not (deployed and each.unreachable)]
-    if blocking:
-        raise UserError(
-            f"{len(blocking)} problems on the hosts, told above; nothing was changed. "
-            f"`make up{opened.choice}` looks again"
-        )
-
-
-def show_nodes(found: list[Node], *, as_json: bool) -> None:
-    """Print the nodes: a table for a person, JSON for a script."""
-    if as_json:
-        print(json.dumps([dataclasses.asdict(node) for node in found], indent=2))
-    else:
-        print_table(node_table(found))
-
-
-def print_table(table: Table, *, stderr: bool = False) -> None:
-    """Print a table. Ids in it are there to be copied, so it is not folded for want of a terminal."""
-    stream = sys.stderr if stderr else sys.stdout
-    Console(stderr=stderr, emoji=False, width=None if stream.isatty() else WIDTH).print(table)
-
-
-def next_steps(opened: Deployment, outputs: Mapping[str, Any]) -> None:
-    """What an operator does next."""
-    choice = opened.choice
-    if opened.sandbox is not None:
-        if not isinstance(opened.settings, FollowersOnHosts):
-            say(f"its AWS answers at {opened.sandbox.aws_endpoint}")
-        if opened.sandbox.machines:
-            say(f"prove it:  `make prove{choice}`")
-        else:
-            say("not booted: this sandbox records machines and boots none (docs/sandbox.md)")
-        if isinstance(opened.settings, FollowersOnHosts):
-            say(f"shell:     `make shell{choice} NODE=leader`")
-    else:
-        first = next(iter(entries(outputs).values()), None)
-        if first is not None:
-            say(f"web page:  {first['portForward']}, then http://localhost:8080")
-            say(f"shell:     {first['shell']}")
-    say(
-        f"change it: edit stacks/Pulumi.{opened.stack}.yaml, `make preview{choice}`, `make up{choice}`"
-    )
-    say(f"end it:    `make down{choice}`" + ("" if opened.sandbox else ", which keeps the data"))
 
 
 if __name__ == "__main__":

@@ -8,24 +8,34 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import boto3
 import yaml
+from botocore.config import Config
 
-from model.hosts import FollowersOnHosts
-from model.settings import AnySettings
+from model.hosts import FollowersOnHosts, JoinedHostsSettings
+from model.settings import AnySettings, JoinedSettings
+from operate.aws_errors import refused
 from operate.engine import ensure
 from operate.messages import UserError, say
-from operate.sandbox_hosts import rehearsed
+from operate.preflight import DONE
+from operate.price_list import region_of
+from operate.pulumi_errors import explained
+from operate.sandbox_hosts import Unlike, rehearsed
+from operate.sandbox_images import rehearse_images
 from operate.stack_file import PROJECT, is_encrypted, read_stack_file, settings_of
 from sandbox.lifecycle import Sandbox, SandboxError, find, start
+from sandbox.machines import releases
 from sandbox.machines.availability import Machines, prepare
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -51,13 +61,31 @@ class Deployment:
     environment: dict[str, str]
     config_file: Path
     sandbox: Sandbox | None = None
+    unlike: Mapping[str, Unlike] = field(default_factory=dict)
+    """Nodes of a rehearsal on hosts whose machine is not as the stack file has it."""
 
     def run(self, *arguments: str) -> int:
-        """Run a Pulumi command with the caller's terminal; return its exit status."""
-        return subprocess.run(["pulumi", *arguments], env=self.environment, cwd=ROOT).returncode
+        """Run a Pulumi command with the caller's terminal; return its exit status.
+
+        Ctrl-C is Pulumi's, which cancels what it may, writes down what it made, and is waited for.
+        """
+        # The terminal tells Pulumi too, and subprocess would kill it a quarter of a second later.
+        before = signal.signal(signal.SIGINT, lambda *_: None)
+        try:
+            return subprocess.run(["pulumi", *arguments], env=self.environment, cwd=ROOT).returncode
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    def up(self, *options: str) -> tuple[int, list[str]]:
+        """Deploy; the exit status, and a line for each resource that AWS refused for a known reason."""
+        with TemporaryDirectory() as folder:
+            events = Path(folder) / "events"
+            status = self.run("up", *options, *self.configured(), "--event-log", str(events))
+            return status, list(refused(events))
 
     def read(self, *arguments: str, stdin: str = "") -> str:
-        """What a Pulumi command prints, given *stdin*. Raises :class:`UserError` with Pulumi's words if it fails."""
+        """What a Pulumi command prints, given *stdin*. Raises :class:`UserError` if it fails, with what to do where
+        that is known and with Pulumi's words."""
         done = subprocess.run(
             ["pulumi", *arguments],
             env=self.environment,
@@ -67,13 +95,27 @@ class Deployment:
             text=True,
         )
         if done.returncode:
-            raise UserError(f"pulumi {' '.join(arguments)} failed:\n{done.stderr.strip()}")
+            said = done.stderr.strip()
+            raise UserError(
+                explained(said, self.stack) or f"pulumi {' '.join(arguments)} failed:\n{said}"
+            )
         return done.stdout
 
     def exists(self) -> bool:
         """Whether the backend knows the stack."""
         stacks = json.loads(self.read("stack", "ls", "--json"))
         return any(each["name"].rsplit("/", 1)[-1] == self.stack for each in stacks)
+
+    def require_passphrase(self) -> None:
+        """Raise :class:`UserError` unless Pulumi can encrypt for the stack, which must exist.
+
+        Otherwise the run itself would find out, after every check and in Pulumi's own words.
+        """
+        with TemporaryDirectory() as folder:
+            tried = Path(folder) / self.config_file.name
+            tried.write_text(self.config_file.read_text())
+            file = ["--config-file", str(tried)]
+            self.read("config", "set", "--secret", "passphraseProbe", "x", *self.named(), *file)
 
     def create(self) -> None:
         """Make the stack known to the backend. In the sandbox the user's stack file stays as it is."""
@@ -99,18 +141,18 @@ class Deployment:
         exported = json.dumps({"version": 3, "deployment": checkpoint})
         self.read("stack", "import", *self.named(), stdin=exported)
 
-    def client(self, service: str) -> Any:
+    def client(self, service: str, config: Config | None = None) -> Any:
         """A boto3 client of one AWS service, where this stack is deployed."""
-        if self.sandbox is None:
-            return boto3.client(service, region_name=self.region)
-        environment = self.sandbox.environment()
-        return boto3.client(
-            service,
-            region_name=self.region,
-            endpoint_url=environment["AWS_ENDPOINT_URL"],
-            aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
-        )
+        where: dict[str, str] = {}
+        if self.sandbox is not None:
+            environment = self.sandbox.environment()
+            where = {
+                "endpoint_url": environment["AWS_ENDPOINT_URL"],
+                "aws_access_key_id": environment["AWS_ACCESS_KEY_ID"],
+                "aws_secret_access_key": environment["AWS_SECRET_ACCESS_KEY"],
+            }
+        region = region_of(service, self.region)
+        return boto3.client(service, region_name=region, config=config, **where)
 
     @property
     def settings(self) -> AnySettings:
@@ -131,10 +173,7 @@ class Deployment:
     @property
     def choice(self) -> str:
         """What ``make`` must be told to mean this stack in this place; empty for the default."""
-        stack = "" if self.stack == "sandbox" else f" STACK={self.stack}"
-        return (
-            stack if self.target is default_target(self.stack) else f"{stack} TARGET={self.target}"
-        )
+        return choice_of(self.stack, self.target)
 
     @property
     def cluster(self) -> str:
@@ -161,8 +200,8 @@ class Deployment:
         return [*self.named(), "--config-file", str(self.config_file)]
 
 
-def open_deployment(stack: str, target: Target | None) -> Deployment:
-    """Make everything ready for *stack*: the engine, and for the sandbox its AWS.
+def open_deployment(stack: str, target: Target | None, *, boots: bool) -> Deployment:
+    """Make everything ready for *stack*: the engine, and for the sandbox its AWS and, with *boots*, its hosts.
 
     Without a *target*, the stack ``sandbox`` goes to the sandbox and any other to AWS. Raises :class:`UserError`.
     """
@@ -173,9 +212,9 @@ def open_deployment(stack: str, target: Target | None) -> Deployment:
             f"there is no {stack_file.relative_to(ROOT)}; stacks here: {', '.join(known)}. "
             "Copy one of them to begin"
         )
-    config = read_stack_file(stack_file)["config"]
     if target is None:
         target = default_target(stack)
+    config = read_stack_file(stack_file, rehearsal=target is Target.SANDBOX)["config"]
     if target is Target.AWS:
         environment = {**os.environ, **program_environment()}
         if os.environ.get("AWS_ACCESS_KEY_ID") == "sandbox":
@@ -191,12 +230,16 @@ def open_deployment(stack: str, target: Target | None) -> Deployment:
         machines = None if find(SANDBOX_DIRECTORY) else aside.submit(prepare, say)
         environment = {**os.environ, **program_environment()}
         sandbox = start_sandbox(machines.result() if machines else None)
+    if sandbox.ssh_agent:
+        os.environ["SSH_AUTH_SOCK"] = sandbox.ssh_agent  # this process goes to the hosts too
+    config_file, unlike = sandbox_stack_file(stack_file, config, boots=boots)
     return Deployment(
         stack=stack,
         target=target,
         environment={**environment, **sandbox_environment(sandbox)},
-        config_file=sandbox_stack_file(stack_file, config),
+        config_file=config_file,
         sandbox=sandbox,
+        unlike=unlike,
     )
 
 
@@ -205,11 +248,25 @@ def default_target(stack: str) -> Target:
     return Target.SANDBOX if f"-{stack}".endswith("-sandbox") else Target.AWS
 
 
+def choice_of(stack: str, target: Target | None) -> str:
+    """What ``make`` must be told to mean a stack in a place; empty for the default."""
+    named = "" if stack == "sandbox" else f" STACK={stack}"
+    return named if target in (None, default_target(stack)) else f"{named} TARGET={target}"
+
+
 def program_environment() -> dict[str, str]:
-    """What every Pulumi command of this project needs: the engine and this Python first on PATH."""
+    """What every Pulumi command of this project needs: the engine and this Python first on PATH.
+
+    The preflight of a deployment is made by the command that runs Pulumi, before it.
+    """
     directory = ensure(say)
     path = os.pathsep.join([str(Path(sys.executable).parent), str(directory), os.environ["PATH"]])
-    return {"PATH": path, "PULUMI_SKIP_UPDATE_CHECK": "true"}
+    return {
+        "PATH": path,
+        "PULUMI_SKIP_UPDATE_CHECK": "true",
+        "PULUMI_DEBUG_COMMANDS": "true",  # which has --event-log
+        DONE: "done",
+    }
 
 
 def sandbox_environment(sandbox: Sandbox) -> dict[str, str]:
@@ -241,16 +298,34 @@ def start_sandbox(machines: Machines | None) -> Sandbox:
     return sandbox
 
 
-def sandbox_stack_file(stack_file: Path, config: dict[str, Any]) -> Path:
-    """A copy of a stack file for the sandbox, so that what is the sandbox's never shows in the user's file."""
+def _release(settings: AnySettings) -> releases.Release:
+    """What the sandbox's machines of a stack come with: its release, or the one of the stack that has its leader."""
+    if isinstance(settings, JoinedSettings | JoinedHostsSettings):
+        return releases.of(SANDBOX_DIRECTORY, settings.leader_stack.rpartition("/")[2])
+    return releases.Release(settings.release.version, settings.release.cuda)
+
+
+def sandbox_stack_file(
+    stack_file: Path, config: dict[str, Any], *, boots: bool
+) -> tuple[Path, Mapping[str, Unlike]]:
+    """A copy of a stack file for the sandbox, so that what is the sandbox's never shows in the user's file.
+
+    With it the nodes on hosts whose machine is not as the file has it, which *boots* sees to.
+    """
     settings = settings_of(config)
     stack = stack_file.name.split(".")[1]
+    unlike: Mapping[str, Unlike] = {}
+    if boots:
+        releases.want(SANDBOX_DIRECTORY, stack, _release(settings))
     if isinstance(settings, FollowersOnHosts):
-        config = rehearsed(config, settings, SANDBOX_DIRECTORY, stack, SANDBOX_SALT)
+        rehearsal = rehearsed(config, settings, SANDBOX_DIRECTORY, stack, SANDBOX_SALT, boots=boots)
+        config, unlike = rehearsal.config, rehearsal.unlike
+    elif default_target(stack) is Target.AWS:
+        rehearse_images(SANDBOX_DIRECTORY, config["aws:region"], settings.image)
     copy = SANDBOX_DIRECTORY / "stacks" / stack_file.name
     copy.parent.mkdir(parents=True, exist_ok=True)
     partial = copy.with_name(f".{copy.name}")
     partial.touch(mode=0o600)
     partial.write_text(yaml.safe_dump({"config": config, "encryptionsalt": SANDBOX_SALT}))
     partial.replace(copy)
-    return copy
+    return copy, unlike

@@ -1,16 +1,16 @@
-"""Refreshes the GPU catalogue from what EC2 says about its instance types today.
+"""Refreshes the GPU catalogue and the list prices from what AWS says today.
 
 Run `python -m operate.generate_gpu_catalogue` with AWS credentials (or AWS_ENDPOINT_URL of the
-sandbox) when AWS has new GPU machines. No region has all types, so several are asked and united;
-an instance type is the same everywhere. A GPU that the program has never seen stops the refresh,
-because a person has to look up its compute capability.
+sandbox) when AWS has new GPU machines or other prices. No region has all types, so several are
+asked and united; an instance type is the same everywhere, its price is one region's. A GPU that the
+program has never seen stops the refresh, because a person has to look up its compute capability.
 """
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +19,8 @@ import typer
 from botocore.exceptions import BotoCoreError, ClientError
 
 from model.gpu_catalogue import CATALOGUE_FILE, COMPUTE_CAPABILITY, GpuInstanceType, read_catalogue
+from model.prices import LISTED_REGION, PRICES_FILE, cells_of, write_prices
+from operate.price_list import SERVICE_REGION, list_prices
 
 # New GPU types come to these two first.
 REGIONS = ("us-east-1", "us-west-2")
@@ -58,16 +60,18 @@ def _instance_type(described: dict[str, Any], gpu: dict[str, Any]) -> GpuInstanc
         gpus=gpu["Count"],
         gpu_memory_mib=gpu["MemoryInfo"]["SizeInMiB"],
         local_disk_gb=described.get("InstanceStorageInfo", {}).get("TotalSizeInGB", 0),
+        network=described["NetworkInfo"]["NetworkPerformance"],
     )
 
 
 def write_catalogue(types: Iterable[GpuInstanceType], path: Path) -> None:
     """Writes the CSV that `model.gpu_catalogue` reads."""
     with path.open("w", newline="", encoding="utf-8") as file:
-        columns = [field.name for field in fields(GpuInstanceType)]
-        writer = csv.DictWriter(file, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(asdict(each) for each in types)
+        columns = [field.name for field in fields(GpuInstanceType) if field.name != "price"]
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow([*columns, "price_usd_hour", "price_date", "price_source"])
+        for each in types:
+            writer.writerow([*(getattr(each, name) for name in columns), *cells_of(each.price)])
 
 
 app = typer.Typer(add_completion=False)
@@ -76,25 +80,48 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def main(
     region: Annotated[list[str] | None, typer.Option(help="Region to ask; repeat it.")] = None,
-    output: Annotated[Path, typer.Option(help="File to write.")] = CATALOGUE_FILE,
+    output: Annotated[Path, typer.Option(help="File of the types.")] = CATALOGUE_FILE,
+    prices_output: Annotated[Path, typer.Option(help="File of the prices.")] = PRICES_FILE,
 ) -> None:
-    """Write the GPU catalogue from EC2's DescribeInstanceTypes."""
+    """Write the GPU catalogue and the list prices from what AWS describes."""
     try:
         types = gpu_instance_types(region or REGIONS)
+        prices = list_prices(
+            boto3.client("pricing", region_name=SERVICE_REGION),
+            LISTED_REGION,
+            [each.name for each in types],
+        )
     except (BotoCoreError, ClientError) as error:
-        typer.echo(f"AWS did not list its instance types: {error}", err=True)
-        typer.echo("Sign in (`aws sso login`) with ec2:DescribeInstanceTypes.", err=True)
+        typer.echo(f"AWS did not list its instance types or their prices: {error}", err=True)
+        typer.echo(
+            "Sign in (`aws sso login`) with ec2:DescribeInstanceTypes and pricing:GetProducts.",
+            err=True,
+        )
         raise typer.Exit(1) from None
     except ValueError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from None
-    before = set(read_catalogue(output)) if output.exists() else set()
-    write_catalogue(types, output)
-    after = {each.name for each in types}
+    before = read_catalogue(output) if output.exists() else {}
+    after = {each.name: replace(each, price=prices.get(each.name)) for each in types}
+    write_catalogue(after.values(), output)
+    write_prices(prices, prices_output)
     typer.echo(f"{output}: {len(types)} types")
-    for heading, names in (("new", after - before), ("gone", before - after)):
+    told = (
+        ("new", after.keys() - before.keys()),
+        ("gone", before.keys() - after.keys()),
+        (
+            "another price",
+            {each for each in after.keys() & before.keys() if _differ(after[each], before[each])},
+        ),
+        ("no price", {each.name for each in after.values() if each.price is None}),
+    )
+    for heading, names in told:
         if names:
             typer.echo(f"{heading}: {', '.join(sorted(names))}")
+
+
+def _differ(one: GpuInstanceType, other: GpuInstanceType) -> bool:
+    return (one.price and one.price.usd) != (other.price and other.price.usd)
 
 
 if __name__ == "__main__":

@@ -5,23 +5,20 @@ Whoever answers the first time may be anybody: only the fingerprint, read on the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from operate.messages import UserError
 from operate.ssh import Access, SshError, fingerprint, presented_key
-from operate.stack_file import PROJECT
+from operate.stack_file import PROJECT, named_hosts, read_to_edit
 from operate.tables import plain_table
 
-COMPARE = "ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub"
-"""What prints the fingerprint on the host itself."""
+NEW, KNOWN, CHANGED = "new", "as in the stack file", "CHANGED"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +33,8 @@ class Found:
     key: str
     """The key that it answers with; empty where it does not answer."""
     problem: str = ""
+    hint: str = ""
+    """What to do about the problem."""
 
     @property
     def state(self) -> str:
@@ -43,18 +42,16 @@ class Found:
         if self.problem:
             return self.problem
         if not self.known:
-            return "new"
-        return (
-            "as in the stack file" if self.key.split()[:2] == self.known.split()[:2] else "CHANGED"
-        )
+            return NEW
+        return KNOWN if self.key.split()[:2] == self.known.split()[:2] else CHANGED
 
 
 def collect(stack_file: Path, node: str | None) -> list[Found]:
     """Ask every host of a stack file, or that of one node, for its key. Raises :class:`UserError`."""
-    config = _load(stack_file)[1]["config"]
+    config = read_to_edit(stack_file)[1]["config"]
     places = {
         place: entry
-        for place, entry in _hosts(config)
+        for place, entry in named_hosts(config)
         if node is None or place.removeprefix("followers.") == node
     }
     if not places:
@@ -73,23 +70,71 @@ def collect(stack_file: Path, node: str | None) -> list[Found]:
 
 def write(stack_file: Path, accepted: list[Found]) -> None:
     """Put accepted keys into the stack file, whose comments and order stay."""
-    yaml, content = _load(stack_file)
-    entries = dict(_hosts(content["config"]))
+    yaml, content = read_to_edit(stack_file)
+    entries = dict(named_hosts(content["config"]))
     for found in accepted:
         entries[found.place]["hostKey"] = found.key
     with stack_file.open("w") as stream:
         yaml.dump(content, stream)
 
 
-def key_table(found: list[Found]) -> Table:
-    """Hosts with the fingerprints to compare."""
-    table = plain_table("host", "address", "fingerprint", "state")
+def key_table(found: Collection[Found]) -> Table:
+    """Hosts with the fingerprints to compare, and where one is another than in the stack file, that one beside it."""
+    changed = any(each.state == CHANGED for each in found)
+    before = ["in the stack file"] if changed else []
+    table = plain_table("host", "address", *before, "fingerprint", "state")
+    for column in table.columns[2:-1]:
+        column.no_wrap = True  # a fingerprint in two lines is not compared
     for each in found:
-        colour = "green" if each.state == "as in the stack file" else "yellow"
-        colour = "red" if each.problem or each.state == "CHANGED" else colour
-        shown = fingerprint(each.key) if each.key else "-"
-        table.add_row(each.place, each.address, shown, f"[{colour}]{each.state}[/]")
+        colour = "green" if each.state == KNOWN else "yellow"
+        colour = "red" if each.problem or each.state == CHANGED else colour
+        keys = [each.known, each.key] if changed else [each.key]
+        shown = [_shown(key) for key in keys]
+        table.add_row(each.place, each.address, *shown, f"[{colour}]{each.state}[/]")
     return table
+
+
+def advice(
+    found: Collection[Found], command: str, *, yes: bool, at_terminal: bool
+) -> Iterator[str]:
+    """What to do about keys and hosts, one line each; *command* collects the same keys again."""
+    silent = [each for each in found if each.problem]
+    yield from dict.fromkeys(each.hint for each in silent)
+    if silent:
+        number = f"{len(silent)} of {len(found)} hosts did not answer"
+        who = "no host answered" if len(silent) == len(found) else number
+        yield f"{who}; `{command}` asks again"
+    unknown = [each for each in found if each.state in (NEW, CHANGED)]
+    if not unknown:
+        return
+    kinds = dict.fromkeys(each.key.split()[0] for each in unknown)
+    shows = " and ".join(f"`ssh-keygen -lf {KEY_FILES[kind]}`" for kind in kinds)
+    yield f"compare each fingerprint with what the host itself prints on its console: {shows}"
+    if any(each.state == CHANGED for each in unknown) and (yes or not at_terminal):
+        yield (
+            "a changed key is never accepted by --yes, as somebody may be between you and the host: `"
+            f"{command}` at a terminal asks for each"
+        )
+    if any(each.state == NEW for each in unknown) and not (yes or at_terminal):
+        yield (
+            "nobody is there to say yes, so nothing was written: once every fingerprint was compared, "
+            f"`{command} YES=1` takes what is new"
+        )
+
+
+KEY_FILES = {
+    "ecdsa-sha2-nistp256": "/etc/ssh/ssh_host_ecdsa_key.pub",
+    "ssh-ed25519": "/etc/ssh/ssh_host_ed25519_key.pub",
+    "ssh-rsa": "/etc/ssh/ssh_host_rsa_key.pub",
+}
+"""Type of a host key to where OpenSSH has it on the host."""
+
+
+def _shown(key: str) -> str:
+    try:
+        return fingerprint(key) if key else "-"
+    except (ValueError, IndexError):
+        return "no key"  # whatever stands in the stack file
 
 
 def _ask(
@@ -98,10 +143,16 @@ def _ask(
     known = str(entry.get("hostKey") or "")
     access = _access(entry, ssh, bastion)
     try:
-        key, problem = presented_key(access), ""
+        return Found(place=place, address=access.address, known=known, key=presented_key(access))
     except SshError as error:
-        key, problem = "", str(error)
-    return Found(place=place, address=access.address, known=known, key=key, problem=problem)
+        return Found(
+            place=place,
+            address=access.address,
+            known=known,
+            key="",
+            problem=str(error),
+            hint=error.hint,
+        )
 
 
 def _access(entry: Mapping[str, Any], ssh: Mapping[str, Any], bastion: Access | None) -> Access:
@@ -112,31 +163,3 @@ def _access(entry: Mapping[str, Any], ssh: Mapping[str, Any], bastion: Access | 
         host_key=str(entry.get("hostKey") or ""),
         bastion=bastion,
     )
-
-
-def _hosts(config: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Every host that a stack file names, with where; its other mistakes are told by the other commands."""
-    ssh = config.get(f"{PROJECT}:ssh") or {}
-    if ssh.get("bastion"):
-        yield "ssh.bastion", ssh["bastion"]
-    nodes = {"leader": config.get(f"{PROJECT}:leader") or {}}
-    followers = config.get(f"{PROJECT}:followers") or {}
-    nodes |= {f"followers.{name}": entry or {} for name, entry in followers.items()}
-    for place, entry in nodes.items():
-        host = entry.get("host")
-        if isinstance(host, dict) and host.get("address"):
-            yield place, host
-
-
-def _load(stack_file: Path) -> tuple[YAML, Any]:
-    """The file's content as something that can be written back with its comments."""
-    yaml = YAML()
-    yaml.preserve_quotes = True
-    yaml.width = 4096
-    try:
-        content = yaml.load(stack_file)
-        if not isinstance(content["config"], dict):
-            raise TypeError("it has no `config:` with keys below it")
-    except (YAMLError, OSError, TypeError, KeyError) as error:
-        raise UserError(f"stacks/{stack_file.name} cannot be read: {error}") from None
-    return yaml, content

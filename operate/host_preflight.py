@@ -8,29 +8,35 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-from pydantic.alias_generators import to_camel
+from pydantic import ValidationError
 from rich.markup import escape
 from rich.table import Table
 
 from components.agent_archive import build_archive
 from model.hosts import FollowersOnHosts, HostsSettings
+from model.sections import Release
 from model.specification import POSTGRES_PORT, REDIS_PORT, RUN_AGENT, SENT_AGENT
+from operate.host_facts import Facts
+from operate.host_losses import SECRET_GONE
 from operate.hosts import Hosts
 from operate.ssh import SshError
 from operate.tables import plain_table
 
 SEND_AND_INSPECT = f"""umask 077
-cat > "$HOME/{SENT_AGENT}.partial" && mv -f "$HOME/{SENT_AGENT}.partial" "$HOME/{SENT_AGENT}" || exit 1
+partial=$(mktemp "$HOME/{SENT_AGENT}.XXXXXX") && trap 'rm -f "$partial"' EXIT || exit 1
+cat > "$partial" && mv -f "$partial" "$HOME/{SENT_AGENT}" || exit 1
 test -x /usr/bin/python3 || {{ echo missing:python >&2; exit 1; }}
 sudo -n true 2>/dev/null || {{ echo missing:sudo >&2; exit 1; }}
 exec sudo -n /usr/bin/python3 "$HOME/{SENT_AGENT}" inspect
 """
-"""The archive goes where the deployment puts it too, so that what was cut there is mended by the way."""
+"""The archive goes where the deployment puts it too, so that what was cut there is mended by the way.
+
+Each run writes a file of its own first: two at once must not take each other's half.
+"""
 
 NFS_PORT = 2049
 WEB_PORTS = (80, 443)
@@ -54,54 +60,6 @@ PROGRAMS = {
 }
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=to_camel)
-
-
-class Docker(_Part):
-    """The host's Docker; a version is None where there is none."""
-
-    version: str | None = None
-    compose: str | None = None
-    nvidia_runtime: str | None = None
-
-
-class Gpu(_Part):
-    """One GPU that the driver shows."""
-
-    name: str
-    memory_mib: int
-
-
-class PresentNode(_Part):
-    """The node that a host already is."""
-
-    cluster: str
-    node: str
-
-
-class Facts(_Part):
-    """What the agent has found on a host."""
-
-    os: str
-    os_id: str
-    architecture: str
-    systemd: bool
-    python: str
-    free_gib: dict[str, float]
-    docker: Docker
-    driver: str | None
-    gpus: tuple[Gpu, ...]
-    memory_mib: int
-    listening: dict[str, str]
-    time: float
-    machine_id: str
-    node: PresentNode | None = None
-    firewall: str | None = None
-    clock_offset: float = 0.0
-    """Seconds by which the host is ahead of this computer; added here."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Trouble:
     """One thing that keeps a host from being a node."""
@@ -111,25 +69,72 @@ class Trouble:
     hint: str
     blocks: bool = True
     """False: said, and gone on."""
+    lacks: tuple[str, ...] = ()
+    """What was delivered and is not there, for the deployment to bring again."""
     unreachable: bool = False
-    """Whether the host did not answer at all."""
+    """Whether nobody could sign in: it does not answer, or not to this key, or with another key of its own."""
 
 
-def preflight(hosts: Hosts, cluster: str) -> list[Trouble]:
-    """Everything that is wrong with any host; the connections stay open for what follows."""
+def preflight(
+    hosts: Hosts, cluster: str, release: Release | None, deployed: Collection[str]
+) -> list[Trouble]:
+    """Everything that is wrong with any host; the connections stay open for what follows.
+
+    *release* is the one that they are to run; *deployed* are the nodes that were delivered to their hosts before.
+    """
     archive = build_archive().read_bytes()
     looked = hosts.on_each(hosts.settings.nodes, lambda node: _look(hosts, node, archive))
     facts = {node: found for node, found in looked.items() if isinstance(found, Facts)}
     troubles = [found for found in looked.values() if isinstance(found, Trouble)]
     for node, found in facts.items():
-        troubles += problems(hosts.settings, node, found, cluster)
+        troubles += problems(hosts.settings, node, found, cluster, is_deployed=node in deployed)
+        if release is not None:
+            troubles += unlike_release(node, found, release)
+    if isinstance(hosts.settings, HostsSettings):
+        troubles += without_data(facts, deployed)
     troubles += twins(facts)
     troubles += _unreached(hosts, facts, cluster)
     order = list(hosts.settings.nodes)
     return sorted(troubles, key=lambda trouble: order.index(trouble.node))
 
 
+def without_data(facts: Mapping[str, Facts], deployed: Collection[str]) -> Iterator[Trouble]:
+    """That the cluster begins with an empty database, as a new one should and one whose leader has moved should not."""
+    leader = facts.get("leader")
+    if leader is not None and leader.data_services is None and "leader" not in deployed:
+        yield Trouble(
+            node="leader",
+            what="it has no data of a cluster: this one begins with an empty database",
+            hint="right for a new cluster; the data of another host are brought first (docs/on-premises.md, 4)",
+            blocks=False,
+        )
+
+
+def unlike_release(node: str, found: Facts, wanted: Release) -> Iterator[Trouble]:
+    """That a host comes with another release than its cluster is to run, or with none."""
+    if wanted.source != "preinstalled":
+        return
+    it = f"{wanted.version} for CUDA {wanted.cuda}"
+    if found.release is None:
+        yield Trouble(
+            node=node,
+            what="no release is unpacked on it, and release.source is preinstalled",
+            hint=f"unpack {it} to /var/graphistry on it, or set release.source to an archive",
+        )
+    elif (found.release.version, found.release.cuda) != (wanted.version, wanted.cuda):
+        yield Trouble(
+            node=node,
+            what=f"{found.release.folder} on it is {found.release.version} for CUDA {found.release.cuda}, "
+            f"release says {it}",
+            hint=f"put {it} there first, or write version and cuda of release as they are on the hosts",
+        )
+
+
 def _look(hosts: Hosts, node: str, archive: bytes) -> Facts | Trouble:
+    if node in hosts.unlike:
+        # It is not what the deployment will meet.
+        hint = "`make up` sees to it; until then nobody looks at it"
+        return Trouble(node=node, what=hosts.unlike[node], hint=hint, blocks=False)
     try:
         connection = hosts.connection(node)
         begun = time.time()
@@ -163,14 +168,19 @@ def _look(hosts: Hosts, node: str, archive: bytes) -> Facts | Trouble:
 
 
 def problems(
-    settings: FollowersOnHosts, node: str, found: Facts, cluster: str
+    settings: FollowersOnHosts,
+    node: str,
+    found: Facts,
+    cluster: str,
+    *,
+    is_deployed: bool = False,
 ) -> Iterator[Trouble]:
     """What is wrong with one host, from what the agent has found on it."""
 
     def trouble(what: str, hint: str, *, blocks: bool = True) -> Trouble:
         return Trouble(node=node, what=what, hint=hint, blocks=blocks)
 
-    ours = found.node is not None and found.node.cluster == cluster
+    ours = is_deployed if found.node is None else found.node.cluster == cluster
     if found.node is not None and (found.node.cluster, found.node.node) != (cluster, node):
         yield trouble(
             f"this host is {found.node.node} of the cluster {found.node.cluster}",
@@ -187,6 +197,21 @@ def problems(
         )
     yield from (trouble(what, hint) for what, hint in _programs(found))
     yield from (trouble(what, hint) for what, hint in _sizes(settings, node, found))
+    if node == "leader" and isinstance(settings, HostsSettings):
+        yield from (trouble(what, hint) for what, hint in _data_services(settings, found))
+    if node == "leader" and "secret" in found.lacks and found.data_services is not None:
+        yield trouble(*SECRET_GONE)
+    elif ours and found.lacks:
+        yield replace(
+            trouble(
+                "nothing of the node that it should be is there any more"
+                if found.node is None
+                else f"it lacks what was delivered: {', '.join(found.lacks)}",
+                "`make up` brings it again",
+                blocks=False,
+            ),
+            lacks=found.lacks,
+        )
     if not ours:
         yield from (trouble(what, hint) for what, hint in _taken_ports(settings, node, found))
     if abs(found.clock_offset) > CLOCK_SECONDS:
@@ -243,6 +268,21 @@ def _sizes(settings: FollowersOnHosts, node: str, found: Facts) -> Iterator[tupl
         yield (
             f"/var/lib has {store:.0f} GiB free",
             f"PostgreSQL and the shared folder need {STORE_GIB} GiB and more",
+        )
+
+
+def _data_services(settings: HostsSettings, found: Facts) -> Iterator[tuple[str, str]]:
+    kind, user = settings.data_services.kind, settings.resolved(settings.leader.host).user
+    if kind == "containers" and found.docker.version and not found.docker.open_to_user:
+        yield (
+            f"{user} may not use Docker without sudo, and dataServices.kind is containers",
+            f"on the host: sudo usermod -aG docker {user}",
+        )
+    if found.data_services not in (None, kind):
+        yield (
+            f"its data are those of dataServices.kind {found.data_services}, the stack file says {kind}",
+            f"put {found.data_services} back: the other kind begins with an empty database; "
+            "docs/on-premises.md tells how to take the data along",
         )
 
 

@@ -1,6 +1,7 @@
 """Makes a node a plain host again, and keeps its data: the deployment runs it for a host that leaves.
 
-A host that is gone must not keep others from being removed: that it was not reached is said, and no failure.
+A host that is gone must not keep others from being removed: that it was not reached is said, and no failure. A
+follower's copy of the cluster's secret goes only where the leader shows that it has the same: it might be the last one.
 """
 
 from __future__ import annotations
@@ -8,10 +9,11 @@ from __future__ import annotations
 import os
 import sys
 
-from model.specification import INSTALLED_AGENT, RUN_AGENT
+from model.specification import INSTALLED_AGENT, RUN_AGENT, STORE
 from operate.ssh import Access, SshError, connected
 
-REMOVE = f"sudo -n sh -c 'test ! -e {INSTALLED_AGENT} || exec {RUN_AGENT} remove'"
+REMOVE = f"sudo -n sh -c 'test ! -e {INSTALLED_AGENT} || exec {RUN_AGENT} remove \"$@\"' remove"
+LEADERS_SECRET = f"sudo -n sha256sum {STORE}/secret.json"
 
 
 def main() -> int:
@@ -19,7 +21,7 @@ def main() -> int:
     access = Access.read(os.environ["HOST"])
     try:
         with connected(access) as connection:
-            done = connection.run(REMOVE, seconds=900)
+            done = connection.run(f"{REMOVE} {leaders_secret()}".rstrip(), seconds=900)
     except SshError as error:
         print(
             f"{access.named} was not reached, and what was installed there stays: {error}\n"
@@ -31,6 +33,23 @@ def main() -> int:
         print(f"{access.named}: {done.error.strip() or 'the removal failed'}", file=sys.stderr)
         return 1
     return 0
+
+
+def leaders_secret() -> str:
+    """The hash of the leader's secret; empty for the leader itself, and where the leader does not show one."""
+    if "LEADER" not in os.environ:
+        return ""
+    leader = Access.read(os.environ["LEADER"])
+    try:
+        with connected(leader) as connection:
+            shown = connection.run(LEADERS_SECRET)
+    except SshError as error:
+        print(f"the secret is kept here: the leader ({leader.named}) was not asked: {error}")
+        return ""
+    if not shown.succeeded:
+        print(f"the secret is kept here: the leader ({leader.named}) has none")
+        return ""
+    return shown.output.split()[0]
 
 
 if __name__ == "__main__":

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
 
 from model.hosts import FollowersOnHosts, Host, access_document
 from operate.run_command import Answer
+from operate.sandbox_hosts import Unlike
 from operate.ssh import Access, Connection, SshError, connect
 
 AT_ONCE = 32
@@ -25,8 +26,12 @@ def access_to(settings: FollowersOnHosts, host: Host) -> Access:
 class Hosts:
     """The hosts of one stack by node; connections are made when they are first needed and kept."""
 
-    def __init__(self, settings: FollowersOnHosts) -> None:
+    def __init__(
+        self, settings: FollowersOnHosts, unlike: Mapping[str, Unlike] | None = None
+    ) -> None:
         self.settings = settings
+        self.unlike = unlike or {}
+        """Nodes of a rehearsal whose machine is not as the stack file has it."""
         self.access = {
             node: access_to(settings, entry.host) for node, entry in settings.nodes.items()
         }
@@ -73,9 +78,9 @@ class Hosts:
 
 
 @contextmanager
-def hosts_of(settings: FollowersOnHosts) -> Iterator[Hosts]:
+def hosts_of(settings: FollowersOnHosts, unlike: Mapping[str, Unlike]) -> Iterator[Hosts]:
     """The hosts of a stack file; their connections end with the block."""
-    hosts = Hosts(settings)
+    hosts = Hosts(settings, unlike)
     try:
         yield hosts
     finally:

@@ -6,6 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from model.hosts import JoinedHostsSettings
+from model.sections import Release
+from model.settings import JoinedSettings
 from model.specification import RUN_AGENT
 from model.tags import CLUSTER_TAG, LEADER_TAG
 from operate.deployment import Deployment
@@ -22,10 +25,55 @@ def leader_of_another_stack(
     name = outputs.get("leaderStack")
     if name is None:
         return None
-    shown: dict[str, Any] = json.loads(opened.read("stack", "output", "--json", "--stack", name))
+    shown = _outputs(opened, name)
     if "join" not in shown:
         raise UserError(f"the leader's stack {name} is not deployed any more")
     found: Mapping[str, Any] = shown["join"]
+    return found
+
+
+def cluster_of(opened: Deployment) -> str:
+    """The cluster whose nodes the stack has: its own, or the one of the stack that has the leader.
+
+    Raises :class:`UserError` where the stack that has the leader is none; of it Pulumi says no more than its name.
+    """
+    return _cluster(opened, _join(opened))
+
+
+def cluster_and_release(opened: Deployment) -> tuple[str, Release | None]:
+    """What :func:`cluster_of` tells, and the release of its nodes: None where the stack that has the leader is not
+    deployed. Raises :class:`UserError` as it does."""
+    join, settings = _join(opened), opened.settings
+    if not isinstance(settings, JoinedSettings | JoinedHostsSettings):
+        return _cluster(opened, join), settings.release
+    release = Release.model_validate(join["release"]) if "release" in join else None
+    return _cluster(opened, join), release
+
+
+def _cluster(opened: Deployment, join: Mapping[str, Any]) -> str:
+    # What is wrong with another stack's output, the program tells.
+    return str(join.get("cluster", opened.cluster))
+
+
+def _join(opened: Deployment) -> Mapping[str, Any]:
+    """The output ``join`` of the stack that the stack file names; empty where it names none, or one not deployed."""
+    settings = opened.settings
+    if not isinstance(settings, JoinedSettings | JoinedHostsSettings):
+        return {}
+    found: Mapping[str, Any] = _outputs(opened, settings.leader_stack).get("join", {})
+    return found
+
+
+def _outputs(opened: Deployment, stack: str) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(
+            opened.read("stack", "output", "--json", "--stack", stack)
+        )
+    except UserError as error:
+        raise UserError(
+            f"leaderStack: the stack {stack} cannot be read: it was never deployed, or was deleted with its data, or "
+            f"its name is another (`pulumi stack ls` lists them). {error}"
+        ) from None
     return found
 
 

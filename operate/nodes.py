@@ -13,6 +13,7 @@ from model.gpu_catalogue import CATALOGUE
 from model.tags import CLUSTER_TAG
 from operate.deployment import Deployment
 from operate.readiness import SILENT_SECONDS
+from operate.refusals import code_of, refused_launch
 from operate.reports import Read, read_reports
 from operate.tables import plain_table
 
@@ -48,7 +49,7 @@ class Node:
 def nodes(deployment: Deployment, outputs: Mapping[str, Any]) -> list[Node]:
     """The nodes of a deployed stack with the machines under them, and what their agents say.
 
-    Two calls to AWS, whatever their number, and a report read per node.
+    Two calls to AWS, whatever their number, one more for each without a machine, and a report read per node.
     """
     groups = {follower["group"]: name for name, follower in outputs["followers"].items()}
     members = _members(deployment)
@@ -64,7 +65,7 @@ def nodes(deployment: Deployment, outputs: Mapping[str, Any]) -> list[Node]:
     def state(node: str) -> str:
         machine = machines.get(by_node.get(node, ""))
         if machine is None:
-            return "no machine"
+            return without_machine(deployment, outputs["followers"].get(node, {}).get("group"))
         return state_of(machine, reports.get(node)) if booted else "not booted"
 
     def gpus(node: str, used: int) -> str:
@@ -111,6 +112,12 @@ def state_of(machine: Machine, read: Read | None) -> str:
     if report.failure:
         return f"{report.state}: {report.failure.code}"
     return f"converging: {report.phase}" if report.state == "converging" else report.state
+
+
+def without_machine(deployment: Deployment, group: str | None) -> str:
+    """What a node is that has no machine, and AWS's code of why its *group* has none; a leader has no group."""
+    refused = refused_launch(deployment.client("autoscaling"), group) if group else None
+    return f"no machine: {code_of(refused.get('StatusMessage', ''))}" if refused else "no machine"
 
 
 def _members(deployment: Deployment) -> dict[str, str]:

@@ -10,7 +10,9 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Annotated, Any
 
 import boto3
@@ -19,6 +21,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from model.node_report import Failure, NodeReport
+from operate.refusals import Refusal, choices, refused_launch
 from operate.reports import Read, read_report
 
 DEADLINE_SECONDS = 3600.0
@@ -49,57 +52,6 @@ POLL_SECONDS = 2.0
 
 STILL_SECONDS = 30.0
 """How often a phase that takes long is shown again."""
-
-REFUSALS = {
-    "InsufficientInstanceCapacity": (
-        ("sufficient", "capacity"),
-        "AWS has no such machine free in these zones now: add instance types to the profile, or zones to the "
-        "network; a capacity reservation makes sure",
-    ),
-    "VcpuLimitExceeded": (
-        ("vcpu", "limit"),
-        "the account's quota is used up: request a higher one (Service Quotas, EC2, Running On-Demand or All Spot "
-        "Instance Requests of the family), or remove a node",
-    ),
-    "MaxSpotInstanceCountExceeded": (
-        ("spot", "count"),
-        "the account's spot quota is used up: request a higher one, or set market to on-demand",
-    ),
-    "Unsupported": (
-        ("not supported",),
-        "the zone does not offer the type, or the image does not run on it",
-    ),
-    "InvalidAMI": (
-        ("ami",),
-        "the image is gone or not yours to use: pin another under image.id",
-    ),
-}
-"""Code of a refused launch to the words by which AWS tells it, and what to do. Activities carry no code."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Refusal:
-    """A launch that AWS refused."""
-
-    message: str
-    age_seconds: float
-    spot: bool
-    of_new_group: bool = False
-    """Whether this deployment made the group, so that nothing was mended since."""
-
-    @property
-    def code(self) -> str:
-        """AWS's name of the reason, ``LaunchRefused`` when its words are new to us."""
-        text = self.message.lower()
-        for code, (words, _) in REFUSALS.items():
-            if code.lower() in text or all(word in text for word in words):
-                return code
-        return "LaunchRefused"
-
-    @property
-    def hint(self) -> str:
-        """What to do."""
-        return REFUSALS[self.code][1] if self.code in REFUSALS else "the message is AWS's own"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,7 +115,20 @@ def _refused(seen: Observation, refusal: Refusal) -> Verdict | None:
     patient = refusal.spot or old
     if patient and seen.elapsed_seconds < REFUSED_SECONDS:
         return Verdict(outcome="waiting", line=f"no machine yet: {refusal.code}")
+    return _told_refusal(refusal)
+
+
+def judge_recorded(seen: Observation) -> Verdict:
+    """What *seen* means where machines are recorded and none boots: AWS has given one, or has refused it."""
+    if seen.refusal is not None:
+        return _told_refusal(seen.refusal)
+    return Verdict(outcome="ready", line="not booted; this sandbox records machines and boots none")
+
+
+def _told_refusal(refusal: Refusal) -> Verdict:
     details = {"code": refusal.code, "reason": refusal.message, "hint": refusal.hint}
+    if refusal.tried:
+        details["tried"] = refusal.tried
     return Verdict(outcome="failed", line="AWS gives it no machine", details=details)
 
 
@@ -273,12 +238,9 @@ class Watcher:
 
     def _refusal(self, group: dict[str, Any]) -> Refusal | None:
         """The group's last launch, when AWS refused it."""
-        activities = self._groups.describe_scaling_activities(
-            AutoScalingGroupName=self._group, MaxRecords=1
-        )["Activities"]
-        if not activities or activities[0]["StatusCode"] not in ("Failed", "Cancelled"):
+        last = refused_launch(self._groups, self._group)
+        if last is None:
             return None
-        last = activities[0]
         distribution = group.get("MixedInstancesPolicy", {}).get("InstancesDistribution", {})
         return Refusal(
             message=str(last.get("StatusMessage", "")),
@@ -286,11 +248,12 @@ class Watcher:
             spot=distribution.get("OnDemandPercentageAboveBaseCapacity") == 0,
             of_new_group=time.time() - group["CreatedTime"].timestamp()
             < time.monotonic() - self._began + NEW_SECONDS,
+            tried=choices(group),
         )
 
 
-def wait(watcher: Watcher, node: str, specification: str) -> Verdict:
-    """Look until the node is ready or has failed, and show every step."""
+def wait(watcher: Watcher, node: str, meaning: Callable[[Observation], Verdict]) -> Verdict:
+    """Look until the node is ready or has failed, which *meaning* says of each moment, and show every step."""
     shown, shown_at = "", 0.0
     while True:
         try:
@@ -301,7 +264,7 @@ def wait(watcher: Watcher, node: str, specification: str) -> Verdict:
                 line="AWS cannot be asked",
                 details={"reason": str(error), "hint": "mend it; the same command again waits on"},
             )
-        verdict = judge(seen, specification)
+        verdict = meaning(seen)
         if verdict.outcome != "waiting":
             return verdict
         now = time.monotonic()
@@ -320,10 +283,9 @@ def main(
     group: Annotated[str, typer.Option(help="The group whose instance is the node.")] = "",
 ) -> None:
     """Wait until a node has proven itself; exit status 1 when it cannot."""
-    if os.environ.get("SANDBOX_MACHINES") == "off":
-        print(f"{node}: not booted; this sandbox records machines and boots none")
-        return
-    verdict = wait(Watcher(region, bucket, node, instance, group), node, specification)
+    recorded = os.environ.get("SANDBOX_MACHINES") == "off"
+    meaning = judge_recorded if recorded else partial(judge, specification=specification)
+    verdict = wait(Watcher(region, bucket, node, instance, group), node, meaning)
     if verdict.outcome == "ready":
         print(f"{node}: {verdict.line}")
         return

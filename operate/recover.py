@@ -161,6 +161,8 @@ class Aws:
             candidates = _live_instances(ec2, candidates)
         if prefix == "nat-" and candidates:
             candidates = _live_gateways(ec2, candidates)
+        if prefix == "cr-" and candidates:
+            candidates = _live_reservations(ec2, candidates)
         return min(candidates, default=None)
 
 
@@ -177,6 +179,12 @@ def _live_instances(ec2: Any, candidates: set[str]) -> set[str]:
 def _live_gateways(ec2: Any, candidates: set[str]) -> set[str]:
     gateways = ec2.describe_nat_gateways(NatGatewayIds=sorted(candidates))["NatGateways"]
     return {each["NatGatewayId"] for each in gateways if each["State"] in ("pending", "available")}
+
+
+def _live_reservations(ec2: Any, candidates: set[str]) -> set[str]:
+    found = ec2.describe_capacity_reservations(CapacityReservationIds=sorted(candidates))
+    reservations = found["CapacityReservations"]
+    return {each["CapacityReservationId"] for each in reservations if each["State"] == "active"}
 
 
 def _bucket(s3: Any, inputs: Inputs) -> str:
@@ -290,6 +298,7 @@ TAGGED = {
     "aws:ebs/volume:Volume": "vol-",
     "aws:ec2/instance:Instance": "i-",
     "aws:ec2/launchTemplate:LaunchTemplate": "lt-",
+    "aws:ec2/capacityReservation:CapacityReservation": "cr-",
 }
 """Pulumi type to what the ids of its kind begin with, for everything that EC2 tags as it makes it."""
 

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import io
 import json
+import logging
 import socket
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ from typing import Any
 
 import paramiko
 
+from model.checks import HOST_KEY_TYPES
 from operate.run_command import Answer
 
 CONNECT_SECONDS = 10
@@ -22,6 +24,9 @@ CONNECT_SECONDS = 10
 
 COMMAND_SECONDS = 300
 """Longest wait for a command."""
+
+logging.getLogger("paramiko").addHandler(logging.NullHandler())
+"""Its threads would print tracebacks of what is told as an :class:`SshError`."""
 
 KEY_KINDS = (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey)
 
@@ -167,12 +172,17 @@ def connect(access: Access) -> Connection:
 
 
 def presented_key(access: Access) -> str:
-    """The public key that a host answers with, whatever it is. Raises :class:`SshError`."""
+    """The public key that a host answers with, whatever it is: of the type that is known, or the first of those that
+    are wanted. Raises :class:`SshError`."""
     below = connect(access.bastion) if access.bastion else None
     transport = paramiko.Transport(_socket(access, below))
     try:
-        _handshake(transport, access)
-        return _key_text(transport.get_remote_server_key())
+        known = access.host_key.partition(" ")[0]
+        types = sorted(HOST_KEY_TYPES, key=lambda each: each != known)
+        transport.get_security_options().key_types = [
+            name for each in types for name in SIGNATURES.get(each, (each,))
+        ]
+        return _handshake(transport, access)
     finally:
         transport.close()
         if below is not None:
@@ -182,17 +192,21 @@ def presented_key(access: Access) -> str:
 def _transport(access: Access, below: Connection | None) -> paramiko.Transport:
     transport = paramiko.Transport(_socket(access, below))
     try:
+        if not access.host_key:
+            raise HostKeyError(
+                f"the stack file names no key of {access.named}",
+                "take it first: `make host-keys STACK=name`, for a bastion with NODE=ssh.bastion",
+            )
         kind = access.host_key.split()[0]
         # Of several keys the host shows the one that is known.
         transport.get_security_options().key_types = SIGNATURES.get(kind, (kind,))
-        _handshake(transport, access)
-        key = _key_text(transport.get_remote_server_key())
+        key = _handshake(transport, access)
         if key.split()[:2] != access.host_key.split()[:2]:
             raise HostKeyError(
                 f"the host answers with the key {fingerprint(key)}, the stack file names "
                 f"{fingerprint(access.host_key)}",
-                "somebody may be between you and it; if the host was installed anew, `make host-keys` shows and "
-                "takes its new key",
+                "somebody may be between you and it; if the host was installed anew, `make host-keys STACK=name "
+                "NODE=name` shows and takes its new key",
             )
         _sign_in(transport, access)
     except BaseException:
@@ -210,18 +224,21 @@ def _socket(access: Access, below: Connection | None) -> Any:
     except (OSError, paramiko.SSHException) as problem:
         raise SshError(
             f"{access.address}:{access.port} does not answer: {problem}",
-            "check the address, that the host is up, and that port 22 is open to this computer",
+            f"check the address, that the host is up, and that port {access.port} is open to this computer",
         ) from problem
 
 
-def _handshake(transport: paramiko.Transport, access: Access) -> None:
+def _handshake(transport: paramiko.Transport, access: Access) -> str:
+    """The key that the host answers with."""
     transport.banner_timeout = transport.handshake_timeout = CONNECT_SECONDS
     try:
-        transport.start_client(timeout=CONNECT_SECONDS)
+        # Each of its steps has an end of its own; one for all of them would pass in silence.
+        transport.start_client()
+        return _key_text(transport.get_remote_server_key())
     except paramiko.ssh_exception.IncompatiblePeer as problem:
         raise HostKeyError(
             f"the host has no key of the type that the stack file names: {problem}",
-            "`make host-keys` shows the keys that it has",
+            "`make host-keys STACK=name NODE=name` takes a key that it has",
         ) from problem
     except (paramiko.SSHException, EOFError, OSError) as problem:
         raise SshError(
@@ -243,11 +260,19 @@ def _sign_in(transport: paramiko.Transport, access: Access) -> None:
             ) from problem
         return
     tried = (
-        "the key of the stack file" if access.private_key else f"{len(keys)} keys of the SSH agent"
+        "the key of the stack file"
+        if access.private_key
+        else f"any of {len(keys)} keys of the SSH agent"
     )
+    mended = "write the right one" if access.private_key else "load the right one: `ssh-add`"
+    if not keys:
+        mended = (
+            'start an SSH agent that has it: eval "$(ssh-agent)" && ssh-add, or set sshPrivateKey'
+        )
     raise SshError(
-        f"the host lets {access.user} in with none of {tried}",
-        f"add your public key to ~{access.user}/.ssh/authorized_keys on the host, or load the right one: `ssh-add`",
+        f"the host does not let {access.user} in with {tried}",
+        f"look whether this is the right user; add your public key to ~{access.user}/.ssh/authorized_keys on the host, "
+        f"or {mended}",
     )
 
 

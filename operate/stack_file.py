@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import yaml
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
+from model.hosts import ANY_HOST_KEY
 from model.settings import AnySettings, parse
 from operate.messages import UserError
 
@@ -35,10 +38,11 @@ class UniqueKeys(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def read_stack_file(path: Path) -> dict[str, Any]:
+def read_stack_file(path: Path, *, rehearsal: bool = False) -> dict[str, Any]:
     """The content of a stack file whose settings are sound.
 
-    Raises :class:`UserError` for what is no stack file, and ``SettingsError`` with every problem of its settings.
+    In a *rehearsal* a host needs no key, since the sandbox's machine in its place has one of its own. Raises
+    :class:`UserError` for what is no stack file, and ``SettingsError`` with every problem of its settings.
     """
     try:
         content = yaml.load(path.read_text(), UniqueKeys)  # noqa: S506 a SafeLoader that refuses more
@@ -68,8 +72,47 @@ def read_stack_file(path: Path) -> dict[str, Any]:
             f"stacks/{path.name}: {PRIVATE_KEY} stands there for everybody to read. Take it out, and put it in "
             "encrypted: pulumi config set --secret sshPrivateKey < FILE; and use another key if it was shared"
         )
+    if rehearsal:
+        for _, host in named_hosts(config):
+            host["hostKey"] = host.get("hostKey") or ANY_HOST_KEY
     settings_of(config)
     return dict(content)
+
+
+def named_hosts(config: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every host that a stack file names, with where: ``leader``, ``followers.rack1``, ``ssh.bastion``.
+
+    What is no host is left out: those who read the settings tell such mistakes.
+    """
+    ssh, followers = _section(config, "ssh"), _section(config, "followers")
+    nodes = {"leader": _section(config, "leader")}
+    nodes |= {f"followers.{name}": entry for name, entry in followers.items()}
+    places = {"ssh.bastion": ssh.get("bastion")}
+    places |= {
+        place: entry.get("host") for place, entry in nodes.items() if isinstance(entry, dict)
+    }
+    for place, host in places.items():
+        if isinstance(host, dict) and host.get("address"):
+            yield place, host
+
+
+def _section(config: Mapping[str, Any], key: str) -> dict[str, Any]:
+    found = config.get(f"{PROJECT}:{key}")
+    return found if isinstance(found, dict) else {}
+
+
+def read_to_edit(path: Path) -> tuple[YAML, Any]:
+    """The file's content as something that can be written back with its comments. Raises :class:`UserError`."""
+    editor = YAML()
+    editor.preserve_quotes = True
+    editor.width = 4096
+    try:
+        content = editor.load(path)
+        if not isinstance(content["config"], dict):
+            raise TypeError("it has no `config:` with keys below it")
+    except (YAMLError, OSError, TypeError, KeyError) as error:
+        raise UserError(f"stacks/{path.name} cannot be read: {error}") from None
+    return editor, content
 
 
 def settings_of(config: Mapping[str, Any]) -> AnySettings:

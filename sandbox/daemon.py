@@ -15,12 +15,13 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .lifecycle import Sandbox
+from .lifecycle import IMAGES, Sandbox
+from .refusals import Application, refusing
 
 if TYPE_CHECKING:
     from .machines.keeper import Keeper
@@ -33,8 +34,6 @@ MOTO_SETTINGS = {
 }
 WATCH_SECONDS = 2
 """How often the process looks whether its directory still names it; it ends where it does not."""
-
-Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 
 def main() -> None:
@@ -54,21 +53,30 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
     os.environ.update(MOTO_SETTINGS)
-    endpoint = serve_aws(options.aws_port)
+    endpoint = serve_aws(options.aws_port, options.directory)
 
     from .provider import (
         capacity,
         command,
         docker_provider,
+        images,
+        price_list,
+        quotas,
+        reservations,
         service,
     )  # after the settings, which moto reads at import
 
     capacity.mend(options.directory / "shortages.json")
+    quotas.mend(options.directory / "quotas.json")
+    images.mend(options.directory / IMAGES)
+    price_list.mend_spot(options.directory / "prices.json")
+    reservations.mend(options.directory / "shortages.json")
     server, provider_port = service.serve(endpoint)
     commands: dict[str, str] = {}  # what they see of the sandbox, known once its ports are
     command_server, command_port = command.serve(commands)
     machines = start_machines(options.directory, options.machine_image, endpoint)
     docker_host = machines.place.host if machines else None
+    ssh_agent = start_ssh_agent(options.directory, machines) if machines else None
     docker_server, docker_port = docker_provider.serve(options.directory, docker_host)
     state = options.directory / "daemon.json"
     recorded: dict[str, Any] = {
@@ -79,6 +87,7 @@ def main() -> None:
         "command_port": command_port,
         "docker_port": docker_port,
         "docker_host": docker_host,
+        "ssh_agent": ssh_agent,
     }
     commands.update(Sandbox(**recorded, directory=options.directory).environment())
     _write(state, recorded)
@@ -94,13 +103,21 @@ def main() -> None:
         state.unlink()
 
 
-def serve_aws(port: int = 0) -> str:
-    """The endpoint of a moto that serves in the background of this process, on the loopback."""
+def serve_aws(port: int = 0, directory: Path | None = None) -> str:
+    """The endpoint of a moto that serves in the background of this process, on the loopback.
+
+    Beside it the Price List service answers. The files of *directory* set its prices and what AWS refuses.
+    """
+    from .provider import billing, price_list
     from .provider.moto_gaps import mend_moto
     from .web_server import serve
 
     mend_moto()
-    return f"http://127.0.0.1:{serve(aws_application(), '127.0.0.1', port).server_port}"
+    billing.mend()
+    application = price_list.beside(aws_application(), directory and directory / "prices.json")
+    if directory:
+        application = refusing(application, directory / "refusals.json")
+    return f"http://127.0.0.1:{serve(application, '127.0.0.1', port).server_port}"
 
 
 @cache
@@ -130,6 +147,20 @@ def stop_machines(machines: Keeper) -> None:
     from .machines import keeper
 
     keeper.stop(machines)
+
+
+def start_ssh_agent(directory: Path, machines: Keeper) -> str | None:
+    """The socket of an agent that opens the hosts among the machines, for this process and for others."""
+    from .machines import ssh_agent
+    from .machines.commands import MachineError
+
+    try:
+        started = ssh_agent.start(directory, machines.place)
+    except MachineError as error:
+        logging.error("hosts are reached by a key of the stack alone: %s", error)
+        return None
+    os.environ["SSH_AUTH_SOCK"] = started
+    return started
 
 
 def _prepare(endpoint: str, region: str) -> None:

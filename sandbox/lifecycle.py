@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -26,6 +27,10 @@ import psutil
 from .machines.availability import Machines
 from .machines.leftovers import PrivateDocker, clean
 
+IMAGES = "images.json"
+"""Name of the file in a sandbox's directory that says which images of a real account it shows stand-ins of."""
+STAND_IN = "has no contents: made by the sandbox"
+"""Description by which a stand-in is told from an image of a real account."""
 START_SECONDS = 60
 """Longest wait for a start; two or three seconds are usual."""
 STOP_SECONDS = 30
@@ -70,6 +75,13 @@ class Sandbox:
     directory: Path
     docker_host: str | None = None
     """The Docker in which its machines run, as for `docker -H`; None where they do not boot."""
+    ssh_agent: str | None = None
+    """The socket of an SSH agent with the key of its hosts; None where none of them boots, or OpenSSH is missing."""
+
+    @property
+    def started(self) -> datetime:
+        """When it began, with an empty AWS and no hosts."""
+        return datetime.fromtimestamp((self.directory / "daemon.json").stat().st_mtime, UTC)
 
     @property
     def machines(self) -> bool:
@@ -103,6 +115,8 @@ class Sandbox:
                 f"aws:{self.provider_port},command:{self.command_port},docker:{self.docker_port}"
             ),
             "SANDBOX_MACHINES": "on" if self.machines else "off",
+            # Instead of the user's own, whose keys are nothing that a rehearsal should offer.
+            **({"SSH_AUTH_SOCK": self.ssh_agent} if self.ssh_agent else {}),
         }
 
 

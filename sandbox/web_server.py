@@ -16,6 +16,13 @@ class Handler(WSGIRequestHandler):
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """Nothing: the log is for what went wrong."""
 
+    def send_header(self, keyword: str, value: str) -> None:
+        """The date that an application gives takes the place of the server's."""
+        if keyword == "Date":
+            sent = self._headers_buffer
+            sent[:] = [each for each in sent if not each.startswith(b"Date:")]
+        super().send_header(keyword, value)
+
 
 def serve(
     application: Any, address: str, port: int, descriptor: int | None = None

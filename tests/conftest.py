@@ -1,5 +1,6 @@
 """What every test may use."""
 
+import functools
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -8,6 +9,9 @@ from typing import Any
 import pytest
 from moto import mock_aws
 
+from operate.preflight import DONE
+from sandbox.machines import availability
+from sandbox.machines.availability import Machines
 from tests.harness import Recorder, deploy, run_program, stack_config
 
 # Machines that boot take half a minute; the tests of tests/machines and tests/cluster ask for them.
@@ -39,5 +43,28 @@ def deploy_changed(
         for key, value in changed.items()
     }
     monkeypatch.setenv("PULUMI_CONFIG", json.dumps(texts))
+    if (
+        DONE not in os.environ
+    ):  # the preflight has tests of its own, and would look at an empty moto each time
+        monkeypatch.setenv(DONE, "done")
     with mock_aws():
         return deploy(run_program, stack=stack, preview=preview)
+
+
+@functools.cache
+def deployed(stack: str) -> Recorder:
+    """The registrations of a stack file as it is, made once: for tests that only look."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        return deploy_changed(monkeypatch, stack, {}, preview=False)
+
+
+@pytest.fixture(scope="session")
+def machines() -> Machines:
+    """What machines need, installed and built where it is missing, as `make up` does."""
+    said: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("SANDBOX_MACHINES", raising=False)  # off for all other tests
+        prepared = availability.prepare(said.append)
+    if prepared is None:
+        pytest.skip(f"machines do not boot here: {said}")
+    return prepared

@@ -15,6 +15,9 @@ import pulumi
 import yaml
 from pulumi.runtime import mocks, rpc
 
+from model.hosts import ANY_HOST_KEY
+from operate.stack_file import named_hosts
+
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = "graphistry-cluster"
 SECRET_SIGNATURE = "4dabf18193072939515e22adb298388d"
@@ -43,9 +46,17 @@ class Registration:
     delete_before_replace: bool
     ignore_changes: tuple[str, ...]
     dependencies: tuple[str, ...]
+    property_dependencies: Mapping[str, tuple[str, ...]]
+    """Input to the URNs of the resources whose outputs are in it."""
+
     provider: str
     outputs: dict[str, Any] = field(default_factory=dict)
     """What a component passed to ``register_outputs``; empty for a custom resource."""
+
+    @property
+    def kind(self) -> str:
+        """The type's last word, ``Instance``."""
+        return self.type.rsplit(":", 1)[-1]
 
 
 class Recorder(mocks.MockMonitor):
@@ -75,6 +86,9 @@ class Recorder(mocks.MockMonitor):
                 delete_before_replace=request.deleteBeforeReplace,
                 ignore_changes=tuple(request.ignoreChanges),
                 dependencies=tuple(sorted(request.dependencies)),
+                property_dependencies={
+                    name: tuple(each.urns) for name, each in request.propertyDependencies.items()
+                },
                 provider=request.provider,
             )
         return answer
@@ -204,6 +218,10 @@ ANSWERS: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
         "id": args["filters"][0]["values"][0],
         "rootDeviceName": "/dev/xvda",
     },
+    "aws:ec2/getInstances:getInstances": lambda args: {
+        "id": "us-east-1",
+        "ids": args["filters"][0]["values"],
+    },
     "aws:ec2/getVpc:getVpc": lambda args: {"id": args["id"], "cidrBlock": "10.9.0.0/16"},
     "aws:ec2/getSubnet:getSubnet": lambda args: {
         "id": args["id"],
@@ -245,6 +263,8 @@ def stack_config(stack: str) -> dict[str, Any]:
     defaults = {
         key: schema["default"] for key, schema in project["config"].items() if "default" in schema
     }
+    for _, host in named_hosts(chosen["config"]):
+        host.setdefault("hostKey", ANY_HOST_KEY)  # as after `make host-keys`
     return {**defaults, **chosen["config"]}
 
 

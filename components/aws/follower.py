@@ -64,7 +64,7 @@ class AwsFollower:
             FollowerGroupArgs(
                 instance_types=self.profile.instance_types,
                 image=site.image,
-                market=self.follower.market,
+                follower=self.follower,
                 root_volume_gib=self.profile.root_volume_gib,
                 subnet_ids=[site.subnet_ids[zone] for zone in self.availability_zones],
                 security_group_id=site.followers_security_group,

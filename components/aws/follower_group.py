@@ -3,12 +3,12 @@
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import pulumi
 from pulumi_aws import autoscaling, ec2
 
 from components.aws.leader_machine import METADATA_HOP_LIMIT, MachineImage
+from model import settings
 from model.tags import named
 
 BOOT_GRACE_SECONDS = 1800
@@ -27,8 +27,8 @@ class FollowerGroupArgs:
     image: MachineImage
     """Machine image of the next machine."""
 
-    market: Literal["on-demand", "spot"]
-    """``spot`` asks for spot capacity first; see :mod:`components.aws.spot_fallback`."""
+    follower: settings.Follower
+    """Market (``spot`` asks for spot capacity first; see :mod:`components.aws.spot_fallback`) and reservation."""
 
     root_volume_gib: int
     """Size of the root disk."""
@@ -61,8 +61,15 @@ def follower_group(
     The group launches the instance, its disk and its interface. A function for the reason of
     :func:`components.aws.node_role.node_role`.
     """
+    market, reservation = args.follower.market, args.follower.capacity_reservation
+    block = market == "capacity-block"
     template = ec2.LaunchTemplate(
         f"{name}-template",
+        # A group that launches into a capacity block takes type and market from its template alone.
+        instance_type=args.instance_types[0] if block else None,
+        instance_market_options=ec2.LaunchTemplateInstanceMarketOptionsArgs(market_type=market)
+        if block
+        else None,
         image_id=args.image.image_id,
         iam_instance_profile=ec2.LaunchTemplateIamInstanceProfileArgs(arn=args.profile_arn),
         user_data=pulumi.Output.from_input(args.user_data).apply(
@@ -104,32 +111,26 @@ def follower_group(
         tags=named(f"{name}-template"),
         opts=pulumi.ResourceOptions(parent=parent, ignore_changes=args.image.ignored("image_id")),
     )
-    spot = args.market == "spot"
+    spot = market == "spot"
     group = autoscaling.Group(
         f"{name}-group",
         min_size=1,
         max_size=1,
         desired_capacity=1,
         vpc_zone_identifiers=list(args.subnet_ids),
-        mixed_instances_policy=autoscaling.GroupMixedInstancesPolicyArgs(
-            launch_template=autoscaling.GroupMixedInstancesPolicyLaunchTemplateArgs(
-                launch_template_specification=autoscaling.GroupMixedInstancesPolicyLaunchTemplateLaunchTemplateSpecificationArgs(
-                    launch_template_id=template.id, version="$Default"
-                ),
-                overrides=[
-                    autoscaling.GroupMixedInstancesPolicyLaunchTemplateOverrideArgs(
-                        instance_type=instance_type
-                    )
-                    for instance_type in args.instance_types
-                ],
+        launch_template=autoscaling.GroupLaunchTemplateArgs(id=template.id, version="$Default")
+        if block
+        else None,
+        mixed_instances_policy=None if block else _policy(template, args),
+        capacity_reservation_specification=autoscaling.GroupCapacityReservationSpecificationArgs(
+            # A block is paid for; beyond a reservation the machine may be an on-demand one of the same price.
+            capacity_reservation_preference=f"capacity-reservations-{'only' if block else 'first'}",
+            capacity_reservation_target=autoscaling.GroupCapacityReservationSpecificationCapacityReservationTargetArgs(
+                capacity_reservation_ids=[reservation]
             ),
-            instances_distribution=autoscaling.GroupMixedInstancesPolicyInstancesDistributionArgs(
-                on_demand_allocation_strategy="prioritized",
-                on_demand_base_capacity=0,
-                on_demand_percentage_above_base_capacity=0 if spot else 100,
-                spot_allocation_strategy="capacity-optimized-prioritized",
-            ),
-        ),
+        )
+        if reservation
+        else None,
         # A warning of interruption starts the replacement before the machine is taken.
         capacity_rebalance=spot,
         # A machine whose type is listed no more is replaced; the new one is launched first, and the old one
@@ -154,3 +155,28 @@ def follower_group(
         opts=pulumi.ResourceOptions(parent=parent, depends_on=[args.specification]),
     )
     return group.name
+
+
+def _policy(
+    template: ec2.LaunchTemplate, args: FollowerGroupArgs
+) -> autoscaling.GroupMixedInstancesPolicyArgs:
+    """Types in the order of preference, from one market."""
+    return autoscaling.GroupMixedInstancesPolicyArgs(
+        launch_template=autoscaling.GroupMixedInstancesPolicyLaunchTemplateArgs(
+            launch_template_specification=autoscaling.GroupMixedInstancesPolicyLaunchTemplateLaunchTemplateSpecificationArgs(
+                launch_template_id=template.id, version="$Default"
+            ),
+            overrides=[
+                autoscaling.GroupMixedInstancesPolicyLaunchTemplateOverrideArgs(
+                    instance_type=instance_type
+                )
+                for instance_type in args.instance_types
+            ],
+        ),
+        instances_distribution=autoscaling.GroupMixedInstancesPolicyInstancesDistributionArgs(
+            on_demand_allocation_strategy="prioritized",
+            on_demand_base_capacity=0,
+            on_demand_percentage_above_base_capacity=0 if args.follower.market == "spot" else 100,
+            spot_allocation_strategy="capacity-optimized-prioritized",
+        ),
+    )

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import pulumi
+from pulumi_aws import ec2
 
+from components.aws.budget_alarm import budget_alarm
 from components.aws.documents import Documents, DocumentsArgs
 from components.aws.exports import follower_export
 from components.aws.follower import AwsFollower, aws_follower
+from components.aws.names import check_names
 from components.aws.region import machine_image, read_region
 from components.aws.shared_folder import SharedFolderReference
 from components.aws.site import AwsSite
@@ -51,6 +54,7 @@ class JoinedAwsMachines:
     """
 
     def __init__(self, name: str, args: JoinedAwsMachinesArgs, cluster: pulumi.Resource) -> None:
+        check_names(name, args.settings)
         joined = args.leader
         if joined["region"] != args.region:
             raise LeaderStackError(
@@ -60,8 +64,11 @@ class JoinedAwsMachines:
         self._name, self._args = name, args
         self._child = pulumi.ResourceOptions(parent=cluster)
         invoke = pulumi.InvokeOptions(parent=cluster)
+        if not args.delete_data:  # the data of a stack can be deleted whoever is left
+            _require_leader(args.settings.leader_stack, joined, invoke)
         region = read_region(args.region, args.settings.instance_types, invoke)
         folder = joined["sharedFolder"]
+        release = Release.model_validate(joined["release"])
         # Where the leader's stack made mount targets; a file system that existed already has its own everywhere.
         zones = sorted(folder["mountTargets"] or joined["subnetIds"])
         self.placement = place_followers(args.settings, zones, region.offerings)
@@ -91,8 +98,8 @@ class JoinedAwsMachines:
             bucket_arn=documents.bucket_arn,
             agent=documents.agent,
             secret_arn=pulumi.Output.from_input(joined["secretArn"]),
-            image=machine_image(args.settings.image, invoke),
-            release=Release.model_validate(joined["release"]),
+            image=machine_image(args.settings.image, args.region, release, invoke),
+            release=release,
         )
         self.leader = None
         self.followers: dict[str, AwsFollower] = {}
@@ -106,8 +113,10 @@ class JoinedAwsMachines:
         return self.followers[node]
 
     def complete(self) -> None:
-        """Make the fallback of the followers on spot."""
+        """Make the fallback of the followers on spot and the alarm of the budget."""
         spot_fallback(self._name, self.site, self.followers, self._child)
+        args = self._args
+        budget_alarm(self._name, args.settings.budget, f"{args.project}/{args.stack}", self._child)
 
     def join(self) -> dict[str, pulumi.Input[object]]:
         """Nothing: other stacks join the leader's."""
@@ -123,3 +132,21 @@ class JoinedAwsMachines:
                 for node, machine in self.followers.items()
             },
         }
+
+
+def _require_leader(stack: str, joined: Mapping[str, Any], opts: pulumi.InvokeOptions) -> None:
+    """Raise :class:`LeaderStackError` where AWS has the leader's machine no more.
+
+    A stack that was ended and whose data is kept still has its outputs: they do not say whether the leader is there.
+    """
+    machine = joined["leader"]["instanceId"]
+    found = ec2.get_instances(
+        filters=[ec2.GetInstancesFilterArgs(name="instance-id", values=[machine])],
+        instance_state_names=["pending", "running", "stopping", "stopped"],
+        opts=opts,
+    )
+    if not found.ids:
+        raise LeaderStackError(
+            f"leaderStack: the leader of {stack} is gone: its machine was {machine}, and AWS has it no more. "
+            f"`make up STACK={stack.rpartition('/')[2]}` brings it back, with the data that was kept"
+        )

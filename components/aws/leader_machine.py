@@ -44,15 +44,12 @@ class LeaderMachineArgs:
     root_volume_gib: int
     """Size of the root disk. Grows in place."""
 
-    data_volume: settings.DataVolume
-    """Size, IOPS and throughput of the data volume. All change in place; AWS shrinks no volume."""
+    leader: settings.Leader
+    """Data volume, whose size, IOPS and throughput change in place (AWS shrinks no volume), and the reservation of
+    capacity: of its own, whose new type is reserved before the machine stops for it, or an existing one."""
 
     availability_zone: str
     """Zone of machine and data volume."""
-
-    zone_pinned: bool
-    """Whether the stack file names the zone. A zone that was chosen for the user is chosen once: data volumes
-    do not move."""
 
     subnet_id: pulumi.Input[str]
     """Private subnet in that zone."""
@@ -73,7 +70,8 @@ class LeaderMachineArgs:
 class LeaderMachine(pulumi.ComponentResource):
     """An instance with a fixed network interface and a data volume of its own.
 
-    Creates: network interface, data volume (kept), instance, volume attachment.
+    Creates: network interface, data volume (kept), capacity reservation (unless told not to), instance, volume
+    attachment. A zone that was chosen for the user is chosen once: data volumes do not move.
     """
 
     address: pulumi.Output[str]
@@ -95,6 +93,7 @@ class LeaderMachine(pulumi.ComponentResource):
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("graphistry-cluster:index:LeaderMachine", name, {}, opts)
+        zone_pinned = args.leader.availability_zone is not None
         interface = ec2.NetworkInterface(
             f"{name}-interface",
             description="Fixed address of the leader of a Graphistry cluster",
@@ -102,24 +101,28 @@ class LeaderMachine(pulumi.ComponentResource):
             security_groups=[args.security_group_id],
             tags=named(f"{name}-interface"),
             opts=pulumi.ResourceOptions(
-                parent=self, ignore_changes=[] if args.zone_pinned else ["subnet_id"]
+                parent=self, ignore_changes=[] if zone_pinned else ["subnet_id"]
             ),
         )
         volume = ebs.Volume(
             f"{name}-data",
             availability_zone=args.availability_zone,
             type="gp3",
-            size=args.data_volume.size_gib,
-            iops=args.data_volume.iops,
-            throughput=args.data_volume.throughput_mibps,
+            size=args.leader.data_volume.size_gib,
+            iops=args.leader.data_volume.iops,
+            throughput=args.leader.data_volume.throughput_mibps,
             encrypted=True,
             tags=named(f"{name}-data"),
             opts=pulumi.ResourceOptions.merge(
                 kept(self, delete_data=args.delete_data),
-                pulumi.ResourceOptions(
-                    ignore_changes=[] if args.zone_pinned else ["availability_zone"]
-                ),
+                pulumi.ResourceOptions(ignore_changes=[] if zone_pinned else ["availability_zone"]),
             ),
+        )
+        reservation = args.leader.capacity_reservation
+        reserved = (
+            [self._reservation(name, args)]
+            if args.leader.reserve_capacity and reservation is None
+            else []
         )
         instance = ec2.Instance(
             name,
@@ -145,9 +148,17 @@ class LeaderMachine(pulumi.ComponentResource):
             ),
             ebs_optimized=True,
             monitoring=True,
+            capacity_reservation_specification=ec2.InstanceCapacityReservationSpecificationArgs(
+                capacity_reservation_target=ec2.InstanceCapacityReservationSpecificationCapacityReservationTargetArgs(
+                    capacity_reservation_id=reservation
+                )
+            )
+            if reservation
+            else None,
             tags=named(name),
             opts=pulumi.ResourceOptions(
                 parent=self,
+                depends_on=reserved,
                 ignore_changes=args.image.ignored("ami"),
                 # The fixed interface can be on one machine at a time.
                 delete_before_replace=True,
@@ -168,3 +179,26 @@ class LeaderMachine(pulumi.ComponentResource):
         self.attached_instance_id = attachment.instance_id
         self.data_volume_id = volume.id
         self.register_outputs({"instance_id": self.instance_id, "address": self.address})
+
+    def _reservation(self, name: str, args: LeaderMachineArgs) -> ec2.CapacityReservation:
+        """The place of the machine. AWS refuses it at once where it has none, and a start of the machine in an hour.
+
+        It is open, so the machine is in it by matching, and its replacement by another type is made before the machine
+        stops; a targeted one would be full until the old machine is gone.
+        """
+        return ec2.CapacityReservation(
+            f"{name}-capacity",
+            instance_type=args.instance_type,
+            instance_platform="Linux/UNIX",
+            availability_zone=args.availability_zone,
+            instance_count=1,
+            instance_match_criteria="open",
+            ebs_optimized=True,
+            tags=named(f"{name}-capacity"),
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                ignore_changes=[]
+                if args.leader.availability_zone is not None
+                else ["availability_zone"],
+            ),
+        )

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 import pulumi
 from pulumi_aws import secretsmanager
 
+from components.aws.budget_alarm import budget_alarm
 from components.aws.documents import Documents, DocumentsArgs
 from components.aws.exports import aws_exports
 from components.aws.follower import AwsFollower, aws_follower
 from components.aws.leader import AwsLeader
+from components.aws.names import check_names
 from components.aws.network import Network, NetworkArgs, NetworkReference, existing_network
 from components.aws.protection import kept
 from components.aws.region import Region, machine_image, read_region
@@ -23,17 +25,11 @@ from components.aws.site import AwsSite
 from components.aws.spot_fallback import spot_fallback
 from components.leader_node import NAME as LEADER
 from model.placement import Placement, place
-from model.settings import Problem, Settings, SettingsError
+from model.settings import Settings
 from model.tags import cluster_tags, named
 
 SECRET_RECOVERY_DAYS = 30
 """How long a deleted secret can be restored; the longest that Secrets Manager offers."""
-
-ROLE_NAME_LIMIT = 64
-"""Longest name of an IAM role or instance profile (AWS: IAM quotas)."""
-
-LONGEST_SUFFIX = len("-profile-1234567")
-"""What the longest physical name adds to a node's name; Pulumi appends the digits."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,19 +57,20 @@ class AwsMachines:
 
     Creates below *cluster*: :class:`Network` (unless one exists), :class:`SecurityGroups`, :class:`SharedFolder`
     (unless one exists), :class:`Documents`, the secret (kept, empty: the leader fills it), and when all followers are
-    there :class:`SpotFallback`, if one of them is on spot. No component itself: the nodes are the cluster's children.
+    there :class:`SpotFallback`, if one of them is on spot, and the alarm of the budget, if somebody wants mail. No
+    component itself: the nodes are the cluster's children.
     """
 
     placement: Placement
     """The zones of every node."""
 
     def __init__(self, name: str, args: AwsMachinesArgs, cluster: pulumi.Resource) -> None:
-        _check_names(name, args.settings)
+        check_names(name, args.settings)
         self._name, self._args = name, args
         self._child = pulumi.ResourceOptions(parent=cluster)
         self._invoke = pulumi.InvokeOptions(parent=cluster)
         region = read_region(args.region, args.settings.instance_types, self._invoke)
-        image = machine_image(args.settings.image, self._invoke)
+        image = machine_image(args.settings.image, args.region, args.settings.release, self._invoke)
         role_path = f"/{args.project}/{args.stack}/"
         network = self._network(region)
         existing_id = args.settings.shared_folder.file_system_id
@@ -133,8 +130,10 @@ class AwsMachines:
         return self.followers[node]
 
     def complete(self) -> None:
-        """Make the fallback of the followers on spot, and say what is kept."""
+        """Make the fallback of the followers on spot and the alarm of the budget, and say what is kept."""
         spot_fallback(self._name, self.site, self.followers, self._child)
+        args = self._args
+        budget_alarm(self._name, args.settings.budget, f"{args.project}/{args.stack}", self._child)
         self.kept_data |= {
             "dataVolume": self.leader.data_volume_id,
             "bucket": self.site.bucket,
@@ -205,21 +204,3 @@ class AwsMachines:
         )
         self.kept_data["sharedFolder"] = folder.reference.file_system_id
         return folder.reference
-
-
-def _check_names(name: str, settings: Settings) -> None:
-    """Raise :class:`SettingsError` for every node whose physical names would be longer than AWS takes."""
-    limit = ROLE_NAME_LIMIT - LONGEST_SUFFIX - len(name) - 1
-    problems = [
-        Problem(
-            path=f"followers.{node}",
-            got=f"a name of {len(node)} characters",
-            allowed=f"{limit} characters in the cluster {name}, because AWS ends the name of a role "
-            f"at {ROLE_NAME_LIMIT}",
-            hint="shorten the name of the follower or of the stack",
-        )
-        for node in settings.followers
-        if len(node) > limit
-    ]
-    if problems:
-        raise SettingsError(tuple(problems))

@@ -12,10 +12,12 @@ from pulumi_aws import cloudwatch, ec2, iam
 
 from components.aws.policies import assumable_by, policy
 from model import settings
+from model.existing_network import Subnet, wrong_subnets
 from model.subnets import subnet_blocks
 from model.tags import named
 
-FLOW_LOG_RETENTION_DAYS = 90
+FLOW_LOG_RETENTION_DAYS = 365
+"""A break-in is often noticed after months (AWS Foundational Security Best Practices, CloudWatch.16)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,29 +231,16 @@ def existing_network(network: settings.Network, opts: pulumi.InvokeOptions) -> N
     Raises :class:`SettingsError` when subnets belong to another VPC or share a zone.
     """
     vpc = ec2.get_vpc(id=network.vpc_id, opts=opts)
-    subnet_ids: dict[str, pulumi.Input[str]] = {}
-    problems = []
-    for subnet_id in network.subnet_ids:
-        subnet = ec2.get_subnet(id=subnet_id, opts=opts)
-        zone = subnet.availability_zone
-        if subnet.vpc_id != network.vpc_id:
-            problems.append(
-                settings.Problem(
-                    path="network.subnetIds",
-                    got=f"{subnet_id}, a subnet of {subnet.vpc_id}",
-                    allowed=f"subnets of network.vpcId, {network.vpc_id}",
-                )
-            )
-        elif zone in subnet_ids:
-            problems.append(
-                settings.Problem(
-                    path="network.subnetIds",
-                    got=f"{subnet_id} and {subnet_ids[zone]}, both in {zone}",
-                    allowed="one subnet per availability zone",
-                )
-            )
-        else:
-            subnet_ids[zone] = subnet.id
+    found = {each: ec2.get_subnet(id=each, opts=opts) for each in network.subnet_ids}
+    subnets = {
+        name: Subnet(vpc_id=each.vpc_id, zone=each.availability_zone)
+        for name, each in found.items()
+    }
+    problems = tuple(wrong_subnets(str(network.vpc_id), subnets))
     if problems:
-        raise settings.SettingsError(tuple(problems))
-    return NetworkReference(vpc_id=vpc.id, cidr_block=vpc.cidr_block, subnet_ids=subnet_ids)
+        raise settings.SettingsError(problems)
+    return NetworkReference(
+        vpc_id=vpc.id,
+        cidr_block=vpc.cidr_block,
+        subnet_ids={each.zone: name for name, each in subnets.items()},
+    )

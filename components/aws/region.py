@@ -11,7 +11,9 @@ import pulumi_aws as aws
 from pulumi_aws import ec2, ssm
 
 from components.aws.leader_machine import MachineImage
+from components.aws.look_ups import is_denied
 from model import settings
+from model.image import MARKETPLACE_OWNER, Image, marketplace_name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,25 +69,57 @@ def read_region(name: str, instance_types: Iterable[str], opts: pulumi.InvokeOpt
     )
 
 
-def machine_image(image: settings.Image, opts: pulumi.InvokeOptions) -> MachineImage:
-    """The image the stack file pins, or the newest one that its public parameter names.
+def machine_image(
+    image: Image, region: str, release: settings.Release, opts: pulumi.InvokeOptions
+) -> MachineImage:
+    """The image that the stack file names for *region*, or the newest one of where it says to look.
 
     Raises :class:`SettingsError` when AWS does not show the image to this account in this region.
     """
+    pinned = image.pinned(region)
+    if pinned is None and image.marketplace:
+        return _marketplace_image(release, opts)
     # `value` is always secret in Pulumi, and a secret image id makes every plan unreadable.
-    image_id = image.id or ssm.get_parameter(name=image.ssm_parameter, opts=opts).insecure_value
+    image_id = pinned or ssm.get_parameter(name=image.ssm_parameter, opts=opts).insecure_value
     try:
         found = ec2.get_ami(
-            filters=[ec2.GetAmiFilterArgs(name="image-id", values=[image_id])], opts=opts
+            filters=[ec2.GetAmiFilterArgs(name="image-id", values=[image_id])],
+            # Its publisher takes an old image off the list, and machines of it go on.
+            include_deprecated=True,
+            opts=opts,
         )
     except Exception as error:  # Pulumi raises nothing narrower for a look-up that finds nothing.
+        if is_denied(error):
+            raise
         problem = settings.Problem(
             path="image",
             got=f"{image_id}, which AWS does not show: {error}",
             allowed="an image of this region that is shared with this account",
-            hint="`aws ec2 describe-images --image-ids` shows whether it is",
+            hint="`make image-refresh` locks another; `aws ec2 describe-images --image-ids` shows whether it is there",
         )
         raise settings.SettingsError((problem,)) from None
     return MachineImage(
-        image_id=image_id, root_device=found.root_device_name, pinned=image.id is not None
+        image_id=image_id, root_device=found.root_device_name, pinned=pinned is not None
     )
+
+
+def _marketplace_image(release: settings.Release, opts: pulumi.InvokeOptions) -> MachineImage:
+    name = marketplace_name(release)
+    try:
+        found = ec2.get_ami(
+            owners=[MARKETPLACE_OWNER],
+            filters=[ec2.GetAmiFilterArgs(name="name", values=[name])],
+            most_recent=True,
+            opts=opts,
+        )
+    except Exception as error:  # as above
+        if is_denied(error):
+            raise
+        problem = settings.Problem(
+            path="image.marketplace",
+            got=f"no image named {name}: {error}",
+            allowed="a release that Graphistry sells in the AWS Marketplace, to which this account has subscribed",
+            hint="leave marketplace out for the Deep Learning AMI",
+        )
+        raise settings.SettingsError((problem,)) from None
+    return MachineImage(image_id=found.id, root_device=found.root_device_name, pinned=False)

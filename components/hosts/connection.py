@@ -10,11 +10,15 @@ from pulumi_command import remote
 
 from model.hosts import FollowersOnHosts, Host, access_document
 
-DIALS = 4
-"""Tries of a connection, a few seconds apart: a host that is gone should be told while somebody is looking."""
+DIALS = 2
+"""Failed tries of a connection after which there is a last one, a fraction of a second apart: a host that is gone
+should be told while somebody is looking, and each of its resources finds out by itself."""
 
-DIAL_SECONDS = 10
-"""Longest wait for one."""
+DIAL_SECONDS = 5
+"""Longest wait for one; within it the network has tried three times."""
+
+BASTION_DIALS = 4
+"""The same for a bastion: its SSH server turns some away while many sign in at once, and is not gone for that."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +50,7 @@ class HostConnection:
                 user=bastion.user,
                 host_key=bastion.host_key,
                 private_key=self._private_key(),
-                dial_error_limit=DIALS,
+                dial_error_limit=BASTION_DIALS,
                 per_dial_timeout=DIAL_SECONDS,
             ),
         )

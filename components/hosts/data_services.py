@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,6 +65,8 @@ class DataServices(pulumi.ComponentResource):
             f"{name}-docker",
             host=f"ssh://{args.connection.host.user}@{args.connection.host.address}:{args.connection.host.port}",
             ssh_opts=_ssh_options(name, args.connection),
+            # It is asked at its first use: a host that is gone keeps no preview and no `destroy` from ending.
+            disable_docker_daemon_check=True,
             opts=pulumi.ResourceOptions(parent=self),
         )
         child = pulumi.ResourceOptions(
@@ -76,9 +79,7 @@ class DataServices(pulumi.ComponentResource):
         volume = docker.Volume(
             f"{name}-postgres",
             name=args.volume,
-            opts=pulumi.ResourceOptions.merge(
-                child, pulumi.ResourceOptions(protect=True, retain_on_delete=True)
-            ),
+            opts=pulumi.ResourceOptions.merge(child, pulumi.ResourceOptions(retain_on_delete=True)),
         )
         docker.Container(
             f"{name}-postgres",
@@ -165,11 +166,14 @@ def _ssh_options(name: str, connection: HostConnection) -> list[str]:
         )
     )
     options = [
-        "-o",
-        f"UserKnownHostsFile={known.relative_to(ROOT)}",
-        "-o",
-        "StrictHostKeyChecking=yes",
+        *("-o", f"UserKnownHostsFile={known.relative_to(ROOT)}"),
+        *("-o", "StrictHostKeyChecking=yes"),
+        # Nobody is there to be asked for a password.
+        *("-o", "BatchMode=yes"),
     ]
-    if bastion is not None:
-        options += ["-o", f"ProxyJump={bastion.user}@{bastion.address}:{bastion.port}"]
-    return options
+    if bastion is None:
+        return options
+    # ProxyJump would be shorter; its ssh is not told any of these options.
+    jump = ["ssh", *options, "-p", str(bastion.port), "-W", "[%h]:%p"]
+    jump.append(f"{bastion.user}@{bastion.address}")
+    return [*options, "-o", f"ProxyCommand={shlex.join(jump)}"]

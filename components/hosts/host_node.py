@@ -28,8 +28,7 @@ for archive in "$HOME"/{agent} {installed}; do
   fi
 done
 sudo -n true || exit 1
-echo 'AgentChecksumMismatch: the agent is not on the host as it was sent. Mend it by sending it anew:' >&2
-echo 'remove ~/{agent} and taint: make up' >&2
+echo 'AgentChecksumMismatch: the agent is not on the host as it was sent; `make up` sends it anew' >&2
 exit 1
 """
 """Root runs no archive but the one that this program has built; a copy that was cut is not run at all."""
@@ -42,8 +41,18 @@ class HostNodeArgs:
     connection: HostConnection
     """The host."""
 
+    leader: HostConnection | None
+    """A follower's leader, which has the cluster's secret; None for the leader itself."""
+
+    admission: pulumi.Resource | None
+    """What lets the host in to the leader of another stack. A host leaves before it: services whose shared folder has
+    gone behind a firewall do not end."""
+
     release: Path | None
     """An archive of the operator's computer, which hosts without internet get over SSH."""
+
+    release_sha256: str | None
+    """Its checksum as the stack file says. Another one sends it anew: the host has thrown away what it was not."""
 
 
 class HostNode:
@@ -60,16 +69,24 @@ class HostNode:
             f"{name}-removal",
             create=":",
             delete=f"{PYTHON} -m operate.host_removal",
-            environment={"HOST": args.connection.as_variable()},
+            environment={
+                "HOST": args.connection.as_variable(),
+                **({"LEADER": args.leader.as_variable()} if args.leader else {}),
+            },
             triggers=[f"{place}:{args.connection.host.port}"],
             add_previous_output_in_env=False,
-            opts=opts,
+            opts=pulumi.ResourceOptions.merge(
+                opts,
+                pulumi.ResourceOptions(depends_on=[args.admission] if args.admission else []),
+            ),
         )
         self._copies = [self._copy("agent", SENT_AGENT, archive)]
         if args.release is not None:
-            self._copies.append(self._copy("release", RELEASE, args.release))
+            self._copies.append(
+                self._copy("release", RELEASE, args.release, str(args.release_sha256))
+            )
 
-    def _copy(self, what: str, path: str, source: Path) -> remote.CopyToRemote:
+    def _copy(self, what: str, path: str, source: Path, *more_triggers: str) -> remote.CopyToRemote:
         """A file on the host. A host that was installed anew has another key, and gets it again."""
         host = self._args.connection.host
         return remote.CopyToRemote(
@@ -77,7 +94,7 @@ class HostNode:
             connection=self._connection,
             source=pulumi.FileAsset(str(source)),
             remote_path=path,
-            triggers=[host.address, host.host_key],
+            triggers=[host.address, host.host_key, *more_triggers],
             opts=pulumi.ResourceOptions.merge(
                 self._opts, pulumi.ResourceOptions(depends_on=[self.removal])
             ),
@@ -102,13 +119,15 @@ class HostNode:
             ),
         )
 
-    def receive_secret(self, leader: HostConnection, after: Sequence[pulumi.Resource]) -> None:
-        """Carry the cluster's secret from the leader to this host; it passes through memory only."""
+    def receive_secret(self, after: Sequence[pulumi.Resource]) -> None:
+        """Carry the cluster's secret from the leader to this follower; it passes through memory only."""
+        if self._args.leader is None:
+            return
         local.Command(
             f"{self._name}-secret",
             create=f"{PYTHON} -m operate.host_secret",
             environment={
-                "LEADER": leader.as_variable(),
+                "LEADER": self._args.leader.as_variable(),
                 "HOST": self._args.connection.as_variable(),
             },
             add_previous_output_in_env=False,

@@ -65,6 +65,7 @@ class HostsMachines:
         self.shared_folder = SharedFolder(place=args.cluster.shared_folder_place)
         own = isinstance(args.settings, HostsSettings)
         self.leader = HostMachine(machines=self, node=LEADER, role="leader") if own else None
+        self.admission = None if own else self._be_admitted()
         self.kept_data: dict[str, pulumi.Output[str]] = {}
 
     def follower(self, node: str) -> HostMachine:
@@ -72,9 +73,8 @@ class HostsMachines:
         return HostMachine(machines=self, node=node, role="follower")
 
     def complete(self) -> None:
-        """Say what is kept, and where; let another stack's leader know of these followers."""
+        """Say what is kept, and where; nothing is on followers of another stack's leader."""
         if self.leader is None:
-            self._be_admitted()
             return
         leader, cluster = self.args.cluster.leader_address, self.args.cluster
         contained = cluster.data_services == "containers"
@@ -87,10 +87,10 @@ class HostsMachines:
         }
         self.kept_data |= {what: pulumi.Output.from_input(place) for what, place in places.items()}
 
-    def _be_admitted(self) -> None:
+    def _be_admitted(self) -> pulumi.Resource:
         """The leader's firewall and exports are its own agent's: it is told whom to let in beside its own."""
         admit = f"{PYTHON} -m operate.host_admission"
-        local.Command(
+        return local.Command(
             f"{self._name}-admission",
             create=f"{admit} {' '.join(self.args.settings.follower_addresses)}".rstrip(),
             delete=admit,
@@ -153,12 +153,16 @@ class HostMachine:
     def converge(self, name: str, node: Node, parent: pulumi.Resource) -> None:
         """Deliver agent and specification, bring a follower the secret, wait until the host is what it should be."""
         opts = pulumi.ResourceOptions(parent=parent)
-        source = self.machines.args.cluster.release.source
+        release = self.machines.args.cluster.release
+        source = release.source
         host = HostNode(
             name,
             HostNodeArgs(
                 connection=self.machines.connection(self.node),
+                leader=None if self.role == "leader" else self.machines.leader_connection,
+                admission=self.machines.admission,
                 release=Path(source.removeprefix("file:")) if source.startswith("file:") else None,
+                release_sha256=release.sha256,
             ),
             opts,
         )
@@ -170,7 +174,7 @@ class HostMachine:
             leader = self.machines.leader
             before = [leader.delivered] if leader and leader.delivered else []
             after = [self.delivered, *before]
-            host.receive_secret(self.machines.leader_connection, after)
+            host.receive_secret(after)
         host.wait(specification, self.delivered)
 
     def _specification(self, node: Node, agent_sha256: str) -> pulumi.Output[str]:

@@ -50,8 +50,8 @@ def impossible() -> str | None:
         return "they need Linux, or a Docker that answers you (docker version)"
     if os.geteuid():
         return (
-            "they need root, for networks and disks of their own, or a Docker that answers you"
-            " (docker version): start one, or run as root (sudo -E make up)"
+            "they need root, for networks and disks of their own, or a Docker that answers you (docker version) and"
+            " lets you run privileged containers: start one, or run as root (sudo -E make up)"
         )
     if shutil.which("apt-get") is None and image.missing_programs():
         missing = ", ".join(image.missing_programs())

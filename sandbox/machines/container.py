@@ -17,11 +17,14 @@ import docker.types
 
 from model.gpu_catalogue import read_catalogue
 
-from . import image, metadata
+from . import image, metadata, releases
+from .files import write
 from .inventory import Machine
+from .leftovers import PrivateDocker
+from .releases import Release
 
-DRIVER = "580.126.20"
-"""The NVIDIA driver that the stand-in shows."""
+DRIVER = "595.58.03"
+"""The NVIDIA driver that the stand-in shows; Graphistry runs with it in both CUDA flavours (its Helm charts)."""
 AGENT_PREFIX = "GRAPHISTRY_CLUSTER_"
 """Of the variables that a machine inherits from the sandbox."""
 STOP_SECONDS = 5
@@ -92,6 +95,7 @@ def create(around: Surroundings, machine: Machine, block: str) -> None:
             labels={"vpc": machine.vpc, "name": machine.name},
             resolver=f"nameserver {at}\noptions timeout:1 attempts:2\n",
             files=_files(around, at),
+            release=releases.of(around.sandbox, machine.stack),
             mac=machine.mac,
         ),
     )
@@ -110,9 +114,13 @@ class Shape:
     """Text of /etc/resolv.conf."""
     files: Mapping[str, tuple[str, int]]
     """Path -> text and mode, of root's, on the image's file system."""
+    release: Release
+    """What it comes with."""
     mac: str | None = None
     capabilities: tuple[str, ...] = ()
     """Beside SYS_ADMIN, which mounts."""
+    has_containers: bool = False
+    """Whether its Docker knows containers, which are the sandbox's: it is then given the way to them."""
 
 
 def run(around: Surroundings, shape: Shape) -> None:
@@ -124,6 +132,9 @@ def run(around: Surroundings, shape: Shape) -> None:
         str(own / "resolv.conf"): {"bind": "/etc/resolv.conf", "mode": "ro"},
         "/sys/fs/cgroup": {"bind": "/sys/fs/cgroup", "mode": "rw"},
     }
+    if shape.has_containers:
+        place = PrivateDocker(around.directory)
+        binds[str(place.socket)] = {"bind": "/usr/lib/graphistry-sandbox/docker.sock", "mode": "ro"}
     created = api.create_container(
         f"{image.IMAGE}:latest",
         name=shape.name,
@@ -149,6 +160,9 @@ def run(around: Surroundings, shape: Shape) -> None:
         ),
     )
     try:
+        if shape.release != Release():
+            another = image.release_archive(around.directory, shape.release)
+            api.put_archive(created["Id"], "/", another)
         api.put_archive(created["Id"], "/", image.archive_of(shape.files))
         api.start(created["Id"])
     except docker.errors.APIError:
@@ -191,9 +205,7 @@ def describe(around: Surroundings, machine: Machine) -> None:
         "gpus": gpus(machine.identifier, machine.instance_type),
         "nvml": "ok",
     }
-    draft = description.with_suffix(".draft")
-    draft.write_text(json.dumps(described, indent=2))
-    draft.replace(description)
+    write(description, described)
     set_traps(around, machine.name, own)
     key = own / "efs_key"
     shutil.copyfile(around.directory / "efs_key", key)

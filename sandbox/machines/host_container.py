@@ -6,8 +6,9 @@ import json
 import shutil
 from collections.abc import Mapping
 
-from . import container, file_server, hosts
+from . import container, file_server, hosts, operator_key, releases
 from .container import Shape, Surroundings
+from .files import write
 from .hosts import USER, HostMachine
 
 UNITS = "sandbox-ssh.service"
@@ -39,7 +40,7 @@ def describe(around: Surroundings, stack: str, machine: HostMachine) -> None:
         "gpus": container.same_gpus(name, machine.gpus, machine.gpu_name, machine.gpu_memory_mib),
         "nvml": "ok",
     }
-    hosts.write(description, described)
+    write(description, described)
 
 
 def boot(
@@ -60,7 +61,9 @@ def boot(
             labels=labels,
             resolver="# no name server: hosts know each other by address\n",
             files=_files(around, machine),
+            release=releases.of(around.sandbox, stack),
             capabilities=("NET_ADMIN",),  # its owner's firewall is its own
+            has_containers=True,
         ),
     )
 
@@ -68,7 +71,7 @@ def boot(
 def _files(around: Surroundings, machine: HostMachine) -> dict[str, tuple[str, int]]:
     """What tells a host from the image: who may come in, and what it serves."""
     environment = container.of_the_agent()
-    key = hosts.public_key(around.sandbox)
+    key = operator_key.public_key(around.sandbox)
     folders = [
         f"d /home/{USER}/.ssh 0700 {USER} {USER}",
         f"f /home/{USER}/.ssh/authorized_keys 0600 {USER} {USER} - {key} operator",

@@ -9,7 +9,6 @@ from __future__ import annotations
 import fcntl
 import ipaddress
 import json
-import os
 import re
 import shutil
 import socket
@@ -21,12 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import docker.errors
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from .. import lifecycle
 from . import private_docker
 from .commands import MachineError
+from .files import write
 
 USER = "ubuntu"
 """Whom the operator's key lets in; may become root without a password."""
@@ -38,6 +36,8 @@ PREFIX_LENGTH = 24
 """Of the networks of hosts."""
 HOPELESS_SECONDS = 15
 """After which a machine that cannot be made is not waited for any longer."""
+KNOWN_SECONDS = 5
+"""After which a machine that was there once is one that does not answer, as any host may be."""
 _PAUSE_SECONDS = 0.2
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 
@@ -74,7 +74,7 @@ def want(sandbox: Path, stack: str, machines: Sequence[HostMachine]) -> None:
     """
     sandbox.mkdir(parents=True, exist_ok=True)
     with _exclusively(sandbox):
-        stacks = {name: list(of_it) for name, of_it in wanted(sandbox).items() if name != stack}
+        stacks = _of_others(sandbox, stack)
         _check(stack, machines, stacks)
         if machines:
             stacks[stack] = list(machines)
@@ -82,31 +82,38 @@ def want(sandbox: Path, stack: str, machines: Sequence[HostMachine]) -> None:
         write(_wanted_file(sandbox), content)
 
 
-def reach(sandbox: Path, stack: str, seconds: float = 120) -> dict[str, Reached]:
+def check(sandbox: Path, stack: str, machines: Sequence[HostMachine]) -> None:
+    """Whether a stack may have these machines; wants none of them. Raises MachineError as :func:`want` does."""
+    _check(stack, machines, _of_others(sandbox, stack))
+
+
+def reach(
+    sandbox: Path, stack: str, seconds: float = 120, known: Mapping[str, str] | None = None
+) -> dict[str, Reached]:
     """Where every machine of a stack takes SSH, by its name, as soon as all of them do.
 
-    Raises MachineError that names those which do not and why, after `seconds`, or sooner where
-    waiting is of no use.
+    Those that are `known`, by name to host key, were there before: they may be away, and are then
+    told as they were. Raises MachineError that names the others which take no SSH and why, after
+    `seconds`, or sooner where waiting is of no use.
     """
     names = [machine.name for machine in wanted(sandbox).get(stack, ())]
     if not names:
         raise MachineError(f"the stack {stack} has no machines in the sandbox: none was wanted")
-    running = lifecycle.find(sandbox)
-    if running is None:
-        raise MachineError(f"the sandbox of {sandbox} does not run, so no machine takes SSH")
-    if not running.machines:
-        raise MachineError(
-            "this sandbox boots no machines, so none takes SSH: its log says why"
-            f" ({sandbox}/daemon.log), and SANDBOX_MACHINES must not be 'off' when it starts"
-        )
+    _require_machines(sandbox)
     began = time.monotonic()
     while True:
         said = _reached(sandbox)
         found = {name: _ssh(sandbox, stack, name, said) for name in names}
+        passed = time.monotonic() - began
+        if passed > KNOWN_SECONDS:
+            found |= {
+                name: _as_it_was(stack, name, said, known or {})
+                for name in names
+                if not found[name]
+            }
         if all(found.values()):
             return {name: each for name, each in found.items() if each}
         problems = {name: said.get(container(stack, name), {}).get("problem") for name in names}
-        passed = time.monotonic() - began
         if passed > seconds or (passed > HOPELESS_SECONDS and any(problems.values())):
             words = "; ".join(
                 f"{name}: {problems[name] or f'takes no SSH after {passed:.0f} s'}"
@@ -117,35 +124,25 @@ def reach(sandbox: Path, stack: str, seconds: float = 120) -> dict[str, Reached]
         time.sleep(_PAUSE_SECONDS)
 
 
-def private_key(sandbox: Path) -> str:
-    """The operator's key as OpenSSH's text: every machine lets it in as `ubuntu`."""
-    file = sandbox / "machines" / "operator_key"
-    if not file.exists():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        text = Ed25519PrivateKey.generate().private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.OpenSSH,
-            serialization.NoEncryption(),
-        )
-        draft = file.with_name(f".operator_key-{os.getpid()}")
-        draft.unlink(missing_ok=True)
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as output:
-            output.write(text)
-        with suppress(FileExistsError):  # another process was faster: its key counts
-            os.link(draft, file)
-        draft.unlink()
-    return file.read_text()
+def present(sandbox: Path, stack: str) -> dict[str, Reached]:
+    """Where the machines of a stack that were booted take SSH, by name; any of them may be away.
+
+    Nothing is waited for. Raises MachineError where the sandbox boots no machines.
+    """
+    _require_machines(sandbox)
+    said, found = _reached(sandbox), {}
+    for machine in wanted(sandbox).get(stack, ()):
+        of_it = container(stack, machine.name)
+        port, key = said.get(of_it, {}).get("port"), _host_key(sandbox, of_it)
+        if port and key:
+            found[machine.name] = Reached(int(port), key)
+    return found
 
 
-def public_key(sandbox: Path) -> str:
-    """The other half of the operator's key, as in authorized_keys."""
-    key = serialization.load_ssh_private_key(private_key(sandbox).encode(), None)
-    return (
-        key.public_key()
-        .public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
-        .decode()
-    )
+def container_at(sandbox: Path, stack: str, address: str) -> str | None:
+    """The container of a stack's machine that has an address; None where none has it."""
+    names = {each.address: each.name for each in wanted(sandbox).get(stack, ())}
+    return container(stack, names[address]) if address in names else None
 
 
 def container(stack: str, name: str) -> str:
@@ -205,13 +202,6 @@ def block(address: str) -> str:
     return str(ipaddress.ip_network(f"{address}/{PREFIX_LENGTH}", strict=False))
 
 
-def write(file: Path, content: Any) -> None:
-    """Replace a file in one step, for whoever reads it at the same time."""
-    draft = file.with_name(f".{file.name}-{os.getpid()}")
-    draft.write_text(json.dumps(content, indent=1))
-    draft.replace(file)
-
-
 def say_reached(sandbox: Path, content: Mapping[str, Mapping[str, Any]]) -> None:
     """Record, by container, the `port` where it takes SSH or the `problem` why there is none."""
     write(_reached_file(sandbox), content)
@@ -245,12 +235,42 @@ def _ssh(
     """The SSH of a machine, once it says that it is one."""
     of_it = container(stack, name)
     port = said.get(of_it, {}).get("port")
-    with suppress(OSError):
-        key = (sandbox / "machines" / of_it / f"{HOST_KEY}.pub").read_text().split()
-        with socket.create_connection(("127.0.0.1", port or 0), timeout=2) as connection:
-            if len(key) >= 2 and connection.recv(4) == b"SSH-":
-                return Reached(int(port or 0), " ".join(key[:2]))
+    key = _host_key(sandbox, of_it)
+    with suppress(OSError), socket.create_connection(("127.0.0.1", port or 0), timeout=2) as way:
+        if key and way.recv(4) == b"SSH-":
+            return Reached(int(port or 0), key)
     return None
+
+
+def _host_key(sandbox: Path, of_it: str) -> str | None:
+    """The key by which a machine is known; None until it has one."""
+    with suppress(OSError):
+        words = (sandbox / "machines" / of_it / f"{HOST_KEY}.pub").read_text().split()
+        return " ".join(words[:2]) if len(words) >= 2 else None
+    return None
+
+
+def _as_it_was(
+    stack: str, name: str, said: Mapping[str, Mapping[str, Any]], known: Mapping[str, str]
+) -> Reached | None:
+    """The way to a machine that is known and does not answer."""
+    port = said.get(container(stack, name), {}).get("port")
+    return Reached(port, known[name]) if port and name in known else None
+
+
+def _require_machines(sandbox: Path) -> None:
+    running = lifecycle.find(sandbox)
+    if running is None:
+        raise MachineError(f"the sandbox of {sandbox} does not run, so no machine takes SSH")
+    if not running.machines:
+        raise MachineError(
+            "this sandbox boots no machines, so none takes SSH: its log says why"
+            f" ({sandbox}/daemon.log), and SANDBOX_MACHINES must not be 'off' when it starts"
+        )
+
+
+def _of_others(sandbox: Path, stack: str) -> dict[str, list[HostMachine]]:
+    return {name: list(of_it) for name, of_it in wanted(sandbox).items() if name != stack}
 
 
 def _check(
@@ -274,7 +294,9 @@ def _check(
         taken[machine.address] = f"{stack}/{machine.name}"
     blocks = sorted({block(machine.address) for machine in machines})
     if len(blocks) > 1:
-        raise MachineError(f"the machines of the stack {stack} are in {', '.join(blocks)}: one /24")
+        raise MachineError(
+            f"the machines of the stack {stack} are in {', '.join(blocks)}; in the sandbox they are in one /24"
+        )
 
 
 @contextmanager

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import importlib
 import io
 import os
 import shlex
@@ -22,7 +21,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ..release import build_release
 from .commands import MachineError, run
+from .releases import Release
 
 Say = Callable[[str], None]
 
@@ -152,25 +153,21 @@ def _layer(directory: Path) -> bytes:
                 tar.addfile(link)
             else:
                 _add(tar, name, path.read_bytes(), 0o755 if os.access(path, os.X_OK) else 0o644)
-        archive = _release(directory)
-        if archive is not None:
-            _add_release(tar, archive)
+        _add_release(tar, directory, Release())
     return stream.getvalue()
 
 
-def _release(directory: Path) -> Path | None:
-    """The stand-in release, made by `sandbox.release` where this checkout has one."""
-    try:
-        release = importlib.import_module("sandbox.release")
-    except ImportError:
-        return None
-    folder = directory / "release"
-    folder.mkdir(parents=True, exist_ok=True)
-    return Path(release.build_release(folder))
+def release_archive(directory: Path, release: Release) -> bytes:
+    """Another release than the image's, to be unpacked over it."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as tar:
+        _add_release(tar, directory, release)
+    return stream.getvalue()
 
 
-def _add_release(tar: tarfile.TarFile, archive: Path) -> None:
-    """Unpack the release as the image's own user would have."""
+def _add_release(tar: tarfile.TarFile, directory: Path, wanted: Release) -> None:
+    """Unpack the stand-in release as the image's own user would have."""
+    archive = build_release(directory / "release", wanted.version, wanted.cuda)
     with tarfile.open(archive) as release:
         contents = {Path(member.name): member for member in release if member.name != "."}
         folders = {parent for path in contents for parent in path.parents} | {

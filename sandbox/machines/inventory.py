@@ -13,6 +13,8 @@ from moto.efs import efs_backends
 from moto.iam import iam_backends
 from moto.route53 import route53_backends
 
+from model.tags import CLUSTER_TAG
+
 from ..provider.aws import ACCOUNT
 from ..provider.moto_gaps import MEMORY
 from .firewall import Allowed
@@ -57,6 +59,11 @@ class Machine:
     def name(self) -> str:
         """The Name tag, or the id."""
         return self.tags.get("Name", self.identifier)
+
+    @property
+    def stack(self) -> str:
+        """Whose it is; empty for what is of no cluster."""
+        return self.tags.get(CLUSTER_TAG, "").rpartition("/")[2]
 
 
 @dataclass(frozen=True)

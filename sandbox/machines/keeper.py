@@ -202,7 +202,6 @@ def _replace(keeper: Keeper, machine: Machine) -> None:
     leftovers = moto_gaps.belongings(aws, [machine.identifier])
     aws.call("ec2.terminate_instances", InstanceIds=[machine.identifier])
     moto_gaps.discard(aws, *leftovers)
-    moto_gaps.discard_shadow_volumes(aws)
 
 
 def _remove(keeper: Keeper, name: str) -> None:

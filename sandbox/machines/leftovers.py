@@ -52,9 +52,14 @@ class PrivateDocker:
         return Path("/run", f"graphistry-{self.token}")
 
     @property
+    def socket(self) -> Path:
+        """Where the daemon answers."""
+        return self.sockets / "docker.sock"
+
+    @property
     def host(self) -> str:
         """The address for `docker -H`."""
-        return f"unix://{self.sockets}/docker.sock"
+        return f"unix://{self.socket}"
 
     @property
     def data(self) -> Path:

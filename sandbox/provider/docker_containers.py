@@ -1,5 +1,7 @@
 """Containers and volumes of a host: real ones, in the sandbox's Docker, that share the host's network.
 
+Its processes too: a real host sees those of its containers.
+
 A real host's Docker publishes a port on one of its addresses; here the process itself listens there,
 and on the loopback for health checks, under the number it has anyway.
 """
@@ -98,6 +100,7 @@ def create(client: Any, host: str, inputs: Properties) -> str:
                 binds=[_bind(client, host, each) for each in inputs.get("volumes", ())],
                 cgroup_parent=f"/{_cgroup(client, host)}",
                 network_mode=f"container:{host}",
+                pid_mode=f"container:{host}",
                 restart_policy={"Name": inputs.get("restart", "no")},
             ),
         )

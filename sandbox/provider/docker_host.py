@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from ..machines import hosts
+from ..machines import operator_key
 from .values import RefusalError
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -51,7 +51,7 @@ def machine(sandbox: Path, access: Access) -> str:
     The operator's key is offered beside what the options say: the sandbox's process does not see the
     SSH agent of whoever runs Pulumi.
     """
-    hosts.private_key(sandbox)
+    operator_key.private_key(sandbox)
     config = sandbox / "machines" / "ssh_config"  # instead of the user's own, for a jump host too
     config.write_text(f'IdentityFile "{sandbox}/machines/operator_key"\nBatchMode yes\n')
     found = urlsplit(access.address)

@@ -91,6 +91,24 @@ def _offerings(aws: Aws, inputs: Properties) -> Mapping[str, Any]:
     }
 
 
+def _instances(aws: Aws, inputs: Properties) -> Mapping[str, Any]:
+    states = {
+        "Name": "instance-state-name",
+        "Values": inputs.get("instanceStateNames", ["running"]),
+    }
+    reservations = aws.pages(
+        "ec2.describe_instances", "Reservations", Filters=[*_filters(inputs), states]
+    )
+    found = [each for reservation in reservations for each in reservation["Instances"]]
+    return {
+        "id": aws.region,
+        "ids": [each["InstanceId"] for each in found],
+        "privateIps": [each["PrivateIpAddress"] for each in found if "PrivateIpAddress" in each],
+        "publicIps": [each["PublicIpAddress"] for each in found if "PublicIpAddress" in each],
+        "ipv6Addresses": [],
+    }
+
+
 def _subnet(aws: Aws, inputs: Properties) -> Mapping[str, Any]:
     filters = _filters(inputs, id="subnet-id", vpcId="vpc-id", availabilityZone="availability-zone")
     found = aws.call("ec2.describe_subnets", Filters=filters)["Subnets"]
@@ -130,9 +148,10 @@ def _vpc(aws: Aws, inputs: Properties) -> Mapping[str, Any]:
 def _image(aws: Aws, inputs: Properties) -> Mapping[str, Any]:
     moto_gaps.prepare_region(aws)
     owners = {"Owners": inputs["owners"]} if "owners" in inputs else {}
-    found = aws.call("ec2.describe_images", Filters=_filters(inputs), **owners)["Images"]
+    deprecated = {"IncludeDeprecated": inputs.get("includeDeprecated", False)}
+    found = aws.call("ec2.describe_images", Filters=_filters(inputs), **owners, **deprecated)
     pattern = re.compile(inputs.get("nameRegex", ""))
-    images = [image for image in found if pattern.search(image.get("Name", ""))]
+    images = [image for image in found["Images"] if pattern.search(image.get("Name", ""))]
     if inputs.get("mostRecent"):
         images = sorted(images, key=lambda image: str(image["CreationDate"]))[-1:]
     image = _one(images, "images", "set mostRecent, or narrower filters")
@@ -199,6 +218,9 @@ FUNCTIONS = {
     "aws:ec2/getInstanceTypeOfferings:getInstanceTypeOfferings": Function(
         answer=_offerings, arguments="region filters locationType"
     ),
+    "aws:ec2/getInstances:getInstances": Function(
+        answer=_instances, arguments="region filters instanceStateNames"
+    ),
     "aws:ec2/getSubnet:getSubnet": Function(
         answer=_subnet, arguments="region id vpcId availabilityZone filters tags"
     ),
@@ -206,7 +228,7 @@ FUNCTIONS = {
         answer=_vpc, arguments="region id cidrBlock default filters tags"
     ),
     "aws:ec2/getAmi:getAmi": Function(
-        answer=_image, arguments="region filters owners nameRegex mostRecent"
+        answer=_image, arguments="region filters owners nameRegex mostRecent includeDeprecated"
     ),
     "aws:ssm/getParameter:getParameter": Function(
         answer=_parameter,

@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from typing import Any, ParamSpec
 
 from moto import backends
@@ -22,42 +21,25 @@ from moto.efs import efs_backends
 from moto.iam.access_control import PermissionResult
 from moto.s3.models import FakeBucket
 from moto.secretsmanager.models import SecretsManagerBackend
-from moto.ssm import ssm_backends
-from moto.ssm.models import Parameter
 
+from . import images
 from .aws import ACCOUNT, Aws
 from .values import Properties
 
 REMEMBERED: Mapping[str, Mapping[str, str]] = {
     "aws:ec2/instance:Instance": {
         "maintenanceOptions": "moto has no ModifyInstanceMaintenanceOptions and keeps none",
+        "capacityReservationSpecification": "moto has no capacity reservations",
     },
     "aws:autoscaling/group:Group": {
         "defaultInstanceWarmup": "moto ignores DefaultInstanceWarmup",
+        "capacityReservationSpecification": "moto has no capacity reservations",
     },
 }
 """Inputs that moto does not keep, by type, and why: drift in them cannot be seen."""
 
-STAND_IN_IMAGES: Mapping[str, str] = {
-    "/aws/service/deeplearning/ami/x86_64/base-oss-nvidia-driver-gpu-ubuntu-22.04/latest/ami-id": (
-        "stand-in for the Deep Learning Base OSS Nvidia Driver GPU AMI (Ubuntu 22.04)"
-    ),
-    "/aws/service/deeplearning/ami/x86_64/base-oss-nvidia-driver-gpu-ubuntu-24.04/latest/ami-id": (
-        "stand-in for the Deep Learning Base OSS Nvidia Driver GPU AMI (Ubuntu 24.04)"
-    ),
-    "/aws/service/canonical/ubuntu/server/22.04/stable/current/amd64/hvm/ebs-gp2/ami-id": (
-        "stand-in for Canonical Ubuntu 22.04"
-    ),
-    "/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id": (
-        "stand-in for Canonical Ubuntu 24.04"
-    ),
-}
-"""Public parameters that AWS publishes and moto lacks, and the name of the image each one gets."""
-
 MEMORY = threading.Lock()
 """Held by whoever uses moto's memory, which is made for one request at a time."""
-
-_registration = threading.Lock()
 
 Parameters = ParamSpec("Parameters")
 
@@ -71,49 +53,19 @@ def _alone(change: Callable[Parameters, None]) -> Callable[Parameters, None]:
     return alone
 
 
-@functools.cache
-def _prepared(endpoint: str, region: str) -> None:
-    aws = Aws(endpoint, region)
-    parameters = ssm_backends[ACCOUNT][region]._parameters
-    for parameter, name in STAND_IN_IMAGES.items():
-        if parameters[parameter]:
-            continue
-        image = aws.call(
-            "ec2.register_image",
-            Name=name,
-            Description="has no contents: made by the sandbox",
-            Architecture="x86_64",
-            RootDeviceName="/dev/sda1",
-            VirtualizationType="hvm",
-        )
-        parameters[parameter].append(
-            Parameter(
-                account_id=ACCOUNT,
-                name=parameter,
-                value=image["ImageId"],
-                parameter_type="String",
-                description=name,
-                allowed_pattern=None,
-                keyid=None,
-                last_modified_date=datetime.now(UTC),
-                version=1,
-                data_type="aws:ec2:image",
-            )
-        )
-
-
+@_alone
 def prepare_region(aws: Aws) -> None:
     """Register the stand-in images in a region and publish their ids, once."""
-    with _registration:
-        _prepared(aws.endpoint, aws.region)
+    images.publish(aws.region)
 
 
 def mend_moto() -> None:
-    """Replace four answers of moto's; call it once, before it serves.
+    """Replace five answers of moto's; call it once, before it serves.
 
     Bucket policies are kept and not judged, as moto does with all of IAM: it takes a condition that
     it cannot evaluate for a denial, so one that demands TLS would close the bucket to everybody.
-    Groups launch the first type of their policy, where moto knows the launch template's only.
+    Groups launch the first type of their policy, where moto knows the launch template's only,
+    and give each instance one root volume, where moto makes a second, which nothing names.
     A secret's value is that of its version AWSCURRENT, where moto stays with the last one put.
     The list of moto's modules is read once, where moto reads its folder at every request.
     """
@@ -124,6 +76,13 @@ def mend_moto() -> None:
     FakeAutoScalingGroup.instance_type = property(
         lambda group: _first_type(group) or of_template(group)
     )
+    launch = FakeAutoScalingGroup.replace_autoscaling_group_instances
+
+    def launch_without_shadows(group: Any, count: int, tags: dict[str, str]) -> None:
+        launch(group, count, tags)
+        _discard_shadow_volumes(group.autoscaling_backend.ec2_backend)
+
+    FakeAutoScalingGroup.replace_autoscaling_group_instances = launch_without_shadows
     move_stage = SecretsManagerBackend.update_secret_version_stage
 
     @functools.wraps(move_stage)
@@ -228,10 +187,7 @@ def discard(aws: Aws, volumes: list[str], interfaces: list[str]) -> None:
         backend.enis.pop(interface, None)
 
 
-@_alone
-def discard_shadow_volumes(aws: Aws) -> None:
-    """Remove the second root volume that moto gives each instance of an Auto Scaling group."""
-    backend = ec2_backends[ACCOUNT][aws.region]
+def _discard_shadow_volumes(backend: Any) -> None:
     for volume in list(backend.volumes.values()):
         if volume.attachment:
             mapping = volume.attachment.instance.get_block_device_mapping

@@ -20,12 +20,14 @@ from .standin.variables import interpolate
 
 Compression = Literal["gz", "zst", "none"]
 HERE = Path(__file__).parent
+VERSION, CUDA = "2.50.1", "12"
+"""Of the release that the machines' image has."""
 SUFFIXES: dict[Compression, str] = {"gz": ".tar.gz", "zst": ".tar.zst", "none": ".tar"}
 _LAYER_BYTES = 4096
 
 
 def build_release(
-    directory: Path, version: str = "2.50.1", cuda: str = "12", compression: Compression = "gz"
+    directory: Path, version: str = VERSION, cuda: str = CUDA, compression: Compression = "gz"
 ) -> Path:
     """The release's archive in `directory`; its name tells what it was made of, so it is made once.
 

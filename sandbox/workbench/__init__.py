@@ -14,6 +14,7 @@ import io
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tarfile
@@ -27,7 +28,7 @@ from sandbox.machines.commands import MachineError
 from sandbox.machines.image import Say
 
 DOCKERFILE = Path(__file__).with_name("Dockerfile")
-ANSWER_SECONDS = 5
+ANSWER_SECONDS = 15
 """Longest wait for a Docker to say that it is there."""
 SECONDS = 60
 """Longest that a quick command of Docker's may take."""
@@ -82,6 +83,11 @@ class Workbench:
         """Of the container; those of its volumes begin with it."""
         return f"graphistry-workbench-{_digest(str(self.checkout).encode())}"
 
+    @property
+    def shell(self) -> str:
+        """The command that opens a shell in it."""
+        return f"docker exec -it -w {self.checkout} {self.name} bash"
+
     def run(self, arguments: list[str]) -> int:
         """Run a command of the operator's with the caller's terminal; return its exit status.
 
@@ -122,6 +128,12 @@ def find(checkout: Path) -> Workbench | None:
     """The workbench of a checkout, where machines need one and it runs."""
     bench = Workbench(checkout)
     return bench if _is_needed() and _runs(bench) else None
+
+
+def inside(checkout: Path) -> Workbench | None:
+    """The workbench of a checkout, where this process runs in it."""
+    bench = Workbench(checkout)
+    return bench if socket.gethostname() == bench.name else None
 
 
 def start(checkout: Path, say: Say) -> Workbench | None:
@@ -171,8 +183,8 @@ def _start(bench: Workbench, say: Say) -> None:
         say("starting the workbench container in your Docker; `make down` ends it")
     else:
         say(
-            "building a workbench container in your Docker, in which the machines boot: once, 1 to 2 minutes; "
-            "`make down` ends it"
+            "building a workbench container in your Docker, in which the machines boot, and a .venv in it: once, "
+            "1 to 2 minutes; `make down` ends it"
         )
         proxies = [f"--build-arg={name}" for name in PROXIES if name in os.environ]
         recipe = DOCKERFILE.read_bytes()

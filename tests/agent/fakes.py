@@ -29,6 +29,7 @@ case "$1" in
   load) cat > "{root}/loaded"; [ ! -e "{root}/docker-fails" ] || {{ cat "{root}/docker-fails"; exit 1; }}
         echo "Loaded image: graphistry/nexus:v2.50.1-12" ;;
   image) [ ! -e "{root}/no-images" ] ;;
+  container) exit 1 ;;
 esac
 """
 NFT = """

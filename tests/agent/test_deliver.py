@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import json
+import shutil
 import stat
 import sys
 import threading
@@ -65,7 +66,7 @@ def everything(fake: FakeMachine) -> dict[Path, tuple[bytes, int, int]]:
 
 def test_a_host_becomes_a_leader(fake: FakeMachine, archive: Path, content: Content) -> None:
     said = deliver(content(), None)
-    assert said.startswith("leader: another agent")
+    assert said.startswith("leader: agent and specification, its first")
     assert (fake.home / "agent.pyz").read_bytes() == archive.read_bytes()
     assert (fake.home / "wanted.json").read_bytes() == content()
     unit = (fake.root / "units" / "graphistry-cluster-agent.service").read_text()
@@ -86,6 +87,12 @@ def test_a_second_delivery_changes_nothing_and_restarts_nothing(
     assert deliver(content(), None).startswith("leader: no change")
     assert everything(fake) == before
     assert not any("start " in f"{line} " for line in fake.log("systemctl")[calls:])
+
+
+def test_another_agent_is_told(fake: FakeMachine, content: Content) -> None:
+    deliver(content(), None)
+    (fake.home / "agent.pyz").write_bytes(b"an older one")
+    assert deliver(content(), None).startswith("leader: another agent")
 
 
 def test_another_specification_needs_no_restart(fake: FakeMachine, content: Content) -> None:
@@ -198,6 +205,27 @@ def test_a_delivery_that_was_cut_off_anywhere_is_done_again(
     assert fake.log("systemctl")[-1].startswith(("start", "restart"))
 
 
+def test_another_kind_of_data_services_is_refused_while_there_are_data(
+    fake: FakeMachine, content: Content
+) -> None:
+    contained = content(dataServices="containers", dataVolume=None)
+    bundled = fake.store / "data" / "postgresql_data"
+    bundled.mkdir(parents=True)
+    deliver(content(), None)
+    (bundled / "PG_VERSION").touch()
+    before = everything(fake)
+    with pytest.raises(Failure, match="are those of dataServices bundled") as raised:
+        deliver(contained, None)
+    assert raised.value.code == "DataServicesForeign"
+    assert everything(fake) == before
+    deliver(content(), None)
+    bundled.rename(bundled.with_name("before"))
+    deliver(contained, None)
+    with pytest.raises(Failure, match="are those of dataServices containers"):
+        deliver(content(), None)
+    deliver(contained, None)
+
+
 def cut_off(*_: object) -> None:
     raise KeyboardInterrupt
 
@@ -206,7 +234,7 @@ def test_the_secret_is_made_once(fake: FakeMachine, content: Content) -> None:
     deliver(content(), None)
     first = host_secret.read()
     host_secret.create(json.dumps(generate()))
-    deliver(content(dataServices="containers", dataVolume=None), None)
+    deliver(content(), None)
     assert host_secret.read() == first
     assert [each.name for each in fake.store.iterdir() if "secret" in each.name] == ["secret.json"]
 
@@ -276,7 +304,7 @@ class TestRelease:
         sha256 = hashlib.sha256(copied.read_bytes()).hexdigest()
         return {"version": "2.50.1", "cuda": "12", "source": "file", "sha256": sha256}
 
-    def test_it_is_unpacked_and_gone(
+    def test_it_is_unpacked_and_kept_for_a_host_that_loses_it(
         self,
         fake: FakeMachine,
         content: Content,
@@ -289,13 +317,26 @@ class TestRelease:
         node = make_host(release=wanted)
         release(node)
         assert (fake.root / "loaded").read_bytes() == IMAGES
-        assert list((fake.home / "incoming").iterdir()) == []
-        # Where it is unpacked already, what is copied again is of no use.
-        copied.write_bytes(tarball())
+        # Nobody copies it again, and Docker may lose its images.
         deliver(content(release=wanted), copied)
-        assert not copied.exists()
+        shutil.rmtree(node.folder)
+        (fake.root / "loaded").unlink()
+        release(make_host(release=wanted))
+        assert (fake.root / "loaded").read_bytes() == IMAGES
+
+    def test_one_that_is_unpacked_needs_no_copy(
+        self,
+        fake: FakeMachine,
+        content: Content,
+        copied: Path,
+        wanted: dict[str, Any],
+        make_host: Callable[..., Node],
+    ) -> None:
         deliver(content(release=wanted), copied)
-        release(node)
+        release(make_host(release=wanted))
+        incoming.place(wanted["sha256"]).unlink()
+        deliver(content(release=wanted), copied)
+        release(make_host(release=wanted))
 
     def test_half_a_copy_is_told_by_its_checksum_and_not_kept(
         self,
@@ -331,6 +372,9 @@ class TestRelease:
         old.touch()
         deliver(content(release=wanted), copied)
         assert not old.exists()
+        assert incoming.place(wanted["sha256"]).exists()
+        deliver(content(), None)
+        assert not incoming.place(wanted["sha256"]).exists()
 
 
 class TestGuests:

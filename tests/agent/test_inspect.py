@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from agent import inspect_host, ports
+from agent import host_secret, inspect_host, ports
 from agent.inspect_host import inspect
 from agent.reach import reach
 from components.agent_archive import build_archive
@@ -43,7 +43,9 @@ def free() -> int:
         return port
 
 
-def test_facts_of_a_machine_that_has_everything(fake: FakeMachine) -> None:
+def test_facts_of_a_machine_that_has_everything(
+    fake: FakeMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     information = {
         "ServerVersion": "28.3.3",
         "Runtimes": {"runc": {}, "nvidia": {}},
@@ -62,6 +64,8 @@ LISTEN 0 64 [::]:5432 [::]:* users:(("postgres",pid=9,fd=6))
 LISTEN 0 64 127.0.0.1:8080 0.0.0.0:* users:(("other",pid=9,fd=6))
 END""",
     )
+    monkeypatch.setenv("SUDO_USER", "operator")
+    fake.command("sudo", '[ "$*" = "-n -u operator docker version" ]')
     (fake.root / "ufw-status").write_text("Status: active\n")
     (fake.home / "wanted.json").write_text(json.dumps(fake.host_document("follower")))
     found = inspect()
@@ -71,6 +75,7 @@ END""",
         "compose": "2.39.1",
         "runtimes": ["nvidia", "runc"],
         "nvidiaRuntime": f"{fake.root}/bin/nvidia-container-runtime",
+        "openToUser": True,
         "defaultRuntime": "runc",
     }
     assert found["listening"] == {"80": "nginx", "2049": "kernel", "5432": "postgres"}
@@ -87,6 +92,50 @@ END""",
     assert found["systemd"] is True
 
 
+def test_the_release_that_came_with_it_is_told(fake: FakeMachine) -> None:
+    found = {"version": "2.50.1", "cuda": "12", "folder": str(fake.release)}
+    assert inspect()["release"] == found
+    (fake.release / "CUDA_SHORT_VERSION").unlink()
+    assert inspect()["release"] is None
+    (fake.release / "graphistry").unlink()
+    assert inspect()["release"] is None
+
+
+@pytest.mark.parametrize("kind", [None, "bundled", "containers"])
+def test_whose_data_there_are_is_told(fake: FakeMachine, kind: str | None) -> None:
+    (fake.store / "data" / "postgresql_data").mkdir(parents=True)
+    if kind == "bundled":
+        (fake.store / "data" / "postgresql_data" / "PG_VERSION").touch()
+    if kind == "containers":
+        (fake.store / "data-services").mkdir()
+    assert inspect()["dataServices"] == kind
+
+
+@pytest.mark.parametrize(
+    ("what", "file"),
+    [
+        ("agent", "agent.pyz"),
+        ("specification", "wanted.json"),
+        ("secret", "secret.json"),
+        ("release", "incoming/abc"),
+    ],
+)
+def test_what_was_delivered_and_is_gone_is_told(fake: FakeMachine, what: str, file: str) -> None:
+    release = {"version": "2.50.1", "cuda": "12", "source": "file", "sha256": "abc"}
+    document = json.dumps(fake.host_document("follower", release=release))
+    (fake.home / "incoming").mkdir()
+    for name in ("agent.pyz", "incoming/abc"):
+        (fake.home / name).touch()
+    for name in ("wanted.json", "specification.json"):
+        (fake.home / name).write_text(document)
+    host_secret.create("{}")
+    assert inspect()["lacks"] == []
+    (fake.store if what == "secret" else fake.home).joinpath(file).unlink()
+    found = inspect()
+    assert found["lacks"] == [what]
+    assert found["node"]["node"] == "small"
+
+
 def test_what_is_missing_is_told(fake: FakeMachine, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("ufw-status", "machine-id"):
         (fake.root / name).unlink(missing_ok=True)
@@ -98,6 +147,7 @@ def test_what_is_missing_is_told(fake: FakeMachine, monkeypatch: pytest.MonkeyPa
         "compose": None,
         "runtimes": [],
         "nvidiaRuntime": None,
+        "openToUser": False,
         "defaultRuntime": None,
     }
     missing = {name: found[name] for name in ("driver", "gpus", "listening", "firewall", "node")}

@@ -2,11 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from sandbox.lifecycle import stop
+from sandbox.machines import hosts
 from sandbox.machines.availability import impossible
+from sandbox.machines.hosts import HostMachine
 from tests.cluster.nodes import Cluster
 from tests.cluster.on_hosts import STACK, OnHosts
 from tests.deployment.checkout import Checkout
@@ -37,3 +40,13 @@ def on_hosts(empty: Cluster) -> OnHosts:
     cluster = OnHosts(replace(empty.checkout, stack=STACK))
     cluster.succeed()
     return cluster
+
+
+@pytest.fixture
+def stranger(cluster: OnHosts) -> Iterator[Any]:
+    """A machine in the network of a file's cluster on hosts that is none of its nodes."""
+    sandbox = cluster.checkout.root / ".sandbox"
+    hosts.want(sandbox, "strangers", [HostMachine("one", "10.77.0.99", 0, "", 0)])
+    hosts.reach(sandbox, "strangers")
+    yield cluster.container(hosts.container("strangers", "one"))
+    hosts.want(sandbox, "strangers", [])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -34,15 +35,32 @@ ON = {"SANDBOX_MACHINES": "on", **SHORT}
 Report = dict[str, Any]
 
 
+def changed_nothing(output: str) -> bool:
+    """Whether Pulumi's summary counts unchanged resources and no others."""
+    return re.search(r"^Resources:\n +\d+ unchanged\n(\n|\Z)", output, re.MULTILINE) is not None
+
+
+def tells(output: str, sentence: str) -> bool:
+    """Whether the words of a sentence stand in an output, in their order; in a table another column is between them."""
+    shown = iter(output.split())
+    return all(word in shown for word in sentence.split())
+
+
 @dataclass(frozen=True)
 class Cluster:
     """One checkout whose sandbox boots machines."""
 
     checkout: Checkout
 
+    def operate(self, command: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """One of the operator's commands on the stack; both streams are in ``stdout``."""
+        return self.checkout.operate(
+            command, "--stack", self.checkout.stack, *arguments, environment=ON
+        )
+
     def up(self) -> subprocess.CompletedProcess[str]:
-        """`make up`; both streams are in ``stdout``."""
-        return self.checkout.operate("up", environment=ON)
+        """`make up`."""
+        return self.operate("up")
 
     def succeed(self) -> str:
         """The output of a `make up` that must succeed."""
@@ -52,8 +70,17 @@ class Cluster:
 
     def nodes(self) -> dict[str, dict[str, Any]]:
         """The rows of `make show`, by node."""
-        shown = self.checkout.succeed("show", "--json")
-        return {node["name"]: node for node in json.loads(shown[shown.index("[") :])}
+        shown = self.operate("show", "--json")
+        assert shown.returncode == 0, shown.stdout
+        return {node["name"]: node for node in json.loads(shown.stdout[shown.stdout.index("[") :])}
+
+    def proofs(self) -> list[dict[str, Any]]:
+        """What `make prove` has tried, whether it was kept or not."""
+        done = self.operate("prove", "--json")
+        found: list[dict[str, Any]] = json.loads(
+            done.stdout[done.stdout.index("[") : done.stdout.rindex("]") + 1]
+        )
+        return found
 
     def machine(self, node: str) -> Any:
         """The container under a node, as the Docker SDK sees it."""
@@ -75,7 +102,7 @@ class Cluster:
 
     def instance(self, node: str) -> str:
         """Id of the node's machine. Raises KeyError while it has none."""
-        name = f"graphistry-sandbox-{node}"
+        name = f"graphistry-{self.checkout.stack}-{node}"
         found = self.checkout.client("ec2").describe_instances(
             Filters=[
                 {"Name": "tag:Name", "Values": [name]},
@@ -144,7 +171,7 @@ class Cluster:
 
     def begin_up(self) -> Up:
         """`make up`, running."""
-        return self.begin_up_on("sandbox")
+        return self.begin_up_on(self.checkout.stack)
 
     def begin_up_on(self, stack: str) -> Up:
         """`make up` of a stack, running."""
@@ -169,7 +196,8 @@ class Cluster:
     def bucket(self) -> str:
         """The bucket of specifications and reports."""
         buckets = self.checkout.client("s3").list_buckets()["Buckets"]
-        (name,) = [each["Name"] for each in buckets if each["Name"].startswith("graphistry-")]
+        prefix = f"graphistry-{self.checkout.stack}-documents-"
+        (name,) = [each["Name"] for each in buckets if each["Name"].startswith(prefix)]
         return str(name)
 
     def report(self, node: str) -> Report:

@@ -4,34 +4,24 @@ from __future__ import annotations
 
 import json
 import subprocess
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sandbox.machines import hosts
-from tests.cluster.nodes import ON, Cluster, Report
+from tests.cluster.nodes import Cluster, Report
 
 STACK = "onprem-sandbox"
+NODES = ("leader", "small", "large")
+STORE = "/var/lib/graphistry-cluster"
+LEADER = "10.77.0.10"
 
 
 @dataclass(frozen=True)
 class OnHosts(Cluster):
     """One checkout whose sandbox boots hosts."""
-
-    def operate(self, command: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """One of the operator's commands on the stack."""
-        return self.checkout.operate(
-            command, "--stack", self.checkout.stack, *arguments, environment=ON
-        )
-
-    def up(self) -> subprocess.CompletedProcess[str]:
-        return self.operate("up")
-
-    def nodes(self) -> dict[str, dict[str, Any]]:
-        shown = self.operate("show", "--json")
-        assert shown.returncode == 0, shown.stdout
-        return {node["name"]: node for node in json.loads(shown.stdout[shown.stdout.index("[") :])}
 
     def instance(self, node: str) -> str:
         return hosts.container(self.checkout.stack, node)
@@ -46,6 +36,16 @@ class OnHosts(Cluster):
             return found
         return {}
 
+    def started(self) -> dict[str, dict[str, str]]:
+        """When each service of each node was started last."""
+        return {node: self.services_started(node) for node in NODES}
+
+    def broken_proofs(self) -> list[dict[str, Any]]:
+        """Those of the proofs of `make prove` that fail; all must have been tried."""
+        proofs = self.proofs()
+        assert len(proofs) == 30
+        return [proof for proof in proofs if not proof["kept"]]
+
     def pulumi(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Plain Pulumi on the stack's file of the sandbox."""
         file = self.checkout.root / ".sandbox/stacks" / f"Pulumi.{self.checkout.stack}.yaml"
@@ -57,3 +57,21 @@ class OnHosts(Cluster):
         """How many SSH connections the host has let in so far."""
         log = self.run(node, "journalctl --no-pager -o cat | grep -c 'Accepted publickey' || true")
         return int(log)
+
+
+def reaches_leader(machine: Any, port: int) -> bool:
+    """Whether a machine's connection to a port of the leader is taken."""
+    probe = f"timeout 3 bash -c '</dev/tcp/{LEADER}/{port}'"
+    return bool(machine.exec_run(["bash", "-c", probe]).exit_code == 0)
+
+
+@contextmanager
+def workers(cluster: OnHosts, profile: str, forge: int) -> Iterator[None]:
+    """Meanwhile, the stack file asks for other workers on the nodes of a profile."""
+    before = cluster.checkout.setting("gpuProfiles")
+    changed = {**before[profile], "workersPerGpu": {"forge": forge}}
+    cluster.checkout.change(gpuProfiles={**before, profile: changed})
+    try:
+        yield
+    finally:
+        cluster.checkout.change(gpuProfiles=before)

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
-from sandbox.machines import hosts
-from sandbox.machines.hosts import HostMachine
-from tests.cluster.on_hosts import OnHosts
+from sandbox.machines import operator_key
+from tests.cluster.nodes import changed_nothing
+from tests.cluster.on_hosts import NODES, STORE, OnHosts, reaches_leader, workers
 
-NODES = ("leader", "small", "large")
 HOME = "/opt/graphistry-cluster"
-STORE = "/var/lib/graphistry-cluster"
 
 
 @pytest.fixture(scope="module")
@@ -23,34 +19,17 @@ def cluster(on_hosts: OnHosts) -> OnHosts:
     return on_hosts
 
 
-def started(cluster: OnHosts) -> dict[str, dict[str, str]]:
-    return {node: cluster.services_started(node) for node in NODES}
-
-
-@contextmanager
-def workers(cluster: OnHosts, profile: str, forge: int) -> Iterator[None]:
-    """Meanwhile, the stack file asks for other workers on the nodes of a profile."""
-    before = cluster.checkout.setting("gpuProfiles")
-    changed = {**before[profile], "workersPerGpu": {"forge": forge}}
-    cluster.checkout.change(gpuProfiles={**before, profile: changed})
-    yield
-    cluster.checkout.change(gpuProfiles=before)
-
-
 def test_up_ends_with_ready_nodes_and_every_promise_is_kept(cluster: OnHosts) -> None:
     nodes = cluster.nodes()
     assert {name: node["state"] for name, node in nodes.items()} == dict.fromkeys(NODES, "ready")
-    done = cluster.operate("prove", "--json")
-    proofs = json.loads(done.stdout[done.stdout.index("[") : done.stdout.rindex("]") + 1])
-    assert len(proofs) == 30
-    assert [proof for proof in proofs if not proof["kept"]] == []
+    assert cluster.broken_proofs() == []
 
 
 def test_a_second_up_changes_nothing_and_opens_one_connection_a_host(cluster: OnHosts) -> None:
-    before = started(cluster)
+    before = cluster.started()
     connections = {node: cluster.connections(node) for node in NODES}
-    assert "20 unchanged" in cluster.succeed()
-    assert started(cluster) == before
+    assert changed_nothing(cluster.succeed())
+    assert cluster.started() == before
     for node in NODES:
         assert cluster.connections(node) == connections[node] + 1, node
 
@@ -58,7 +37,7 @@ def test_a_second_up_changes_nothing_and_opens_one_connection_a_host(cluster: On
 def test_no_secret_is_in_the_state_a_log_a_report_or_a_command_line(cluster: OnHosts) -> None:
     stored = json.loads(cluster.run("leader", f"cat {STORE}/secret.json"))
     secrets = [value for value in stored.values() if isinstance(value, str)]
-    key = hosts.private_key(cluster.checkout.root / ".sandbox").splitlines()[1]
+    key = operator_key.private_key(cluster.checkout.root / ".sandbox").splitlines()[1]
     assert len(secrets) > 5
     places = {"state": cluster.checkout.state()}
     for node in NODES:
@@ -73,22 +52,10 @@ def test_no_secret_is_in_the_state_a_log_a_report_or_a_command_line(cluster: OnH
             assert secret not in text, place
 
 
-@pytest.fixture
-def stranger(cluster: OnHosts) -> Iterator[Any]:
-    """A host in the same network that is none of the cluster's."""
-    sandbox = cluster.checkout.root / ".sandbox"
-    hosts.want(sandbox, "strangers", [HostMachine("one", "10.77.0.99", 0, "", 0)])
-    hosts.reach(sandbox, "strangers")
-    yield cluster.container(hosts.container("strangers", "one"))
-    hosts.want(sandbox, "strangers", [])
-
-
 def test_a_stranger_in_the_same_network_reaches_no_data(cluster: OnHosts, stranger: Any) -> None:
     for port in (5432, 6379, 2049):
-        probe = f"timeout 3 bash -c '</dev/tcp/10.77.0.10/{port}' 2>&1 && echo open || echo closed"
-        answer = stranger.exec_run(["bash", "-c", probe]).output.decode()
-        assert answer.endswith("closed\n"), f"a stranger reaches {port}"
-        assert cluster.run("small", probe) == "open\n", port
+        assert not reaches_leader(stranger, port), port
+        assert reaches_leader(cluster.machine("small"), port), port
 
 
 def test_a_firewall_that_was_lost_is_put_back(cluster: OnHosts, stranger: Any) -> None:
@@ -97,12 +64,11 @@ def test_a_firewall_that_was_lost_is_put_back(cluster: OnHosts, stranger: Any) -
         "leader", lambda report: any("firewall" in each["what"] for each in report["repairs"])
     )
     cluster.until_ready("leader")
-    probe = "timeout 3 bash -c '</dev/tcp/10.77.0.10/5432' 2>&1 && echo open || echo closed"
-    assert stranger.exec_run(["bash", "-c", probe]).output.decode().endswith("closed\n")
+    assert not reaches_leader(stranger, 5432)
 
 
 def test_a_changed_profile_touches_its_hosts_only(cluster: OnHosts) -> None:
-    before = started(cluster)
+    before = cluster.started()
     connections = {node: cluster.connections(node) for node in NODES}
     with workers(cluster, "l4-quad", 2):
         shown = cluster.succeed()
@@ -116,7 +82,7 @@ def test_a_changed_profile_touches_its_hosts_only(cluster: OnHosts) -> None:
 
 
 def test_a_follower_comes_and_goes(cluster: OnHosts) -> None:
-    before, services = cluster.checkout.setting("followers"), started(cluster)
+    before, services = cluster.checkout.setting("followers"), cluster.started()
     third = {**before["small"], "host": {**before["small"]["host"], "address": "10.77.0.13"}}
     cluster.checkout.change(followers={**before, "third": third})
     cluster.succeed()
@@ -137,6 +103,32 @@ def test_a_follower_comes_and_goes(cluster: OnHosts) -> None:
         assert cluster.services_started(node) == services[node], node
 
 
+def test_another_address_is_another_host_and_only_up_boots_it(cluster: OnHosts) -> None:
+    before, old = cluster.checkout.setting("followers"), cluster.machine("small")
+    old.exec_run(["touch", "/root/kept"])
+    services = cluster.started()
+    moved = {**before["small"], "host": {**before["small"]["host"], "address": "10.77.0.14"}}
+    cluster.checkout.change(followers={**before, "small": moved})
+    shown = cluster.operate("preview")
+    assert shown.returncode == 0, shown.stdout
+    assert "its machine is not booted yet" in shown.stdout
+    told = next(line for line in shown.stdout.splitlines() if "host.address" in line)
+    assert "followers.small.host.address" in told
+    assert "replaces machine" in told
+    assert cluster.nodes()["small"]["state"] == "not booted"
+    assert cluster.started() == services
+    cluster.succeed()
+    assert cluster.nodes()["small"]["state"] == "ready"
+    assert cluster.nodes()["small"]["machine"]["address"] == "10.77.0.14"
+    left = "ls /root/kept && systemctl list-units --plain -q 'graphistry*'"
+    assert old.exec_run(["bash", "-c", left]).output.decode() == "/root/kept\n"
+    cluster.checkout.change(followers=before)
+    cluster.succeed()
+    assert cluster.run("small", "ls /root/kept") == "/root/kept\n"
+    for node in ("leader", "large"):
+        assert cluster.services_started(node) == services[node], node
+
+
 def test_the_end_keeps_every_byte_and_says_where(cluster: OnHosts) -> None:
     dataset = cluster.exercise("small", "upload", "kept")["datasetId"]
     secret = cluster.run("leader", f"sha256sum {STORE}/secret.json")
@@ -150,6 +142,8 @@ def test_the_end_keeps_every_byte_and_says_where(cluster: OnHosts) -> None:
         assert cluster.run(node, "grep -c ' /mnt/graphistry' /proc/self/mountinfo | cat") == "0\n"
     assert "graphistry" not in cluster.run("leader", "nft list ruleset")
     assert cluster.run("leader", f"sha256sum {STORE}/secret.json") == secret
+    for node in ("small", "large"):
+        assert "No such file" in cluster.run(node, f"ls {STORE} 2>&1; true"), node
     cluster.succeed()
     for node in NODES:
         assert cluster.exercise(node, "read", dataset) == {"edges": 5}

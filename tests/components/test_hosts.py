@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from typing import Any
 
 import pytest
 
 from tests.components.test_program import changed
 from tests.conftest import Deploy
-from tests.harness import Recorder, stack_config
+from tests.harness import ROOT, Recorder, stack_config
 
 STACK = "onprem-sandbox"
 NODES = ("leader", "small", "large")
@@ -150,6 +151,13 @@ def test_no_host_is_removed_before_what_was_installed_on_it_is(deploy_stack: Dep
         assert not [each.urn for each in others if "delete" in each.inputs and node in each.name]
 
 
+def test_a_followers_removal_can_ask_the_leader_for_its_secret(deploy_stack: Deploy) -> None:
+    recorder = deploy_stack(STACK)
+    for node in NODES:
+        environment = recorder["Command", f"{NAME}-{node}-removal"].inputs["environment"]
+        assert ("LEADER" in json.dumps(environment)) == (node != "leader"), environment
+
+
 def test_adding_a_follower_touches_the_leader_and_no_other_follower(deploy_stack: Deploy) -> None:
     third = {
         **followers()["small"],
@@ -187,6 +195,8 @@ def test_a_release_of_this_computer_is_sent_to_every_host(deploy_stack: Deploy) 
         sent = recorder["CopyToRemote", f"{NAME}-{node}-release"]
         assert sent.inputs["source"].path == "/srv/g.tar.gz"
         assert sent.urn in delivery(recorder, node).dependencies
+        # A host throws away what another checksum was named for.
+        assert release["sha256"] in sent.inputs["triggers"]
         assert "--release" in delivery(recorder, node).inputs["create"]
         assert specification(recorder, node)["release"]["source"] == "file"
 
@@ -217,7 +227,6 @@ def test_contained_data_services_are_pinned_private_and_keep_their_volume(
     for image in recorder.of("RemoteImage"):
         assert "@sha256:" in image.inputs["name"]
     (volume,) = recorder.of("Volume")
-    assert volume.protect
     assert volume.retain_on_delete
 
 
@@ -235,3 +244,22 @@ def test_docker_accepts_the_host_keys_of_the_stack_file_only(deploy_stack: Deplo
     assert "StrictHostKeyChecking=yes" in options
     assert any(each.startswith("UserKnownHostsFile=.build/") for each in options)
     assert provider.inputs["host"] == "ssh://ubuntu@10.77.0.10:22"
+    # Asked at once, a leader that is gone would keep everything from ending.
+    assert provider.inputs["disableDockerDaemonCheck"] == "true"
+
+
+def test_docker_knows_the_bastion_by_its_host_key_too(deploy_stack: Deploy) -> None:
+    key = stack_config(STACK)["graphistry-cluster:leader"]["host"]["hostKey"]
+    bastion = {"address": "bastion.example.com", "user": "jump", "port": 2222, "hostKey": key}
+    recorder = deploy_stack(STACK, dataServices=CONTAINERS, ssh={"bastion": bastion})
+    (provider,) = (each for each in recorder if each.type == "pulumi:providers:docker")
+    options = json.loads(provider.inputs["sshOpts"])
+    (known,) = {each for each in options if each.startswith("UserKnownHostsFile=")}
+    listed = (ROOT / known.partition("=")[2]).read_text().splitlines()
+    assert listed == [f"10.77.0.10 {key}", f"[bastion.example.com]:2222 {key}"]
+    (jump,) = (each for each in options if each.startswith("ProxyCommand="))
+    # What ssh is told of the host is not handed on to another ssh: it stands there twice.
+    words = shlex.split(jump.partition("=")[2])
+    assert words[0] == "ssh"
+    assert words[1 : len(options) - 1] == options[:-2]
+    assert words[len(options) - 1 :] == ["-p", "2222", "-W", "[%h]:%p", "jump@bastion.example.com"]

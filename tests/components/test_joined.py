@@ -10,7 +10,7 @@ import pytest
 
 from tests.components.test_hosts import followers as followers_on_hosts
 from tests.conftest import Deploy
-from tests.harness import LEADER_OUTPUTS, Recorder, stack_config
+from tests.harness import ANSWERS, LEADER_OUTPUTS, Recorder, stack_config
 
 NAME = "graphistry-gpu-team"
 NODES = ("research-1", "research-2")
@@ -117,6 +117,33 @@ def test_a_leader_that_cannot_be_joined_is_told_at_preview(
     monkeypatch.setattr("tests.harness.LEADER_OUTPUTS", outputs)
     with pytest.raises(pulumi.RunError, match=told):
         deploy_stack("gpu-team", preview=preview)
+
+
+@pytest.mark.parametrize("preview", [True, False])
+def test_a_leader_whose_machine_is_gone_is_told_though_its_outputs_are_kept(
+    monkeypatch: pytest.MonkeyPatch, deploy_stack: Deploy, *, preview: bool
+) -> None:
+    token = "aws:ec2/getInstances:getInstances"
+    monkeypatch.setitem(ANSWERS, token, lambda _: {"id": "us-east-1", "ids": []})
+    told = "the leader of organization/graphistry-cluster/prod is gone: its machine was i-0123"
+    with pytest.raises(pulumi.RunError, match=told):
+        deploy_stack("gpu-team", preview=preview)
+    assert deploy_stack("gpu-team", preview=preview, deleteData="gpu-team").of("FollowerNode")
+
+
+def test_a_name_that_is_too_long_for_aws_is_refused(deploy_stack: Deploy) -> None:
+    with pytest.raises(pulumi.RunError, match="28 characters in the cluster graphistry-gpu-team"):
+        deploy_stack("gpu-team", followers={"a" * 29: {"profile": "l40s"}})
+
+
+def test_followers_on_hosts_leave_before_the_leader_shuts_them_out(
+    monkeypatch: pytest.MonkeyPatch, deploy_stack: Deploy
+) -> None:
+    recorder = joined_hosts(monkeypatch, deploy_stack)
+    admission = recorder["Command", "graphistry-onprem-sandbox-admission"]
+    for node in followers_on_hosts():
+        removal = recorder["Command", f"graphistry-onprem-sandbox-{node}-removal"]
+        assert admission.urn in removal.dependencies
 
 
 def test_a_leader_and_the_stack_of_another_are_not_both(deploy_stack: Deploy) -> None:

@@ -3,11 +3,13 @@
 import hashlib
 import json
 import shlex
+from collections.abc import Mapping
 from typing import Any
 
 import pulumi
 import pytest
 
+from operate.preflight import DONE
 from tests.components.test_contracts import STACKS
 from tests.conftest import Deploy
 from tests.harness import ANSWERS, Recorder, Registration, stack_config
@@ -228,6 +230,63 @@ def test_a_pinned_image_is_used(deploy_stack: Deploy) -> None:
     assert leader.ignore_changes == ()
 
 
+def test_a_locked_image_is_used_in_its_region_only(deploy_stack: Deploy) -> None:
+    lock = {"id": "ami-00000000000000001", "driver": "590.48.01"}
+    recorder = deploy_stack(image={"lock": {"us-east-1": lock}})
+    leader = recorder["Instance", "graphistry-sandbox-leader"]
+    assert leader.inputs["ami"] == "ami-00000000000000001"
+    assert leader.ignore_changes == ()
+    for each in recorder.of("LaunchTemplate"):
+        assert each.inputs["imageId"] == "ami-00000000000000001"
+    elsewhere = deploy_stack(image={"lock": {"eu-west-1": lock}})
+    leader = elsewhere["Instance", "graphistry-sandbox-leader"]
+    assert leader.inputs["ami"] == "ami-0123456789abcdef0"
+    assert leader.ignore_changes == ("ami",)
+
+
+def test_an_image_that_its_publisher_deprecated_is_still_found(
+    deploy_stack: Deploy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+    answer = ANSWERS["aws:ec2/getAmi:getAmi"]
+
+    def remember(args: Mapping[str, Any]) -> dict[str, Any]:
+        asked.append(args.get("includeDeprecated", False))
+        return answer(args)
+
+    monkeypatch.setitem(ANSWERS, "aws:ec2/getAmi:getAmi", remember)
+    deploy_stack(image={"id": "ami-00000000000000001"})
+    assert asked == [True]
+
+
+def test_graphistrys_image_of_the_marketplace_is_found_by_release_and_never_replaces(
+    deploy_stack: Deploy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Mapping[str, Any]] = []
+
+    def sold(args: Mapping[str, Any]) -> dict[str, Any]:
+        asked.append(args)
+        return {"id": "ami-00000000000000007", "rootDeviceName": "/dev/sda1"}
+
+    monkeypatch.setitem(ANSWERS, "aws:ec2/getAmi:getAmi", sold)
+    leader = deploy_stack(image={"marketplace": True})["Instance", "graphistry-sandbox-leader"]
+    assert leader.inputs["ami"] == "ami-00000000000000007"
+    assert leader.ignore_changes == ("ami",)
+    (question,) = asked
+    assert question["owners"] == ["679593333241"]
+    assert question["mostRecent"] is True
+    assert question["filters"][0]["values"][0].endswith("Z-v2.50.1-12*")
+
+
+def test_a_release_that_the_marketplace_does_not_sell_is_told(
+    deploy_stack: Deploy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nothing = {"failure": "Your query returned no results"}
+    monkeypatch.setitem(ANSWERS, "aws:ec2/getAmi:getAmi", lambda _: nothing)
+    with pytest.raises(pulumi.RunError, match=r"image.marketplace[\s\S]*v2.50.1-12"):
+        deploy_stack(image={"marketplace": True})
+
+
 def test_the_root_disk_of_a_follower_is_the_one_of_the_image(deploy_stack: Deploy) -> None:
     for each in deploy_stack().of("LaunchTemplate"):
         assert each.inputs["blockDeviceMappings"][0]["deviceName"] == "/dev/xvda"
@@ -347,7 +406,8 @@ def test_a_misspelt_region_is_refused(
 ) -> None:
     config = stack_config("sandbox") | {"aws:region": "us-est-1"}
     monkeypatch.setattr("tests.conftest.stack_config", lambda _: config)
-    with pytest.raises(pulumi.RunError, match="got 'us-est-1'; did you mean 'us-"):
+    monkeypatch.setenv(DONE, "")
+    with pytest.raises(pulumi.RunError, match=r"us-est-1.*\n.*\n.*did you mean 'us-"):
         deploy_stack()
 
 

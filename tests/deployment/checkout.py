@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,11 @@ LISTED = {
         "ec2",
         "describe_instances",
         "Reservations[].Instances[?State.Name=='running'][]",
+    ),
+    "capacity reservations": (
+        "ec2",
+        "describe_capacity_reservations",
+        "CapacityReservations[?State=='active']",
     ),
     "launch templates": ("ec2", "describe_launch_templates", "LaunchTemplates[]"),
     "endpoints": ("ec2", "describe_vpc_endpoints", "VpcEndpoints[?State=='available']"),
@@ -77,6 +82,24 @@ class Checkout:
         # What `make` would set up there.
         (root / ".venv").symlink_to(sys.prefix)
         return Checkout(root)
+
+    def add(self, stack: str, **keys: Any) -> "Checkout":
+        """The same checkout seen from another stack, whose file has *keys*."""
+        config = {f"graphistry-cluster:{key}": value for key, value in keys.items()}
+        content = {"config": {"aws:region": "us-east-1", **config}}
+        (self.root / "stacks" / f"Pulumi.{stack}.yaml").write_text(yaml.safe_dump(content))
+        return replace(self, stack=stack)
+
+    def add_gpu_team(self) -> "Checkout":
+        """The team of stacks/Pulumi.gpu-team.yaml, joined to the leader of this stack."""
+        team = replace(self, stack="gpu-team")
+        taken = {key: team.setting(key) for key in ("gpuProfiles", "followers", "tags")}
+        return self.add("team-sandbox", leaderStack=self.full_name, **taken)
+
+    @property
+    def full_name(self) -> str:
+        """The stack's name as ``leaderStack`` wants it."""
+        return f"organization/graphistry-cluster/{self.stack}"
 
     def command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "operate", *arguments]

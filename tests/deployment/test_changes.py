@@ -71,6 +71,35 @@ def test_changed_workers_change_one_object(deployed: Checkout) -> None:
     deployed.succeed("up")
 
 
+def test_a_leader_type_that_aws_has_not_is_refused_while_the_old_machine_serves(
+    deployed: Checkout,
+) -> None:
+    profiles, leader = deployed.setting("gpuProfiles"), deployed.setting("leader")
+    before = outputs(deployed)["leader"]
+    shortages = deployed.root / ".sandbox" / "shortages.json"
+    shortages.write_text(json.dumps({"g6.2xlarge": "InsufficientInstanceCapacity"}))
+    deployed.change(
+        gpuProfiles={**profiles, "larger": {"instanceTypes": ["g6.2xlarge"]}},
+        leader={**leader, "profile": "larger"},
+    )
+    refused = deployed.operate("up")
+    shortages.unlink()
+    deployed.change(gpuProfiles=profiles, leader=leader)
+    assert refused.returncode
+    assert "do not have sufficient g6.2xlarge capacity" in refused.stdout
+    assert (
+        "leader-capacity: InsufficientInstanceCapacity: AWS has no such machine free in this zone"
+        in (" ".join(refused.stdout.split()))
+    )
+    (reservations,) = deployed.client("ec2").describe_instances(InstanceIds=[before["instanceId"]])[
+        "Reservations"
+    ]
+    (machine,) = reservations["Instances"]
+    assert (machine["State"]["Name"], machine["InstanceType"]) == ("running", "g4dn.2xlarge")
+    deployed.succeed("up")
+    assert outputs(deployed)["leader"] == before
+
+
 def test_a_changed_leader_type_keeps_address_and_data(deployed: Checkout) -> None:
     profiles = deployed.setting("gpuProfiles")
     leader = deployed.setting("leader")

@@ -1,6 +1,7 @@
 """What a user sees on the first day when something is wrong: one message, no traceback, no resource."""
 
 import os
+import re
 import socket
 import subprocess
 import threading
@@ -124,6 +125,69 @@ def test_a_type_that_no_zone_offers_is_told_before_anything_is_made(checkout: Ch
     assert "no zone of this region offers p5e.48xlarge" in shown.stdout
     assert "Traceback" not in shown.stdout
     assert checkout.account()["vpcs"] == 0
+
+
+@pytest.fixture
+def new_account(checkout: Checkout) -> Checkout:
+    """A checkout whose AWS grants no GPU, as it does a new account."""
+    (checkout.root / ".sandbox").mkdir()
+    (checkout.root / ".sandbox" / "quotas.json").write_text('{"L-DB2E81BA": 0}')
+    return checkout
+
+
+@pytest.mark.parametrize("command", ["up", "preview"])
+def test_a_new_account_is_told_what_to_ask_for_before_anything_is_made(
+    new_account: Checkout, command: str
+) -> None:
+    shown = new_account.operate(command)
+    assert shown.returncode == 1
+    assert "64 vCPUs more" in shown.stdout
+    assert "`make quota-request`" in shown.stdout
+    assert "--quota-code L-DB2E81BA --desired-value 64" in shown.stdout
+    assert "Previewing" not in shown.stdout
+    assert new_account.account()["vpcs"] == 0
+
+
+def test_plain_pulumi_tells_a_new_account_the_same(new_account: Checkout) -> None:
+    assert new_account.pulumi("stack", "init", "sandbox").returncode == 0
+    shown = new_account.pulumi("preview", "--stack", "sandbox")
+    assert shown.returncode != 0
+    assert "--quota-code L-DB2E81BA --desired-value 64" in shown.stdout
+    assert "preflight: image: a stand-in" in shown.stdout
+    assert "could not run" not in shown.stdout
+    assert "Traceback" not in shown.stdout
+
+
+def test_a_check_that_is_switched_off_stops_nothing(new_account: Checkout) -> None:
+    new_account.change(preflight={"skip": ["quota"]})
+    assert re.search(r"quota +switched off", new_account.succeed("preview"))
+
+
+def test_a_quota_is_asked_for_after_a_yes(new_account: Checkout) -> None:
+    refused = new_account.operate("quota-request")
+    assert refused.returncode == 1
+    assert "Nobody is there to say yes; YES=1 does" in refused.stdout
+    assert "is pending" in new_account.succeed("quota-request", "--yes")
+    again = new_account.succeed("quota-request")
+    assert re.search(r"64 +64 on 20\d\d-", again)
+    assert "already asked for 64 vCPUs of Running On-Demand G and VT instances, on 20" in again
+
+
+def test_a_launch_that_aws_refuses_is_red_where_machines_are_recorded_too(
+    checkout: Checkout,
+) -> None:
+    shortages = checkout.root / ".sandbox" / "shortages.json"
+    shortages.parent.mkdir()
+    shortages.write_text('{"g6.12xlarge": "InsufficientInstanceCapacity"}')
+    refused = checkout.operate("up")
+    assert refused.returncode != 0
+    assert "large is not ready: AWS gives it no machine" in refused.stdout
+    assert re.search(r"code +InsufficientInstanceCapacity", refused.stdout)
+    assert "add instance types to the profile" in refused.stdout
+    assert "no machine: InsufficientInstanceCapacity" in checkout.succeed("show")
+    shortages.unlink()
+    checkout.succeed("up")
+    assert "no machine" not in checkout.succeed("show")
 
 
 def test_a_stack_without_a_file_is_told_which_there_are(checkout: Checkout) -> None:

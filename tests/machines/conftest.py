@@ -6,21 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from sandbox.machines import availability
 from sandbox.machines.availability import Machines
 from tests.machines import world
 from tests.machines.world import World
-
-
-@pytest.fixture(scope="session")
-def machines() -> Machines:
-    said: list[str] = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("SANDBOX_MACHINES", raising=False)  # off for all other tests
-        prepared = availability.prepare(said.append)
-    if prepared is None:
-        pytest.skip(f"machines do not boot here: {said}")
-    return prepared
 
 
 @pytest.fixture(scope="session")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from sandbox import lifecycle
-from sandbox.machines import hosts
+from sandbox.machines import hosts, operator_key
 from sandbox.machines.commands import MachineError
 from sandbox.machines.hosts import HostMachine, Reached
 from tests.machines.world import World, until
@@ -32,7 +35,7 @@ class Pair:
         self.cloud, self.folder = cloud, folder
         self.sandbox = cloud.sandbox.directory
         self.key = folder / "key"
-        self.key.write_text(hosts.private_key(self.sandbox))
+        self.key.write_text(operator_key.private_key(self.sandbox))
         self.key.chmod(0o600)
         hosts.want(self.sandbox, STACK, [ONE, TWO])
         self.reached: dict[str, Reached] = hosts.reach(self.sandbox, STACK)
@@ -101,6 +104,14 @@ def test_an_operator_finds_a_bare_machine(pair: Pair) -> None:
     assert pair.ssh("two", "env; sudo env; systemctl show-environment").stdout.count("AWS_") == 0
     assert pair.ssh("two", "curl -m 3 http://169.254.169.254/").returncode != 0
     assert pair.ssh("two", "test -e /run/cloud-init/enabled").returncode != 0
+
+
+def test_the_sandboxs_own_agent_opens_them(pair: Pair) -> None:
+    socket = pair.cloud.sandbox.environment({"SSH_AUTH_SOCK": "/the/users/own"})["SSH_AUTH_SOCK"]
+    held = subprocess.run(
+        ["ssh-add", "-L"], env={"SSH_AUTH_SOCK": socket}, capture_output=True, text=True, check=True
+    )
+    assert held.stdout.split()[:2] == operator_key.public_key(pair.sandbox).split()
 
 
 def test_another_key_is_refused(pair: Pair, tmp_path: Path) -> None:
@@ -223,6 +234,23 @@ def test_a_host_that_is_replaced_has_another_key(pair: Pair) -> None:
     assert pair.ssh("two", "sudo test -e /root/kept").returncode == 1
 
 
+def test_a_host_that_is_known_may_be_away(pair: Pair) -> None:
+    known = {"two": pair.reached["two"].host_key}
+    pair.cloud.docker("pause", pair.container("two"))
+    try:
+        assert hosts.reach(pair.sandbox, STACK, known=known) == pair.reached
+        assert hosts.present(pair.sandbox, STACK) == pair.reached
+        with pytest.raises(MachineError, match="not reached: two: takes no SSH"):
+            hosts.reach(pair.sandbox, STACK, seconds=6)
+    finally:
+        pair.cloud.docker("unpause", pair.container("two"))
+
+
+def test_a_machine_is_found_by_its_address(pair: Pair) -> None:
+    assert hosts.container_at(pair.sandbox, STACK, TWO.address) == pair.container("two")
+    assert hosts.container_at(pair.sandbox, STACK, "10.77.0.98") is None
+
+
 def test_gpus_change_while_a_host_runs(pair: Pair) -> None:
     changed = replace(TWO, gpus=1, gpu_name="NVIDIA H100 80GB HBM3", gpu_memory_mib=81559)
     hosts.want(pair.sandbox, STACK, [ONE, changed])
@@ -279,7 +307,7 @@ def test_a_broken_list_leaves_the_hosts_alone(pair: Pair) -> None:
         ([ONE, replace(TWO, name="one")], "a name of a-z"),
         ([replace(ONE, name="O ne")], "a name of a-z"),
         ([ONE, replace(TWO, address=ONE.address)], "x/one has 10.77.0.10 already"),
-        ([ONE, replace(TWO, address="10.77.1.11")], "one /24"),
+        ([ONE, replace(TWO, address="10.77.1.11")], "in one /24"),
         ([replace(ONE, address="10.77.0.1")], "the network's own address"),
         ([replace(ONE, address="here")], "here"),
     ],
@@ -301,9 +329,25 @@ def test_two_stacks_cannot_have_one_address(tmp_path: Path) -> None:
 
 
 def test_the_operators_key_is_made_once(tmp_path: Path) -> None:
-    assert hosts.private_key(tmp_path) == hosts.private_key(tmp_path)
+    assert operator_key.private_key(tmp_path) == operator_key.private_key(tmp_path)
     assert (tmp_path / "machines" / "operator_key").stat().st_mode & 0o777 == 0o600
-    assert hosts.public_key(tmp_path).startswith("ssh-ed25519 ")
+    assert operator_key.public_key(tmp_path).startswith("ssh-ed25519 ")
+
+
+def test_callers_at_the_same_time_have_one_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everyone, link = threading.Barrier(8), os.link
+
+    def together(source: str, target: Path) -> None:
+        everyone.wait(30)  # nobody has it yet
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", together)
+    with ThreadPoolExecutor(8) as callers:
+        found = set(callers.map(operator_key.private_key, [tmp_path] * 8))
+    assert len(found) == 1
+    assert [each.name for each in (tmp_path / "machines").iterdir()] == ["operator_key"]
 
 
 def test_a_sandbox_that_boots_no_machines_says_so(tmp_path: Path) -> None:

@@ -168,6 +168,30 @@ def test_a_volume_outlives_its_container(
 
 
 @pytest.mark.usefixtures("postgres")
+def test_a_host_sees_the_processes_of_its_containers_and_ends_them_itself(leader: Leader) -> None:
+    def docker(*words: str) -> str:
+        return leader.cloud.shell(leader.name, f"docker {' '.join(words)} 2>&1 || true")
+
+    assert "postgres" in leader.cloud.shell(leader.name, "ps ax -o comm")
+    (found,) = json.loads(docker("container", "inspect", "postgres"))
+    assert {each["Destination"]: each.get("Name") for each in found["Mounts"]} == {
+        "/var/lib/postgresql/data": "data",
+        "/run/secrets/password": None,
+    }
+    assert docker("stop", "--time", "30", "postgres") == "postgres"
+    assert "postgres" not in leader.cloud.shell(leader.name, "ps ax -o comm")
+    assert docker("rm", "--volumes", "postgres") == "postgres"
+    gone = "Error response from daemon: No such container: postgres"
+    assert docker("container", "inspect", "postgres") == docker("rm", "postgres") == gone
+    assert leader.exists(VOLUME, "data", {})
+    leader.cloud.shell(leader.name, "systemctl stop docker")
+    assert "Cannot connect to the Docker daemon" in docker("rm", "postgres")
+    leader.cloud.shell(leader.name, "systemctl start docker")
+    _, image = leader.create(IMAGE, name=f"postgres:16{DIGEST}", keepLocally=True)
+    leader.create(CONTAINER, image=image["imageId"], **POSTGRES)
+
+
+@pytest.mark.usefixtures("postgres")
 def test_the_hosts_firewall_is_that_of_its_containers(leader: Leader) -> None:
     rules = (
         "table inet mine { chain before { type filter hook prerouting priority -150;"

@@ -17,6 +17,7 @@ import boto3
 from sandbox import lifecycle
 from sandbox.lifecycle import Sandbox
 from sandbox.machines.availability import Machines
+from sandbox.provider.images import OWNER
 
 REGION = "us-east-1"
 ZONES = (f"{REGION}a", f"{REGION}b")
@@ -114,7 +115,7 @@ def build(sandbox: Sandbox) -> World:
     """Make the small cloud."""
     world = World(sandbox, "", "", [], "", "", "world")
     ec2, iam = world.client("ec2"), world.client("iam")
-    images = until(lambda: ec2.describe_images(Owners=["self"])["Images"], "stand-in images")
+    images = until(lambda: ec2.describe_images(Owners=[OWNER])["Images"], "stand-in images")
     world.image = images[0]["ImageId"]
     world.vpc = ec2.create_vpc(CidrBlock="10.40.0.0/16")["Vpc"]["VpcId"]
     for index, zone in enumerate(ZONES):

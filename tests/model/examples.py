@@ -55,6 +55,8 @@ FULL: dict[str, Any] = {
         "sha256": "0" * 64,
     },
     "image": {"id": "ami-0123456789abcdef0"},
+    "preflight": {"skip": ["quota", "price"]},
+    "budget": {"monthlyUsd": 30000, "alarmEmails": ["ops@example.com"]},
     "tags": {"team": "graph analytics", "cost-centre": ""},
 }
 

@@ -6,8 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pydantic_core import PydanticCustomError
 from typer.testing import CliRunner, Result
 
+from model.checks import catalogued
 from model.gpu_catalogue import (
     CATALOGUE,
     CATALOGUE_FILE,
@@ -52,6 +54,21 @@ def test_sizes_that_are_easily_confused(name: str, gpus: int, gpu: str) -> None:
     assert (CATALOGUE[name].gpus, CATALOGUE[name].gpu_name) == (gpus, gpu)
 
 
+@pytest.mark.parametrize(
+    ("got", "meant"),
+    [("g4nd.2xlarge", "g4dn.2xlarge"), ("G5.xlarge", "g5.xlarge"), ("g6.12xlrage", "g6.12xlarge")],
+)
+def test_a_misspelt_type_is_recognized(got: str, meant: str) -> None:
+    with pytest.raises(PydanticCustomError, match=f'did you mean "{meant}"'):
+        catalogued(got)
+
+
+@pytest.mark.parametrize("name", ["p3.8xlarge", "m5.2xlarge", "g4ad.4xlarge"])
+def test_another_family_is_no_misspelling_of_a_dearer_one(name: str) -> None:
+    with pytest.raises(PydanticCustomError, match=r"^AWS listed no NVIDIA GPU under this name"):
+        catalogued(name)
+
+
 def test_every_gpu_has_a_compute_capability_that_rapids_supports() -> None:
     assert {each.gpu_name for each in read_catalogue().values()} <= set(COMPUTE_CAPABILITY)
     assert all(each.compute_capability >= (7, 0) for each in CATALOGUE.values())
@@ -70,7 +87,11 @@ def test_the_command_says_what_came_and_what_went(
     write_catalogue([T4], output)
     new = replace(T4, name="g9.xlarge")
     monkeypatch.setattr(generate_gpu_catalogue, "_types_of", lambda _region: [new])
-    result = generate("--region", "eu-west-1", "--output", str(output))
+    monkeypatch.setattr(generate_gpu_catalogue, "list_prices", lambda *_: {"g9.xlarge": T4.price})
+    prices = tmp_path / "prices.csv"
+    result = generate(
+        "--region", "eu-west-1", "--output", str(output), "--prices-output", str(prices)
+    )
     assert result.exit_code == 0
     assert "new: g9.xlarge" in result.output
     assert "gone: g4dn.xlarge" in result.output
@@ -99,4 +120,7 @@ def test_aws_out_of_reach_is_told_without_a_traceback(
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
     result = generate("--output", str(tmp_path / "catalogue.csv"))
     assert result.exit_code == 1
-    assert "AWS did not list its instance types: Unable to locate credentials" in result.output
+    assert (
+        "AWS did not list its instance types or their prices: Unable to locate credentials"
+        in result.output
+    )

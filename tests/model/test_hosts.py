@@ -56,9 +56,21 @@ def test_is_accepted(changes: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("changes", "path", "told"),
     [
-        ({"leader.host.hostKey": ABSENT}, "leader.host.hostKey", "this key is required"),
+        (
+            {"leader.host.hostKey": ABSENT},
+            "leader.host.hostKey",
+            "`make host-keys STACK=name` shows",
+        ),
+        ({"leader.host.address": ABSENT}, "leader.host.address", "this key is required"),
+        ({"leader.host.address": "10.77.0.300"}, "leader.host.address", "from 0 to 255"),
+        ({"followers.rack2.host.address": "10.77.0"}, "followers.rack2.host.address", "0 to 255"),
+        ({"ssh.bastion.address": "1.2.3.4.5"}, "ssh.bastion.address", "0 to 255"),
         ({"leader.host.hostKey": "ssh-ed25519 AAAA!"}, "leader.host.hostKey", "is cut here"),
-        ({"leader.host.hostKey": "SHA256:abc"}, "leader.host.hostKey", "`make host-keys` collects"),
+        (
+            {"leader.host.hostKey": "SHA256:abc"},
+            "leader.host.hostKey",
+            "`make host-keys STACK=name` collects",
+        ),
         (
             {"leader.host.hostKey": "ssh-rsa AAAAC3NzaC1lZDI1NTE5"},
             "leader.host.hostKey",

@@ -87,3 +87,18 @@ def test_every_node_that_no_zone_holds_is_told() -> None:
 def test_nothing_is_placed_in_a_zone_the_network_lacks() -> None:
     with pytest.raises(SettingsError, match="leader"):
         place(on_aws(stack(leader={"profile": "l4"})), ("us-east-1a", "us-east-1d"), OFFERINGS)
+
+
+def test_packed_followers_are_in_the_zone_of_the_leader_unless_they_name_others() -> None:
+    named = {"profile": "t4", "availabilityZones": ["us-east-1c"]}
+    followers = {"one": {"profile": "t4"}, "two": named}
+    settings = on_aws(stack(leader={"profile": "l4"}, followers=followers, placement="packed"))
+    placement = place(settings, ZONES, OFFERINGS)
+    assert placement.followers == {"one": ("us-east-1b",), "two": ("us-east-1c",)}
+
+
+def test_a_packed_follower_whose_type_is_elsewhere_is_told_of_spread() -> None:
+    settings = on_aws(stack(followers={"one": {"profile": "l4"}}, placement="packed"))
+    with pytest.raises(SettingsError, match="set placement to spread") as raised:
+        place(settings, ZONES, OFFERINGS)
+    assert "got:     g6.xlarge in us-east-1a\n" in str(raised.value)

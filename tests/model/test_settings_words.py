@@ -136,6 +136,7 @@ def field_paths() -> list[str]:
         f"{path}.{field.alias}".lstrip(".")
         .replace("gpuProfiles.<name>", "gpuProfiles.l40s")
         .replace("followers.<name>", "followers.big")
+        .replace("image.lock.<name>", "image.lock.us-east-1")
         for path, section in sections(Settings)
         for field in section.model_fields.values()
     ]

@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from model.hosts import HostsSettings
+from model.sections import Release
 from model.settings import parse
-from operate.host_preflight import Facts, problems, twins
+from model.specification import SENT_AGENT
+from operate import preparation
+from operate.host_facts import Facts
+from operate.host_preflight import (
+    SEND_AND_INSPECT,
+    Trouble,
+    problems,
+    twins,
+    unlike_release,
+    without_data,
+)
+from operate.hosts import Hosts
+from operate.messages import UserError
+from operate.preparation import check_hosts
 from tests.model.examples import HOSTS, changed
 
 CLUSTER = "graphistry-cluster/lab"
@@ -29,6 +47,7 @@ SOUND: dict[str, Any] = {
     "machineId": "a",
     "node": None,
     "firewall": None,
+    "dataServices": "bundled",
 }
 
 
@@ -76,6 +95,10 @@ def test_a_sound_host_has_no_problem() -> None:
             "this host is leader of the cluster other/one",
         ),
         ({"osId": "gentoo"}, "was never tried"),
+        (
+            {"dataServices": "containers"},
+            "its data are those of dataServices.kind containers, the stack file says bundled",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -104,11 +127,78 @@ def test_the_ports_of_a_node_of_this_cluster_are_its_own() -> None:
 
 def test_a_follower_needs_no_port_of_the_leaders() -> None:
     small = {"gpus": [{"name": "L4", "memoryMib": 23034}], "memoryMib": 65000}
-    assert told({**small, "listening": {"5432": "postgres"}}, node="rack2") == []
+    leaders = {"listening": {"5432": "postgres"}, "dataServices": "containers"}
+    assert told({**small, **leaders}, node="rack2") == []
+
+
+def test_containers_need_a_docker_that_is_open_to_the_user() -> None:
+    images = dict.fromkeys(("postgresImage", "redisImage"), f"postgres@sha256:{'0' * 64}")
+    contained = parse(changed(HOSTS, {"dataServices": {"kind": "containers", **images}}))
+    assert isinstance(contained, HostsSettings)
+    closed = {"docker.openToUser": False}
+    facts = Facts.model_validate(changed(SOUND, {**closed, "dataServices": "containers"}))
+    (found,) = problems(contained, "leader", facts, CLUSTER)
+    assert found.what.startswith("operator may not use Docker without sudo")
+    assert found.hint.endswith("usermod -aG docker operator")
+    assert told(closed) == []
 
 
 def test_all_problems_of_a_host_are_told_at_once() -> None:
     assert len(told({"driver": None, "docker.compose": None, "architecture": "ppc64le"})) == 3
+
+
+def test_what_is_wrong_is_looked_at_again_by_the_command_that_was_typed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """That may be `make preview`."""
+    away = Trouble(node="leader", what="it does not answer", hint="mend it", unreachable=True)
+    monkeypatch.setattr(preparation, "preflight", lambda *_: [away])
+    monkeypatch.setattr(preparation, "cluster_and_release", lambda _: ("cluster", None))
+    opened: Any = SimpleNamespace(outputs=dict, stack="lab", choice=" STACK=lab", sandbox=None)
+    with pytest.raises(UserError, match="1 problem on the hosts") as raised:
+        check_hosts(opened, Hosts(settings()))
+    assert "the same command looks again" in str(raised.value)
+    assert "make up" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("source", "present", "what"),
+    [
+        ("preinstalled", ("2.50.1", "12"), None),
+        ("preinstalled", ("2.50.0", "12"), "/var/graphistry on it is 2.50.0 for CUDA 12"),
+        ("preinstalled", ("2.50.1", "13"), "/var/graphistry on it is 2.50.1 for CUDA 13"),
+        ("preinstalled", None, "no release is unpacked on it"),
+        ("https://downloads.example/graphistry.tar.gz", None, None),
+        ("https://downloads.example/graphistry.tar.gz", ("2.50.0", "12"), None),
+    ],
+)
+def test_a_host_that_comes_with_another_release_is_told(
+    source: str, present: tuple[str, str] | None, what: str | None
+) -> None:
+    release = present and dict(
+        zip(("version", "cuda"), present, strict=True), folder="/var/graphistry"
+    )
+    facts = Facts.model_validate({**SOUND, "release": release})
+    wanted = Release(
+        version="2.50.1",
+        cuda="12",
+        source=source,
+        sha256=None if source == "preinstalled" else "0" * 64,
+    )
+    found = list(unlike_release("rack2", facts, wanted))
+    assert [each.what.partition(", ")[0] for each in found] == ([what] if what else [])
+    assert all(each.blocks and "2.50.1 for CUDA 12" in each.hint for each in found)
+
+
+def test_a_leader_that_begins_without_data_is_told_and_goes_on() -> None:
+    """It is right for a new cluster, and the loss of an old one whose leader was given another host."""
+    bare = Facts.model_validate({**SOUND, "dataServices": None})
+    (found,) = without_data({"leader": bare}, ())
+    assert "begins with an empty database" in found.what
+    assert not found.blocks
+    taken_up = bare.model_copy(update={"data_services": "bundled"})
+    assert list(without_data({"leader": taken_up}, ())) == []
+    assert list(without_data({"leader": bare}, ("leader",))) == []
 
 
 def test_one_machine_under_two_addresses_is_told() -> None:
@@ -126,3 +216,31 @@ def test_a_file_server_that_is_there_already_gets_one_more_export() -> None:
     for holder, count in (("nfs-server", 0), ("python3", 1)):
         facts = Facts.model_validate(changed(SOUND, {"listening": {"2049": holder}}))
         assert len(list(problems(found, "leader", facts, CLUSTER))) == count
+
+
+def test_two_that_send_the_agent_at_once_do_not_take_each_others_half(tmp_path: Path) -> None:
+    home, programs, archive = tmp_path / "home", tmp_path / "bin", b"agent" * 50000
+    home.mkdir()
+    programs.mkdir()
+    sudo = programs / "sudo"
+    sudo.write_text("#!/bin/sh\nexit 1\n")
+    sudo.chmod(0o755)
+    environment = {"HOME": str(home), "PATH": f"{programs}:{os.environ['PATH']}"}
+
+    def send() -> subprocess.Popen[bytes]:
+        pipe = subprocess.PIPE
+        command = ["sh", "-c", SEND_AND_INSPECT]
+        return subprocess.Popen(command, env=environment, stdin=pipe, stderr=pipe)
+
+    with send() as first:
+        assert first.stdin
+        first.stdin.write(archive[:100000])
+        first.stdin.flush()
+        while not list(home.iterdir()):
+            assert first.poll() is None
+        with send() as second:
+            assert b"missing:" in second.communicate(archive)[1]
+        said = first.communicate(archive[100000:])[1]
+    assert b"missing:" in said, said
+    assert [each.name for each in home.iterdir()] == [SENT_AGENT]
+    assert (home / SENT_AGENT).read_bytes() == archive

@@ -15,9 +15,10 @@ from operate.readiness import (
     RETRY_SECONDS,
     SILENT_SECONDS,
     Observation,
-    Refusal,
     judge,
+    judge_recorded,
 )
+from operate.refusals import Refusal
 from operate.reports import Read
 
 WANTED = "a" * 64
@@ -214,3 +215,28 @@ def test_a_wait_without_end_says_where_to_look() -> None:
     verdict = judge(seen(report=None, elapsed_seconds=BOOT_SECONDS + 1), WANTED)
     assert "get-console-output" in verdict.details["hint"]
     assert "i-1" in verdict.details["hint"]
+
+
+def test_a_refused_launch_tells_what_was_tried() -> None:
+    refused = Refusal(
+        message=NO_CAPACITY, age_seconds=1.0, spot=False, tried="g4dn.xlarge in us-east-1a"
+    )
+    told = judge(seen(machine=None, refusal=refused), WANTED).details
+    assert told["tried"] == "g4dn.xlarge in us-east-1a"
+
+
+@pytest.mark.parametrize("changes", [{"spot": True}, {"age": 3600.0}, {}])
+def test_a_recorded_node_is_red_at_once_where_aws_refuses_its_machine(
+    changes: dict[str, Any],
+) -> None:
+    verdict = judge_recorded(
+        seen(machine=None, report=None, refusal=refusal(NO_CAPACITY, **changes))
+    )
+    assert verdict.outcome == "failed"
+    assert verdict.details["code"] == "InsufficientInstanceCapacity"
+    assert "add instance types to the profile" in verdict.details["hint"]
+
+
+def test_a_recorded_node_with_a_machine_is_said_not_to_be_booted() -> None:
+    verdict = judge_recorded(seen(report=None))
+    assert (verdict.outcome, verdict.line.split(";")[0]) == ("ready", "not booted")

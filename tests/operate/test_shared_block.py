@@ -9,8 +9,8 @@ import pytest
 
 from model.settings import parse
 from model.tags import CLUSTER_TAG
-from operate.__main__ import refuse_a_shared_block
 from operate.messages import UserError
+from operate.preparation import refuse_a_shared_block
 from tests.model.examples import EXISTING_VPC, SMALLEST
 
 

@@ -5,16 +5,26 @@ from __future__ import annotations
 import json
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import paramiko
 import pytest
 
-from operate import host_removal, host_secret
-from operate.host_keys import collect, write
+from operate import host_removal, host_secret, ssh
 from operate.hosts import Hosts
-from operate.ssh import Access, HostKeyError, SshError, connected, fingerprint, presented_key
+from operate.ssh import (
+    Access,
+    HostKeyError,
+    SshError,
+    connect,
+    connected,
+    fingerprint,
+    presented_key,
+)
 from tests.sandbox.ssh_server import Server, serving, text_of
 
 KEY = paramiko.RSAKey.generate(2048)
@@ -85,8 +95,51 @@ def test_a_host_without_a_key_of_the_known_type_is_refused(server: Server) -> No
 def test_a_key_that_the_host_does_not_know_is_told(server: Server) -> None:
     with pytest.raises(SshError) as raised, connected(access(server, OTHER)):
         pass
-    assert "lets ubuntu in with none of the key of the stack file" in str(raised.value)
+    assert "does not let ubuntu in with the key of the stack file" in str(raised.value)
     assert "authorized_keys" in raised.value.hint
+    assert "ssh-add" not in raised.value.hint
+
+
+def test_without_an_ssh_agent_a_person_is_told_to_start_one(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    nobodys = replace(access(server, OTHER), private_key=None)
+    with pytest.raises(SshError, match="any of 0 keys") as raised, connected(nobodys):
+        pass
+    assert 'eval "$(ssh-agent)"' in raised.value.hint
+
+
+def silent_after(said: bytes, listening: socket.socket) -> socket.socket:
+    """The connection to a host that says no more than this."""
+    connection = listening.accept()[0]
+    connection.sendall(said)
+    return connection
+
+
+@pytest.mark.parametrize("ask", [connect, presented_key])
+@pytest.mark.parametrize("said", [b"", b"SSH-2.0-half\r\n"], ids=["nothing", "a banner"])
+def test_a_host_that_falls_silent_is_told(
+    said: bytes,
+    ask: Callable[[Access], object],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """As one that is suspended, or whose disk is gone: its kernel goes on taking connections."""
+    monkeypatch.setattr(ssh, "CONNECT_SECONDS", 1)
+    with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor(1) as aside:
+        host = aside.submit(silent_after, said, listening)
+        silent = Access(
+            address="127.0.0.1",
+            port=listening.getsockname()[1],
+            user="ubuntu",
+            host_key=f"ssh-rsa {OTHER.get_base64()}",
+            private_key=text_of(KEY),
+        )
+        with pytest.raises(SshError, match="does not speak SSH"):
+            ask(silent)
+        host.result().close()
+    assert capfd.readouterr().err == ""
 
 
 def test_what_is_no_key_is_told_and_not_shown(server: Server) -> None:
@@ -204,36 +257,31 @@ def test_a_removal_that_fails_on_a_host_that_is_there_fails(
     assert "in the way" in capfd.readouterr().err
 
 
-STACK = """# my hosts
-config:
-  graphistry-cluster:site: hosts   # on premises
-  graphistry-cluster:leader:
-    profile: a100
-    host: {{address: 127.0.0.1, port: {port}}}   # the big one
-  graphistry-cluster:followers:
-    rack1:
-      profile: a100
-      host: {{address: 127.0.0.1, port: {port}, hostKey: "{known}"}}
-    rack2:
-      profile: a100
-      host: {{address: 127.0.0.1, port: 1, hostKey: ""}}
-"""
+@pytest.fixture
+def removal(
+    server: Server, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Callable[..., str]:
+    """What a follower's removal prints, whose leader answers a command with the hash of its secret."""
+    monkeypatch.setattr(host_removal, "REMOVE", "echo removed with")
+
+    def remove(leaders_secret: str, **changes: Any) -> str:
+        monkeypatch.setattr(host_removal, "LEADERS_SECRET", leaders_secret)
+        monkeypatch.setenv("HOST", variable(server))
+        monkeypatch.setenv("LEADER", json.dumps({**json.loads(variable(server)), **changes}))
+        assert host_removal.main() == 0
+        return capfd.readouterr().out
+
+    return remove
 
 
-def test_host_keys_are_collected_and_written_with_the_comments_kept(
-    server: Server, tmp_path: Path
+def test_a_followers_removal_is_told_the_secret_that_the_leader_has(
+    removal: Callable[..., str],
 ) -> None:
-    file = tmp_path / "Pulumi.mine.yaml"
-    known = f"ssh-rsa {OTHER.get_base64()}"
-    file.write_text(STACK.format(port=server.port, known=known))
-    found = {each.place: each for each in collect(file, None)}
-    assert found["leader"].state == "new"
-    assert found["followers.rack1"].state == "CHANGED"
-    assert "does not answer" in found["followers.rack2"].state
-    write(file, [found["leader"], found["followers.rack1"]])
-    text = file.read_text()
-    assert text.count(server.host_key) == 2
-    assert "# my hosts" in text
-    assert "# on premises" in text
-    assert "# the big one" in text
-    assert {each.state for each in collect(file, "rack1")} == {"as in the stack file"}
+    assert removal("echo abc secret.json") == "removed with abc\n"
+
+
+def test_no_secret_goes_that_the_leader_does_not_show(removal: Callable[..., str]) -> None:
+    assert removal("false").splitlines()[1:] == ["removed with"]
+    gone = removal("echo abc secret.json", port=closed_port())
+    assert gone.startswith("the secret is kept here: the leader (")
+    assert gone.splitlines()[1:] == ["removed with"]

@@ -18,9 +18,19 @@ def write(folder: Path, text: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("stack", ["sandbox", "dev", "prod", "onprem", "onprem-sandbox"])
+@pytest.mark.parametrize("stack", ["sandbox", "dev", "prod"])
 def test_the_stack_files_of_the_project_are_sound(stack: str) -> None:
     assert read_stack_file(ROOT / "stacks" / f"Pulumi.{stack}.yaml")["config"]
+
+
+@pytest.mark.parametrize("stack", ["onprem", "onprem-sandbox"])
+def test_those_of_hosts_lack_the_host_keys_only_which_are_yours(stack: str) -> None:
+    file = ROOT / "stacks" / f"Pulumi.{stack}.yaml"
+    assert read_stack_file(file, rehearsal=True)["config"]
+    with pytest.raises(SettingsError) as refused:
+        read_stack_file(file)
+    assert {each.path.rpartition(".")[2] for each in refused.value.problems} == {"hostKey"}
+    assert "make host-keys STACK=name" in str(refused.value)
 
 
 @pytest.mark.parametrize(

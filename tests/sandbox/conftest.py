@@ -11,18 +11,20 @@ from moto.moto_api._internal.models import moto_api_backend
 from pulumi.runtime.proto import provider_pb2_grpc
 
 from sandbox import daemon
+from sandbox.provider import reservations
 from sandbox.provider.service import AwsProvider
 from tests.sandbox.command_engine import Shown, attached
 from tests.sandbox.engine import REGION, Connection, Engine
 
 
 @pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
+def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """An empty moto. One per module, because moto's mocks in other tests of the process empty it."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in daemon.MOTO_SETTINGS.items():
             patch.setenv(name, value)
         moto_api_backend.reset()
+        reservations.mend(tmp_path_factory.mktemp("account") / "shortages.json")
         yield daemon.serve_aws()
 
 

@@ -61,7 +61,7 @@ class Server:
                 threading.Thread(target=self._serve, args=(plain,), daemon=True).start()
 
     def _serve(self, plain: socket.socket) -> None:
-        transport = paramiko.Transport(plain)
+        transport = Transport(plain)
         for key in self.host_keys:
             transport.add_server_key(key)
         transport.set_subsystem_handler("sftp", paramiko.SFTPServer, Files, served=self)
@@ -70,10 +70,28 @@ class Server:
             transport.start_server(server=Session(self, transport))
 
 
+class Transport(paramiko.Transport):
+    """A connection that runs a command once the reply to its request is sent, as sshd does.
+
+    Otherwise one that ends at once may close its channel before the reply, which no client understands. Paramiko has
+    nothing public at that moment: the reply is what the connection's own thread sends next.
+    """
+
+    def __init__(self, plain: socket.socket) -> None:
+        super().__init__(plain)
+        self.replied: list[threading.Thread] = []
+        """Threads that start with the next reply."""
+
+    def _send_user_message(self, data: paramiko.Message) -> None:
+        super()._send_user_message(data)  # type: ignore[misc]  # not in its stubs
+        while self.replied and threading.current_thread() is self:
+            self.replied.pop().start()
+
+
 class Session(paramiko.ServerInterface):
     """What one connection may do."""
 
-    def __init__(self, server: Server, transport: paramiko.Transport) -> None:
+    def __init__(self, server: Server, transport: Transport) -> None:
         self.server, self.transport = server, transport
 
     def get_allowed_auths(self, username: str) -> str:
@@ -87,7 +105,8 @@ class Session(paramiko.ServerInterface):
         return ALLOWED
 
     def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
-        threading.Thread(target=self._run, args=(channel, command), daemon=True).start()
+        running = threading.Thread(target=self._run, args=(channel, command), daemon=True)
+        self.transport.replied.append(running)
         return True
 
     def check_channel_direct_tcpip_request(
@@ -109,8 +128,11 @@ class Session(paramiko.ServerInterface):
             with contextlib.suppress(OSError):
                 while data := source.recv(32768):
                     sink.sendall(data)
-            source.close()
-            sink.close()
+            for each in (source, sink):
+                with contextlib.suppress(
+                    EOFError
+                ):  # the connection of a channel may have ended first
+                    each.close()
 
         threading.Thread(target=pump, args=(found, target), daemon=True).start()
         pump(target, found)

@@ -379,7 +379,7 @@ def test_an_unfinished_creation_is_not_lost(provider: AwsProvider, endpoint: str
         ("aws:ec2/getVpc:getVpc", {"default": True}, "cidrBlock", "172.31.0.0/16"),
         (
             "aws:ec2/getAmi:getAmi",
-            {"owners": ["self"], "nameRegex": "Canonical Ubuntu 24", "mostRecent": True},
+            {"owners": ["898082745236"], "nameRegex": "Canonical Ubuntu 24", "mostRecent": True},
             "name",
             "stand-in for Canonical Ubuntu 24.04",
         ),
@@ -407,3 +407,17 @@ def test_functions_find_what_exists(engine: Engine, world: World) -> None:
     assert system["dnsName"] == f"{world.file_system}.efs.us-east-1.amazonaws.com"
     with pytest.raises(RefusedError, match="exactly one must"):
         engine.invoke("aws:ec2/getSubnet:getSubnet", vpcId=world.vpc)
+
+
+def test_an_instance_is_found_until_it_is_gone(engine: Engine, leader: Made) -> None:
+    def found(*states: str) -> list[str]:
+        mine = [{"name": "instance-id", "values": [leader.id]}]
+        more = {"instanceStateNames": list(states)} if states else {}
+        answer = engine.invoke("aws:ec2/getInstances:getInstances", filters=mine, **more)
+        return list(answer["ids"])
+
+    assert found() == [leader.id]
+    assert found("stopped") == []
+    engine.delete(leader)
+    assert found() == []
+    assert found("terminated") == [leader.id]

@@ -9,7 +9,7 @@ from typing import Any
 import boto3
 import pytest
 
-from operate.readiness import Refusal
+from operate.refusals import Refusal
 from sandbox.lifecycle import start, stop
 from sandbox.provider.capacity import AGAIN_SECONDS, WORDS, shortages
 
@@ -34,8 +34,10 @@ def clients(tmp_path: Path) -> Iterator[Any]:
 def make_group(clients: Any, *types: str) -> None:
     ec2 = clients("ec2")
     image = ec2.describe_images()["Images"][0]["ImageId"]
+    disk = {"DeviceName": "/dev/sda1", "Ebs": {"VolumeSize": 200, "VolumeType": "gp3"}}
     template = ec2.create_launch_template(
-        LaunchTemplateName="template", LaunchTemplateData={"ImageId": image}
+        LaunchTemplateName="template",
+        LaunchTemplateData={"ImageId": image, "BlockDeviceMappings": [disk]},
     )["LaunchTemplate"]["LaunchTemplateId"]
     clients("autoscaling").create_auto_scaling_group(
         AutoScalingGroupName="group",
@@ -78,6 +80,7 @@ def test_a_refused_launch_is_an_activity_and_is_tried_again(
         time.sleep(0.2)
     last = clients("autoscaling").describe_scaling_activities(MaxRecords=1)["Activities"][0]
     assert last["StatusCode"] == "Successful"
+    assert len(clients("ec2").describe_volumes()["Volumes"]) == 1  # moto makes another
 
 
 def test_a_group_takes_the_next_type_that_is_there(clients: Any, tmp_path: Path) -> None:

@@ -27,6 +27,16 @@ def policy(resource: str, action: str = "s3:GetObject", principal: bool = True) 
     return json.dumps({"Version": "2012-10-17", "Statement": [statement]}, indent=2)
 
 
+def notification(kind: str, *addresses: str) -> Inputs:
+    return {
+        "notificationType": kind,
+        "comparisonOperator": "GREATER_THAN",
+        "threshold": 80,
+        "thresholdType": "PERCENTAGE",
+        "subscriberEmailAddresses": list(addresses),
+    }
+
+
 def rule_case(world: World) -> tuple[Inputs, Inputs]:
     rule = {
         "securityGroupId": world.groups[0],
@@ -62,6 +72,9 @@ def instance_case(world: World) -> tuple[Inputs, Inputs]:
         "ebsOptimized": True,
         "monitoring": True,
         "maintenanceOptions": {"autoRecovery": "default"},
+        "capacityReservationSpecification": {
+            "capacityReservationTarget": {"capacityReservationId": world.reservation()}
+        },
         "instanceInitiatedShutdownBehavior": "terminate",
         "tags": {"Name": "leader"},
     }
@@ -85,6 +98,7 @@ def template_case(world: World) -> tuple[Inputs, Inputs]:
         "instanceType": "g5.xlarge",
         "iamInstanceProfile": {"arn": world.profile_arn},
         "userData": "IyEvYmluL3NoCg==",
+        "instanceMarketOptions": {"marketType": "capacity-block"},
         "metadataOptions": {"httpTokens": "required", "httpEndpoint": "enabled"},
         "blockDeviceMappings": [
             {
@@ -240,6 +254,18 @@ CASES: dict[str, Callable[[World], tuple[Inputs, Inputs]]] = {
         },
         {"stopInstanceBeforeDetaching": False},
     ),
+    "aws:ec2/capacityReservation:CapacityReservation": simple(
+        {
+            "instanceType": "g5.xlarge",
+            "instancePlatform": "Linux/UNIX",
+            "availabilityZone": "us-east-1a",
+            "instanceCount": 1,
+            "instanceMatchCriteria": "open",
+            "ebsOptimized": True,
+            **TAGS,
+        },
+        RETAGGED,
+    ),
     "aws:ec2/launchTemplate:LaunchTemplate": template_case,
     "aws:autoscaling/group:Group": lambda world: (
         {
@@ -270,6 +296,10 @@ CASES: dict[str, Callable[[World], tuple[Inputs, Inputs]]] = {
             "defaultInstanceWarmup": 30,
             "forceDelete": True,
             "protectFromScaleIn": True,
+            "capacityReservationSpecification": {
+                "capacityReservationPreference": "capacity-reservations-first",
+                "capacityReservationTarget": {"capacityReservationIds": [world.reservation()]},
+            },
             "terminationPolicies": ["OldestInstance"],
             "tags": [{"key": "a", "value": "1", "propagateAtLaunch": True}],
         },
@@ -413,6 +443,26 @@ CASES: dict[str, Callable[[World], tuple[Inputs, Inputs]]] = {
     "aws:cloudwatch/logGroup:LogGroup": simple(
         {"name": "/nodes", "retentionInDays": 30, **TAGS}, {"retentionInDays": 7, **RETAGGED}
     ),
+    "aws:budgets/budget:Budget": simple(
+        {
+            "name": "budget",
+            "budgetType": "COST",
+            "timeUnit": "MONTHLY",
+            "limitAmount": "100.50",
+            "limitUnit": "USD",
+            "costFilters": [{"name": "TagKeyValue", "values": ["user:a$1"]}],
+            "notifications": [notification("ACTUAL", "one@example.com")],
+            **TAGS,
+        },
+        {
+            "limitAmount": "200.00",
+            "notifications": [
+                notification("FORECASTED", "two@example.com", "one@example.com"),
+                notification("ACTUAL", "one@example.com"),
+            ],
+            **RETAGGED,
+        },
+    ),
     "aws:cloudwatch/eventRule:EventRule": simple(
         {
             "name": "rule",
@@ -476,6 +526,15 @@ def supplied(engine: Engine, world: World) -> World:
             ).id
         ),
         template=template,
+        reservation=lambda: (
+            engine.create(
+                "aws:ec2/capacityReservation:CapacityReservation",
+                instanceType="g5.xlarge",
+                instancePlatform="Linux/UNIX",
+                availabilityZone="us-east-1a",
+                instanceCount=1,
+            ).id
+        ),
     )
 
 
@@ -520,6 +579,22 @@ def test_a_resource_lives_its_whole_life(token: str, engine: Engine, supplied: W
         gone = engine.read(changed)
         assert gone is None or token.startswith(("aws:efs/backup", "aws:s3/bucketVersioning"))
     engine.delete(changed)
+
+
+def test_a_group_may_launch_from_a_template_alone(engine: Engine, supplied: World) -> None:
+    made = engine.create(
+        "aws:autoscaling/group:Group",
+        name="block",
+        minSize=1,
+        maxSize=1,
+        vpcZoneIdentifiers=supplied.subnets[:1],
+        launchTemplate={"id": supplied.template(), "version": "$Default"},
+    )
+    found = engine.read(made)
+    assert found is not None
+    assert found.outputs["launchTemplate"]["version"] == "$Default"
+    assert engine.diff(made, made.inputs).changes == NONE
+    engine.delete(made)
 
 
 def covers(live: Any, asked: Any) -> bool:

@@ -12,11 +12,15 @@ import subprocess
 import sys
 import tarfile
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from operate import __main__ as operator
+from operate import ending, opening, screen
+from operate.deployment import Deployment
 from operate.messages import UserError
 from sandbox import workbench
 from sandbox.machines import image
@@ -128,7 +132,13 @@ def test_the_container_is_built_once_and_one_line_says_so(computer: Computer) ->
     bench = computer.started()
     assert (computer.state / "image").read_bytes() == workbench.DOCKERFILE.read_bytes()
     (line,) = computer.said
-    for told in ("workbench container", "your Docker", "1 to 2 minutes", "`make down` ends it"):
+    for told in (
+        "workbench container",
+        "your Docker",
+        "a .venv in it",
+        "1 to 2 minutes",
+        "`make down` ends",
+    ):
         assert told in line
     assert workbench.find(computer.checkout) == bench == computer.started()
     assert len(computer.said) == 1
@@ -259,8 +269,9 @@ def test_the_image_has_all_that_machines_need(
 @pytest.fixture
 def operated(computer: Computer, monkeypatch: pytest.MonkeyPatch) -> Computer:
     """The same, with the operator's command line on the checkout."""
-    monkeypatch.setattr(operator, "ROOT", computer.checkout)
-    monkeypatch.setattr(operator, "SANDBOX_DIRECTORY", computer.checkout / ".sandbox")
+    monkeypatch.setattr(opening, "ROOT", computer.checkout)
+    for module in (opening, operator, ending):
+        monkeypatch.setattr(module, "SANDBOX_DIRECTORY", computer.checkout / ".sandbox")
     return computer
 
 
@@ -279,11 +290,13 @@ def test_commands_that_begin_something_start_the_container(
     assert operated.calls[-1].endswith(" ".join(arguments))
 
 
-@pytest.mark.parametrize("command", ["show", "prove", "down", "shell --node leader"])
+@pytest.mark.parametrize(
+    "command", ["show", "prove", "down", "shell --node leader", "host-keys --stack onprem-sandbox"]
+)
 def test_commands_about_what_runs_start_nothing(
     operated: Computer, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
-    operate(monkeypatch, *command.split())
+    assert "the sandbox is not running" in operate(monkeypatch, *command.split()).stderr
     assert [call.split()[0] for call in operated.calls] == ["container"]
     operated.started()
     assert operate(monkeypatch, *command.split()).exit_code == 7
@@ -308,13 +321,36 @@ def test_a_shell_outside_cannot_have_the_environment_of_inside(
     assert not any("operate" in call for call in operated.calls)
 
 
+@pytest.mark.parametrize("inside", [True, False])
+def test_an_address_that_answers_inside_only_comes_with_the_way_inside(
+    operated: Computer,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    inside: bool,
+) -> None:
+    bench = workbench.Workbench(operated.checkout)
+    monkeypatch.setattr(screen, "ROOT", operated.checkout)
+    monkeypatch.setattr("socket.gethostname", lambda: bench.name if inside else "computer")
+    sandbox = SimpleNamespace(aws_endpoint="http://127.0.0.1:4566", machines=True)
+    screen.next_steps(
+        cast(
+            "Deployment",
+            SimpleNamespace(choice="", sandbox=sandbox, settings=None, stack="sandbox"),
+        ),
+        {},
+    )
+    told = capsys.readouterr().err
+    assert sandbox.aws_endpoint in told
+    assert (f"docker exec -it -w {operated.checkout} {bench.name} bash" in told) is inside
+
+
 def test_a_stack_on_aws_has_nothing_to_do_with_it(
     operated: Computer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def open_deployment(*_: object) -> None:
+    def open_deployment(*_: object, **__: object) -> None:
         raise UserError("went to AWS")
 
-    monkeypatch.setattr(operator, "open_deployment", open_deployment)
+    monkeypatch.setattr(opening, "open_deployment", open_deployment)
     operated.started()
     before = operated.calls
     assert "went to AWS" in operate(monkeypatch, "show", "--stack", "prod").stderr

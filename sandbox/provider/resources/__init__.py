@@ -4,14 +4,31 @@ from __future__ import annotations
 
 from .. import schema
 from ..table import ResourceType
-from . import bucket, compute, file_system, identity, names, network, security, watch
+from . import (
+    bill,
+    bucket,
+    compute,
+    file_system,
+    groups,
+    identity,
+    names,
+    network,
+    reservations,
+    security,
+    volumes,
+    watch,
+)
 
 TYPES: dict[str, ResourceType] = {
     **network.TYPES,
     **security.TYPES,
+    **volumes.TYPES,
+    **reservations.TYPES,
     **compute.TYPES,
+    **groups.TYPES,
     **file_system.TYPES,
     **bucket.TYPES,
+    **bill.TYPES,
     **identity.TYPES,
     **names.TYPES,
     **watch.TYPES,

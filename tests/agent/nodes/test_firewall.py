@@ -2,7 +2,6 @@
 
 import json
 import secrets
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,8 +11,7 @@ import pytest
 
 from agent.firewall import rules
 from agent.specification import read
-
-from .fakes import specification_document
+from tests.agent.fakes import specification_document
 
 LEADER, FOLLOWER, STRANGER = "10.77.0.10", "10.77.0.11", "10.77.0.99"
 LISTEN = """
@@ -48,22 +46,7 @@ def command(*words: str, text: str | None = None) -> str:
     return subprocess.run(words, input=text, capture_output=True, text=True, check=True).stdout
 
 
-def can_make_networks() -> str | None:
-    """Why this test cannot run here; None where it can."""
-    for name in ("nft", "ip", "nsenter"):
-        if shutil.which(name) is None:
-            return f"there is no command {name}"
-    done = subprocess.run(
-        ["ip", "netns", "add", "gc-firewall-try"], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        return f"no network namespaces: {done.stderr.strip()}"
-    command("ip", "netns", "del", "gc-firewall-try")
-    return None
-
-
-PROBLEM = can_make_networks()
-pytestmark = pytest.mark.skipif(PROBLEM is not None, reason=PROBLEM or "")
+pytestmark = pytest.mark.usefixtures("machines")  # it installs nft where that is missing
 
 
 class Network:

@@ -16,8 +16,8 @@ from agent.converge import PHASES, converge
 from agent.node import Node
 from agent.repair import TRIES, Repairs
 from model.specification import SCHEMA_FILE
+from tests.agent.fakes import FakeMachine
 
-from .fakes import FakeMachine
 from .test_converge import MARKER, failure, override, unchanged
 from .test_repair import lose_gpu, state
 
@@ -227,10 +227,16 @@ class TestPath:
     """A shared folder that somebody else mounts."""
 
     @pytest.fixture
-    def mounts(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, str]]]:
-        """What the folder is on: the last element says."""
+    def mounts(
+        self, fake: FakeMachine, monkeypatch: pytest.MonkeyPatch
+    ) -> Iterator[list[tuple[str, str]]]:
+        """What the folder is on: the last element says. The host's own data are on its root."""
         found = [("/mnt/nfs", "nfs4")]
-        monkeypatch.setattr("agent.systemd.mount_of", lambda _: found[-1])
+
+        def mount_of(path: object) -> tuple[str, str]:
+            return ("/", "ext4") if str(path).startswith(str(fake.store)) else found[-1]
+
+        monkeypatch.setattr("agent.systemd.mount_of", mount_of)
         return found  # type: ignore[return-value]
 
     @pytest.fixture
@@ -245,6 +251,23 @@ class TestPath:
         assert not list((fake.root / "units").glob("*.mount"))
         ordered = (fake.root / "units" / "docker.service.d" / "graphistry-cluster.conf").read_text()
         assert "After=mnt-nfs.mount\n" in ordered
+
+    def test_the_leader_makes_a_folder_that_its_mount_does_not_have(
+        self, fake: FakeMachine, make_host: MakeNode, share: dict[str, str], mounts: object
+    ) -> None:
+        """Whether it was mounted before the agent looked, or while it waited."""
+        assert mounts
+        node = make_host("leader", sharedFolder={**share, "path": f"{share['path']}/ours"})
+        make_ready(node)
+        assert (fake.root / "shared" / "ours" / MARKER).exists()
+
+    def test_a_folder_that_cannot_be_made_is_told(
+        self, fake: FakeMachine, make_host: MakeNode, share: dict[str, str], mounts: object
+    ) -> None:
+        assert mounts
+        (fake.root / "file").touch()
+        node = make_host("leader", sharedFolder={**share, "path": f"{fake.root}/file/ours"})
+        assert failure(node)["code"] == "SharedFolderReadOnly"
 
     @pytest.mark.parametrize("mount", [("/", "ext4"), ("/mnt/nfs", "autofs")])
     def test_a_folder_on_no_mount_is_refused(

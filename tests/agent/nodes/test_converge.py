@@ -14,8 +14,7 @@ from agent.aws_site import AwsSite
 from agent.cluster_secret import generate
 from agent.converge import PHASES, converge
 from agent.node import Node
-
-from .fakes import FakeMachine
+from tests.agent.fakes import FakeMachine
 
 SCHEMA = json.loads((Path(agent.__file__).parent / "node_report.schema.json").read_text())
 MakeNode = Callable[..., Node]

@@ -14,9 +14,8 @@ from typing import Any
 import pytest
 
 from components.agent_archive import build_archive
-
-from .conftest import BUCKET, PREFIX, REGION, Machine
-from .fakes import specification_document
+from tests.agent.conftest import BUCKET, PREFIX, REGION, Machine
+from tests.agent.fakes import specification_document
 
 Start = Callable[[], "subprocess.Popen[str]"]
 

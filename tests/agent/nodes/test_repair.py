@@ -9,8 +9,8 @@ from agent.aws import AwsError
 from agent.converge import converge
 from agent.node import Node
 from agent.repair import TRIES, Repairs
+from tests.agent.fakes import FakeMachine
 
-from .fakes import FakeMachine
 from .test_converge import claimed, unchanged
 
 MakeNode = Callable[..., Node]

@@ -1,5 +1,6 @@
 """Taking a node away: what was installed goes, what is data stays."""
 
+import hashlib
 import json
 
 import pytest
@@ -10,8 +11,8 @@ from agent.configure import BEGIN, END, with_block
 from agent.converge import converge
 from agent.node import Node
 from agent.remove import remove, without_block
+from tests.agent.fakes import FakeMachine
 
-from .fakes import FakeMachine
 from .test_hosts import MakeNode, claimed, make_ready, server_answers
 
 __all__ = ["server_answers"]  # a fixture of every test here
@@ -74,16 +75,23 @@ def test_containers_of_the_data_services_go_and_their_volume_stays(
 ) -> None:
     make_ready(make_host(dataServices="containers", dataVolume=None))
     docker = (fake.root / "bin" / "docker").read_text()
-    answer = '"container inspect"*postgres) echo "pg " ;; "container inspect"*) exit 1 ;;'
+    mounts = [
+        {"Name": "pg", "Destination": "/var/lib/postgresql/data"},
+        {"Source": "/password", "Destination": "/run/secrets/postgres-password"},
+        {"Name": "f" * 64, "Destination": "/elsewhere"},
+    ]
+    found = json.dumps([{"Mounts": mounts}])
+    answer = f"*\"inspect graphistry-cluster-postgres\") echo '{found}'; exit ;;"
     script = docker.replace("#!/bin/sh\n", "").replace(
         'case "$1" in', f'case "$*" in {answer} esac\ncase "$1" in', 1
     )
     fake.command("docker", script)
-    assert "kept: 127.0.0.1:pg (PostgreSQL, a Docker volume)" in remove()
+    kept = [line for line in remove() if "Docker volume" in line]
+    assert kept == ["kept: 127.0.0.1:pg (PostgreSQL, a Docker volume)"]
     calls = [line for line in fake.log("docker") if line.startswith(("stop", "rm"))]
     assert calls == [
         "stop --time 60 graphistry-cluster-postgres",
-        "rm graphistry-cluster-postgres",
+        "rm --volumes graphistry-cluster-postgres",
     ]
 
 
@@ -105,14 +113,36 @@ def test_the_inner_mounts_go_first(fake: FakeMachine, leader: Node) -> None:
     assert len(fake.log("umount")) == 3
 
 
-def test_a_follower_says_where_the_folder_is(fake: FakeMachine, make_host: MakeNode) -> None:
+def test_a_follower_says_where_the_folder_is_that_others_keep(
+    fake: FakeMachine, make_host: MakeNode
+) -> None:
     make_ready(claimed(fake, make_host))
     (fake.root / "shared" / ".graphistry-cluster.json").unlink()
     kept = remove()
-    assert "kept: 127.0.0.1:/export (shared folder)" in kept
+    assert "left alone: 127.0.0.1:/export (shared folder)" in kept
+    assert not any(line.startswith("kept:") and "/export" in line for line in kept)
     # The bare folder below the mount, which the agent had closed.
     assert not (fake.root / "shared").exists()
     assert "-i " in fake.log("chattr")[-1]
+
+
+def test_a_followers_copy_of_the_secret_goes_where_the_leader_has_the_same(
+    fake: FakeMachine, make_host: MakeNode
+) -> None:
+    make_ready(claimed(fake, make_host))
+    secret = fake.store / "secret.json"
+    sha256 = hashlib.sha256(secret.read_bytes()).hexdigest()
+    for known in (None, "0" * 64):
+        assert any("(the cluster's passwords and keys)" in line for line in remove(known))
+    assert not any("passwords" in line for line in remove(sha256))
+    assert not fake.store.exists()
+
+
+def test_a_leader_leaves_its_secret_whatever_it_is_told(fake: FakeMachine, leader: Node) -> None:
+    assert leader
+    secret = fake.store / "secret.json"
+    remove(hashlib.sha256(secret.read_bytes()).hexdigest())
+    assert secret.exists()
 
 
 def test_a_second_time_nothing_happens(fake: FakeMachine, leader: Node) -> None:

@@ -1,0 +1,90 @@
+"""The machine image of a cluster on AWS: where new ones come from, and which one is locked per region."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import StringConstraints
+
+from model.fields import StandIn, Words
+from model.sections import Release, Section
+
+MARKETPLACE_OWNER = "679593333241"
+"""Account of the AWS Marketplace, which owns the images that it sells (graph-app-kit, graphistry-ami-list)."""
+
+ImageId = Annotated[
+    str,
+    StringConstraints(pattern=r"^ami-[0-9a-f]{8,17}$"),
+    Words('the id of an image such as "ami-0123456789abcdef0"'),
+    StandIn("ami-00000000"),
+]
+Region = Annotated[
+    str,
+    StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-[0-9]$"),
+    Words('an AWS region such as "us-east-1"'),
+]
+Version = Annotated[
+    str,
+    StringConstraints(pattern=r"^[0-9]+(\.[0-9]+){1,3}$"),
+    Words('a version in quotes such as "590.48.01"'),
+]
+
+
+class LockedImage(Section):
+    """One image, and what was known of it when it was locked; `make image-refresh` writes it."""
+
+    id: ImageId
+    """The image. Required. Another one replaces the leader's machine, address and data kept, and
+    holds for the next machine of a follower."""
+    name: Annotated[str, StringConstraints(max_length=256), Words("the image's name")] = ""
+    """Name of the image, for people. A change touches nothing."""
+    driver: Version | None = None
+    """NVIDIA driver in the image, as its publisher or a running node says. Absent: not known, and
+    looked at on the machine only. Compared with the release before boot. A change touches nothing."""
+    cuda: Version | None = None
+    """CUDA toolkit in the image, for people: the release brings its own. A change touches nothing."""
+    date: (
+        Annotated[
+            str,
+            StringConstraints(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"),
+            Words('a day in quotes such as "2026-07-17"'),
+        ]
+        | None
+    ) = None
+    """Day the image was made, for people. A change touches nothing."""
+
+
+class Image(Section):
+    """The machine image (AMI) of new machines. A newer one never replaces a running machine."""
+
+    id: ImageId | None = None
+    """An image of your own, in place of one that is looked up. Another one replaces the leader's
+    machine, address and data kept, and holds for the next machine of a follower."""
+    ssm_parameter: Annotated[
+        str,
+        StringConstraints(pattern=r"^/[A-Za-z0-9_./-]{1,1010}$"),
+        Words("the full name of a public SSM parameter that holds an image id"),
+    ] = "/aws/service/deeplearning/ami/x86_64/base-oss-nvidia-driver-gpu-ubuntu-24.04/latest/ami-id"
+    """SSM parameter that names the newest image. The default has driver, Docker and NVIDIA's
+    container toolkit on the OS that Graphistry recommends; the same on Ubuntu 22.04 works as well. A
+    change applies to machines created later, and with a lock when `make image-refresh` renews that:
+    it touches no machine."""
+    marketplace: bool = False
+    """Take Graphistry's image of the AWS Marketplace for the release's version and CUDA flavour
+    instead. The account must have subscribed to it. A change is like one of `ssm_parameter`: for machines
+    created later."""
+    lock: Annotated[dict[Region, LockedImage], Words("a map from region to locked image")] = {}  # noqa: RUF012 pydantic copies it
+    """The image by region, written by `make image-refresh`, which shows what a newer one would do.
+    A region without: what is looked up when a machine is first created. A new lock replaces the
+    leader's machine if that runs another image, address and data kept, and holds for the next
+    machine of a follower."""
+
+    def pinned(self, region: str) -> str | None:
+        """Id of the image that the stack file names for a region; None where it is looked up."""
+        locked = self.lock.get(region)
+        return self.id or (locked.id if locked else None)
+
+
+def marketplace_name(release: Release) -> str:
+    """Pattern of the names of Graphistry's Marketplace images of a release."""
+    return f"*graphistry-standalone-2???-??-??T??-??-??Z-v{release.version}-{release.cuda}*"

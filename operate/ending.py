@@ -1,0 +1,113 @@
+"""How machines and data end."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+
+import typer
+import yaml
+
+from model.hosts import FollowersOnHosts
+from operate.deployment import SANDBOX_DIRECTORY, Deployment
+from operate.joined import joined_stacks, joined_stacks_on_hosts
+from operate.messages import UserError, say
+from operate.opening import consent, run
+from operate.preparation import take_over
+from operate.present import hosts_in
+from operate.screen import show_kept
+from sandbox.lifecycle import Sandbox, stop
+
+
+def take_down(opened: Deployment, *, yes: bool) -> None:
+    """Destroy what is not kept, and say what is."""
+    take_over(opened)
+    kept = opened.outputs().get("keptData", {})
+    on_hosts = isinstance(opened.settings, FollowersOnHosts)
+    # What somebody else has destroyed already is no reason to fail. A host is asked when it is removed.
+    refresh = [] if on_hosts else ["--refresh"]
+    run(opened, "destroy", "--exclude-protected", *refresh, *consent(opened, yes=yes))
+    if on_hosts:
+        # Pulumi proposes it, where it has nothing left that is protected.
+        say(
+            f"leave `pulumi stack rm` alone: it deletes stacks/Pulumi.{opened.stack}.yaml, with which "
+            f"`make up{opened.choice}` begins again"
+        )
+    if opened.sandbox is not None:
+        if not on_hosts:
+            show_kept("a real account keeps, with what guards it:", kept)
+    elif on_hosts:
+        # Each has said it as it was removed, also what no output of the stack names.
+        say(
+            f"the hosts keep what stands after `kept:` above: `make up{opened.choice}` takes it up again, and nobody "
+            "deletes it but you, there, as root"
+        )
+    else:
+        show_kept("kept, with what guards it:", kept)
+        say(
+            f"`make up{opened.choice}` takes the data up again, `make purge{opened.choice}` deletes it"
+        )
+
+
+def refuse_to_abandon(opened: Deployment, named: set[str]) -> None:
+    """Raise :class:`UserError` while other stacks have followers of this one's leader, unless they are *named*."""
+    with hosts_in(opened) as hosts:
+        joined = joined_stacks_on_hosts(hosts) if hosts else joined_stacks(opened)
+    left = sorted(joined - named)
+    if left:
+        every = ",".join(sorted(joined))
+        raise UserError(
+            f"the leader of this stack serves followers of {', '.join(left)}; end those stacks first (`make down` with "
+            f"their STACK). To leave them without a leader: make down{opened.choice} ABANDON={every}"
+        )
+
+
+def stop_unused_sandbox(opened: Deployment, sandbox: Sandbox) -> None:
+    """Stop the sandbox unless another stack lives in it; its AWS is in memory and gone with it.
+
+    A stack that was last changed before the sandbox began lived in an earlier one, and is in none any more.
+    """
+    stacks = json.loads(opened.read("stack", "ls", "--json"))
+    others = [
+        each["name"]
+        for each in stacks
+        if each["name"] != opened.stack
+        and each.get("resourceCount", 0) > 1
+        and datetime.fromisoformat(each["lastUpdate"]) > sandbox.started
+    ]
+    if others:
+        say(f"the sandbox goes on for the stack {', '.join(others)}")
+    elif stop(SANDBOX_DIRECTORY):
+        say(f"sandbox stopped, and {_ended(opened)}")
+
+
+def _ended(opened: Deployment) -> str:
+    if isinstance(opened.settings, FollowersOnHosts):
+        return "its hosts are gone with it; real ones keep what stands after `kept:` above"
+    return "its account is gone with it, with everything that a real one keeps"
+
+
+def lift_protection(opened: Deployment) -> None:
+    """Update what is protected, and only that, with the stack's name under ``deleteData``."""
+    content = yaml.safe_load(opened.config_file.read_text())
+    content["config"]["graphistry-cluster:deleteData"] = opened.stack
+    lifted = opened.config_file.with_suffix(".purge.yaml")
+    lifted.write_text(yaml.safe_dump(content))
+    protected = [
+        each["urn"] for each in opened.checkpoint()["resources"] if each.get("protect", False)
+    ]
+    try:
+        status = opened.run(
+            "up",
+            "--yes",
+            "--skip-preview",
+            "--suppress-outputs",
+            *(f"--target={urn}" for urn in protected),
+            *opened.named(),
+            "--config-file",
+            str(lifted),
+        )
+    finally:
+        lifted.unlink()
+    if status:
+        raise typer.Exit(status)

@@ -1,0 +1,70 @@
+"""What the agent finds on a host before anything is installed on it (``agent.pyz inspect``)."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+from pydantic.alias_generators import to_camel
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=to_camel)
+
+
+class Docker(_Part):
+    """The host's Docker; a version is None where there is none."""
+
+    version: str | None = None
+    compose: str | None = None
+    nvidia_runtime: str | None = None
+    open_to_user: bool = True
+    """Whether the user of SSH may use it without sudo."""
+
+
+class Gpu(_Part):
+    """One GPU that the driver shows."""
+
+    name: str
+    memory_mib: int
+
+
+class PresentNode(_Part):
+    """The node that a host already is."""
+
+    cluster: str
+    node: str
+
+
+class Release(_Part):
+    """The release that came with a host."""
+
+    version: str
+    cuda: str
+    folder: str
+
+
+class Facts(_Part):
+    """What the agent has found on a host."""
+
+    os: str
+    os_id: str
+    architecture: str
+    systemd: bool
+    python: str
+    free_gib: dict[str, float]
+    docker: Docker
+    driver: str | None
+    gpus: tuple[Gpu, ...]
+    memory_mib: int
+    listening: dict[str, str]
+    time: float
+    machine_id: str
+    node: PresentNode | None = None
+    firewall: str | None = None
+    lacks: tuple[str, ...] = ()
+    """What is delivered to a node and is not there, a key of ``host_losses.BROUGHT_BY`` each."""
+    data_services: str | None = None
+    """The kind whose data it has; None where it has none."""
+    release: Release | None = None
+    """What ``release.source: preinstalled`` finds."""
+    clock_offset: float = 0.0
+    """Seconds by which the host is ahead of this computer; added here."""

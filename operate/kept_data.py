@@ -1,0 +1,182 @@
+"""A plan that would replace or delete what holds a user's data: refused, unless its name is typed.
+
+Pulumi's own protection refuses it as well, in the middle of its work and without saying what to do.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from rich.table import Table
+
+from model.changed_keys import ChangedKey
+from model.changes import Effect
+from operate.deployment import ROOT, Deployment
+from operate.messages import UserError, say
+from operate.stack_file import PROJECT
+from operate.tables import plain_table
+
+DATA: Mapping[str, str] = {
+    "aws:ebs/volume:Volume": "accounts, settings and metadata of every dataset (PostgreSQL)",
+    "aws:efs/fileSystem:FileSystem": "uploads, files and datasets",
+    "aws:s3/bucket:Bucket": "specifications and reports of every node",
+    "aws:secretsmanager/secret:Secret": "passwords and keys; without them the database cannot be read",
+    "docker:index/volume:Volume": "the data of PostgreSQL or Redis",
+}
+"""Pulumi type to what is in it; what else is protected guards one of these."""
+
+DATA_OF_KEY: Mapping[str, str] = {
+    "leader.availabilityZone": "aws:ebs/",
+    "sharedFolder.fileSystemId": "aws:efs/",
+}
+"""Keys that a cluster cannot take as long as it has data of this kind, which may be given up by name: how the types of
+the data and of what guards them begin, as a plan ends at the first of them that is protected."""
+
+PROTECTION_KEY = f"{PROJECT}:deleteData"
+"""Lifts the protection of all data; `make purge` sets it for itself."""
+
+_LOSING = ("replace", "create-replacement", "delete-replaced", "delete")
+_PROTECTED = ("marked for protection", "because it is protected")
+_DANGEROUS = (Effect.REPLACES, Effect.NEVER)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loss:
+    """One protected resource that a plan would give up."""
+
+    urn: str
+    type: str
+    identity: str
+    """Id by which AWS or Docker knows it."""
+
+    @property
+    def name(self) -> str:
+        """What must be typed."""
+        return self.urn.rsplit("::", 1)[-1]
+
+
+def may_lose_data(changes: Collection[ChangedKey] | None, deployment: Deployment) -> bool:
+    """Whether a plan must be looked at: a change may replace something, or nobody knows what changed.
+
+    Asking Pulumi for a plan costs a run of the program; what its own protection refuses needs none.
+    """
+    lifted = bool(deployment.config.get(PROTECTION_KEY))
+    return lifted or changes is None or any(each.effect in _DANGEROUS for each in changes)
+
+
+def never(
+    changes: Iterable[ChangedKey],
+    lost: Collection[Loss],
+    resources: Iterable[Mapping[str, Any]],
+) -> list[ChangedKey]:
+    """Those of the *changes* that no name makes possible: neither does the plan give up the data that they hold on to,
+    nor did a run before this one, which failed later."""
+    given_up = {each.type for each in lost}
+    held = {each["type"] for each in resources if each.get("protect") and not each.get("delete")}
+
+    def is_possible(change: ChangedKey) -> bool:
+        kind = DATA_OF_KEY.get(change.path)
+        if kind is None:
+            return False
+        was_given_up = change.before == "nothing" and not any(
+            each.startswith(kind) for each in held
+        )
+        return was_given_up or any(each.startswith(kind) for each in given_up)
+
+    return [each for each in changes if each.effect is Effect.NEVER and not is_possible(each)]
+
+
+def losses(plan: Mapping[str, Any], resources: Iterable[Mapping[str, Any]]) -> list[Loss]:
+    """What a plan (``pulumi preview --json``) would replace or delete of the *resources* of the state that hold data.
+
+    A plan ends at the first protected resource that it may not delete; the others below the same component are in it
+    all the same.
+    """
+    ending = {step["urn"] for step in plan.get("steps", []) if step["op"] in _LOSING}
+    ending |= {
+        told["urn"]
+        for told in plan.get("diagnostics") or []
+        if "urn" in told and any(words in told["message"] for words in _PROTECTED)
+    }
+    deleted = {step["urn"] for step in plan.get("steps", []) if step["op"] == "delete"}
+    return [
+        Loss(urn=each["urn"], type=each["type"], identity=str(each.get("id", "")))
+        for each in resources
+        if (each.get("protect") or each["type"] in DATA)
+        and not each.get("delete")
+        and (each["urn"] in ending or each.get("parent") in deleted)
+    ]
+
+
+def refuse(lost: Collection[Loss], typed: Collection[str], choice: str) -> None:
+    """Raise :class:`UserError` unless the names of all data that a plan would give up were *typed*."""
+    wanted = [each.name for each in lost if each.type in DATA] or [each.name for each in lost]
+    missing = [name for name in wanted if name not in typed]
+    unknown = sorted(set(typed) - set(wanted))
+    if unknown:
+        raise UserError(
+            f"NAME: got {', '.join(unknown)}, which this plan does not give up; "
+            f"{'allowed: ' + ', '.join(wanted) if wanted else 'it gives up no kept data: leave NAME out'}"
+        )
+    if missing:
+        raise UserError(
+            f"this plan replaces or deletes kept data: {', '.join(wanted)}. Nothing was changed. Put the key back; "
+            f"or, to go on without that data, type its name: make up{choice} NAME={','.join(wanted)}"
+        )
+
+
+def loss_table(lost: Iterable[Loss]) -> Table:
+    """What would be given up."""
+    table = plain_table("given up", "where", "what is in it")
+    for each in lost:
+        table.add_row(each.name, each.identity, DATA.get(each.type, "guards the data"))
+    return table
+
+
+def planned(deployment: Deployment) -> dict[str, Any]:
+    """Pulumi's plan, as far as it comes; what else is wrong with it, the run that follows will say."""
+    done = subprocess.run(
+        ["pulumi", "preview", "--json", *deployment.configured()],
+        env=deployment.environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    start = done.stdout.find("{")
+    try:
+        plan: dict[str, Any] = json.loads(done.stdout[start:]) if start >= 0 else {}
+    except ValueError:
+        return {}
+    return plan
+
+
+@contextmanager
+def unprotected(deployment: Deployment, lost: Collection[Loss]) -> Iterator[None]:
+    """Lift the protection of what somebody has typed the name of; what is still there afterwards is protected again.
+
+    AWS keeps it all the same: the state only forgets it.
+    """
+    if not lost:
+        yield
+        return
+    urns = [each.urn for each in lost]
+    deployment.read("state", "unprotect", "--yes", *deployment.named(), *urns)
+    try:
+        yield
+    finally:
+        left = {each["urn"]: each for each in deployment.checkpoint().get("resources", [])}
+        for urn in urns:
+            if urn in left and not left[urn].get("protect"):
+                deployment.read("state", "protect", "--yes", *deployment.named(), urn)
+        gone = [each for each in lost if each.type in DATA and _is_gone(each, left)]
+        for each in gone:
+            say(f"{each.name}: the cluster has let go of {each.identity}, and AWS keeps it")
+
+
+def _is_gone(loss: Loss, left: Mapping[str, Mapping[str, Any]]) -> bool:
+    return loss.urn not in left or left[loss.urn].get("id") != loss.identity

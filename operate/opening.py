@@ -1,0 +1,114 @@
+"""How a command begins: with an open deployment, or with a message that a person can mend."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import NoReturn
+
+import typer
+from botocore.exceptions import BotoCoreError, ClientError
+from rich.markup import escape
+
+from model.settings import SettingsError
+from operate.alone import alone
+from operate.deployment import (
+    ROOT,
+    SANDBOX_DIRECTORY,
+    Deployment,
+    Target,
+    default_target,
+    open_deployment,
+)
+from operate.engine import EngineError
+from operate.messages import UserError, console, say
+from operate.preflight import PreflightError
+from operate.recover import clear_dead_run, refuse_while_busy
+from sandbox import workbench
+from sandbox.lifecycle import find
+
+
+@contextmanager
+def deployment(
+    stack: str,
+    target: Target | None,
+    *,
+    start: bool = True,
+    changes: bool = True,
+    boots: bool = False,
+    here: bool = False,
+) -> Iterator[Deployment]:
+    """An open deployment; a mistake of the user's ends the command with a message and status 1.
+
+    Without *start* a sandbox that does not run is such a mistake; with *changes* so is another command at work. With
+    *boots* the hosts of a rehearsal get their machines, which no other command touches. Where
+    machines boot in a workbench only, the command runs there and ends here, and with *here* that is a mistake too.
+    """
+    try:
+        if bench := workbench_of(stack, target, start=start):
+            if here:
+                raise UserError(
+                    f"the sandbox is in the container {bench.name} of your Docker, and this shell is not: {bench.shell}"
+                )
+            raise typer.Exit(bench.run(sys.argv[1:]))
+        if not start:
+            require_sandbox(stack, target)
+        with (
+            alone(ROOT / ".build" / (target or default_target(stack)), stack)
+            if changes
+            else nullcontext()
+        ):
+            opened = open_deployment(stack, target, boots=boots)
+            clear_dead_run(opened)
+            if changes:
+                refuse_while_busy(opened)
+            yield opened
+    except (UserError, EngineError, PreflightError, SettingsError) as error:
+        fail(error)
+    except (BotoCoreError, ClientError) as error:
+        console.print("[bold red]error:[/] AWS answered:", escape(str(error)), soft_wrap=True)
+        raise typer.Exit(1) from None
+
+
+def fail(error: Exception) -> NoReturn:
+    """End with what a person can mend."""
+    console.print("[bold red]error:[/]", escape(str(error)), highlight=False, soft_wrap=True)
+    raise typer.Exit(1) from None
+
+
+def workbench_of(stack: str, target: Target | None, *, start: bool) -> workbench.Workbench | None:
+    """Where machines boot if not here, with *start* started if need be; None for AWS, and while a sandbox runs here."""
+    if (target or default_target(stack)) is Target.AWS or find(SANDBOX_DIRECTORY) is not None:
+        return None
+    return workbench.start(ROOT, say) if start else workbench.find(ROOT)
+
+
+def sandbox_runs(stack: str, target: Target | None) -> bool:
+    """Whether what a command is about can be there: AWS always is, the sandbox while it runs."""
+    return (target or default_target(stack)) is Target.AWS or find(SANDBOX_DIRECTORY) is not None
+
+
+def require_sandbox(stack: str, target: Target | None) -> None:
+    """Raise :class:`UserError` where a command is about a sandbox that does not run."""
+    if not sandbox_runs(stack, target):
+        raise UserError("the sandbox is not running, so nothing is deployed to it; `make up` does")
+
+
+def consent(opened: Deployment, *, yes: bool) -> list[str]:
+    """The options that keep Pulumi from asking, where nothing is at stake or somebody has said yes.
+
+    Raises :class:`UserError` where it would ask and nobody is there.
+    """
+    if opened.sandbox is None and not yes and not sys.stdin.isatty():
+        raise UserError(
+            "Pulumi shows its plan and asks, and nobody is there to say yes; the same command with YES=1 does"
+        )
+    return ["--yes", "--skip-preview"] if opened.sandbox or yes else []
+
+
+def run(opened: Deployment, *arguments: str) -> None:
+    """Run a Pulumi command on the stack and its file; end with Pulumi's status if it fails."""
+    status = opened.run(*arguments, *opened.configured())
+    if status:
+        raise typer.Exit(status)

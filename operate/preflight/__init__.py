@@ -1,0 +1,176 @@
+"""What can be known before anything starts: quota, capacity, image, cost. Read-only, in seconds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from typing import Literal
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from model.problems import Problem, counted, numbered
+from model.refusals import DENIED, missing_right
+from model.settings import CheckName
+from operate.preflight.budget import budget
+from operate.preflight.cost import price
+from operate.preflight.credentials import clock, credentials
+from operate.preflight.image import image
+from operate.preflight.offerings import offerings
+from operate.preflight.quota import quota
+from operate.preflight.references import references
+from operate.preflight.reservations import reservations
+from operate.preflight.situation import ATTEMPTS, Finding, Remark, Situation, UnansweredError
+
+DONE = "GRAPHISTRY_CLUSTER_PREFLIGHT"
+"""Variable by which the operator's commands tell the program that the preflight was made."""
+
+Check = Callable[[Situation], tuple[Finding, ...]]
+Result = Literal["passed", "failed", "could not run", "switched off"]
+
+FIRST: Mapping[CheckName, Check] = {
+    "credentials": credentials,
+    "clock": clock,
+}
+"""Without these AWS answers nothing else."""
+
+CHECKS: Mapping[CheckName, Check] = {
+    "references": references,
+    "offerings": offerings,
+    "quota": quota,
+    "reservations": reservations,
+    "image": image,
+    "price": price,
+    "budget": budget,
+}
+"""Made side by side once the first ones have passed."""
+
+RUN_SECONDS = 40
+"""How long all checks may take. What AWS throttles to the end or does not answer ends by itself in less."""
+
+THROTTLED = re.compile("Throttl|RequestLimitExceeded|TooManyRequests|SlowDown")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What one check found. It has passed where it ran and found no problem, whatever it remarks."""
+
+    check: CheckName
+    problems: tuple[Problem, ...] = ()
+    remark: str = ""
+    """What a check that ran has to say beside its problems; it keeps nothing from starting."""
+    unanswered: str = ""
+    """Why the check could not run, and what would let it."""
+    skipped: bool = False
+    """Whether the stack file switches it off."""
+
+    @property
+    def result(self) -> Result:
+        """One word for it."""
+        if self.skipped:
+            return "switched off"
+        if self.unanswered:
+            return "could not run"
+        return "failed" if self.problems else "passed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What all checks found, in their order."""
+
+    outcomes: tuple[Outcome, ...]
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """Everything that keeps the deployment from starting. A check that could not run keeps nothing."""
+        return tuple(problem for each in self.outcomes for problem in each.problems)
+
+    def checks(self, result: Result) -> list[CheckName]:
+        """The checks that ended so."""
+        return [each.check for each in self.outcomes if each.result == result]
+
+
+class PreflightError(Exception):
+    """What would make a deployment fail, all of it, known before anything was started."""
+
+    def __init__(self, report: Report) -> None:
+        super().__init__(report)
+        self.report = report
+
+    def __str__(self) -> str:
+        problems = self.report.problems
+        lines = [
+            f"{counted(len(problems), 'problem')} on the way to this deployment:",
+            *numbered(problems),
+        ]
+        lines.append("Nothing was changed.")
+        doubtful = [each for each in self.report.checks("failed") if each in CHECKS]
+        if doubtful:
+            lines[-1] += (
+                " A check that is wrong about your account is switched off in the stack file: "
+                f"graphistry-cluster:preflight: {{skip: [{', '.join(doubtful)}]}}"
+            )
+        return "\n\n".join(lines)
+
+
+def run(situation: Situation, skipped: Collection[CheckName]) -> Report:
+    """Make every check that is not *skipped*; a few seconds, and at most :data:`RUN_SECONDS` for each of two rounds.
+
+    A check that AWS does not answer (a missing right, throttling to the end, an outage) is an outcome of its own.
+    """
+    first = _outcomes(situation, FIRST, skipped)
+    if any(each.problems for each in first):
+        reason = "not asked, as AWS does not answer this caller"
+        others = tuple(
+            Outcome(check=name, skipped=True)
+            if name in skipped
+            else Outcome(check=name, unanswered=reason)
+            for name in CHECKS
+        )
+    else:
+        others = _outcomes(situation, CHECKS, skipped)
+    return Report(outcomes=(*first, *others))
+
+
+def _outcomes(
+    situation: Situation, checks: Mapping[CheckName, Check], skipped: Collection[CheckName]
+) -> tuple[Outcome, ...]:
+    made = {name: check for name, check in checks.items() if name not in skipped}
+    threads = ThreadPoolExecutor(max_workers=len(checks))
+    running = {name: threads.submit(check, situation) for name, check in made.items()}
+    wait(running.values(), timeout=RUN_SECONDS)
+    threads.shutdown(wait=False, cancel_futures=True)
+    return tuple(
+        _outcome(name, running[name]) if name in running else Outcome(check=name, skipped=True)
+        for name in checks
+    )
+
+
+def _outcome(name: CheckName, check: Future[tuple[Finding, ...]]) -> Outcome:
+    if not check.done():
+        return Outcome(check=name, unanswered=f"no answer of AWS within {RUN_SECONDS} s")
+    try:
+        found = check.result()
+    except UnansweredError as error:
+        return Outcome(check=name, unanswered=str(error))
+    except (BotoCoreError, ClientError) as error:
+        return Outcome(check=name, unanswered=unanswered(error))
+    return Outcome(
+        check=name,
+        problems=tuple(each for each in found if isinstance(each, Problem)),
+        remark=". ".join(each.text for each in found if isinstance(each, Remark)),
+    )
+
+
+def unanswered(error: BotoCoreError | ClientError) -> str:
+    """Why AWS did not answer, and what would let it. What AWS says in its own words is not repeated in full."""
+    if not isinstance(error, ClientError):
+        return f"AWS was not reached: {error}"
+    code, message = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
+    if DENIED.search(code):
+        right = missing_right(message) or error.operation_name
+        return f"the right {right} is missing ({code}); give it to whoever deploys"
+    if THROTTLED.search(code):
+        return f"AWS throttles {error.operation_name}, {ATTEMPTS} times in a row ({code}); try again in a minute"
+    return f"{error.operation_name} failed ({code}): {message[:200]}"

@@ -1,0 +1,122 @@
+"""The checks ``credentials`` and ``clock``: whether AWS answers this caller at all, asked before everything else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import boto3
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    ProfileNotFound,
+    SSOError,
+    TokenRetrievalError,
+)
+
+from model.problems import Problem
+from model.settings import Settings
+from operate.preflight.situation import Situation, UnansweredError
+
+HOW_TO_SIGN_IN = (
+    "run `aws sso login` or `aws configure`, or set AWS_PROFILE or AWS_ACCESS_KEY_ID and "
+    "AWS_SECRET_ACCESS_KEY; `aws sts get-caller-identity` shows whether it worked. "
+    "Without an account, `make up` deploys to the sandbox"
+)
+EXPIRED = {"ExpiredToken", "ExpiredTokenException"}
+REFUSED_SIGNATURE = {
+    "InvalidSignatureException",
+    "RequestExpired",
+    "RequestTimeTooSkewed",
+    "SignatureDoesNotMatch",
+}
+"""What AWS answers to a request that was signed by a wrong clock, and to a wrong secret key."""
+
+TOLERATED = timedelta(minutes=5)
+"""How far the clock of a signature may be from AWS's (AWS: Signature Version 4)."""
+
+
+def credentials(situation: Situation) -> tuple[Problem, ...]:
+    """Whether the region exists and AWS answers who the caller is, in one call. No secret is echoed."""
+    known = boto3.session.Session().get_available_regions("ec2")
+    if situation.region not in known:
+        return (_unknown_region(situation, known),)
+    try:
+        situation.client("sts").get_caller_identity()
+    except (NoCredentialsError, PartialCredentialsError):
+        return _refused("no AWS credentials were found")
+    except (SSOError, TokenRetrievalError):
+        return _refused("the AWS sign-in has expired")
+    except ProfileNotFound as error:
+        return _refused(str(error))
+    except ClientError as error:
+        code = error.response["Error"]["Code"]
+        if code in REFUSED_SIGNATURE and abs(_behind(error.response)) > TOLERATED:
+            raise UnansweredError(
+                "AWS refuses whatever is signed by a wrong clock; see the check clock"
+            ) from None
+        reason = "have expired" if code in EXPIRED else f"are refused by AWS ({code})"
+        return _refused(f"the AWS credentials {reason}")
+    except BotoCoreError as error:
+        return (
+            Problem(
+                "aws:region",
+                f"no answer of AWS in {situation.region} ({type(error).__name__})",
+                "a region that this computer reaches",
+                "check the spelling of aws:region, the network and the proxy settings",
+            ),
+        )
+    return ()
+
+
+def _unknown_region(situation: Situation, known: Sequence[str]) -> Problem:
+    """The region that the file's own zones are in is meant, or else the one that is spelt most alike."""
+    settings = situation.settings
+    zones = settings.network.availability_zones if isinstance(settings, Settings) else ()
+    likely = [each for each in known if any(zone.startswith(each) for zone in zones)]
+    near = likely or get_close_matches(situation.region, known, n=1)
+    meant = f"did you mean {near[0]!r}? " if near else ""
+    return Problem(
+        "aws:region",
+        repr(situation.region),
+        "a region of AWS such as us-east-1 or eu-central-1",
+        f"{meant}`aws ec2 describe-regions --output table` lists those of your account",
+    )
+
+
+def _refused(got: str) -> tuple[Problem, ...]:
+    return (Problem("credentials", got, "credentials that AWS takes", HOW_TO_SIGN_IN),)
+
+
+def clock(situation: Situation) -> tuple[Problem, ...]:
+    """Whether this computer's clock is near AWS's, by the date of one answer, which a refusal has too."""
+    try:
+        answer = situation.client("sts").get_caller_identity()
+    except ClientError as error:
+        answer = error.response
+    behind = _behind(answer)
+    if abs(behind) <= TOLERATED:
+        return ()
+    minutes = round(abs(behind).total_seconds() / 60)
+    which = "behind" if behind > timedelta() else "ahead of"
+    return (
+        Problem(
+            "the clock of this computer",
+            f"{minutes} minutes {which} AWS's",
+            "at most 5 minutes: AWS refuses what is signed by another clock (RequestExpired, SignatureDoesNotMatch)",
+            "sudo timedatectl set-ntp true; in WSL: sudo hwclock -s; `date -u` shows it",
+        ),
+    )
+
+
+def _behind(answer: Mapping[str, Any]) -> timedelta:
+    """How far this computer's clock is behind AWS's, as an answer dates itself; nothing where it does not."""
+    date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
+    if date is None:
+        return timedelta()
+    return parsedate_to_datetime(date).astimezone(UTC) - datetime.now(UTC)

@@ -1,0 +1,74 @@
+"""The check ``offerings``: whether AWS offers the machines where they should be, and still has those zones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from model.placement import place, place_followers
+from model.problems import Problem, SettingsError
+from model.settings import Settings
+from operate.preflight.situation import Situation, UnansweredError, named_subnets, zones_of_region
+from operate.preflight.zones import closed_zones, leader_out_of_place, left_zones, zones_of_leader
+
+
+def offerings(situation: Situation) -> tuple[Problem, ...]:
+    """Problems of placing every node in the zones of its network, and of zones that AWS has closed meanwhile.
+
+    A handful of calls of AWS, however many followers. Where another stack has the leader, and with it the network, the
+    zones are the region's; the program looks again at those of the network.
+    """
+    settings = situation.settings
+    offered = _offered(situation.client("ec2"), sorted(settings.instance_types))
+    region_zones = zones_of_region(situation)
+    if not isinstance(settings, Settings):
+        try:
+            place_followers(settings, region_zones, offered)
+        except SettingsError as error:
+            return error.problems
+        return ()
+    zones = _zones_of_network(situation, settings)
+    leader = zones_of_leader(situation)
+    return (
+        *_misplaced(settings, zones, leader, offered),
+        *closed_zones(situation, settings, region_zones),
+        *left_zones(situation, settings, zones, leader),
+    )
+
+
+def _misplaced(
+    settings: Settings,
+    zones: Sequence[str],
+    leader: Sequence[str],
+    offered: Mapping[str, frozenset[str]],
+) -> tuple[Problem, ...]:
+    """Problems of the program's choice of zones; *leader* are those of the leader's data."""
+    try:
+        planned = place(settings, zones, offered).leader
+    except SettingsError as error:
+        return error.problems
+    return tuple(leader_out_of_place(settings, planned, zones, leader, offered))
+
+
+def _offered(ec2: Any, types: list[str]) -> dict[str, frozenset[str]]:
+    pages = ec2.get_paginator("describe_instance_type_offerings").paginate(
+        LocationType="availability-zone", Filters=[{"Name": "instance-type", "Values": types}]
+    )
+    found: dict[str, set[str]] = {}
+    for page in pages:
+        for each in page["InstanceTypeOfferings"]:
+            found.setdefault(each["InstanceType"], set()).add(each["Location"])
+    return {each: frozenset(zones) for each, zones in found.items()}
+
+
+def _zones_of_network(situation: Situation, settings: Settings) -> Sequence[str]:
+    """In the program's order. Raises :class:`UnansweredError` for subnets that are not there."""
+    network = settings.network
+    if network.vpc_id is None:
+        return network.availability_zones or zones_of_region(situation)
+    subnets = named_subnets(situation)
+    if len(subnets) < len(network.subnet_ids):
+        raise UnansweredError(
+            "not asked, as AWS does not show every subnet that the stack file names"
+        )
+    return [each.zone for each in subnets.values()]

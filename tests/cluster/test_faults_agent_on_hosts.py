@@ -1,0 +1,82 @@
+"""The faults that the agent meets, again on hosts: what it says and mends does not depend on the site."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.cluster.on_hosts import OnHosts
+
+# Collected here a second time, with this file's cluster.
+from tests.cluster.test_faults_machine import (  # noqa: F401
+    ready,
+    test_a_container_that_lost_its_gpus_is_made_anew,
+    test_a_driver_that_is_too_old_is_told_before_anything_else,
+    test_a_driver_that_no_longer_answers_is_told_in_its_own_words,
+    test_a_release_that_ignores_the_override_is_refused,
+    test_a_service_that_never_gets_healthy_is_told_with_its_log,
+    test_a_service_that_was_killed_is_running_again,
+    test_a_service_that_was_stopped_is_started_again,
+    test_services_that_would_share_the_leaders_redis_are_found_and_parted,
+    test_three_of_four_gpus_are_not_enough,
+)
+from tests.cluster.test_faults_shared_folder import (  # noqa: F401
+    test_a_follower_is_ready_again_after_a_reboot,
+    test_a_killed_agent_comes_back_and_restarts_nothing,
+    test_a_mount_that_is_lost_is_made_anew,
+    test_services_that_began_without_the_shared_folder_are_restarted,
+)
+
+SECRET = "/var/lib/graphistry-cluster/secret.json"
+
+
+@pytest.fixture(scope="module")
+def cluster(on_hosts: OnHosts) -> OnHosts:
+    """A ready leader with two ready followers on hosts."""
+    return on_hosts
+
+
+def test_followers_outlive_a_restart_of_a_leader_that_is_the_file_server(cluster: OnHosts) -> None:
+    followers = ("small", "large")
+    cluster.reboot("leader")
+    for node in followers:
+        cluster.until(node, lambda report: report["state"] == "degraded")
+    for node in ("leader", *followers):
+        cluster.until_ready(node)
+    dataset = cluster.exercise("leader", "upload", "after")["datasetId"]
+    for node in followers:
+        assert cluster.report(node)["repairs"][-1]["outcome"] == "the node is ready again"
+        assert cluster.exercise(node, "read", dataset) == {"edges": 5}
+
+
+def test_a_damaged_secret_on_a_host_is_refused_without_showing_it(cluster: OnHosts) -> None:
+    started = cluster.services_started("small")
+    first = json.loads(cluster.run("small", f"cat {SECRET}"))
+    damaged = json.dumps({**first, "nexusEncryptionKey": ""})
+    cluster.run("small", f"cp -p {SECRET} {SECRET}.kept && echo '{damaged}' > {SECRET}")
+    cluster.restart_agent("small")
+    failure = cluster.until_failed("small", "SecretInvalid", 30)
+    assert "lacks nexusEncryptionKey" in failure["message"]
+    assert first["postgresPassword"] not in json.dumps(cluster.report("small"))
+    cluster.run("small", f"mv {SECRET}.kept {SECRET}")
+    cluster.until_ready("small", 60)
+    assert cluster.services_started("small") == started
+
+
+def test_a_host_beyond_repair_stays_and_says_so(cluster: OnHosts) -> None:
+    path = cluster.sandbox_file("small", "machine.json")
+    gpus = json.loads(path.read_text())["gpus"]
+    cluster.edit_machine("small", gpus=[])
+    stays = "given up after 3 tries; the node stays degraded"
+    cluster.until(
+        "small",
+        lambda report: (
+            report["state"] == "degraded"
+            and any(stays in each["outcome"] for each in report["repairs"])
+        ),
+    )
+    cluster.until_failed("small", "GpuUnavailable")
+    assert cluster.nodes()["small"]["state"].startswith("degraded")
+    cluster.edit_machine("small", gpus=gpus)
+    cluster.until_ready("small")

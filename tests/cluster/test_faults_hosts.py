@@ -1,0 +1,290 @@
+"""Faults between the operator's computer and hosts: what `up` says, and that the next one after the cure is green."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from sandbox.machines import hosts, operator_key
+from tests.cluster.nodes import ON, Report, changed_nothing, tells
+from tests.cluster.on_hosts import STORE, OnHosts, workers
+
+NODES = ("leader", "small", "large")
+HOME = "/opt/graphistry-cluster"
+SENT = "/home/ubuntu/.graphistry-cluster-agent.pyz"
+CUSTOM = "/home/ubuntu/graphistry/data/config/custom.env"
+
+
+@pytest.fixture(scope="module")
+def cluster(on_hosts: OnHosts) -> OnHosts:
+    return on_hosts
+
+
+@pytest.fixture(autouse=True)
+def ready(cluster: OnHosts) -> None:
+    """Every test begins with a ready cluster."""
+    for node in NODES:
+        cluster.until_ready(node)
+
+
+def forge_workers(cluster: OnHosts, node: str) -> str:
+    return cluster.run(node, f"grep ^FORGE_NUM_WORKERS= {CUSTOM}").strip().partition("=")[2]
+
+
+def sandbox(cluster: OnHosts) -> Path:
+    return cluster.checkout.root / ".sandbox"
+
+
+def assert_shared(cluster: OnHosts, writer: str, *readers: str) -> None:
+    """A data set that one node stores is read by the others."""
+    dataset = cluster.exercise(writer, "upload", "shared")["datasetId"]
+    for node in readers:
+        assert cluster.exercise(node, "read", dataset) == {"edges": 5}
+
+
+@contextmanager
+def away(cluster: OnHosts, node: str) -> Iterator[None]:
+    """Meanwhile, a host answers nobody: the sandbox starts a machine that ends, and not one that sleeps."""
+    machine = cluster.machine(node)
+    machine.pause()
+    try:
+        yield
+    finally:
+        machine.unpause()
+
+
+@contextmanager
+def moved(cluster: OnHosts, node: str, file: str) -> Iterator[None]:
+    """Meanwhile, a file of a host is elsewhere."""
+    cluster.run(node, f"mv {file} /root/moved")
+    try:
+        yield
+    finally:
+        cluster.run(node, f"mv /root/moved {file}")
+
+
+def test_a_host_that_is_away_stops_nothing_but_itself(cluster: OnHosts) -> None:
+    with workers(cluster, "t4", 3):
+        with away(cluster, "small"):
+            done = cluster.up()
+            assert done.returncode != 0
+            table = done.stdout.partition("looking at 3 hosts")[2].partition("Updating")[0]
+            assert "small" in table
+            assert "large" not in table
+            assert "check address and port" in table
+            assert "small-specification" in done.stdout
+            assert "Traceback" not in done.stdout
+            assert "`make up STACK=onprem-sandbox` goes on from here" in done.stdout
+            assert forge_workers(cluster, "leader") == "3"
+            states = {name: node["state"] for name, node in cluster.nodes().items()}
+            assert states == {"leader": "ready", "small": "unreachable", "large": "ready"}
+        assert forge_workers(cluster, "small") != "3"
+        cluster.succeed()
+        assert forge_workers(cluster, "small") == "3"
+    cluster.succeed()
+
+
+def test_every_problem_of_every_host_is_told_before_anything_is_changed(cluster: OnHosts) -> None:
+    before, workers_before = cluster.started(), forge_workers(cluster, "leader")
+    with workers(cluster, "t4", 3):
+        with (
+            moved(cluster, "small", "/etc/sudoers.d/90-owner"),
+            moved(cluster, "large", "/home/ubuntu/.ssh/authorized_keys"),
+        ):
+            done = cluster.up()
+        assert done.returncode != 0
+        for words in (
+            "ubuntu may not use sudo without a password",
+            "ubuntu ALL=(ALL) NOPASSWD: ALL",
+            "the host does not let ubuntu in with the key of the stack file",
+            "add your public key to ~ubuntu/.ssh/authorized_keys",
+            "nothing was changed",
+        ):
+            assert words in " ".join(done.stdout.split()), done.stdout
+        assert cluster.started() == before
+        assert forge_workers(cluster, "leader") == workers_before
+        cluster.succeed()
+        assert forge_workers(cluster, "leader") == "3"
+    cluster.succeed()
+
+
+def test_a_private_key_that_no_host_knows_changes_nothing(cluster: OnHosts, tmp_path: Path) -> None:
+    before, key = cluster.started(), sandbox(cluster) / "machines" / "operator_key"
+    right = key.read_text()
+    key.write_text(operator_key.private_key(tmp_path))
+    try:
+        done = cluster.up()
+    finally:
+        key.write_text(right)
+    assert done.returncode != 0
+    assert "3 problems on the hosts, told above; nothing was changed" in done.stdout
+    assert operator_key.private_key(tmp_path).splitlines()[1] not in done.stdout
+    assert changed_nothing(cluster.succeed())
+    assert cluster.started() == before
+
+
+def test_a_copy_of_the_agent_that_was_cut_is_not_run_and_sent_anew(cluster: OnHosts) -> None:
+    with workers(cluster, "l4-quad", 2):
+        cluster.nodes()  # writes the sandbox's copy of the changed stack file
+        cluster.run("large", f"truncate -s 1000 {SENT} {HOME}/agent.pyz")
+        # `make up` looks at the hosts first and mends it by the way; Pulumi alone does not.
+        done = cluster.pulumi("up", "--yes", "--skip-preview", "--continue-on-error")
+        assert done.returncode != 0
+        assert "AgentChecksumMismatch: the agent is not on the host" in done.stdout + done.stderr
+        assert "`make up` sends it anew" in done.stdout + done.stderr
+        assert forge_workers(cluster, "large") != "8"
+        cluster.succeed()
+        assert forge_workers(cluster, "large") == "8"
+    cluster.succeed()
+
+
+def test_what_a_follower_has_lost_is_brought_again(cluster: OnHosts) -> None:
+    services = cluster.started()
+    secret = cluster.run("small", f"sha256sum {STORE}/secret.json")
+    cluster.run("small", f"rm {STORE}/secret.json")
+    cluster.run("large", f"rm {HOME}/wanted.json {HOME}/agent.pyz")
+    shown = cluster.succeed()
+    assert "it lacks what was delivered: secret" in shown
+    assert "it lacks what was delivered: agent, specification" in shown
+    assert cluster.run("small", f"sha256sum {STORE}/secret.json") == secret
+    assert cluster.run("large", f"ls {HOME}/wanted.json {HOME}/agent.pyz")
+    assert changed_nothing(cluster.succeed())
+    assert cluster.started() == services
+
+
+def test_a_leader_that_has_lost_its_secret_is_told_and_gets_no_other(cluster: OnHosts) -> None:
+    with moved(cluster, "leader", f"{STORE}/secret.json"):
+        done = cluster.up()
+        assert done.returncode != 0
+        assert "secret.json is gone" in done.stdout
+        assert "nothing was changed" in done.stdout
+    assert changed_nothing(cluster.succeed())
+
+
+def test_up_waits_for_what_passes_by_itself(cluster: OnHosts) -> None:
+    with without_postgres(cluster, "small"):
+        cluster.until_failed("small", "LeaderUnreachable")
+        up = cluster.begin_up_on(cluster.checkout.stack)
+        up.until_printed("waiting for small (degraded: LeaderUnreachable)")
+    assert up.wait() == 0, up.text
+    assert changed_nothing(up.text)
+
+
+@contextmanager
+def without_postgres(cluster: OnHosts, node: str) -> Iterator[None]:
+    """Meanwhile, a node does not get through to the leader's PostgreSQL."""
+    drop = "{ type filter hook output priority 0; tcp dport 5432 drop; }"
+    cluster.run(node, f"nft 'table inet away {{ chain out {drop}; }}'")
+    try:
+        yield
+    finally:
+        cluster.run(node, "nft delete table inet away")
+
+
+def is_starting(report: Report) -> bool:
+    return report["phase"] == "start" and any(
+        each["state"] == "running" for each in report["phases"]
+    )
+
+
+def test_a_connection_that_is_cut_fails_its_host_and_the_next_up_is_green(cluster: OnHosts) -> None:
+    cluster.trap("large", slowStartSeconds={"forge-etl-python": 15})
+    try:
+        with workers(cluster, "l4-quad", 3):
+            up = cluster.begin_up_on(cluster.checkout.stack)
+            cluster.until("large", is_starting)
+            cluster.run("large", "pkill -KILL -f '^sshd: ubuntu'")
+            assert up.wait() != 0, up.text
+            assert "large-ready" in up.text
+            assert "goes on from here" in up.text
+            assert "leader-ready" not in up.text.partition("Diagnostics:")[2]
+            cluster.trap("large")
+            cluster.succeed()
+            assert forge_workers(cluster, "large") == "12"
+    finally:
+        cluster.trap("large")
+    cluster.succeed()
+
+
+def test_followers_outlive_a_restart_of_the_file_server(cluster: OnHosts) -> None:
+    followers = ("small", "large")
+    # Its agent would start it again before anybody has noticed.
+    cluster.run("leader", "systemctl stop graphistry-cluster-agent nfs-server")
+    for node in followers:
+        cluster.until_failed(node, "SharedFolderUnmounted")
+    cluster.run("leader", "systemctl start nfs-server graphistry-cluster-agent")
+    for node in NODES:
+        cluster.until_ready(node)
+    assert_shared(cluster, "small", "leader", "large")
+    assert_shared(cluster, "leader", *followers)
+
+
+def test_of_two_at_once_one_is_refused_in_a_sentence(cluster: OnHosts) -> None:
+    with workers(cluster, "l4-quad", 1):
+        both = [cluster.begin_up_on(cluster.checkout.stack) for _ in range(2)]
+        done = {up.wait(): up for up in both}
+        assert set(done) == {0, 1}, [up.text for up in both]
+        (said,) = done[1].text.splitlines()
+        assert said.startswith("error: another command (process")
+        assert "is changing the stack onprem-sandbox; wait for it to end" in said
+        assert forge_workers(cluster, "large") == "4"
+        assert changed_nothing(cluster.succeed())
+    cluster.succeed()
+
+
+def test_a_host_installed_anew_is_refused_until_its_key_is_taken(cluster: OnHosts) -> None:
+    hosts.replace(sandbox(cluster), cluster.checkout.stack, "small")
+    hosts.reach(sandbox(cluster), cluster.checkout.stack)
+    done = cluster.up()
+    assert done.returncode != 0
+    assert tells(done.stdout, "the host answers with the key")
+    assert "SHA256:" in done.stdout
+    assert tells(done.stdout, "`make host-keys STACK=name NODE=name` shows and takes its new key")
+    refused = cluster.operate("host-keys", "--node", "small", "--yes")
+    assert refused.returncode == 1
+    assert "CHANGED" in refused.stdout
+    assert "never accepted by --yes" in refused.stdout
+    assert "1 key taken for this sandbox" in at_a_terminal(
+        cluster, "y\n", "host-keys", "--node", "small"
+    )
+    cluster.succeed()
+    assert cluster.report("small")["state"] == "ready"
+    assert_shared(cluster, "small", "leader", "large")
+
+
+def at_a_terminal(cluster: OnHosts, typed: str, command: str, *arguments: str) -> str:
+    """What a command prints to a person who types."""
+    controlling, terminal = pty.openpty()
+    process = subprocess.Popen(
+        cluster.checkout.command(command, "--stack", cluster.checkout.stack, *arguments),
+        cwd=cluster.checkout.root,
+        env={**os.environ, **ON},
+        stdin=terminal,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    os.write(controlling, typed.encode())
+    printed = process.communicate()[0]
+    os.close(controlling)
+    os.close(terminal)
+    return printed
+
+
+def test_a_host_that_is_away_keeps_the_others_from_nothing_at_the_end(cluster: OnHosts) -> None:
+    dataset = cluster.exercise("small", "upload", "kept")["datasetId"]
+    with away(cluster, "small"):
+        done = cluster.pulumi("destroy", "--yes", "--skip-preview")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "was not reached, and what was installed there stays" in done.stdout
+        for node in ("leader", "large"):
+            assert cluster.run(node, "systemctl list-units --plain -q 'graphistry*' | cat") == ""
+    cluster.succeed()
+    for node in NODES:
+        assert cluster.exercise(node, "read", dataset) == {"edges": 5}

@@ -1,0 +1,142 @@
+"""A cluster on hosts whose PostgreSQL and Redis are containers of this program's: the same promises hold."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from sandbox.machines import operator_key
+from tests.cluster.nodes import Cluster, changed_nothing
+from tests.cluster.on_hosts import NODES, STACK, STORE, OnHosts, reaches_leader
+
+DIGEST = f"@sha256:{'0' * 64}"
+CONTAINERS = {
+    "kind": "containers",
+    "postgresImage": f"postgres:16{DIGEST}",
+    "redisImage": f"redis:7{DIGEST}",
+}
+POSTGRES, REDIS = "graphistry-cluster-postgres", "graphistry-cluster-redis"
+
+
+@pytest.fixture(scope="module")
+def cluster(empty: Cluster) -> OnHosts:
+    made = OnHosts(replace(empty.checkout, stack=STACK))
+    made.checkout.change(dataServices=CONTAINERS)
+    made.succeed()
+    return made
+
+
+def inspected(cluster: OnHosts, name: str) -> dict[str, Any]:
+    """What Docker says of a container on the leader's host."""
+    found: dict[str, Any] = json.loads(cluster.run("leader", f"docker container inspect {name}"))[0]
+    return found
+
+
+def test_up_ends_with_ready_nodes_and_every_promise_is_kept(cluster: OnHosts) -> None:
+    nodes = cluster.nodes()
+    assert {name: node["state"] for name, node in nodes.items()} == dict.fromkeys(NODES, "ready")
+    assert cluster.broken_proofs() == []
+    shown = cluster.checkout.pulumi("stack", "output", "--json", "--stack", STACK)
+    outputs = json.loads(shown.stdout)
+    assert outputs["postgres"] == {"host": "10.77.0.10", "port": 5432}
+    assert outputs["redis"] == {"host": "10.77.0.10", "port": 6379}
+    assert outputs["keptData"]["postgres"] == f"10.77.0.10: Docker volume {POSTGRES}"
+
+
+def test_a_second_up_changes_nothing(cluster: OnHosts) -> None:
+    services = cluster.started()
+    containers = [inspected(cluster, name)["State"]["StartedAt"] for name in (POSTGRES, REDIS)]
+    assert changed_nothing(cluster.succeed())
+    assert cluster.started() == services
+    assert containers == [
+        inspected(cluster, name)["State"]["StartedAt"] for name in (POSTGRES, REDIS)
+    ]
+
+
+def test_no_password_is_where_it_could_be_read(cluster: OnHosts) -> None:
+    stored = json.loads(cluster.run("leader", f"cat {STORE}/secret.json"))
+    secrets = [stored["postgresPassword"], stored["redisPassword"]]
+    places = {"state": cluster.checkout.state()}
+    for name in (POSTGRES, REDIS):
+        places[f"inspection of {name}"] = json.dumps(inspected(cluster, name))
+        log = cluster.container(f"{cluster.instance('leader')}.{name}").logs()
+        places[f"log of {name}"] = log.decode()
+    for node in NODES:
+        places[f"report of {node}"] = json.dumps(cluster.report(node))
+        places[f"journal of {node}"] = cluster.run(node, "journalctl --no-pager -o cat")
+        places[f"processes of {node}"] = cluster.run(node, "ps axww -o args")
+    key = operator_key.private_key(cluster.checkout.root / ".sandbox").splitlines()[1]
+    for place, text in places.items():
+        assert text, place
+        for secret in (key, *secrets):
+            assert secret not in text, place
+    assert cluster.run("leader", f"stat -c '%a %U' {STORE}/data-services") == "700 root\n"
+
+
+def test_data_services_are_on_the_private_address_and_closed_to_strangers(
+    cluster: OnHosts, stranger: Any
+) -> None:
+    listening = cluster.run("leader", "ss -Hltn '( sport = :5432 or sport = :6379 )'")
+    addresses = {line.split()[3] for line in listening.splitlines()}
+    # The loopback is that of containers, for health checks and the node's own Redis: here they share the host's.
+    assert {each for each in addresses if not each.startswith("127.")} == {
+        "10.77.0.10:5432",
+        "10.77.0.10:6379",
+    }
+    for port in (5432, 6379):
+        assert not reaches_leader(stranger, port), port
+        assert reaches_leader(cluster.machine("small"), port), port
+
+
+def test_another_kind_is_refused_before_anything_is_changed(cluster: OnHosts) -> None:
+    services = cluster.started()
+    cluster.checkout.change(dataServices={"kind": "bundled"})
+    try:
+        refused = cluster.up()
+        assert refused.returncode == 1
+        assert "dataServices.kind" in refused.stdout
+        assert "1 change is refused" in refused.stdout
+        assert "Nothing was changed" in refused.stdout
+        # Plain Pulumi looks at nothing before: the leader's own agent refuses.
+        refused = cluster.pulumi("up", "--yes", "--skip-preview")
+        assert refused.returncode
+        assert "this host's data are those of dataServices containers" in refused.stdout
+    finally:
+        cluster.checkout.change(dataServices=CONTAINERS)
+    cluster.up()  # the followers, which have no data, had taken the other specification
+    for node in NODES:
+        cluster.until_ready(node)
+    assert cluster.started() == services
+    assert changed_nothing(cluster.succeed())
+
+
+def test_the_end_keeps_every_byte_and_a_second_up_reads_it(cluster: OnHosts) -> None:
+    dataset = cluster.exercise("small", "upload", "kept")["datasetId"]
+    cluster.exercise("large", "sign-up", "kept")
+    destroyed = cluster.pulumi("destroy", "--yes", "--skip-preview")
+    assert destroyed.returncode == 0, destroyed.stdout + destroyed.stderr
+    assert f"kept: 10.77.0.10:{POSTGRES} (PostgreSQL, a Docker volume)" in destroyed.stdout
+    assert cluster.run("leader", "pgrep -l 'postgres|redis' | cat") == ""
+    assert "graphistry" not in cluster.run("leader", "nft list ruleset")
+    assert cluster.run("leader", f"docker container inspect {POSTGRES} 2>&1 | cat") == (
+        f"Error response from daemon: No such container: {POSTGRES}\n"
+    )
+    cluster.succeed()
+    for node in NODES:
+        assert cluster.exercise(node, "read", dataset) == {"edges": 5}
+        assert cluster.exercise(node, "sign-in", "kept") == {"signedIn": True}
+
+
+def test_a_leader_that_is_gone_keeps_neither_a_preview_nor_the_end_from_ending(
+    cluster: OnHosts,
+) -> None:
+    cluster.run("leader", "systemctl stop sandbox-ssh")
+    preview = cluster.pulumi("preview")
+    assert changed_nothing(preview.stdout), preview.stdout + preview.stderr
+    destroyed = cluster.pulumi("destroy", "--yes", "--skip-preview")
+    assert destroyed.returncode == 0, destroyed.stdout + destroyed.stderr
+    assert "27 deleted" in destroyed.stdout
+    assert "was not reached, and what was installed there stays" in destroyed.stdout

@@ -1,0 +1,74 @@
+"""How nodes hold or use capacity: the leader's own reservation, and reservations and blocks by id."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from tests.conftest import Deploy
+from tests.harness import Recorder
+
+LEADER = "graphistry-sandbox-leader"
+RESERVATION = "cr-0123456789abcdef0"
+
+
+def group(recorder: Recorder, follower: str) -> Mapping[str, object]:
+    return recorder["Group", f"graphistry-sandbox-{follower}-group"].inputs
+
+
+def test_the_leaders_type_is_reserved_in_its_zone_before_its_machine(deploy_stack: Deploy) -> None:
+    recorder = deploy_stack()
+    reserved = recorder["CapacityReservation", f"{LEADER}-capacity"].inputs
+    machine = recorder["Instance", LEADER]
+    assert reserved["instanceType"] == machine.inputs["instanceType"]
+    assert (
+        reserved["availabilityZone"]
+        == recorder["Volume", f"{LEADER}-data"].inputs["availabilityZone"]
+    )
+    assert reserved["instanceCount"] == 1
+    # A targeted one would be full until the old machine is gone.
+    assert reserved["instanceMatchCriteria"] == "open"
+    assert "capacityReservationSpecification" not in machine.inputs
+
+
+@pytest.mark.parametrize("key", [{"reserveCapacity": False}, {"capacityReservation": RESERVATION}])
+def test_no_capacity_is_reserved_for_a_leader_that_wants_none(
+    deploy_stack: Deploy, key: dict[str, object]
+) -> None:
+    recorder = deploy_stack(leader={"profile": "t4", **key})
+    assert not recorder.of("CapacityReservation")
+
+
+def test_a_leader_runs_in_the_reservation_it_names(deploy_stack: Deploy) -> None:
+    recorder = deploy_stack(leader={"profile": "t4", "capacityReservation": RESERVATION})
+    target = {"capacityReservationTarget": {"capacityReservationId": RESERVATION}}
+    assert recorder["Instance", LEADER].inputs["capacityReservationSpecification"] == target
+
+
+def test_a_follower_prefers_the_reservation_it_names(deploy_stack: Deploy) -> None:
+    follower = {"profile": "t4", "capacityReservation": RESERVATION}
+    inputs = group(deploy_stack(followers={"one": follower}), "one")
+    assert inputs["capacityReservationSpecification"] == {
+        "capacityReservationPreference": "capacity-reservations-first",
+        "capacityReservationTarget": {"capacityReservationIds": [RESERVATION]},
+    }
+    assert "mixedInstancesPolicy" in inputs
+
+
+def test_a_follower_in_a_capacity_block_runs_nowhere_else(deploy_stack: Deploy) -> None:
+    follower = {
+        "profile": "t4",
+        "market": "capacity-block",
+        "capacityReservation": RESERVATION,
+    }
+    recorder = deploy_stack(followers={"one": follower})
+    inputs = group(recorder, "one")
+    assert inputs["capacityReservationSpecification"] == {
+        "capacityReservationPreference": "capacity-reservations-only",
+        "capacityReservationTarget": {"capacityReservationIds": [RESERVATION]},
+    }
+    assert "mixedInstancesPolicy" not in inputs
+    template = recorder["LaunchTemplate", "graphistry-sandbox-one-template"].inputs
+    assert template["instanceMarketOptions"] == {"marketType": "capacity-block"}
+    assert template["instanceType"] == recorder["Instance", LEADER].inputs["instanceType"]

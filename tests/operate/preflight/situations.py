@@ -1,0 +1,52 @@
+"""Situations for the tests of the preflight: a stack file, and an AWS of moto's or of plain answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import boto3
+
+from model.plan import planned_nodes
+from model.settings import FollowersOnAws, parse
+from operate.preflight.situation import RunningMachine, Situation
+
+REGION = "us-east-1"
+CLUSTER = "graphistry-cluster/prod"
+
+
+def situation(
+    raw: dict[str, Any],
+    *machines: RunningMachine,
+    client: Any = None,
+    clients: Callable[[str], Any] | None = None,
+    region: str = REGION,
+) -> Situation:
+    """What a stack file means while *machines* run.
+
+    Instead of moto *client* is asked where it is given, or what *clients* makes for each service.
+    """
+    settings = parse(raw)
+    assert isinstance(settings, FollowersOnAws)
+    return Situation(
+        settings=settings,
+        region=region,
+        cluster=CLUSTER,
+        nodes=planned_nodes(settings),
+        client=clients or (lambda service: client or boto3.client(service, region_name=region)),
+        machines=lambda: machines,
+    )
+
+
+def machine(
+    node: str, instance_type: str, zone: str = "us-east-1a", **other: str
+) -> RunningMachine:
+    """A machine of the cluster that runs."""
+    values = {
+        "instance_id": f"i-{node}",
+        "market": "on-demand",
+        "name": f"graphistry-prod-{node}",
+        "cluster": CLUSTER,
+        **other,
+    }
+    return RunningMachine(instance_type=instance_type, zone=zone, **values)

@@ -1,0 +1,92 @@
+"""Whether the machines are offered where they should be, asked of moto, which has AWS's real offerings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from model.tags import CLUSTER_TAG
+from operate.preflight.offerings import offerings
+from tests.model.examples import SMALLEST
+from tests.operate.preflight.situations import CLUSTER, REGION, machine, situation
+
+
+@pytest.fixture(autouse=True)
+def _aws() -> Any:
+    with mock_aws():
+        yield
+
+
+def profiles(**types: str) -> dict[str, Any]:
+    return {name: {"instanceTypes": [each]} for name, each in types.items()}
+
+
+def test_a_stack_whose_types_are_offered_has_no_problem() -> None:
+    assert offerings(situation(SMALLEST)) == ()
+
+
+def test_a_region_without_the_type_is_told_for_every_node() -> None:
+    raw = {
+        "gpuProfiles": profiles(h100="p5.48xlarge"),
+        "leader": {"profile": "h100"},
+        "followers": {"big": {"profile": "h100"}},
+    }
+    found = offerings(situation(raw, region="eu-west-3"))
+    assert [each.path for each in found] == ["leader", "followers.big"]
+    assert all("no zone of this region offers p5.48xlarge" in each.allowed for each in found)
+
+
+def test_the_zones_of_existing_subnets_are_looked_up() -> None:
+    ec2 = boto3.client("ec2", region_name=REGION)
+    subnets = ec2.describe_subnets()["Subnets"]
+    chosen = [each for each in subnets if each["AvailabilityZone"][-1] in "ab"]
+    network = {
+        "vpcId": chosen[0]["VpcId"],
+        "subnetIds": [each["SubnetId"] for each in chosen],
+    }
+    raw = {"gpuProfiles": profiles(b200="p6-b200.48xlarge"), "leader": {"profile": "b200"}}
+    (problem,) = offerings(situation({**raw, "network": network}))
+    assert problem.got == "p6-b200.48xlarge in us-east-1a, us-east-1b"
+
+
+def test_a_zone_that_aws_closed_is_a_message_with_the_way_to_stay() -> None:
+    ec2 = boto3.client("ec2", region_name=REGION)
+    vpc = ec2.create_vpc(CidrBlock="10.40.0.0/16")["Vpc"]["VpcId"]
+    tags = [{"Key": CLUSTER_TAG, "Value": CLUSTER}]
+    ec2.create_subnet(
+        VpcId=vpc,
+        CidrBlock="10.40.0.0/24",
+        AvailabilityZone="us-east-1e",
+        TagSpecifications=[{"ResourceType": "subnet", "Tags": tags}],
+    )
+    every = ec2.describe_availability_zones
+
+    class Closed:
+        """EC2, in which a zone is not open any more."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(ec2, name)
+
+        def describe_availability_zones(self, **asked: Any) -> Any:
+            zones = every(**asked)["AvailabilityZones"]
+            open_ones = [each for each in zones if each["ZoneName"] != "us-east-1e"]
+            return {"AvailabilityZones": open_ones}
+
+    (problem,) = offerings(situation(SMALLEST, client=Closed()))
+    assert problem.path == "network.availabilityZones"
+    assert "us-east-1e is closed now" in problem.got
+    assert "us-east-1d, us-east-1e, us-east-1f]" in problem.hint
+    named = {"network": {"availabilityZones": ["us-east-1a", "us-east-1e"]}}
+    assert offerings(situation({**SMALLEST, **named}, client=Closed())) == ()
+
+
+def test_a_leader_whose_new_type_is_not_in_the_zone_of_its_data_is_told_before_it_stops() -> None:
+    raw = {"gpuProfiles": profiles(l40s="g6e.xlarge"), "leader": {"profile": "l40s"}}
+    (problem,) = offerings(situation(raw, machine("leader", "g4dn.xlarge", "us-east-1f")))
+    assert problem.path == "leader.profile"
+    assert "g6e.xlarge, which us-east-1f does not offer" in problem.got
+    assert "Values=us-east-1f" in problem.hint
+    assert offerings(situation(raw, machine("leader", "g4dn.xlarge", "us-east-1a"))) == ()

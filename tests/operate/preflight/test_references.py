@@ -1,0 +1,111 @@
+"""Whether what a stack file names is there, asked of moto."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from operate.preflight.offerings import offerings
+from operate.preflight.references import references
+from operate.preflight.situation import UnansweredError
+from tests.model.examples import SMALLEST
+from tests.operate.preflight.situations import REGION, situation
+
+UNKNOWN_VPC = "vpc-0123456789abcdef0"
+UNKNOWN_SUBNETS = ["subnet-0123456789abcdef0", "subnet-0123456789abcdef1"]
+
+
+@pytest.fixture(autouse=True)
+def _aws() -> Any:
+    with mock_aws():
+        yield
+
+
+def subnets() -> list[dict[str, Any]]:
+    """The subnets that an account has from the beginning, one a zone."""
+    found: list[dict[str, Any]] = boto3.client("ec2", region_name=REGION).describe_subnets()[
+        "Subnets"
+    ]
+    return found
+
+
+def network(vpc_id: str, *subnet_ids: str) -> dict[str, Any]:
+    return {**SMALLEST, "network": {"vpcId": vpc_id, "subnetIds": list(subnet_ids)}}
+
+
+def test_what_is_there_has_no_problem() -> None:
+    first, second, *_ = subnets()
+    folder = boto3.client("efs", region_name=REGION).create_file_system(CreationToken="data")
+    raw = network(first["VpcId"], first["SubnetId"], second["SubnetId"])
+    raw["sharedFolder"] = {"fileSystemId": folder["FileSystemId"]}
+    assert references(situation(raw)) == ()
+
+
+def test_a_stack_file_that_names_nothing_costs_no_call() -> None:
+    assert references(situation(SMALLEST, client=SimpleNamespace())) == ()
+
+
+def test_everything_that_is_not_there_is_told_at_once() -> None:
+    raw = network(UNKNOWN_VPC, *UNKNOWN_SUBNETS)
+    raw["sharedFolder"] = {"fileSystemId": "fs-0123456789abcdef0"}
+    vpc, first, second, folder = references(situation(raw))
+    assert (vpc.path, folder.path) == ("network.vpcId", "sharedFolder.fileSystemId")
+    assert vpc.got == f"{UNKNOWN_VPC}, which AWS does not show in this account in us-east-1"
+    assert vpc.allowed == subnets()[0]["VpcId"]
+    assert [first.got.split(",")[0], second.got.split(",")[0]] == UNKNOWN_SUBNETS
+    assert "Name=vpc-id" in first.hint
+    assert folder.allowed == "none: there is no EFS file system in this account here"
+
+
+def test_subnets_are_of_that_vpc_and_each_in_a_zone_of_its_own() -> None:
+    ec2 = boto3.client("ec2", region_name=REGION)
+    mine, other, *_ = subnets()
+    vpc = ec2.create_vpc(CidrBlock="10.40.0.0/16")["Vpc"]["VpcId"]
+    strange, own, twin = (
+        ec2.create_subnet(VpcId=each, CidrBlock=block, AvailabilityZone=other["AvailabilityZone"])[
+            "Subnet"
+        ]["SubnetId"]
+        for each, block in (
+            (mine["VpcId"], "172.31.128.0/20"),
+            (vpc, "10.40.0.0/24"),
+            (vpc, "10.40.1.0/24"),
+        )
+    )
+    first, second = references(situation(network(vpc, strange, own, twin)))
+    assert first.got == f"{strange}, a subnet of {mine['VpcId']}"
+    assert second.got == f"{twin} and {own}, both in {other['AvailabilityZone']}"
+
+
+def test_zones_that_the_region_has_not_are_told_but_not_a_closed_one_with_the_cluster_in_it() -> (
+    None
+):
+    zones = ["us-east-1a", "us-east-1g", "us-east-1h"]
+    raw = {**SMALLEST, "network": {"availabilityZones": zones}}
+    assert [each.got.split(",")[0] for each in references(situation(raw))] == zones[1:]
+    ours = SimpleNamespace(
+        describe_subnets=lambda **_: {"Subnets": [{"AvailabilityZone": "us-east-1g"}]},
+        describe_availability_zones=boto3.client(
+            "ec2", region_name=REGION
+        ).describe_availability_zones,
+    )
+    (problem,) = references(situation(raw, client=ours))
+    assert problem.got.startswith("us-east-1h, ")
+    assert "us-east-1a, us-east-1b" in problem.allowed
+
+
+def test_a_file_system_that_goes_away_is_told() -> None:
+    folders = [{"FileSystemId": "fs-0123456789abcdef0", "LifeCycleState": "deleting"}]
+    pages = [{"FileSystems": folders}]
+    efs = SimpleNamespace(get_paginator=lambda _: SimpleNamespace(paginate=lambda: pages))
+    raw = {**SMALLEST, "sharedFolder": {"fileSystemId": "fs-0123456789abcdef0"}}
+    (problem,) = references(situation(raw, client=efs))
+    assert problem.got == "fs-0123456789abcdef0, which is deleting"
+
+
+def test_machines_are_not_placed_in_subnets_that_are_not_there() -> None:
+    with pytest.raises(UnansweredError, match="does not show every subnet"):
+        offerings(situation(network(UNKNOWN_VPC, *UNKNOWN_SUBNETS)))

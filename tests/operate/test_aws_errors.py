@@ -1,0 +1,58 @@
+"""What AWS refused is told again at the end of a deployment, with what to do."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from operate.aws_errors import HINTS, refused
+
+RESERVATION = "aws:ec2/capacityReservation:CapacityReservation"
+
+
+def event(message: str, *, kind: str = RESERVATION, severity: str = "error") -> dict[str, Any]:
+    urn = f"urn:pulumi:prod::graphistry-cluster::graphistry:cluster:LeaderNode${kind}::leader"
+    return {
+        "sequence": 7,
+        "diagnosticEvent": {"urn": urn, "message": message, "severity": severity},
+    }
+
+
+def told(folder: Path, *events: dict[str, Any], end: str = "") -> list[str]:
+    file = folder / "events"
+    file.write_text("".join(f"{json.dumps(each)}\n" for each in events) + end)
+    return list(refused(file))
+
+
+@pytest.mark.parametrize("code", sorted(HINTS))
+def test_a_refusal_is_told_with_what_to_do(tmp_path: Path, code: str) -> None:
+    said = f"1 error occurred: * creating it: operation error EC2, api error {code}: no."
+    assert told(tmp_path, event(said)) == [f"leader: {code}: {HINTS[code]}"]
+
+
+def test_a_resource_is_told_once(tmp_path: Path) -> None:
+    """Pulumi says it twice: as it happens, and at the end of the resource."""
+    said = event("api error InsufficientInstanceCapacity: no")
+    assert len(told(tmp_path, said, said)) == 1
+
+
+@pytest.mark.parametrize(
+    "quiet",
+    [
+        event("api error Throttling: slow down"),
+        event("AccessDenied, tried again", severity="warning"),
+        event("a node failed: AccessDenied", kind="command:local:Command"),
+        {"sequence": 1, "preludeEvent": {"config": {}}},
+        {"sequence": 1, "diagnosticEvent": {"message": "AccessDenied", "severity": "error"}},
+    ],
+    ids=["unknown code", "warning", "a node's own error", "another event", "no resource"],
+)
+def test_what_is_none_is_not_told(tmp_path: Path, quiet: dict[str, Any]) -> None:
+    assert told(tmp_path, quiet) == []
+
+
+def test_a_log_that_is_cut_or_missing_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
+    assert list(refused(tmp_path / "missing")) == []
+    said = event("api error VcpuLimitExceeded: no")
+    assert len(told(tmp_path, said, end='{"sequence": 8, "diagn')) == 1

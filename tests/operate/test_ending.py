@@ -1,0 +1,102 @@
+"""The end of a stack: what `make down` says last, and when the sandbox ends with it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from model.settings import parse
+from operate import ending
+from operate.ending import stop_unused_sandbox, take_down
+from sandbox.lifecycle import Sandbox
+from tests.model.examples import HOSTS, SMALLEST
+
+KEPT = {"dataVolume": "vol-1", "secret": "arn:secret"}
+Down = Callable[..., list[str]]
+
+
+@pytest.fixture
+def down(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Down:
+    """The lines of `make down` after Pulumi's own."""
+    for name in ("take_over", "run"):
+        monkeypatch.setattr(ending, name, lambda *_, **__: None)
+    monkeypatch.setattr(ending, "stop", lambda _: True)
+
+    def act(raw: dict[str, Any], *, rehearsal: bool) -> list[str]:
+        opened: Any = SimpleNamespace(
+            stack="lab",
+            choice=" STACK=lab",
+            settings=parse(raw),
+            sandbox=SimpleNamespace() if rehearsal else None,
+            outputs=lambda: {"keptData": KEPT},
+            read=lambda *_: "[]",
+        )
+        take_down(opened, yes=True)
+        if rehearsal:
+            stop_unused_sandbox(opened, opened.sandbox)
+        return capsys.readouterr().err.splitlines()
+
+    return act
+
+
+def test_an_account_keeps_what_stands_below_the_heading(down: Down) -> None:
+    heading, _, volume, secret, last = down(SMALLEST, rehearsal=False)
+    assert heading.endswith("kept, with what guards it:")
+    assert "vol-1" in volume
+    assert "arn:secret" in secret
+    assert "`make up STACK=lab` takes the data up again" in last
+    assert "`make purge STACK=lab` deletes it" in last
+
+
+def test_a_rehearsal_says_that_nothing_is_left_of_its_account(down: Down) -> None:
+    heading, *_, last = down(SMALLEST, rehearsal=True)
+    assert heading.endswith("a real account keeps, with what guards it:")
+    assert last.endswith("its account is gone with it, with everything that a real one keeps")
+
+
+@pytest.mark.parametrize("rehearsal", [True, False])
+def test_hosts_have_said_themselves_what_they_keep(down: Down, rehearsal: bool) -> None:
+    lines = down(HOSTS, rehearsal=rehearsal)
+    told = "\n".join(lines)
+    assert "vol-1" not in told
+    assert "account" not in told
+    assert "leave `pulumi stack rm` alone: it deletes stacks/Pulumi.lab.yaml" in lines[0]
+    assert ("real ones keep what stands after `kept:` above" in told) == rehearsal
+    assert ("`make up STACK=lab` takes it up again" in told) != rehearsal
+
+
+@pytest.mark.parametrize(("minutes", "ends"), [(-1, True), (1, False)])
+def test_a_sandbox_goes_on_for_stacks_of_its_own_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, minutes: int, ends: bool
+) -> None:
+    (tmp_path / "daemon.json").touch()
+    ports: dict[str, Any] = dict.fromkeys(
+        ("pid", "provider_port", "command_port", "docker_port"), 1
+    )
+    sandbox = Sandbox(
+        identity="own", aws_endpoint="http://127.0.0.1:1", directory=tmp_path, **ports
+    )
+    changed = (sandbox.started + timedelta(minutes=minutes)).isoformat().replace("+00:00", "Z")
+    never = {"name": "never-deployed", "current": False}
+    empty = {"name": "ended", "lastUpdate": changed, "resourceCount": 0}
+    other = {"name": "sandbox", "lastUpdate": changed, "resourceCount": 19}
+    opened: Any = SimpleNamespace(
+        stack="onprem-sandbox",
+        settings=parse(HOSTS),
+        read=lambda *_: json.dumps([never, empty, other]),
+    )
+    stopped: list[Path] = []
+
+    def stop(directory: Path) -> bool:
+        stopped.append(directory)
+        return True
+
+    monkeypatch.setattr(ending, "stop", stop)
+    ending.stop_unused_sandbox(opened, sandbox)
+    assert bool(stopped) is ends

@@ -1,0 +1,137 @@
+"""Which plans would give up kept data, and that its name must be typed."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from model.changed_keys import ChangedKey
+from model.changes import Effect
+from operate.kept_data import Loss, losses, never, refuse
+from operate.messages import UserError
+
+URN = "urn:pulumi:prod::graphistry-cluster::"
+FOLDER = f"{URN}graphistry-cluster:index:SharedFolder::graphistry-prod-shared-folder"
+VOLUME = f"{URN}aws:ebs/volume:Volume::graphistry-prod-leader-data"
+FILES = f"{URN}aws:efs/fileSystem:FileSystem::graphistry-prod-shared-folder"
+POLICY = f"{URN}aws:efs/fileSystemPolicy:FileSystemPolicy::graphistry-prod-shared-folder-policy"
+STATE: list[dict[str, Any]] = [
+    {"urn": FOLDER, "type": "graphistry-cluster:index:SharedFolder"},
+    {"urn": VOLUME, "type": "aws:ebs/volume:Volume", "id": "vol-1", "protect": True},
+    {"urn": VOLUME, "type": "aws:ebs/volume:Volume", "id": "vol-0", "delete": True},
+    {
+        "urn": FILES,
+        "type": "aws:efs/fileSystem:FileSystem",
+        "id": "fs-1",
+        "parent": FOLDER,
+        "protect": True,
+    },
+    {
+        "urn": POLICY,
+        "type": "aws:efs/fileSystemPolicy:FileSystemPolicy",
+        "id": "fs-1",
+        "protect": True,
+    },
+    {
+        "urn": f"{URN}aws:ec2/instance:Instance::graphistry-prod-leader",
+        "type": "aws:ec2/instance:Instance",
+    },
+]
+
+
+def step(operation: str, urn: str) -> dict[str, Any]:
+    return {"steps": [{"op": operation, "urn": urn}]}
+
+
+@pytest.mark.parametrize(
+    "operation", ["replace", "create-replacement", "delete-replaced", "delete"]
+)
+def test_replacing_or_deleting_a_data_volume_gives_it_up(operation: str) -> None:
+    assert [each.identity for each in losses(step(operation, VOLUME), STATE)] == ["vol-1"]
+
+
+@pytest.mark.parametrize("operation", ["same", "update", "refresh", "read", "create"])
+def test_what_stays_is_not_given_up(operation: str) -> None:
+    assert losses(step(operation, VOLUME), STATE) == []
+
+
+def test_data_without_protection_is_data_all_the_same() -> None:
+    state = [{**each, "protect": False} for each in STATE]
+    assert [each.name for each in losses(step("delete", VOLUME), state)] == [
+        "graphistry-prod-leader-data"
+    ]
+
+
+def test_what_is_below_a_deleted_component_is_given_up_though_the_plan_ended_before() -> None:
+    plan = {
+        **step("delete", FOLDER),
+        "diagnostics": [
+            {
+                "urn": POLICY,
+                "message": "error: Preview failed: cannot be deleted\nbecause it is protected",
+            },
+            {"message": "error: preview failed"},
+        ],
+    }
+    assert [each.urn for each in losses(plan, STATE)] == [FILES, POLICY]
+
+
+def test_another_machine_is_no_loss() -> None:
+    assert losses(step("replace", str(STATE[-1]["urn"])), STATE) == []
+
+
+def test_a_plan_that_failed_before_it_began_gives_up_nothing() -> None:
+    assert losses({}, STATE) == []
+    assert losses({"steps": [], "diagnostics": None}, STATE) == []
+
+
+BOTH = [
+    Loss(urn=FILES, type="aws:efs/fileSystem:FileSystem", identity="fs-1"),
+    Loss(urn=POLICY, type="aws:efs/fileSystemPolicy:FileSystemPolicy", identity="fs-1"),
+]
+
+
+def test_the_names_of_data_are_asked_for_and_what_guards_it_goes_with_it() -> None:
+    with pytest.raises(UserError) as refused:
+        refuse(BOTH, set(), " STACK=prod")
+    assert "make up STACK=prod NAME=graphistry-prod-shared-folder" in str(refused.value)
+    refuse(BOTH, {"graphistry-prod-shared-folder"}, "")
+
+
+def test_a_guard_alone_is_asked_for_by_its_name() -> None:
+    with pytest.raises(UserError, match="NAME=graphistry-prod-shared-folder-policy"):
+        refuse(BOTH[1:], set(), "")
+
+
+def test_another_name_is_no_yes() -> None:
+    with pytest.raises(UserError, match="graphistry-prod-leader-data, which this plan does not"):
+        refuse(BOTH, {"graphistry-prod-leader-data", "graphistry-prod-shared-folder"}, "")
+    with pytest.raises(UserError, match="it gives up no kept data"):
+        refuse([], {"graphistry-prod-leader-data"}, "")
+
+
+def key(path: str, before: str = "nothing") -> ChangedKey:
+    return ChangedKey(
+        path=path, before=before, after="other", nodes=(), effect=Effect.NEVER, words=""
+    )
+
+
+FOLDER_KEY = "sharedFolder.fileSystemId"
+
+
+def test_a_change_that_is_never_is_possible_only_where_its_data_are_given_up() -> None:
+    zone, folder, site = key("leader.availabilityZone", "a"), key(FOLDER_KEY), key("site", "aws")
+    assert never([zone, folder, site], BOTH, STATE) == [zone, site]
+    assert never([folder], BOTH[1:], STATE) == []  # a plan may end at what guards the data
+    harmless = dataclasses.replace(site, effect=Effect.REPLACES)
+    assert never([harmless], [], STATE) == []
+
+
+def test_data_that_a_failed_run_gave_up_hold_nobody_back() -> None:
+    assert never([key(FOLDER_KEY)], [], STATE) == [key(FOLDER_KEY)]
+    without = [each for each in STATE if each["urn"] not in (FILES, POLICY)]
+    assert never([key(FOLDER_KEY)], [], without) == []
+    # From one existing file system to another: it was never in the state, and there is nothing to name.
+    assert never([key(FOLDER_KEY, "fs-0")], [], without) == [key(FOLDER_KEY, "fs-0")]

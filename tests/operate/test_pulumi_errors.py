@@ -1,0 +1,128 @@
+"""What a user reads when Pulumi cannot begin, with Pulumi itself where it needs no network."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from operate import deployment
+from operate.deployment import Deployment, Target, program_environment
+from operate.messages import UserError
+from operate.preparation import take_over
+from operate.pulumi_errors import explained
+
+PROJECT = "name: graphistry-cluster\nruntime: python\nstackConfigDir: stacks\n"
+PASSPHRASE = "PULUMI_CONFIG_PASSPHRASE"
+
+
+@pytest.fixture
+def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Deployment:
+    """A stack that exists, whose state is in a folder and whose secrets have a passphrase."""
+    monkeypatch.setattr(deployment, "ROOT", tmp_path)
+    (tmp_path / "Pulumi.yaml").write_text(PROJECT)
+    (tmp_path / "stacks").mkdir()
+    (tmp_path / "state").mkdir()
+    file = tmp_path / "stacks" / "Pulumi.mine.yaml"
+    file.write_text("config: {}\n")
+    environment = {
+        **program_environment(),
+        "HOME": str(tmp_path),
+        "PULUMI_HOME": str(tmp_path / "home"),
+        "PULUMI_BACKEND_URL": f"file://{tmp_path}/state",
+        PASSPHRASE: "right",
+    }
+    made = Deployment(stack="mine", target=Target.AWS, environment=environment, config_file=file)
+    made.create()
+    return made
+
+
+def with_environment(opened: Deployment, **changes: str | None) -> Deployment:
+    changed = {**opened.environment, **changes}
+    kept = {name: value for name, value in changed.items() if value is not None}
+    return dataclasses.replace(opened, environment=kept)
+
+
+def test_the_right_passphrase_is_taken_and_nothing_is_written(opened: Deployment) -> None:
+    before = opened.config_file.read_text()
+    opened.require_passphrase()
+    assert opened.config_file.read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("passphrase", "found"),
+    [
+        (None, "the secrets of the stack mine are encrypted by a passphrase, and this shell has"),
+        ("canary", "the passphrase in this shell is not the one of the stack mine"),
+    ],
+)
+def test_a_missing_or_wrong_passphrase_is_told_with_what_to_type(
+    opened: Deployment, passphrase: str | None, found: str
+) -> None:
+    with pytest.raises(UserError, match=found) as raised:
+        with_environment(opened, **{PASSPHRASE: passphrase}).require_passphrase()
+    assert "export PULUMI_CONFIG_PASSPHRASE=..." in str(raised.value)
+    assert "canary" not in str(raised.value)
+    assert "passphraseProbe" not in str(raised.value)
+
+
+def test_it_is_told_before_anything_is_looked_at(opened: Deployment) -> None:
+    with pytest.raises(UserError, match="this shell has none"):
+        take_over(with_environment(opened, **{PASSPHRASE: None}))
+
+
+def test_a_new_stack_needs_one_too(opened: Deployment) -> None:
+    with pytest.raises(UserError, match="For a new stack choose one, and keep it"):
+        dataclasses.replace(with_environment(opened, **{PASSPHRASE: None}), stack="new").create()
+
+
+def test_without_a_login_the_places_for_a_state_are_told(opened: Deployment) -> None:
+    with pytest.raises(UserError, match="Pulumi is not logged in") as raised:
+        with_environment(opened, PULUMI_BACKEND_URL=None).exists()
+    assert "`mkdir -p /srv/pulumi-state && pulumi login file:///srv/pulumi-state`" in str(
+        raised.value
+    )
+    assert "python -m operate environment --stack mine" in str(raised.value)
+
+
+def test_a_folder_that_is_gone_is_told(opened: Deployment, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="the folder with the state does not exist") as raised:
+        with_environment(opened, PULUMI_BACKEND_URL=f"file://{tmp_path}/gone").exists()
+    assert f'Pulumi said: unable to open state directory "file://{tmp_path}/gone"' in str(
+        raised.value
+    )
+
+
+BLOB = 'error: read ".pulumi/meta.yaml": blob (key ".pulumi/meta.yaml") '
+
+
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        ("error: Unauthorized: No credentials provided or are invalid.", "does not take the login"),
+        ("error: [403] No credentials provided or are invalid.", "does not take the login"),
+        (
+            f"{BLOB}(code=PermissionDenied): operation error S3: GetObject, api error Forbidden",
+            "refuses this user",
+        ),
+        (
+            f"{BLOB}(code=Unknown): operation error S3: failed to refresh cached credentials, no EC2 IMDS",
+            "the bucket with the state cannot be read",
+        ),
+        (
+            "error: performing HTTP request: dial tcp: lookup api.pulumi.com: no such host",
+            "not reached from here",
+        ),
+    ],
+)
+def test_what_pulumi_said_of_other_places_is_explained(said: str, found: str) -> None:
+    """Its words were printed by Pulumi 3.259."""
+    told = explained(f"Logging in using access token\n{said}", "mine")
+    assert told is not None
+    assert found in told
+    assert said.removeprefix("error: ") in told
+
+
+def test_what_nobody_knows_is_left_as_it_is() -> None:
+    assert explained("error: something else", "mine") is None

@@ -1,0 +1,151 @@
+"""Rules on rights: no wildcard that is not in a list of this file, each with its reason."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tests.harness import Registration
+
+
+@dataclass(frozen=True, kw_only=True)
+class Allowance:
+    """A wildcard in the resources of a right, and why it is there."""
+
+    action: str
+    """The one action it holds for."""
+
+    resource: str
+    """Regular expression of the whole resource."""
+
+    reason: str
+    """Why nothing narrower will do."""
+
+    conditions: frozenset[str] = frozenset()
+    """Keys of the conditions by which AWS narrows it, all of which the statement must have."""
+
+
+ARN = r"arn:aws:[\w-]+:[\w-]*:\d*:"
+
+ALLOWANCES = (
+    Allowance(
+        action="s3:GetObject",
+        resource=r"arn:aws:mock:::[\w-]+-documents/agent/\*",
+        reason="a machine that boots during an update still fetches the archive that its specification names",
+    ),
+    Allowance(
+        action="autoscaling:SetInstanceHealth",
+        resource=ARN + r"autoScalingGroup:\*",
+        conditions=frozenset({"autoscaling:ResourceTag/graphistry-cluster:cluster"}),
+        reason="the group has a machine's role in its launch template, so its ARN is not known before; its tags are",
+    ),
+    Allowance(
+        action="autoscaling:UpdateAutoScalingGroup",
+        resource=ARN + r"autoScalingGroup:\*:autoScalingGroupName/[\w-]+-\*",
+        reason="AWS makes up a part of each group's ARN; the groups' names begin with the cluster's",
+    ),
+    Allowance(
+        action="iam:PassRole",
+        resource=ARN + r"role/graphistry-cluster/[\w-]+/(?:[\w-]+/)?\*",
+        reason="a group is switched with its machine's role; the nodes' roles, and no others, are below this path",
+    ),
+    Allowance(
+        action="ec2:RunInstances",
+        resource=r"\*",
+        conditions=frozenset({"ec2:LaunchTemplate"}),
+        reason="Auto Scaling asks it of whoever changes a group with a launch template; only by the account's own ones",
+    ),
+    Allowance(
+        action="ec2:CreateTags",
+        resource=r"\*",
+        conditions=frozenset({"ec2:LaunchTemplate"}),
+        reason="as ec2:RunInstances, for the tags that the template gives",
+    ),
+    *(
+        Allowance(
+            action=f"logs:{action}",
+            resource=r"arn:aws:mock:::[\w-]+-flow-logs:\*",
+            reason="the streams of one log group, whose names AWS makes up",
+        )
+        for action in ("CreateLogStream", "PutLogEvents", "DescribeLogStreams")
+    ),
+)
+
+MANAGED_POLICIES = {
+    "AmazonSSMManagedInstanceCore": "Run Command and sessions, which are the way to a node that has no open port",
+}
+"""AWS's own policies that a role may have, and why."""
+
+
+def broad_rights(registrations: Sequence[Registration]) -> Iterator[str]:
+    """No policy allows a wildcard of actions, a wildcard of resources beside the allowances, or "all but"."""
+    for name, statement in _allowing(registrations):
+        for key in {"NotAction", "NotResource", "NotPrincipal"} & set(statement):
+            yield f"{name}: {key} allows whatever it does not name"
+        for action in _list(statement.get("Action")):
+            if "*" in action:
+                yield f"{name}: allows {action}"
+    for name, action, resource, statement in wildcards(registrations):
+        if allowance(action, resource, statement) is None:
+            yield f"{name}: allows {action} on {resource}"
+    for each in registrations:
+        if each.kind == "RolePolicyAttachment":
+            managed = each.inputs["policyArn"].rsplit("/", 1)[-1]
+            if managed not in MANAGED_POLICIES:
+                yield f"{each.name}: has AWS's {managed}"
+
+
+def foreign_principals(registrations: Sequence[Registration]) -> Iterator[str]:
+    """Roles are taken by AWS's services only, and nothing is allowed to everybody."""
+    for name, statement in _allowing(registrations):
+        principal = statement.get("Principal", {})
+        if principal == "*" or "*" in _list(principal.get("AWS")):
+            yield f"{name}: allows everybody"
+        if statement["Action"] == "sts:AssumeRole" and set(principal) != {"Service"}:
+            yield f"{name}: may be taken by {principal}"
+        if "AWS" in principal and "aws:PrincipalArn" not in condition_keys(statement):
+            yield f"{name}: allows a whole account"
+
+
+def allowance(action: str, resource: str, statement: Mapping[str, Any]) -> Allowance | None:
+    """The allowance for a wildcard in a statement, if there is one."""
+    for each in ALLOWANCES:
+        if (
+            each.action == action
+            and re.fullmatch(each.resource, resource)
+            and each.conditions <= condition_keys(statement)
+        ):
+            return each
+    return None
+
+
+def wildcards(
+    registrations: Sequence[Registration],
+) -> Iterator[tuple[str, str, str, Mapping[str, Any]]]:
+    """Every wildcard of resources: name of the policy, action, resource, statement."""
+    for name, statement in _allowing(registrations):
+        for action in _list(statement.get("Action")):
+            for resource in _list(statement.get("Resource")):
+                if "*" in resource:
+                    yield name, action, resource, statement
+
+
+def condition_keys(statement: Mapping[str, Any]) -> set[str]:
+    """Keys of a statement's conditions, whatever the operators."""
+    return {key for operator in statement.get("Condition", {}).values() for key in operator}
+
+
+def _allowing(registrations: Sequence[Registration]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for each in registrations:
+        for key in ("policy", "assumeRolePolicy"):
+            if each.type.startswith("aws:") and key in each.inputs:
+                for statement in json.loads(each.inputs[key])["Statement"]:
+                    if statement["Effect"] == "Allow":
+                        yield each.name, statement
+
+
+def _list(value: Any) -> list[str]:
+    return [value] if isinstance(value, str) else list(value or [])
