@@ -11,9 +11,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from model.refusals import DENIED, missing_right
 from operate.refusals import REFUSALS
-
-RIGHT = "whoever deploys lacks the right to this call: have it given to them; `aws sts get-caller-identity` shows who"
 
 HINTS: Mapping[str, str] = {
     **{code: hint for code, (_, hint) in REFUSALS.items()},
@@ -35,12 +34,10 @@ HINTS: Mapping[str, str] = {
         "remove one"
     ),
     "OptInRequired": "the account must subscribe to the image first: AWS Marketplace, the image's page",
-    "UnauthorizedOperation": RIGHT,
-    "AccessDenied": RIGHT,
     "ExpiredToken": "the credentials ended meanwhile: sign in again, the same command goes on",
     "RequestExpired": "the credentials ended meanwhile: sign in again, the same command goes on",
 }
-"""AWS's code to what to do about it."""
+"""AWS's code to what to do about it; what denies a call has words of its own."""
 
 _CODE = re.compile("|".join(sorted(HINTS, key=len, reverse=True)))
 
@@ -49,8 +46,8 @@ def refused(events: Path) -> Iterator[str]:
     """A line for each resource that AWS refused for a known reason, from the engine's log of events; none without."""
     lines = events.read_text().splitlines() if events.exists() else []
     told = dict(filter(None, map(_refusal, lines)))
-    for resource, code in told.items():
-        yield f"{resource}: {code}: {HINTS[code]}"
+    for resource, why in told.items():
+        yield f"{resource}: {why}"
 
 
 def _refusal(line: str) -> tuple[str, str] | None:
@@ -60,8 +57,17 @@ def _refusal(line: str) -> tuple[str, str] | None:
         return None  # the last line of an engine that was killed
     said = event.get("diagnosticEvent", {})
     kinds, _, name = said.get("urn", "").rpartition("::")
-    code = _CODE.search(said.get("message", ""))
     # What waits for a node tells the node's own errors, which may have the same words.
-    if said.get("severity") != "error" or "aws:" not in kinds.rpartition("$")[2] or code is None:
+    if said.get("severity") != "error" or "aws:" not in kinds.rpartition("$")[2]:
         return None
-    return name, code[0]
+    why = _why(said.get("message", ""))
+    return (name, why) if why else None
+
+
+def _why(message: str) -> str | None:
+    if denied := DENIED.search(message):
+        right = missing_right(message) or "the right to this call"
+        hint = "have it given to them; `aws sts get-caller-identity` shows who"
+        return f"{denied[0]}: whoever deploys lacks {right}: {hint}"
+    code = _CODE.search(message)
+    return f"{code[0]}: {HINTS[code[0]]}" if code else None

@@ -87,9 +87,8 @@ def preflight(
     facts = {node: found for node, found in looked.items() if isinstance(found, Facts)}
     troubles = [found for found in looked.values() if isinstance(found, Trouble)]
     for node, found in facts.items():
-        troubles += problems(hosts.settings, node, found, cluster, is_deployed=node in deployed)
-        if release is not None:
-            troubles += unlike_release(node, found, release)
+        is_deployed = node in deployed
+        troubles += problems(hosts.settings, node, found, cluster, release, is_deployed=is_deployed)
     if isinstance(hosts.settings, HostsSettings):
         troubles += without_data(facts, deployed)
     troubles += twins(facts)
@@ -107,26 +106,6 @@ def without_data(facts: Mapping[str, Facts], deployed: Collection[str]) -> Itera
             what="it has no data of a cluster: this one begins with an empty database",
             hint="right for a new cluster; the data of another host are brought first (docs/on-premises.md, 4)",
             blocks=False,
-        )
-
-
-def unlike_release(node: str, found: Facts, wanted: Release) -> Iterator[Trouble]:
-    """That a host comes with another release than its cluster is to run, or with none."""
-    if wanted.source != "preinstalled":
-        return
-    it = f"{wanted.version} for CUDA {wanted.cuda}"
-    if found.release is None:
-        yield Trouble(
-            node=node,
-            what="no release is unpacked on it, and release.source is preinstalled",
-            hint=f"unpack {it} to /var/graphistry on it, or set release.source to an archive",
-        )
-    elif (found.release.version, found.release.cuda) != (wanted.version, wanted.cuda):
-        yield Trouble(
-            node=node,
-            what=f"{found.release.folder} on it is {found.release.version} for CUDA {found.release.cuda}, "
-            f"release says {it}",
-            hint=f"put {it} there first, or write version and cuda of release as they are on the hosts",
         )
 
 
@@ -172,10 +151,11 @@ def problems(
     node: str,
     found: Facts,
     cluster: str,
+    release: Release | None,
     *,
     is_deployed: bool = False,
 ) -> Iterator[Trouble]:
-    """What is wrong with one host, from what the agent has found on it."""
+    """What is wrong with one host that is to run *release*, from what the agent has found on it."""
 
     def trouble(what: str, hint: str, *, blocks: bool = True) -> Trouble:
         return Trouble(node=node, what=what, hint=hint, blocks=blocks)
@@ -197,6 +177,8 @@ def problems(
         )
     yield from (trouble(what, hint) for what, hint in _programs(found))
     yield from (trouble(what, hint) for what, hint in _sizes(settings, node, found))
+    if release is not None:
+        yield from (trouble(what, hint) for what, hint in _release(release, found))
     if node == "leader" and isinstance(settings, HostsSettings):
         yield from (trouble(what, hint) for what, hint in _data_services(settings, found))
     if node == "leader" and "secret" in found.lacks and found.data_services is not None:
@@ -254,8 +236,30 @@ def _sizes(settings: FollowersOnHosts, node: str, found: Facts) -> Iterator[tupl
             f"it has {found.memory_mib // 1024} GiB of memory, the profile {name} says {profile.memory_gib}",
             f"correct gpuProfiles.{name}.memoryGib: worker counts follow from it",
         )
-    preinstalled = isinstance(settings, HostsSettings) and settings.release.source == "preinstalled"
-    if not preinstalled and found.node is None:
+    store = found.free_gib.get("/var/lib")
+    if node == "leader" and store is not None and store < STORE_GIB:
+        yield (
+            f"/var/lib has {store:.0f} GiB free",
+            f"PostgreSQL and the shared folder need {STORE_GIB} GiB and more",
+        )
+
+
+def _release(wanted: Release, found: Facts) -> Iterator[tuple[str, str]]:
+    """That a host comes with another release, or with none, or has no room for the one that is brought."""
+    it = f"{wanted.version} for CUDA {wanted.cuda}"
+    if wanted.source == "preinstalled":
+        if found.release is None:
+            yield (
+                "no release is unpacked on it, and release.source is preinstalled",
+                f"unpack {it} to /var/graphistry on it, or set release.source to an archive",
+            )
+        elif (found.release.version, found.release.cuda) != (wanted.version, wanted.cuda):
+            yield (
+                f"{found.release.folder} on it is {found.release.version} for CUDA {found.release.cuda}, "
+                f"release says {it}",
+                f"put {it} there first, or write version and cuda of release as they are on the hosts",
+            )
+    elif found.node is None:
         for folder in ("/var/lib/docker", "/opt"):
             free = found.free_gib.get(folder)
             if free is not None and free < RELEASE_GIB:
@@ -263,12 +267,6 @@ def _sizes(settings: FollowersOnHosts, node: str, found: Facts) -> Iterator[tupl
                     f"{folder} has {free:.0f} GiB free",
                     f"the images of a release need {RELEASE_GIB} GiB there",
                 )
-    store = found.free_gib.get("/var/lib")
-    if node == "leader" and store is not None and store < STORE_GIB:
-        yield (
-            f"/var/lib has {store:.0f} GiB free",
-            f"PostgreSQL and the shared folder need {STORE_GIB} GiB and more",
-        )
 
 
 def _data_services(settings: HostsSettings, found: Facts) -> Iterator[tuple[str, str]]:

@@ -31,6 +31,30 @@ def test_a_refusal_is_told_with_what_to_do(tmp_path: Path, code: str) -> None:
     assert told(tmp_path, event(said)) == [f"leader: {code}: {HINTS[code]}"]
 
 
+@pytest.mark.parametrize(
+    ("said", "told_as"),
+    [
+        (
+            "api error AccessDenied: User: arn:aws:iam::1:user/me is not authorized to perform: iam:CreateRole on",
+            "AccessDenied: whoever deploys lacks iam:CreateRole: ",
+        ),
+        (
+            "api error AccessDeniedException: not authorized to perform: elasticfilesystem:CreateFileSystem",
+            "AccessDeniedException: whoever deploys lacks elasticfilesystem:CreateFileSystem: ",
+        ),
+        (
+            "api error UnauthorizedOperation: You are not authorized. Encoded message: eNqr",
+            "UnauthorizedOperation: whoever deploys lacks the right to this call: ",
+        ),
+    ],
+)
+def test_a_denied_call_is_told_with_the_right_that_lacks(
+    tmp_path: Path, said: str, told_as: str
+) -> None:
+    (found,) = told(tmp_path, event(said))
+    assert found.startswith(f"leader: {told_as}")
+
+
 def test_a_resource_is_told_once(tmp_path: Path) -> None:
     """Pulumi says it twice: as it happens, and at the end of the resource."""
     said = event("api error InsufficientInstanceCapacity: no")

@@ -60,4 +60,4 @@ def test_what_brings_it_is_made_anew_and_waited_for() -> None:
 
 def troubles(name: str, *, is_deployed: bool = False, **changes: Any) -> list[Trouble]:
     facts = Facts.model_validate(changed(SOUND, changes))
-    return list(problems(settings(), name, facts, CLUSTER, is_deployed=is_deployed))
+    return list(problems(settings(), name, facts, CLUSTER, None, is_deployed=is_deployed))

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from model.hosts import HostsSettings
+from model.hosts import HostsSettings, JoinedHostsSettings
 from model.sections import Release
 from model.settings import parse
 from model.specification import SENT_AGENT
@@ -21,7 +21,6 @@ from operate.host_preflight import (
     Trouble,
     problems,
     twins,
-    unlike_release,
     without_data,
 )
 from operate.hosts import Hosts
@@ -62,7 +61,7 @@ def told(changes: dict[str, Any], node: str = "leader", offset: float = 0.0) -> 
     facts = Facts.model_validate(changed(SOUND, changes)).model_copy(
         update={"clock_offset": offset}
     )
-    found = list(problems(settings(), node, facts, CLUSTER))
+    found = list(problems(settings(), node, facts, CLUSTER, settings().release))
     assert all(each.hint and each.node == node for each in found)
     return [each.what for each in found]
 
@@ -115,7 +114,7 @@ def test_a_wrong_clock_is_told_with_its_direction(offset: float, word: str) -> N
 
 def test_an_operating_system_that_was_never_tried_does_not_stop() -> None:
     facts = Facts.model_validate(changed(SOUND, {"osId": "gentoo"}))
-    (found,) = problems(settings(), "leader", facts, CLUSTER)
+    (found,) = problems(settings(), "leader", facts, CLUSTER, None)
     assert not found.blocks
 
 
@@ -137,7 +136,7 @@ def test_containers_need_a_docker_that_is_open_to_the_user() -> None:
     assert isinstance(contained, HostsSettings)
     closed = {"docker.openToUser": False}
     facts = Facts.model_validate(changed(SOUND, {**closed, "dataServices": "containers"}))
-    (found,) = problems(contained, "leader", facts, CLUSTER)
+    (found,) = problems(contained, "leader", facts, CLUSTER, None)
     assert found.what.startswith("operator may not use Docker without sudo")
     assert found.hint.endswith("usermod -aG docker operator")
     assert told(closed) == []
@@ -185,9 +184,31 @@ def test_a_host_that_comes_with_another_release_is_told(
         source=source,
         sha256=None if source == "preinstalled" else "0" * 64,
     )
-    found = list(unlike_release("rack2", facts, wanted))
+    found = list(problems(settings(), "rack2", facts, CLUSTER, wanted))
     assert [each.what.partition(", ")[0] for each in found] == ([what] if what else [])
     assert all(each.blocks and "2.50.1 for CUDA 12" in each.hint for each in found)
+
+
+@pytest.mark.parametrize(
+    ("release", "what"),
+    [
+        ({"source": "preinstalled"}, []),
+        (
+            {"source": "https://downloads.example/graphistry.tar.gz", "sha256": "0" * 64},
+            ["/opt has 12 GiB free"],
+        ),
+    ],
+)
+def test_a_host_that_joins_needs_room_for_what_the_other_stack_brings_to_it(
+    release: dict[str, str], what: list[str]
+) -> None:
+    kept = {key: HOSTS[key] for key in ("site", "gpuProfiles", "followers", "ssh")}
+    joined = parse({**kept, "leaderStack": "organization/graphistry-cluster/lab"})
+    assert isinstance(joined, JoinedHostsSettings)
+    present = {"version": "2.50.1", "cuda": "12", "folder": "/var/graphistry"}
+    facts = Facts.model_validate(changed(SOUND, {"freeGib": {"/opt": 12.0}, "release": present}))
+    wanted = Release.model_validate({"version": "2.50.1", "cuda": "12", **release})
+    assert [each.what for each in problems(joined, "rack2", facts, CLUSTER, wanted)] == what
 
 
 def test_a_leader_that_begins_without_data_is_told_and_goes_on() -> None:
@@ -215,7 +236,7 @@ def test_a_file_server_that_is_there_already_gets_one_more_export() -> None:
     assert isinstance(found, HostsSettings)
     for holder, count in (("nfs-server", 0), ("python3", 1)):
         facts = Facts.model_validate(changed(SOUND, {"listening": {"2049": holder}}))
-        assert len(list(problems(found, "leader", facts, CLUSTER))) == count
+        assert len(list(problems(found, "leader", facts, CLUSTER, None))) == count
 
 
 def test_two_that_send_the_agent_at_once_do_not_take_each_others_half(tmp_path: Path) -> None:
