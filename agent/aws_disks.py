@@ -13,6 +13,8 @@ from agent.node import Node
 
 BY_ID = Path("/dev/disk/by-id")
 DOCKER_ROOT = "/var/lib/graphistry-docker"
+INSTANCE_STORE = Path("/opt/dlami/nvme")
+"""Where AWS's Deep Learning AMIs mount the local disks, all as one, at each boot."""
 MEBIBYTE = 1024 * 1024
 
 
@@ -21,7 +23,7 @@ def mount_data_volume(volume: str, path: str) -> None:
     if systemd.mounted(path) is not None:
         return
     device = _wait_for(BY_ID / f"nvme-Amazon_Elastic_Block_Store_{volume.replace('-', '')}")
-    kind = _format_if_empty(device, "graphistry-data")
+    kind = _kind(device) or _formatted(device, "graphistry-data")
     Path(path).mkdir(parents=True, exist_ok=True)
     done = systemd.mount(path, str(device), kind, "defaults,noatime", "multi-user.target")
     if systemd.mounted(path) is None:
@@ -45,8 +47,8 @@ def _wait_for(device: Path) -> Path:
     return device
 
 
-def _format_if_empty(device: Path, label: str) -> str:
-    """The file system on *device*; made there only where nothing at all is on it."""
+def _kind(device: Path) -> str | None:
+    """The file system on *device*; None where nothing at all is on it. Raises Failure for anything else."""
     seen = signature(device)
     if "TYPE" in seen and seen.get("USAGE", "filesystem") == "filesystem":
         return seen["TYPE"]
@@ -56,6 +58,11 @@ def _format_if_empty(device: Path, label: str) -> str:
             f"{device.name} has no file system, yet it is not empty"
             f" ({seen.get('TYPE') or seen.get('PTTYPE') or 'unknown content'}); it was not touched",
         )
+    return None
+
+
+def _formatted(device: Path, label: str) -> str:
+    """The file system that is made on an empty *device*."""
     require(
         "DataVolumeUnusable",
         f"{device} cannot be formatted",
@@ -91,32 +98,59 @@ def local_disks() -> list[Path]:
     return list(found.values())
 
 
+def is_usable() -> bool:
+    """Whether this machine has a local disk that Docker may have."""
+    if systemd.mounted(DOCKER_ROOT) or systemd.mounted(str(INSTANCE_STORE)):
+        return True
+    try:
+        for device in local_disks()[:1]:
+            _kind(device)
+            return True
+    except Failure:
+        pass
+    return False
+
+
 def use_local_disk(node: Node) -> None:
-    """Docker's data on the first local disk, which is empty again after each stop of the instance."""
+    """Docker's data on the machine's local disks, which are other and empty ones after each stop of the instance."""
     report = node.report
     if node.specification.release_source == "preinstalled":
         report.check("localDisk", True, "not used: the image has its containers on the root disk")
         return
     if systemd.mounted(DOCKER_ROOT) is None:
-        found = local_disks()
-        if not found:
-            report.check("localDisk", True, "the machine has none; images are on the root disk")
-            return
-        device = found[0]
         try:
-            kind = _format_if_empty(device, "graphistry-local")
+            source, options = _local_disk()
         except Failure as failure:
             report.check("localDisk", True, f"not used: {failure.message}")
             return
+        if source is None:
+            report.check("localDisk", True, "the machine has none; images are on the root disk")
+            return
+        # At boot Docker has begun with what is below; and no unit mounts it, which would wait for a disk that is gone.
+        run(["systemctl", "stop", "docker.socket", "docker.service"], seconds=120)
         Path(DOCKER_ROOT).mkdir(parents=True, exist_ok=True)
-        done = systemd.mount(
-            DOCKER_ROOT, str(device), kind, "defaults,noatime", "multi-user.target"
-        )
+        done = run(["mount", *options, str(source), DOCKER_ROOT], seconds=60)
+        docker.ensure_running()
         if systemd.mounted(DOCKER_ROOT) is None:
-            raise Failure("LocalDiskUnusable", f"{device} cannot be mounted", done.tail())
+            raise Failure("LocalDiskUnusable", f"{source} cannot be mounted", done.tail())
     docker.configure(_with_data_root)
     report.check("localDisk", True, f"Docker's data is in {DOCKER_ROOT}")
 
 
+def _local_disk() -> tuple[Path | None, list[str]]:
+    """What to mount for Docker, and how; None on a machine without local disks. Raises Failure for a disk in use."""
+    if systemd.mounted(str(INSTANCE_STORE)):
+        folder = INSTANCE_STORE / "graphistry-docker"
+        folder.mkdir(mode=0o711, exist_ok=True)
+        return folder, ["--bind"]
+    for device in local_disks()[:1]:
+        if _kind(device) is None:
+            _formatted(device, "graphistry-local")
+        return device, ["-o", "noatime"]
+    return None, []
+
+
 def _with_data_root(settings: dict[str, Any]) -> dict[str, Any]:
-    return {**settings, "data-root": DOCKER_ROOT}
+    # Newer Docker has its images elsewhere, in containerd's store, unless it is told not to.
+    features = {**settings.get("features", {}), "containerd-snapshotter": False}
+    return {**settings, "data-root": DOCKER_ROOT, "features": features}

@@ -55,7 +55,8 @@ class Compose:
         try:
             # Compose doubles dollar signs, so that its output may be read as a compose file again.
             text = done.output.replace("$$", "$")
-            found: dict[str, Any] = json.loads(text)["services"]
+            # The vendor's wrapper may say something first.
+            found: dict[str, Any] = json.loads(text[text.index("{") :])["services"]
         except (ValueError, LookupError, TypeError) as error:
             raise Failure(
                 "ComposeConfigUnreadable",

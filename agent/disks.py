@@ -16,6 +16,9 @@ DATA = "/mnt/graphistry-data"
 """Where the data volume is mounted, where there is one."""
 POSTGRES_FOLDERS = ("postgresql_data", "postgres_backups")
 MARKER = ".graphistry-cluster.json"
+GUARD = "nothing-is-mounted-here"
+"""A file in the shared folder's own places for PostgreSQL, seen only while the data volume does not lie over them: a
+PostgreSQL that Docker starts too early finds no empty folder, and makes no new database in it (initdb refuses)."""
 NETWORK_TYPES = ("nfs", "nfs4", "cifs", "ceph", "glusterfs", "fuse.sshfs", "fuse.glusterfs")
 """File systems on which PostgreSQL must not be."""
 
@@ -49,10 +52,16 @@ def bind_postgres_folders(node: Node) -> None:
         if systemd.mounted(target):
             continue
         require(
-            "SharedFolderReadOnly", f"{target} cannot be made", ["mkdir", "-p", target], seconds=15
+            "SharedFolderReadOnly",
+            f"{target} cannot be made",
+            ["sh", "-c", f'mkdir -p "$1" && : > "$1/{GUARD}"', "sh", target],
+            seconds=15,
         )
         tied = f"RequiresMountsFor={root}\nRequiresMountsFor={node.specification.shared_folder}"
-        done = systemd.mount(target, f"{root}/{name}", "none", "bind", "remote-fs.target", tied)
+        # _netdev: a mount that lies on a network's and is itself ordered as a local one closes a circle at boot,
+        # which systemd opens by leaving out whatever it likes.
+        options = "bind,_netdev"
+        done = systemd.mount(target, f"{root}/{name}", "none", options, "remote-fs.target", tied)
         if not systemd.mounted(target):
             raise Failure("DataVolumeUnusable", f"{target} cannot be bound", done.tail())
 

@@ -7,12 +7,14 @@ import time
 from pathlib import Path
 from typing import Any, Callable
 
+from agent import systemd
 from agent.commands import require, run
 from agent.failures import Failure
 from agent.node import write_private
 
 SETTINGS = Path("/etc/docker/daemon.json")
 LOG_OPTIONS = {"max-size": "100m", "max-file": "3"}
+CGROUP_DRIVER = "native.cgroupdriver="
 START_SECONDS = 60
 
 
@@ -21,6 +23,9 @@ def with_gpus(settings: dict[str, Any]) -> dict[str, Any]:
     runtimes = dict(settings.get("runtimes", {}))
     runtimes.setdefault("nvidia", {"path": "nvidia-container-runtime", "runtimeArgs": []})
     changed = {**settings, "default-runtime": "nvidia", "runtimes": runtimes}
+    if not any(each.startswith(CGROUP_DRIVER) for each in settings.get("exec-opts", [])):
+        # With systemd's, whoever reloads systemd takes the GPUs from running containers (nvidia-container-toolkit, 48).
+        changed["exec-opts"] = [*settings.get("exec-opts", []), f"{CGROUP_DRIVER}cgroupfs"]
     if settings.get("log-driver") != "json-file" or "log-opts" not in settings:
         changed.update({"log-driver": "json-file", "log-opts": LOG_OPTIONS})
     return changed
@@ -53,7 +58,8 @@ def ensure_running() -> None:
     end = time.monotonic() + START_SECONDS
     if run(["docker", "info"], seconds=30).succeeded:
         return
-    run(["systemctl", "enable", "--now", "docker.service"], seconds=START_SECONDS)
+    systemd.enable("docker.service")
+    run(["systemctl", "start", "docker.service"], seconds=START_SECONDS)
     while True:
         done = run(["docker", "info"], seconds=30)
         if done.succeeded:

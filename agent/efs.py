@@ -4,30 +4,37 @@ from __future__ import annotations
 
 import shutil
 import socket
+import time
 from pathlib import Path
 
-from agent import ports, systemd
+from agent import limits, ports, systemd
 from agent.commands import Completed, run
 from agent.failures import Failure
 from agent.node import Node
 from agent.specification import Efs
 
 PORT = 2049
+PAUSE_SECONDS = 10
 HELPER = Path("/sbin/mount.efs")
 INSTALLER = "https://amazon-efs-utils.aws.com/efs-utils-installer.sh"
 
 
 def require_helper() -> None:
     """Install the mount helper where the image has none; raises Failure EfsUtilsMissing."""
-    if HELPER.exists():
-        return
-    if shutil.which("dnf"):
-        done = run(["dnf", "install", "-y", "-q", "amazon-efs-utils"], seconds=600)
-    else:
-        script = f"curl -fsS --retry 3 {INSTALLER} | sh -s -- --install"
-        done = run(["sh", "-c", script], seconds=900)
-    if not HELPER.exists():
-        raise Failure("EfsUtilsMissing", "amazon-efs-utils cannot be installed", done.tail())
+    end = time.monotonic() + limits.PATIENCE
+    while not HELPER.exists():
+        if shutil.which("dnf"):
+            done = run(["dnf", "install", "-y", "-q", "amazon-efs-utils"], seconds=600)
+        else:
+            script = f"curl -fsS --retry 3 {INSTALLER} | sh -s -- --install"
+            done = run(["sh", "-c", script], seconds=900)
+        if HELPER.exists():
+            return
+        if time.monotonic() > end:
+            raise Failure("EfsUtilsMissing", "amazon-efs-utils cannot be installed", done.tail())
+        # Updates of the system's own hold the package manager for minutes after a boot.
+        print(f"waiting: amazon-efs-utils: {' '.join(done.tail()[-1:])}", flush=True)
+        time.sleep(PAUSE_SECONDS)
 
 
 def mount(node: Node, share: Efs) -> Completed:

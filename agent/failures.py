@@ -28,6 +28,7 @@ HINTS = {
     "AddressMissing": "set the host's privateAddress to an address that `ip address` shows on it",
     "DiskSpaceLow": "give the node a bigger disk (AWS: in its GPU profile), or free space on it",
     "DockerMissing": "install Docker with its compose plugin, or use an image that has them",
+    "ComposeTooOld": "install the package docker-compose-plugin on the node, or use an image with a newer one",
     "DockerUnavailable": "read `journalctl -u docker` on the node",
     "DockerConfigInvalid": "mend /etc/docker/daemon.json on the node: it is not a JSON object",
     "NvidiaRuntimeMissing": "install nvidia-container-toolkit, or use an image that has it",

@@ -20,6 +20,8 @@ WATCH = _number("WATCH_SECONDS", 10)
 RETRY_FIRST = _number("RETRY_SECONDS", 5)
 RETRY_LAST = 60.0
 """Pauses between two converges that failed, growing from the first to the last."""
+RETRY_RELEASE = 1800.0
+"""The last pause where each try would fetch the release again, some 14 GB that may cost money."""
 REPAIR = _number("REPAIR_SECONDS", 10)
 """After the first try to repair a node that was ready; twice as long after each further one."""
 FREE_GIB = _number("FREE_GIB", 40)

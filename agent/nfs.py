@@ -10,10 +10,11 @@ from agent.failures import Failure
 from agent.specification import Nfs
 
 PORT = 2049
-OPTIONS = "_netdev,nfsvers=4.2,hard,nosuid,nodev"
-"""4.2: one port for everything, so that one firewall rule is enough. hard: a write waits for a server that restarts
-instead of being lost; whatever the agent itself does there has a bound. nosuid, nodev: root of another node may write
-to the folder, and must not become root here by what it leaves in it."""
+OPTIONS = "_netdev,nfsvers=4,hard,nosuid,nodev"
+"""4: the newest of 4.2, 4.1 and 4.0 that the server has; appliances end at 4.1. All have one port for everything, so
+that one firewall rule is enough. hard: a write waits for a server that restarts instead of being lost; whatever the
+agent itself does there has a bound. nosuid, nodev: root of another node may write to the folder, and must not become
+root here by what it leaves in it."""
 
 
 def require_client() -> None:

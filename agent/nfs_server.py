@@ -46,7 +46,7 @@ def export(node: Node, share: NfsOnLeader) -> None:
             raise Failure("NfsServerUnavailable", "the NFS server cannot be installed", done.tail())
     _open_way(Path(share.folder))
     write_private(EXPORTS, text, 0o644)
-    run(["systemctl", "enable", UNIT_NAME])
+    systemd.enable(UNIT_NAME)
     started = run(["systemctl", "start", UNIT_NAME], seconds=90)
     if not started.succeeded:
         raise Failure("NfsServerUnavailable", f"{UNIT_NAME} does not start", started.tail())

@@ -6,8 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
-from agent import docker, gpus, limits, ports
-from agent.aws_disks import local_disks
+from agent import aws_disks, docker, gpus, limits, ports
 from agent.commands import run
 from agent.failures import HINTS, Failure
 from agent.node import HOME, Node
@@ -15,6 +14,8 @@ from agent.specification import HostPlace
 
 CLOCK_SECONDS = 300
 """Sites refuse requests that are 15 minutes off, and logins break much earlier."""
+COMPOSE = (2, 24, 4)
+"""The first version of Docker's compose plugin that knows `!override` (docs.docker.com, compose file, merge)."""
 SYSTEMD = Path("/run/systemd/system")
 TESTED = ("ubuntu 22.04", "ubuntu 24.04", "amzn 2023")
 
@@ -88,9 +89,20 @@ def _docker(node: Node) -> None:
             "NvidiaRuntimeMissing",
             f"Docker's default runtime is {runtime!r}, not 'nvidia', after /etc/docker/daemon.json says so",
         )
+    _compose()
     version = run(["docker", "version", "--format", "{{.Server.Version}}"]).output.strip()
     node.report.version("docker", version)
     node.report.check("docker", True, f"{version}, default runtime nvidia")
+
+
+def _compose() -> None:
+    done = run(["docker", "compose", "version", "--short"], seconds=30)
+    if not done.succeeded:
+        raise Failure("ComposeTooOld", "Docker has no compose plugin", done.tail())
+    found = done.output.strip().lstrip("v")
+    if _numbers(found.partition("-")[0]) < COMPOSE:
+        wanted = ".".join(map(str, COMPOSE))
+        raise Failure("ComposeTooOld", f"Docker's compose plugin is {found}; {wanted} is needed")
 
 
 def _gpus(node: Node) -> None:
@@ -128,7 +140,7 @@ def _space(node: Node) -> None:
     if specification.release_source == "preinstalled":
         return
     folders = [HOME]
-    if not (specification.use_local_disks and local_disks()):
+    if not (specification.use_local_disks and aws_disks.is_usable()):
         folders.append(Path(docker.information("{{.DockerRootDir}}") or "/var/lib/docker"))
     for folder in folders:
         free = _free_gib(folder)

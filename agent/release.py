@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import shutil
 import subprocess
 import tarfile
@@ -30,6 +31,7 @@ PREINSTALLED = (
     Path("/opt/graphistry"),
 )
 RECORD = ".graphistry-cluster.json"
+PARTIAL = ".partial"
 IMAGE_ARCHIVES = ("containers.tar.gz", "containers.tar.zst", "containers.tar")
 CHUNK_BYTES = 1024 * 1024
 
@@ -47,6 +49,8 @@ def release(node: Node) -> None:
             f" {specification.release_version} for CUDA {specification.cuda}",
         )
     node.release = folder
+    for earlier in _others(folder):
+        _retire(earlier, folder)
     node.report.version("release", f"{version}-{cuda}")
     if is_preinstalled:
         _load_missing_images(folder)
@@ -106,7 +110,7 @@ def _fetched(node: Node) -> Path:
     final = place(specification)
     if is_complete(specification):
         return final
-    partial = final.with_name(f"{final.name}.partial")
+    partial = _partial(final)
     if partial.exists():
         shutil.rmtree(partial)
     download = _open(node)
@@ -121,6 +125,9 @@ def _fetched(node: Node) -> Path:
         write_private(
             folder / RECORD, json.dumps({"sha256": found, "images": images}, sort_keys=True)
         )
+        # A node has one; what an operator put into its configuration goes along, as in the vendor's own way to upgrade.
+        for earlier in [final] if final.exists() else _others(final):
+            _take_data(earlier, folder)
         _move(folder, final)
     except BaseException as error:
         _discard(partial, images)
@@ -203,6 +210,7 @@ def extract(archive: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> 
     _require_inside(root, target.parent.resolve() / target.name, member.name)
     if member.isdir():
         target.mkdir(parents=True, exist_ok=True)
+        _give(target, member)
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.is_symlink() or target.is_file():
@@ -212,7 +220,7 @@ def extract(archive: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> 
         assert content is not None  # noqa: S101, a file has content
         with target.open("wb") as stream:
             shutil.copyfileobj(content, stream, CHUNK_BYTES)
-        target.chmod(member.mode & 0o755 | 0o600)
+        _give(target, member)
     elif member.issym():
         _require_inside(root, (target.parent / member.linkname).resolve(), member.name)
         target.symlink_to(member.linkname)
@@ -222,6 +230,16 @@ def extract(archive: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> 
         shutil.copy2(source, target)
     else:
         raise Failure("ReleaseArchiveUnsafe", f"{member.name} is neither file, folder nor link")
+
+
+def _give(target: Path, member: tarfile.TarInfo) -> None:
+    """Owner and mode as root's tar gives them, which services of the release rely on; nobody else enters HOME.
+
+    Never setuid or setgid, and always readable and writable for the owner.
+    """
+    if os.geteuid() == 0:
+        os.chown(target, member.uid, member.gid)
+    target.chmod(member.mode & 0o777 | (0o700 if member.isdir() else 0o600))
 
 
 def _require_inside(root: Path, path: Path, name: str) -> None:
@@ -282,11 +300,51 @@ def _root(partial: Path) -> Path:
     raise Failure("ReleaseArchiveInvalid", "the archive has no file `graphistry` at its top")
 
 
+def _others(folder: Path) -> list[Path]:
+    """Releases that the agent has unpacked before, but for the one in *folder*."""
+    found = [each.parent for each in sorted((HOME / "releases").glob("*/graphistry"))]
+    return [each for each in found if each != folder and each.suffix != PARTIAL]
+
+
+def _take_data(earlier: Path, folder: Path) -> None:
+    """Put the `data` of an earlier release over that of the new one, with its owners."""
+    if not (earlier / "data").is_dir():
+        return
+    words = ["cp", "-a", "-T", str(earlier / "data"), str(folder / "data")]
+    done = run(words, seconds=600)
+    if not done.succeeded:
+        raise Failure("DiskFull", f"{earlier}/data cannot be copied", done.tail())
+
+
+def _retire(earlier: Path, folder: Path) -> None:
+    """End the containers of an earlier release, and give back the space that it had."""
+    done = Compose(earlier).down()
+    if not done.succeeded:
+        message = f"the containers of {earlier.name} cannot be removed"
+        raise Failure("ServicesNotStarted", message, done.tail())
+    images = sorted(set(_images(earlier)) - set(_images(folder)))
+    shutil.rmtree(earlier)
+    if images:
+        run(["docker", "rmi", *images], seconds=300)
+
+
+def _images(folder: Path) -> list[str]:
+    """The images that came with an unpacked release."""
+    try:
+        found: list[str] = json.loads((folder / RECORD).read_text())["images"]
+    except (OSError, ValueError, LookupError):
+        return []
+    return found
+
+
+def _partial(final: Path) -> Path:
+    """Where a release is unpacked before it goes to its place."""
+    return final.with_name(f"{final.name}{PARTIAL}")
+
+
 def _move(folder: Path, final: Path) -> None:
-    """Put the new release in its place; of one that is there already, `data` is kept."""
+    """Put the new release in its place."""
     if final.exists():
-        if (final / "data").is_dir():
-            shutil.copytree(final / "data", folder / "data", dirs_exist_ok=True, symlinks=True)
         shutil.rmtree(final)
     folder.rename(final)
 

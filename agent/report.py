@@ -143,6 +143,10 @@ class Report:
                 partial = self._copy.with_suffix(".partial")
                 partial.write_bytes(content)
                 partial.replace(self._copy)
+            except OSError as error:
+                # A disk that is full is what the site must hear of.
+                print(f"the report has no copy here: {error}", flush=True)
+            try:
                 self._store(content)
                 self._written = time.monotonic()
             except TRANSIENT as error:

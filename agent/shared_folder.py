@@ -205,6 +205,8 @@ def _is_another(node: Node) -> bool:
 
 def _shut(folder: Path) -> None:
     """Nothing may ever be written where the shared folder is not mounted, not even by Docker as root."""
+    # Not even root changes the mode of one that is closed already.
+    run(["chattr", "-i", str(folder)])
     folder.chmod(0)
     run(["chattr", "+i", str(folder)])
 

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any, Mapping
 
-from agent import limits, shared_folder, users, web
+from agent import limits, shared_folder, systemd, users, web
 from agent.commands import run
 from agent.compose import Compose, Container
 from agent.configure import UNIT_NAME
@@ -26,6 +26,7 @@ ENDED_LOOKS = 3
 def start(node: Node) -> None:
     """Bring the services up and wait until all are healthy."""
     compose = Compose(node.folder)
+    systemd.enable(UNIT_NAME)
     _wait_for_boot()
     if not node.specification.runs_data_services:
         _wait_for_data_services(node)
@@ -41,7 +42,6 @@ def start(node: Node) -> None:
     services = compose.services()
     _renew_holders(node, compose, services)
     wait_until_healthy(compose, services)
-    run(["systemctl", "enable", UNIT_NAME])
     _warm_up(node)
 
 

@@ -25,11 +25,22 @@ def mount_unit(path: str) -> str:
 
 
 def write_unit(name: str, text: str) -> bool:
-    """Write a unit file and tell systemd; True where that changed it."""
+    """Write a unit file and tell systemd; True where that changed it.
+
+    Otherwise systemd is left alone: a reload may take the GPUs from running containers (nvidia-container-toolkit, issue
+    48).
+    """
     changed = write_private(UNITS / name, text, 0o644)
-    if changed:
+    words = ["systemctl", "show", "--property=NeedDaemonReload", "--value", name]
+    if changed or run(words).output.strip() == "yes":
         require("AgentInstallFailed", "systemd does not reload", ["systemctl", "daemon-reload"])
     return changed
+
+
+def enable(unit: str) -> None:
+    """Let a unit start at every boot; where it does already, without the reload that enabling always brings."""
+    if not run(["systemctl", "is-enabled", "--quiet", unit]).succeeded:
+        run(["systemctl", "enable", unit])
 
 
 def mount(
@@ -52,7 +63,7 @@ WantedBy={wanted_by}
 """
     unit = mount_unit(path)
     write_unit(unit, text)
-    run(["systemctl", "enable", unit])
+    enable(unit)
     run(["systemctl", "reset-failed", unit])
     return run(["systemctl", "start", unit], seconds=90)
 

@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 from typing import Sequence
 
+from agent import systemd
 from agent.commands import require, run
-from agent.node import UNITS, write_private
+from agent.node import UNITS
 
 UNIT_NAME = "graphistry-cluster-agent.service"
 UNIT = """# graphistry-cluster
@@ -33,9 +34,8 @@ WantedBy=multi-user.target
 def write(archive: Path, arguments: Sequence[str]) -> bool:
     """Let *archive* run at every boot from now on; True where that changed the unit."""
     text = UNIT.format(python=sys.executable, archive=archive, arguments=" ".join(arguments))
-    changed = write_private(UNITS / UNIT_NAME, text, 0o644)
-    for words in (["daemon-reload"], ["enable", UNIT_NAME]):
-        require("AgentInstallFailed", "systemd takes no unit", ["systemctl", *words])
+    changed = systemd.write_unit(UNIT_NAME, text)
+    systemd.enable(UNIT_NAME)
     return changed
 
 

@@ -15,6 +15,12 @@ ADMIN = "admin"
 SERVICE = "graphistry-cluster"
 MARKER = "graphistry-cluster-answer:"
 """Before the answer, which is not the only line that Django prints."""
+SHELL = (
+    "source activate base 2>/dev/null || source activate rapids 2>/dev/null; "
+    "CELERY_BROKER_URL=${CELERY_BROKER_URL:-none} exec python manage.py shell"
+)
+"""What the vendor's own scripts do first (graph-app-kit, graphistry-service-account.sh): `exec` passes by the image's
+entrypoint, which activates its Python, and Django's settings want a broker that nothing here uses."""
 
 
 def ensure(compose: Compose, name: str, password: str, *, is_admin: bool) -> bool:
@@ -63,8 +69,7 @@ print({MARKER!r} + json.dumps({{"value": User.objects.get(username=given["user"]
 
 
 def _shell(compose: Compose, program: str) -> dict[str, Any]:
-    command = ["python", "manage.py", "shell"]
-    done = compose.execute("nexus", command, text=program, seconds=120)
+    done = compose.execute("nexus", ["bash", "-c", SHELL], text=program, seconds=120)
     for line in done.output.splitlines():
         _, marker, answer = line.partition(MARKER)
         if marker and answer.startswith("{"):

@@ -17,6 +17,15 @@ from agent.report import TRANSIENT, Report
 from agent.site import Site
 from agent.specification import read
 
+FETCHED_IN_VAIN = (
+    "ReleaseChecksumMismatch",
+    "ReleaseArchiveInvalid",
+    "ReleaseArchiveUnsafe",
+    "ImagesLoadFailed",
+    "DiskFull",
+)
+"""Failures after a whole release was fetched."""
+
 
 class Stopped(BaseException):
     """systemd wants the agent to end."""
@@ -84,7 +93,7 @@ def _live(site: Site, source: Source, archive: OwnArchive, report: Report) -> No
                 next_look = time.monotonic() + limits.WATCH
             elif not is_new:
                 next_converge = time.monotonic() + pause
-                pause = min(pause * 2, limits.RETRY_LAST)
+                pause = min(pause * 2, last_pause(report))
         elif repairs is not None and now >= next_look:
             try:
                 repairs.look()
@@ -109,6 +118,12 @@ def _node(site: Site, archive: OwnArchive, report: Report, content: bytes) -> No
     write_private(HOME / "specification.json", specification.text)
     report.set(instance=instance)
     return Node(specification, instance, site, report)
+
+
+def last_pause(report: Report) -> float:
+    """How far the pauses between tries grow, after the failure that is reported."""
+    code = (report.document["failure"] or {}).get("code")
+    return limits.RETRY_RELEASE if code in FETCHED_IN_VAIN else limits.RETRY_LAST
 
 
 def _stop(number: int, frame: FrameType | None) -> None:

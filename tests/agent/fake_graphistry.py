@@ -138,6 +138,6 @@ elif command == "exec":
             if (ROOT / "container-gpus").exists()
             else "GPU 0: Tesla T4"
         )
-    elif words[:2] == ["python", "manage.py"]:
+    elif words[:2] == ["bash", "-c"] and words[2].endswith("python manage.py shell"):
         (ROOT / "shell.log").open("a").write(sys.stdin.read())
         print('>>> graphistry-cluster-answer:{"made": true, "value": "x"}')

@@ -19,6 +19,7 @@ case "$1 $2" in
   "is-active "nfs-server.service) [ -e "{root}/nfs-server" ] && echo active || {{ echo inactive; exit 3; }} ;;
   "is-active "graphistry-cluster-agent.service) cat "{root}/agent-state" ;;
   "is-active "*) echo inactive; exit 3 ;;
+  "is-enabled "*) grep -qx "enable $3" "{root}/systemctl.log" ;;
 esac
 """
 DOCKER = """
@@ -26,6 +27,7 @@ echo "$@" >> "{root}/docker.log"
 case "$1" in
   info) case "$3" in *Runtime*) echo nvidia ;; *Root*) echo "{root}" ;; esac ;;
   version) echo 27.0.1 ;;
+  compose) cat "{root}/compose-version" 2>/dev/null || echo v2.39.1 ;;
   load) cat > "{root}/loaded"; [ ! -e "{root}/docker-fails" ] || {{ cat "{root}/docker-fails"; exit 1; }}
         echo "Loaded image: graphistry/nexus:v2.50.1-12" ;;
   image) [ ! -e "{root}/no-images" ] ;;
@@ -76,6 +78,10 @@ class FakeMachine:
             ("exportfs", 'echo "$@" >> "{root}/exportfs.log"'),
             ("mount.nfs", ""),
             ("umount", f': > "{root}/mounts"'),
+            (
+                "mount",
+                'echo "$@" >> "{root}/mount.log"; for last; do :; done; echo "$last" >> "{root}/mounts"',
+            ),
             ("blkid", "exit 2"),
             ("mkfs.ext4", f'echo "$@" >> "{root}/mkfs.log"'),
         ):
@@ -96,6 +102,8 @@ class FakeMachine:
         redirect(monkeypatch, "SETTINGS", root / "daemon.json")
         redirect(monkeypatch, "BY_ID", root / "by-id")
         redirect(monkeypatch, "DATA", str(root / "data"))
+        redirect(monkeypatch, "DOCKER_ROOT", str(root / "docker-data"))
+        redirect(monkeypatch, "INSTANCE_STORE", root / "instance-store")
         redirect(monkeypatch, "WARM", root / "warm")
         redirect(monkeypatch, "HELPER", root / "bin" / "docker")
         redirect(monkeypatch, "PREINSTALLED", (self.release,))
@@ -131,12 +139,12 @@ class FakeMachine:
         (self.root / "gpus").write_text("\n".join(lines) + "\n")
 
     def mounted(self, path: str) -> str | None:
-        """As agent.systemd.mounted, for mounts by the fake systemctl."""
+        """As agent.systemd.mounted, for mounts by the fake systemctl and the fake mount."""
         from agent.systemd import mount_unit
 
         file = self.root / "mounts"
         mounts = file.read_text().split() if file.exists() else []
-        return "fake" if mount_unit(path) in mounts else None
+        return "fake" if mount_unit(path) in mounts or path in mounts else None
 
     def log(self, name: str) -> list[str]:
         """How a command was called, a line a call."""

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import io
+import os
 import subprocess
 import tarfile
 import threading
@@ -146,6 +147,36 @@ def test_a_release_is_fetched_once_and_again_when_its_images_are_gone(
     assert (node.folder / "data" / "config" / "custom.env").read_text() == "MINE=1"
 
 
+def test_an_earlier_release_is_ended_and_what_an_operator_wrote_into_it_goes_along(
+    server: ArchiveServer, fake: FakeMachine, make_node: MakeNode
+) -> None:
+    earlier = fake.home / "releases" / "2.49.0-12"
+    fake.make_release(earlier)
+    (earlier / "data" / "config" / "custom.env").write_text("MINE=1")
+    (earlier / ".graphistry-cluster.json").write_text(
+        '{"sha256": "", "images": ["graphistry/nexus:v2.49.0-12", "graphistry/nexus:v2.50.1-12"]}'
+    )
+    if os.geteuid() == 0:
+        os.chown(earlier / "data" / "config", 1000, 1000)
+    node = make_node(**wanted(server, tarball()))
+    release(node)
+    assert (node.folder / "data" / "config" / "custom.env").read_text() == "MINE=1"
+    assert (node.folder / "data" / "config").stat().st_uid == (
+        1000 if os.geteuid() == 0 else os.geteuid()
+    )
+    assert fake.log("graphistry") == ["down"]
+    assert not earlier.exists()
+    assert fake.log("docker")[-1] == "rmi graphistry/nexus:v2.49.0-12"
+
+
+def test_what_an_interrupted_run_has_left_is_no_earlier_release(
+    server: ArchiveServer, fake: FakeMachine, make_node: MakeNode
+) -> None:
+    fake.make_release(fake.home / "releases" / "2.49.0-12.partial")
+    release(make_node(**wanted(server, tarball())))
+    assert fake.log("graphistry") == []
+
+
 @pytest.mark.parametrize("knows_ranges", [True, False])
 def test_a_cut_download_goes_on_where_it_was_cut(
     server: ArchiveServer, make_node: MakeNode, knows_ranges: bool
@@ -272,6 +303,24 @@ def test_an_archive_that_leads_outside_is_refused(
             extract(archive, last, inside)
     assert raised.value.code == "ReleaseArchiveUnsafe"
     assert [each.name for each in tmp_path.iterdir()] == ["inside"]
+
+
+def test_owners_and_modes_are_those_of_the_archive_but_for_setuid(tmp_path: Path) -> None:
+    folder, file = tarfile.TarInfo("data"), tarfile.TarInfo("data/notebook")
+    folder.type, folder.mode, file.mode = tarfile.DIRTYPE, 0o777, 0o4666
+    folder.uid = folder.gid = file.uid = file.gid = 1000
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w") as archive:
+        archive.addfile(folder)
+        archive.addfile(file)
+    content.seek(0)
+    with tarfile.open(fileobj=content) as archive:
+        for member in archive:
+            extract(archive, member, tmp_path)
+    found = [(tmp_path / name).stat() for name in ("data", "data/notebook")]
+    assert [each.st_mode & 0o7777 for each in found] == [0o777, 0o666]
+    owner = 1000 if os.geteuid() == 0 else os.geteuid()
+    assert {each.st_uid for each in found} == {owner}
 
 
 def test_links_inside_the_archive_are_kept(tmp_path: Path) -> None:

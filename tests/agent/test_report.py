@@ -43,6 +43,12 @@ def test_a_node_at_work_reports_often(
     assert len(written(monkeypatch, tmp_path, state)) >= 4
 
 
+def test_a_disk_that_is_full_is_reported_all_the_same(tmp_path: Path) -> None:
+    found: list[bytes] = []
+    Report({"id": "i-1"}, found.append, tmp_path / "no-such-folder" / "report.json").state("failed")
+    assert len(found) == 1
+
+
 def test_what_is_written_is_what_both_sides_read(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

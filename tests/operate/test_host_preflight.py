@@ -77,6 +77,7 @@ def test_a_sound_host_has_no_problem() -> None:
         ({"systemd": False}, "does not run systemd"),
         ({"docker.version": None}, "there is no Docker that answers"),
         ({"docker.compose": None}, "Docker has no compose plugin"),
+        ({"docker.compose": "2.24.3-desktop.1"}, "Docker's compose plugin is 2.24.3-desktop.1"),
         ({"docker.nvidiaRuntime": None}, "no nvidia-container-runtime"),
         ({"driver": None}, "NVIDIA's driver does not answer"),
         ({"gpus": SOUND["gpus"][:3]}, "it shows 3 of 4 GPUs"),

@@ -81,7 +81,7 @@ def test_the_door_opens_after_the_first_administrator_is_there(
 ) -> None:
     converge(leader, unchanged)
     calls = [
-        line for line in fake.log("graphistry") if line.startswith(("up", "exec -T nexus python"))
+        line for line in fake.log("graphistry") if line.startswith(("up", "exec -T nexus bash"))
     ]
     assert "caddy" not in calls[0]
     assert calls[1].startswith("exec")
@@ -113,6 +113,15 @@ def test_a_second_converge_changes_nothing(fake: FakeMachine, leader: Node) -> N
     assert {path: path.read_bytes() for path in files(fake)} == before
     assert leader.secret == secret
     assert len([line for line in fake.log("systemctl") if line.startswith("start")]) == 4
+
+
+def test_a_second_converge_reloads_nothing(fake: FakeMachine, leader: Node) -> None:
+    """A reload of systemd, which `enable` brings too, may take the GPUs from running containers."""
+    converge(leader, unchanged)
+    before = len(fake.log("systemctl"))
+    assert converge(leader, unchanged)
+    again = [line.split()[0] for line in fake.log("systemctl")[before:]]
+    assert not {"daemon-reload", "enable"} & set(again)
 
 
 def test_a_release_that_is_used_again_gets_its_override_again(
@@ -176,6 +185,22 @@ def test_a_driver_that_has_lost_its_gpus_is_told(fake: FakeMachine, make_node: M
     assert "Failed to initialize NVML" in found["message"]
 
 
+@pytest.mark.parametrize("version", ["2.24.3", "v2.6.0", "2.20.2-desktop.1"])
+def test_a_compose_that_cannot_replace_ports_is_refused(
+    fake: FakeMachine, make_node: MakeNode, version: str
+) -> None:
+    (fake.root / "compose-version").write_text(version)
+    found = failure(make_node())
+    assert found["code"] == "ComposeTooOld"
+    assert "2.24.4 is needed" in found["message"]
+
+
+def test_a_machine_without_compose_is_refused(fake: FakeMachine, make_node: MakeNode) -> None:
+    docker = (fake.root / "bin" / "docker").read_text()
+    fake.command("docker", docker.replace("compose) cat", "compose) exit 1; cat"))
+    assert failure(make_node())["code"] == "ComposeTooOld"
+
+
 def test_a_volume_with_something_on_it_is_never_formatted(
     fake: FakeMachine, make_node: MakeNode
 ) -> None:
@@ -216,6 +241,53 @@ def test_a_folder_that_cannot_be_mounted_is_never_written(
     assert failure(node)["code"] == "SharedFolderUnmounted"
     assert (fake.root / "shared").stat().st_mode & 0o777 == 0
     assert [each.name for each in (fake.root / "shared").iterdir()] == [MARKER]
+
+
+def test_a_folder_that_is_closed_already_is_closed_again(
+    fake: FakeMachine, make_node: MakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a boot without the file server: not even root changes the mode of what is immutable."""
+    immutable, mode = fake.root / "immutable", Path.chmod
+    fake.command("chattr", f'case $1 in +i) touch "{immutable}" ;; -i) rm -f "{immutable}" ;; esac')
+
+    def chmod(path: Path, wanted: int) -> None:
+        if path == fake.root / "shared" and immutable.exists():
+            raise PermissionError(1, "Operation not permitted", str(path))
+        mode(path, wanted)
+
+    monkeypatch.setattr(Path, "chmod", chmod)
+    fake.command("systemctl", "case $2 in *.mount) exit 1; esac")
+    node = claimed(fake, make_node)
+    assert failure(node)["code"] == "SharedFolderUnmounted"
+    assert immutable.exists()
+    assert failure(node)["code"] == "SharedFolderUnmounted"
+    assert immutable.exists()
+
+
+def test_postgresql_finds_no_empty_folder_where_its_own_is_not_mounted(
+    fake: FakeMachine, leader: Node
+) -> None:
+    """Docker starts containers at boot by itself; initdb makes no new database in a folder with a file in it."""
+    converge(leader, unchanged)
+    for name in ("postgresql_data", "postgres_backups"):
+        assert list((fake.root / "shared" / name).iterdir()) != []
+    binds = [path.read_text() for path in (fake.root / "units").glob("*-shared-*.mount")]
+    assert len(binds) == 2
+    assert all("Options=bind,_netdev\n" in each for each in binds)
+
+
+def test_the_mount_helper_is_tried_for_until_the_package_manager_is_free(
+    fake: FakeMachine, make_node: MakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    helper, tries = fake.root / "mount.efs", fake.root / "tries"
+    monkeypatch.setattr("agent.efs.HELPER", helper)
+    monkeypatch.setattr("agent.efs.PAUSE_SECONDS", 0)
+    monkeypatch.setattr("agent.limits.PATIENCE", 60.0)
+    fake.command(
+        "dnf", f'echo once >> "{tries}"; [ $(wc -l < "{tries}") -lt 3 ] || touch "{helper}"'
+    )
+    assert converge(claimed(fake, make_node), unchanged)
+    assert len(tries.read_text().splitlines()) == 3
 
 
 def test_while_the_name_is_unknown_the_addresses_are_tried(

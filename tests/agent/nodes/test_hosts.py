@@ -120,7 +120,7 @@ def test_a_follower_converges_to_ready(fake: FakeMachine, make_host: MakeNode) -
     node = make_ready(claimed(fake, make_host))
     unit = next((fake.root / "units").glob("*shared.mount")).read_text()
     assert "What=127.0.0.1:/export\n" in unit
-    assert "Type=nfs\nOptions=_netdev,nfsvers=4.2,hard,nosuid,nodev\n" in unit
+    assert "Type=nfs\nOptions=_netdev,nfsvers=4,hard,nosuid,nodev\n" in unit
     assert "After=network-online.target" in unit
     assert not fake.log("nft")
     assert not (fake.root / "exports").exists()
@@ -185,7 +185,7 @@ class TestContainers:
         self, fake: FakeMachine, leader: Node
     ) -> None:
         make_ready(leader)
-        first = ("up", "exec -T nexus python")
+        first = ("up", "exec -T nexus bash")
         calls = [line for line in fake.log("graphistry") if line.startswith(first)]
         assert "caddy" not in calls[0]
         assert calls[1].startswith("exec")

@@ -13,11 +13,25 @@ from typing import Any
 
 import pytest
 
+from agent.failures import Failure
+from agent.report import Report
+from agent.watch import last_pause
 from components.agent_archive import build_archive
 from tests.agent.conftest import BUCKET, PREFIX, REGION, Machine
 from tests.agent.fakes import specification_document
 
 Start = Callable[[], "subprocess.Popen[str]"]
+
+
+@pytest.mark.parametrize(
+    ("code", "seconds"), [("ReleaseChecksumMismatch", 1800), ("SharedFolderUnmounted", 60)]
+)
+def test_what_would_fetch_the_release_again_is_tried_seldom(
+    tmp_path: Path, code: str, seconds: float
+) -> None:
+    report = Report({"id": "i-1"}, lambda _: None, tmp_path / "report.json")
+    report.failed("release", Failure(code, "it failed"))
+    assert last_pause(report) == seconds
 
 
 @pytest.fixture

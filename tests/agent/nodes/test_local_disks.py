@@ -1,0 +1,91 @@
+"""Docker's data on the disks that come with a machine of AWS, other and empty ones after each stop."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from agent.disks import disks
+from agent.node import Node
+from agent.preflight import preflight
+from tests.agent.fakes import FakeMachine
+
+MakeNode = Callable[..., Node]
+RELEASE = {"version": "2.50.1", "cuda": "12", "source": "s3://b/k", "sha256": "0" * 64}
+
+
+@pytest.fixture
+def node(fake: FakeMachine, make_node: MakeNode) -> Node:
+    return make_node("follower", release=RELEASE, docker={"useLocalDisks": True})
+
+
+def has_disk(fake: FakeMachine) -> Path:
+    """Give the machine an empty disk of its own."""
+    (fake.root / "by-id").mkdir()
+    device = fake.root / "by-id" / "nvme-Amazon_EC2_NVMe_Instance_Storage_AWS1"
+    device.write_bytes(bytes(2 * 1024 * 1024))
+    return device
+
+
+def told(node: Node) -> str:
+    """What the check says."""
+    (found,) = [each for each in node.report.document["checks"] if each["name"] == "localDisk"]
+    return str(found["detail"])
+
+
+def test_docker_has_its_data_on_the_disk(fake: FakeMachine, node: Node) -> None:
+    device = has_disk(fake)
+    disks(node)
+    root = str(fake.root / "docker-data")
+    assert fake.log("mount") == [f"-o noatime {device} {root}"]
+    settings = json.loads((fake.root / "daemon.json").read_text())
+    assert settings["data-root"] == root
+    assert settings["features"] == {"containerd-snapshotter": False}
+    assert told(node) == f"Docker's data is in {root}"
+
+
+def test_after_a_stop_docker_is_stopped_while_another_disk_is_mounted(
+    fake: FakeMachine, node: Node
+) -> None:
+    has_disk(fake)
+    disks(node)
+    (fake.root / "mounts").unlink()
+    before = len(fake.log("systemctl"))
+    disks(node)
+    assert "stop docker.socket docker.service" in fake.log("systemctl")[before:]
+    assert len(fake.log("mount")) == 2
+    assert len(fake.log("mkfs")) == 2
+
+
+def test_of_a_deep_learning_ami_it_has_a_folder_on_what_is_mounted_there(
+    fake: FakeMachine, node: Node
+) -> None:
+    store = fake.root / "instance-store"
+    store.mkdir()
+    (fake.root / "mounts").write_text(f"{store}\n")
+    fake.command("blkid", "echo TYPE=LVM2_member; echo USAGE=raid")
+    has_disk(fake)
+    disks(node)
+    assert fake.log("mount") == [f"--bind {store}/graphistry-docker {fake.root}/docker-data"]
+    assert not fake.log("mkfs")
+
+
+def test_a_disk_in_use_is_left_alone_and_the_root_disk_must_have_room(
+    fake: FakeMachine, node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    has_disk(fake)
+    fake.command("blkid", "echo TYPE=LVM2_member; echo USAGE=raid")
+    disks(node)
+    assert "LVM2_member" in told(node)
+    assert fake.log("mount") == []
+    monkeypatch.setattr(
+        "agent.preflight._free_gib", lambda folder: 500.0 if folder == fake.home else 1.0
+    )
+    with pytest.raises(Exception, match="1 GiB free"):
+        preflight(node)
+
+
+def test_a_machine_without_disks_says_so(node: Node) -> None:
+    disks(node)
+    assert told(node) == "the machine has none; images are on the root disk"
