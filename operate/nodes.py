@@ -13,7 +13,7 @@ from model.gpu_catalogue import CATALOGUE
 from model.tags import CLUSTER_TAG
 from operate.deployment import Deployment
 from operate.readiness import SILENT_SECONDS
-from operate.refusals import code_of, refused_launch
+from operate.refusals import code_of, refused_launches
 from operate.reports import Read, read_reports
 from operate.tables import plain_table
 
@@ -116,8 +116,10 @@ def state_of(machine: Machine, read: Read | None) -> str:
 
 def without_machine(deployment: Deployment, group: str | None) -> str:
     """What a node is that has no machine, and AWS's code of why its *group* has none; a leader has no group."""
-    refused = refused_launch(deployment.client("autoscaling"), group) if group else None
-    return f"no machine: {code_of(refused.get('StatusMessage', ''))}" if refused else "no machine"
+    refused = refused_launches(deployment.client("autoscaling"), group) if group else []
+    return (
+        f"no machine: {code_of(refused[0].get('StatusMessage', ''))}" if refused else "no machine"
+    )
 
 
 def _members(deployment: Deployment) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 The wait ends well when the node's agent reports, for exactly the wanted specification and from the machine that runs
 the node now, that everything is proven. It ends badly within seconds of a failure that the agent, EC2 or the Auto
-Scaling group tells, and at the latest at the deadline.
+Scaling group tells, and at the latest at the deadline. A refusal is no failure yet while AWS tries other zones.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from model.node_report import Failure, NodeReport
-from operate.refusals import Refusal, choices, refused_launch
+from operate.refusals import Refusal, refusal_of, refused_launches
 from operate.reports import Read, read_report
 
 DEADLINE_SECONDS = 3600.0
@@ -37,7 +37,8 @@ RETRY_SECONDS = 120.0
 """How long a failure from before the wait may stand, for the agent tries again within a minute."""
 
 REFUSED_SECONDS = 300.0
-"""The same for a launch that was refused before the wait, and for spot, which falls back to on-demand."""
+"""How long launches may be refused while AWS may still give a machine by itself: when the refusal is from before the
+wait, while zones are untried, and for spot, which falls back to on-demand."""
 
 DEGRADED_SECONDS = 300.0
 """How long a node may be degraded: its agent's repairs are over sooner, and what it waits for is somebody's to mend."""
@@ -67,6 +68,8 @@ class Observation:
     report: Read | None
     """The last report, whoever wrote it."""
     refusal: Refusal | None = None
+    refused_seconds: float = 0.0
+    """How long this wait has seen refusals and no machine."""
     leader: Read | None = None
     """A follower's leader."""
 
@@ -83,8 +86,8 @@ class Verdict:
 
 def judge(seen: Observation, specification: str) -> Verdict:
     """What *seen* means for a node that should be what the document with hash *specification* says."""
-    if seen.refusal and (old_news := _refused(seen, seen.refusal)):
-        return old_news
+    if seen.refusal:
+        return _refused(seen, seen.refusal)
     if seen.machine is None:
         return _waiting(seen, "no machine yet", BOOT_SECONDS)
     if seen.machine_state in ("shutting-down", "terminated", "stopping", "stopped"):
@@ -109,26 +112,43 @@ def judge(seen: Observation, specification: str) -> Verdict:
     return _progress(seen, report)
 
 
-def _refused(seen: Observation, refusal: Refusal) -> Verdict | None:
-    """A refusal ends the wait, unless it is from before the wait or AWS goes on with on-demand."""
+def _refused(seen: Observation, refusal: Refusal) -> Verdict:
+    """A refusal ends the wait, unless AWS may still give a machine by itself."""
     old = refusal.age_seconds > seen.elapsed_seconds and not refusal.of_new_group
-    patient = refusal.spot or old
-    if patient and seen.elapsed_seconds < REFUSED_SECONDS:
-        return Verdict(outcome="waiting", line=f"no machine yet: {refusal.code}")
-    return _told_refusal(refusal)
+    if old:
+        follows = "AWS tries again"
+    elif refusal.spot:
+        follows = "spot falls back to on-demand"
+    else:
+        follows = _next(refusal)
+    return _still_refused(seen, refusal, follows) if follows else _told_refusal(refusal)
 
 
 def judge_recorded(seen: Observation) -> Verdict:
     """What *seen* means where machines are recorded and none boots: AWS has given one, or has refused it."""
-    if seen.refusal is not None:
-        return _told_refusal(seen.refusal)
-    return Verdict(outcome="ready", line="not booted; this sandbox records machines and boots none")
+    if seen.refusal is None:
+        return Verdict(
+            outcome="ready", line="not booted; this sandbox records machines and boots none"
+        )
+    follows = _next(seen.refusal)
+    return _still_refused(seen, seen.refusal, follows) if follows else _told_refusal(seen.refusal)
+
+
+def _next(refusal: Refusal) -> str:
+    """Which zones AWS tries after the refusal; empty when another cannot mend it."""
+    return f"next {' or '.join(refusal.next_zones)}" if refusal.next_zones else ""
+
+
+def _still_refused(seen: Observation, refusal: Refusal, follows: str) -> Verdict:
+    if seen.refused_seconds >= REFUSED_SECONDS:
+        return _told_refusal(refusal)
+    return Verdict(outcome="waiting", line=f"no machine yet: {refusal.where}; {follows}")
 
 
 def _told_refusal(refusal: Refusal) -> Verdict:
     details = {"code": refusal.code, "reason": refusal.message, "hint": refusal.hint}
-    if refusal.tried:
-        details["tried"] = refusal.tried
+    if refusal.tries:
+        details["tried"] = refusal.tries
     return Verdict(outcome="failed", line="AWS gives it no machine", details=details)
 
 
@@ -205,6 +225,7 @@ class Watcher:
         )
         self._bucket, self._node, self._instance, self._group = bucket, node, instance, group
         self._began = time.monotonic()
+        self._refused_since: float | None = None
 
     def look(self) -> Observation:
         """The present moment. AWS's errors pass through."""
@@ -213,12 +234,18 @@ class Watcher:
             machine, state, refusal = self._member()
         else:
             machine, state, refusal = self._instance, self._instance_state(), None
+        now = time.monotonic()
+        if machine:
+            self._refused_since = None
+        elif refusal and self._refused_since is None:
+            self._refused_since = now
         return Observation(
-            elapsed_seconds=time.monotonic() - self._began,
+            elapsed_seconds=now - self._began,
             machine=machine,
             machine_state=state,
             report=read_report(self._s3, self._bucket, self._node),
             refusal=refusal,
+            refused_seconds=0.0 if self._refused_since is None else now - self._refused_since,
             leader=read_report(self._s3, self._bucket, "leader") if self._group else None,
         )
 
@@ -237,18 +264,17 @@ class Watcher:
         return None, "", None
 
     def _refusal(self, group: dict[str, Any]) -> Refusal | None:
-        """The group's last launch, when AWS refused it."""
-        last = refused_launch(self._groups, self._group)
-        if last is None:
+        """The group's last launches, when AWS refused them."""
+        launches = refused_launches(self._groups, self._group)
+        if not launches:
             return None
-        distribution = group.get("MixedInstancesPolicy", {}).get("InstancesDistribution", {})
-        return Refusal(
-            message=str(last.get("StatusMessage", "")),
-            age_seconds=time.time() - last["StartTime"].timestamp(),
-            spot=distribution.get("OnDemandPercentageAboveBaseCapacity") == 0,
-            of_new_group=time.time() - group["CreatedTime"].timestamp()
-            < time.monotonic() - self._began + NEW_SECONDS,
-            tried=choices(group),
+        now, waited = time.time(), time.monotonic() - self._began
+        return refusal_of(
+            group,
+            launches,
+            now=now,
+            waited_seconds=waited,
+            of_new_group=now - group["CreatedTime"].timestamp() < waited + NEW_SECONDS,
         )
 
 

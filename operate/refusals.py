@@ -1,9 +1,12 @@
-"""Launches of a group that AWS refused: its code for the reason, which no activity has, and what to do."""
+"""Launches of a group that AWS refused: its code for the reason, where it tried, and what to do."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 REFUSALS = {
@@ -11,6 +14,11 @@ REFUSALS = {
         ("sufficient", "capacity"),
         "AWS has no such machine free in these zones now: add instance types to the profile, or zones to the "
         "network; a capacity reservation makes sure",
+    ),
+    "UnfulfillableCapacity": (
+        ("capacity available",),
+        "AWS has no such spot machine free in these zones now: add instance types to the profile, or zones to the "
+        "network, or set market to on-demand",
     ),
     "VcpuLimitExceeded": (
         ("vcpu", "limit"),
@@ -30,20 +38,34 @@ REFUSALS = {
         "the image is gone or not yours to use: `make image-refresh` locks another",
     ),
 }
-"""Code of a refused launch to the words by which AWS tells it, and what to do. Activities carry no code."""
+"""Code of a refused launch to the words by which AWS tells it, and what to do. Not every activity has the code."""
+
+ELSEWHERE = ("InsufficientInstanceCapacity", "UnfulfillableCapacity", "Unsupported")
+"""Codes that another zone of the group can mend, which AWS tries by itself."""
+
+NAMED = re.compile(r"could not launch (?:spot|on-demand) instances\. ([\w.]+) - ", re.IGNORECASE)
+"""How an activity of a group with several types begins."""
+
+REMEMBERED = 20
+"""Activities that are read: each zone that AWS tries is one."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Refusal:
-    """A launch that AWS refused."""
+    """A launch that AWS refused, and those before it that it refused for the same wait."""
 
     message: str
     age_seconds: float
     spot: bool
+    """Whether this was spot, or the next one will be: after it AWS goes on with on-demand."""
     of_new_group: bool = False
     """Whether this deployment made the group, so that nothing was mended since."""
-    tried: str = ""
-    """Instance types and zones that the group may launch in, all of which AWS has tried."""
+    types: str = ""
+    """Instance types that AWS tries in each zone."""
+    tried: tuple[str, ...] = ()
+    """Zones that refused, since the wait began or the group was made."""
+    untried: tuple[str, ...] = ()
+    """The group's other zones."""
 
     @property
     def code(self) -> str:
@@ -55,29 +77,96 @@ class Refusal:
         """What to do."""
         return REFUSALS[self.code][1] if self.code in REFUSALS else "the message is AWS's own"
 
+    @property
+    def next_zones(self) -> tuple[str, ...]:
+        """Zones that AWS tries by itself, and that may have what this one has not."""
+        return self.untried if self.code in ELSEWHERE else ()
+
+    @property
+    def where(self) -> str:
+        """The reason and the zones that gave it."""
+        return f"{self.code} in {', '.join(self.tried)}" if self.tried else self.code
+
+    @property
+    def tries(self) -> str:
+        """What AWS has tried, and where it has not; empty where it does not say."""
+        if not self.tried:
+            return ""
+        rest = f"; not in {', '.join(self.untried)}" if self.untried else ""
+        return f"{self.types} in {', '.join(self.tried)}{rest}"
+
 
 def code_of(message: str) -> str:
     """AWS's name of the reason that an activity's *message* tells, ``LaunchRefused`` when its words are new to us."""
-    text = message.lower()
+    named = NAMED.search(message)
+    text = (named[1] if named else message).lower()
     for code, (words, _) in REFUSALS.items():
         if code.lower() in text or all(word in text for word in words):
             return code
-    return "LaunchRefused"
+    return named[1] if named else "LaunchRefused"
 
 
-def refused_launch(autoscaling: Any, group: str) -> Mapping[str, Any] | None:
-    """The activity of the group's last launch, when AWS refused it; one call. Raises the errors of boto3."""
-    activities = autoscaling.describe_scaling_activities(AutoScalingGroupName=group, MaxRecords=1)[
-        "Activities"
-    ]
-    if not activities or activities[0]["StatusCode"] not in ("Failed", "Cancelled"):
-        return None
-    last: Mapping[str, Any] = activities[0]
-    return last
+def refused_launches(autoscaling: Any, group: str) -> list[Mapping[str, Any]]:
+    """The activities of the group's last launches that AWS refused, the newest first; one call.
+
+    None while a launch is under way, and none before one that succeeded. Raises the errors of boto3.
+    """
+    activities = autoscaling.describe_scaling_activities(
+        AutoScalingGroupName=group, MaxRecords=REMEMBERED
+    )["Activities"]
+    launches = (each for each in activities if each.get("Description", "").startswith("Launching"))
+    return list(takewhile(lambda each: each["StatusCode"] in ("Failed", "Cancelled"), launches))
 
 
-def choices(group: dict[str, Any]) -> str:
-    """What a group may launch, and where."""
-    overrides = group.get("MixedInstancesPolicy", {}).get("LaunchTemplate", {}).get("Overrides", [])
-    types = ", ".join(each["InstanceType"] for each in overrides)
-    return f"{types or 'the type of its template'} in {', '.join(group['AvailabilityZones'])}"
+def refusal_of(
+    group: Mapping[str, Any],
+    launches: Sequence[Mapping[str, Any]],
+    *,
+    now: float,
+    waited_seconds: float,
+    of_new_group: bool,
+) -> Refusal:
+    """What *launches* of *group*, refused and the newest first, mean to who waits since *waited_seconds*.
+
+    The group may have been switched to on-demand since the newest, so its market is that of its own words too; an
+    on-demand try says nothing of where spot was tried.
+    """
+    newest, spot = launches[0], _is_spot(launches[0])
+    counted = takewhile(
+        lambda each: _is_spot(each) == spot and (of_new_group or _age(each, now) <= waited_seconds),
+        launches,
+    )
+    zones: list[str] = group["AvailabilityZones"]
+    told = [zone for each in counted if (zone := _zone(each, zones))]
+    policy = group.get("MixedInstancesPolicy", {})
+    listed = policy.get("LaunchTemplate", {}).get("Overrides", [])
+    distribution = policy.get("InstancesDistribution", {})
+    return Refusal(
+        message=str(newest.get("StatusMessage", "")),
+        age_seconds=_age(newest, now),
+        spot=spot or distribution.get("OnDemandPercentageAboveBaseCapacity") == 0,
+        of_new_group=of_new_group,
+        types=", ".join(each["InstanceType"] for each in listed) or "the type of its template",
+        tried=tuple(dict.fromkeys(reversed(told))),
+        untried=tuple(zone for zone in zones if zone not in told),
+    )
+
+
+def _age(launch: Mapping[str, Any], now: float) -> float:
+    return now - float(launch["StartTime"].timestamp())
+
+
+def _is_spot(launch: Mapping[str, Any]) -> bool:
+    return "spot" in str(launch.get("StatusMessage", "")).lower()
+
+
+def _zone(launch: Mapping[str, Any], zones: Sequence[str]) -> str | None:
+    """Where a launch was tried; ``None`` where AWS does not say, for not every activity has it."""
+    try:
+        details = json.loads(launch.get("Details") or "{}")
+    except ValueError:
+        details = {}
+    told = details.get("Availability Zone") if isinstance(details, dict) else None
+    if told:
+        return str(told)
+    return zones[0] if len(zones) == 1 else None

@@ -34,7 +34,7 @@ def mend(file: Path) -> None:
     def create(request: Any) -> ActionResult:
         instance_type = str(request._get_param("InstanceType"))
         zone = str(request._get_param("AvailabilityZone"))
-        code = shortages(file).get(instance_type)
+        code = shortages(file, zone).get(instance_type)
         if code is not None:
             message = WORDS[code].format(type=instance_type, zone=zone)
             raise EC2ClientError(code, message.removesuffix(" Launching EC2 instance failed."))

@@ -184,6 +184,7 @@ def test_a_launch_that_aws_refuses_is_red_where_machines_are_recorded_too(
     assert "large is not ready: AWS gives it no machine" in refused.stdout
     assert re.search(r"code +InsufficientInstanceCapacity", refused.stdout)
     assert "add instance types to the profile" in refused.stdout
+    assert re.search(r"tried +g6\.12xlarge in us-east-1a, us-east-1b", refused.stdout)
     assert "no machine: InsufficientInstanceCapacity" in checkout.succeed("show")
     shortages.unlink()
     checkout.succeed("up")

@@ -18,7 +18,7 @@ from operate.readiness import (
     judge,
     judge_recorded,
 )
-from operate.refusals import Refusal
+from operate.refusals import Refusal, refusal_of, refused_launches
 from operate.reports import Read
 
 WANTED = "a" * 64
@@ -63,12 +63,27 @@ def seen(**changes: Any) -> Observation:
 
 
 def refusal(
-    message: str, *, age: float = 1.0, spot: bool = False, of_new_group: bool = False
+    message: str,
+    *,
+    age: float = 1.0,
+    spot: bool = False,
+    of_new_group: bool = False,
+    untried: tuple[str, ...] = (),
 ) -> Refusal:
-    return Refusal(message=message, age_seconds=age, spot=spot, of_new_group=of_new_group)
+    return Refusal(
+        message=message,
+        age_seconds=age,
+        spot=spot,
+        of_new_group=of_new_group,
+        types="g4dn.xlarge",
+        tried=("us-east-1a",),
+        untried=untried,
+    )
 
 
 NO_CAPACITY = "We currently do not have sufficient g4dn.xlarge capacity in the Availability Zone"
+NO_QUOTA = "You have requested more vCPU capacity than your current vCPU limit of 0 allows"
+OTHERS = ("us-east-1b", "us-east-1c")
 
 OUTCOMES = [
     ("ready", {"report": report(state="ready", phase="verify")}),
@@ -152,9 +167,34 @@ OUTCOMES = [
         {
             "machine": None,
             "refusal": refusal(NO_CAPACITY, spot=True),
+            "refused_seconds": REFUSED_SECONDS,
+        },
+    ),
+    # a machine that was lost late in the wait may come back as one that was not there at first
+    (
+        "waiting",
+        {
+            "machine": None,
+            "refusal": refusal(NO_CAPACITY, spot=True),
             "elapsed_seconds": REFUSED_SECONDS + 1,
         },
     ),
+    # AWS tries the group's zones one after the other
+    ("waiting", {"machine": None, "refusal": refusal(NO_CAPACITY, untried=OTHERS)}),
+    (
+        "waiting",
+        {"machine": None, "refusal": refusal(NO_CAPACITY, untried=OTHERS, of_new_group=True)},
+    ),
+    (
+        "failed",
+        {
+            "machine": None,
+            "refusal": refusal(NO_CAPACITY, untried=OTHERS),
+            "refused_seconds": REFUSED_SECONDS,
+        },
+    ),
+    ("failed", {"machine": None, "refusal": refusal(NO_QUOTA, untried=OTHERS)}),
+    ("failed", {"machine": None, "refusal": refusal("something new", untried=OTHERS)}),
     ("waiting", {"machine": None, "refusal": refusal(NO_CAPACITY, age=3600.0)}),
     ("waiting", {"machine": None, "refusal": refusal(NO_CAPACITY, age=62.0)}),
     ("failed", {"machine": None, "refusal": refusal(NO_CAPACITY, age=62.0, of_new_group=True)}),
@@ -196,9 +236,20 @@ def test_a_failure_is_told_with_its_code_its_hint_and_its_log() -> None:
     ("message", "code"),
     [
         (NO_CAPACITY, "InsufficientInstanceCapacity"),
+        (NO_QUOTA, "VcpuLimitExceeded"),
+        ("There is no Spot capacity available that matches your request.", "UnfulfillableCapacity"),
+        # as AWS tells it of a group with several types
         (
-            "You have requested more vCPU capacity than your current vCPU limit of 0 allows",
+            "Could not launch Spot Instances. UnfulfillableCapacity - Unable to fulfill capacity due to your request",
+            "UnfulfillableCapacity",
+        ),
+        (
+            "Could not launch On-Demand Instances. VcpuLimitExceeded - You have requested more",
             "VcpuLimitExceeded",
+        ),
+        (
+            "Could not launch On-Demand Instances. InvalidParameterCombination - your account's family of types",
+            "InvalidParameterCombination",
         ),
         ("Max spot instance count exceeded", "MaxSpotInstanceCountExceeded"),
         ("The image id '[ami-1]' does not exist", "InvalidAMI"),
@@ -217,12 +268,104 @@ def test_a_wait_without_end_says_where_to_look() -> None:
     assert "i-1" in verdict.details["hint"]
 
 
-def test_a_refused_launch_tells_what_was_tried() -> None:
-    refused = Refusal(
-        message=NO_CAPACITY, age_seconds=1.0, spot=False, tried="g4dn.xlarge in us-east-1a"
-    )
-    told = judge(seen(machine=None, refusal=refused), WANTED).details
-    assert told["tried"] == "g4dn.xlarge in us-east-1a"
+def test_a_refused_launch_tells_where_it_was_and_what_follows() -> None:
+    def line(**changes: Any) -> str:
+        return judge(seen(machine=None, refusal=refusal(NO_CAPACITY, **changes)), WANTED).line
+
+    refused = "no machine yet: InsufficientInstanceCapacity in us-east-1a; "
+    assert line(untried=OTHERS) == refused + "next us-east-1b or us-east-1c"
+    assert line(untried=OTHERS, spot=True) == refused + "spot falls back to on-demand"
+    assert line(untried=OTHERS, age=3600.0) == refused + "AWS tries again"
+
+
+@pytest.mark.parametrize(
+    ("message", "untried", "told"),
+    [
+        (NO_CAPACITY, (), "g4dn.xlarge in us-east-1a"),
+        (NO_QUOTA, OTHERS, "g4dn.xlarge in us-east-1a; not in us-east-1b, us-east-1c"),
+    ],
+)
+def test_a_refused_launch_tells_what_was_tried_alone(
+    message: str, untried: tuple[str, ...], told: str
+) -> None:
+    verdict = judge(seen(machine=None, refusal=refusal(message, untried=untried)), WANTED)
+    assert verdict.details["tried"] == told
+
+
+ZONES = ["us-east-1a", "us-east-1b", "us-east-1c"]
+NO_SPOT = (
+    "Could not launch Spot Instances. InsufficientInstanceCapacity - There is no Spot capacity"
+    " available that matches your request. Launching EC2 instance failed."
+)
+
+
+def activity(age: float, where: str | None, **changes: Any) -> dict[str, Any]:
+    """A launch as AWS tells it, *age* seconds before NOW; without *where*, it has no details."""
+    details = f'{{"Subnet ID":"subnet-1","Availability Zone":"us-east-1{where}"}}'
+    return {
+        "Description": "Launching a new EC2 instance.  Status Reason: it failed.",
+        "StartTime": NOW - timedelta(seconds=age),
+        "StatusCode": "Failed",
+        "StatusMessage": NO_CAPACITY,
+        **({"Details": details} if where else {}),
+        **changes,
+    }
+
+
+def meant(
+    *launches: dict[str, Any], spot: bool = False, new: bool = False, zones: list[str] = ZONES
+) -> Refusal:
+    """What launches of a group mean to a wait that began a minute ago."""
+    group = {
+        "AvailabilityZones": zones,
+        "MixedInstancesPolicy": {
+            "LaunchTemplate": {"Overrides": [{"InstanceType": "g6.xlarge"}]},
+            "InstancesDistribution": {"OnDemandPercentageAboveBaseCapacity": 0 if spot else 100},
+        },
+    }
+    return refusal_of(group, launches, now=NOW.timestamp(), waited_seconds=60.0, of_new_group=new)
+
+
+def test_the_zones_that_refused_since_the_wait_began_are_counted() -> None:
+    tries = activity(2, "b"), activity(30, "a"), activity(31, "b"), activity(90, "c")
+    found = meant(*tries)
+    assert (found.tried, found.untried) == (("us-east-1b", "us-east-1a"), ("us-east-1c",))
+    assert meant(*tries, new=True).untried == ()
+
+
+@pytest.mark.parametrize("details", [{}, {"Details": "{...}"}, {"Details": "[]"}])
+def test_a_try_that_does_not_say_where_counts_only_where_there_is_one_zone(
+    details: dict[str, str],
+) -> None:
+    tries = activity(2, None, **details), activity(30, "a")
+    assert meant(*tries).untried == ("us-east-1b", "us-east-1c")
+    assert meant(tries[0], zones=["us-east-1a"]).tries == "g6.xlarge in us-east-1a"
+
+
+def test_a_refused_spot_launch_is_one_after_its_group_was_switched_to_on_demand() -> None:
+    refused = activity(9, "a", StatusMessage=NO_SPOT)
+    assert meant(refused, spot=True).spot
+    assert meant(refused).spot
+    after = meant(activity(2, "b"), refused)
+    assert (after.spot, after.untried) == (False, ("us-east-1a", "us-east-1c"))
+
+
+class Activities:
+    """Auto Scaling, as far as it tells activities."""
+
+    def __init__(self, *told: dict[str, Any]) -> None:
+        self.told = told
+
+    def describe_scaling_activities(self, **_: Any) -> dict[str, Any]:
+        return {"Activities": self.told}
+
+
+def test_a_launch_that_succeeded_or_is_under_way_ends_the_refusals_before_it() -> None:
+    last, first = activity(2, "b"), activity(90, "a")
+    done, begun = (activity(40, "c", StatusCode=code) for code in ("Successful", "InProgress"))
+    ended = activity(1, "c", StatusCode="Successful", Description="Terminating EC2 instance: i-1")
+    assert refused_launches(Activities(ended, last, done, first), "group") == [last]
+    assert refused_launches(Activities(begun, last, first), "group") == []
 
 
 @pytest.mark.parametrize("changes", [{"spot": True}, {"age": 3600.0}, {}])
@@ -235,6 +378,11 @@ def test_a_recorded_node_is_red_at_once_where_aws_refuses_its_machine(
     assert verdict.outcome == "failed"
     assert verdict.details["code"] == "InsufficientInstanceCapacity"
     assert "add instance types to the profile" in verdict.details["hint"]
+
+
+def test_a_recorded_node_waits_for_the_next_zone_too() -> None:
+    refused = refusal(NO_CAPACITY, untried=OTHERS)
+    assert judge_recorded(seen(machine=None, report=None, refusal=refused)).outcome == "waiting"
 
 
 def test_a_recorded_node_with_a_machine_is_said_not_to_be_booted() -> None:

@@ -3,13 +3,16 @@
 import json
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
 
-from operate.refusals import Refusal
+from operate import readiness
+from operate.readiness import Watcher, judge, judge_recorded, wait
+from operate.refusals import Refusal, refusal_of, refused_launches
 from sandbox.lifecycle import start, stop
 from sandbox.provider.capacity import AGAIN_SECONDS, WORDS, shortages
 
@@ -31,7 +34,13 @@ def clients(tmp_path: Path) -> Iterator[Any]:
     stop(tmp_path)
 
 
-def make_group(clients: Any, *types: str) -> None:
+ZONES = ["us-east-1a", "us-east-1b"]
+SCARCE = '{"g6.12xlarge": "InsufficientInstanceCapacity"}'
+
+
+def make_group(
+    clients: Any, *types: str, zones: list[str] = ZONES[:1], on_demand: int = 100
+) -> None:
     ec2 = clients("ec2")
     image = ec2.describe_images()["Images"][0]["ImageId"]
     disk = {"DeviceName": "/dev/sda1", "Ebs": {"VolumeSize": 200, "VolumeType": "gp3"}}
@@ -39,18 +48,46 @@ def make_group(clients: Any, *types: str) -> None:
         LaunchTemplateName="template",
         LaunchTemplateData={"ImageId": image, "BlockDeviceMappings": [disk]},
     )["LaunchTemplate"]["LaunchTemplateId"]
+    subnets = {
+        each["AvailabilityZone"]: each["SubnetId"] for each in ec2.describe_subnets()["Subnets"]
+    }
     clients("autoscaling").create_auto_scaling_group(
         AutoScalingGroupName="group",
         MinSize=1,
         MaxSize=1,
-        AvailabilityZones=["us-east-1a"],
+        VPCZoneIdentifier=",".join(subnets[zone] for zone in zones),
         MixedInstancesPolicy={
             "LaunchTemplate": {
                 "LaunchTemplateSpecification": {"LaunchTemplateId": template},
                 "Overrides": [{"InstanceType": each} for each in types],
-            }
+            },
+            "InstancesDistribution": {"OnDemandPercentageAboveBaseCapacity": on_demand},
         },
     )
+
+
+def activities(clients: Any) -> list[dict[str, Any]]:
+    """What AWS tells of the group, the newest first."""
+    told: list[dict[str, Any]] = clients("autoscaling").describe_scaling_activities(
+        AutoScalingGroupName="group"
+    )["Activities"]
+    return told
+
+
+def zones_of(told: list[dict[str, Any]]) -> list[str]:
+    """Where each activity was."""
+    return [json.loads(each["Details"])["Availability Zone"] for each in told]
+
+
+@pytest.fixture
+def watcher(clients: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Watcher:
+    """Waits for the group's machine, as a deployment does."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", start(tmp_path).aws_endpoint)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.setattr(readiness, "POLL_SECONDS", 0.2)
+    clients("s3").create_bucket(Bucket="cluster")
+    return Watcher("us-east-1", "cluster", "large", "", "group")
 
 
 def launched(clients: Any) -> list[str]:
@@ -67,10 +104,9 @@ def test_a_refused_launch_is_an_activity_and_is_tried_again(
     file.write_text(json.dumps({"g6.12xlarge": code}))
     make_group(clients, "g6.12xlarge")
     assert launched(clients) == []
-    (activity,) = clients("autoscaling").describe_scaling_activities(AutoScalingGroupName="group")[
-        "Activities"
-    ]
+    (activity,) = activities(clients)
     assert activity["StatusCode"] == "Failed"
+    assert zones_of([activity]) == ["us-east-1a"]
     refusal = Refusal(message=activity["StatusMessage"], age_seconds=0, spot=False)
     assert refusal.code == code
     file.unlink()
@@ -78,14 +114,13 @@ def test_a_refused_launch_is_an_activity_and_is_tried_again(
     while not launched(clients):
         assert time.monotonic() < end
         time.sleep(0.2)
-    last = clients("autoscaling").describe_scaling_activities(MaxRecords=1)["Activities"][0]
+    last = activities(clients)[0]
     assert last["StatusCode"] == "Successful"
     assert len(clients("ec2").describe_volumes()["Volumes"]) == 1  # moto makes another
 
 
 def test_a_group_takes_the_next_type_that_is_there(clients: Any, tmp_path: Path) -> None:
-    file = tmp_path / "shortages.json"
-    file.write_text('{"g6.12xlarge": "InsufficientInstanceCapacity"}')
+    (tmp_path / "shortages.json").write_text(SCARCE)
     make_group(clients, "g6.12xlarge", "g5.12xlarge")
     assert launched(clients) == ["g5.12xlarge"]
 
@@ -94,4 +129,62 @@ def test_an_unknown_code_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "shortages.json"
     file.write_text('{"g6.12xlarge": "NoMore"}')
     with pytest.raises(ValueError, match="got NoMore; allowed are Insufficient"):
-        shortages(file)
+        shortages(file, "us-east-1a")
+    file.write_text('{"g6.12xlarge": {"us-east-1b": "NoMore"}}')
+    with pytest.raises(ValueError, match="got NoMore"):
+        shortages(file, "us-east-1a")
+
+
+BOOTED = partial(judge, specification="a" * 64)
+
+
+def test_a_wait_ends_when_every_zone_has_refused(
+    clients: Any, tmp_path: Path, watcher: Watcher
+) -> None:
+    (tmp_path / "shortages.json").write_text(SCARCE)
+    make_group(clients, "g6.12xlarge", zones=ZONES)
+    verdict = wait(watcher, "large", BOOTED)
+    assert verdict.line == "AWS gives it no machine"
+    assert verdict.details["tried"] == "g6.12xlarge in us-east-1a, us-east-1b"
+    assert zones_of(activities(clients))[-2:] == ["us-east-1b", "us-east-1a"]
+
+
+def test_a_zone_that_refuses_is_followed_by_one_that_does_not(
+    clients: Any, tmp_path: Path, watcher: Watcher
+) -> None:
+    told = {"g6.12xlarge": {"us-east-1a": "InsufficientInstanceCapacity"}}
+    (tmp_path / "shortages.json").write_text(json.dumps(told))
+    make_group(clients, "g6.12xlarge", zones=ZONES)
+    assert wait(watcher, "large", judge_recorded).outcome == "ready"
+    assert watcher.look().refused_seconds == 0
+    assert zones_of(activities(clients)) == ["us-east-1b", "us-east-1a"]
+    (group,) = clients("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
+    (machine,) = group["Instances"]
+    assert machine["AvailabilityZone"] == "us-east-1b"
+    assert group["AvailabilityZones"] == ZONES
+
+
+def test_a_wait_goes_on_while_spot_falls_back_and_ends_when_on_demand_is_refused(
+    clients: Any, tmp_path: Path, watcher: Watcher
+) -> None:
+    (tmp_path / "shortages.json").write_text(SCARCE)
+    make_group(clients, "g6.12xlarge", on_demand=0)
+    (group,) = clients("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
+    policy = group["MixedInstancesPolicy"]
+    del policy["LaunchTemplate"]["LaunchTemplateSpecification"]["LaunchTemplateName"]  # or the id
+    policy["InstancesDistribution"]["OnDemandPercentageAboveBaseCapacity"] = 100
+    clients("autoscaling").update_auto_scaling_group(
+        AutoScalingGroupName="group", MixedInstancesPolicy=policy
+    )
+    switched = refusal_of(
+        group,
+        refused_launches(clients("autoscaling"), "group"),
+        now=time.time(),
+        waited_seconds=0,
+        of_new_group=True,
+    )
+    assert switched.spot
+    assert "There is no Spot capacity available" in switched.message
+    verdict = wait(watcher, "large", BOOTED)
+    assert verdict.details["reason"].startswith("Could not launch On-Demand Instances.")
+    assert watcher.look().refused_seconds > 0
