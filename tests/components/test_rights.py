@@ -1,0 +1,42 @@
+"""What rights say by tags, names and conditions, held against what they are about."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from tests.conftest import Deploy
+from tests.harness import Recorder
+
+
+def statement(recorder: Recorder, role: str, action: str) -> Mapping[str, Any]:
+    """The one statement of a role's own policy that allows *action*."""
+    policy = json.loads(recorder["RolePolicy", role].inputs["policy"])
+    (found,) = (
+        each
+        for each in policy["Statement"]
+        if action in (each["Action"] if isinstance(each["Action"], list) else [each["Action"]])
+    )
+    return dict(found)
+
+
+@pytest.mark.parametrize("stack", ["prod", "gpu-team"])
+def test_a_follower_may_have_its_own_group_replace_it_by_the_tags_the_group_has(
+    deploy_stack: Deploy, stack: str
+) -> None:
+    recorder = deploy_stack(stack)
+    groups = recorder.of("Group")
+    assert groups
+    for group in groups:
+        role = f"{group.name.removesuffix('-group')}-role"
+        allowed = statement(recorder, role, "autoscaling:SetInstanceHealth")
+        tags = {tag["key"]: tag["value"] for tag in group.inputs["tags"]}
+        assert allowed["Condition"] == {
+            "StringEquals": {
+                f"autoscaling:ResourceTag/{key}": tags[key]
+                for key in ("Name", "graphistry-cluster:cluster")
+            }
+        }
