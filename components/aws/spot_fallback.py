@@ -125,7 +125,7 @@ class SpotFallback(pulumi.ComponentResource):
                     {
                         # Who changes a group must be allowed what its launch template does.
                         "Effect": "Allow",
-                        "Action": ["ec2:RunInstances", "ec2:CreateTags"],
+                        "Action": "ec2:RunInstances",
                         "Resource": "*",
                         "Condition": {
                             "ArnLike": {
@@ -133,6 +133,13 @@ class SpotFallback(pulumi.ComponentResource):
                                 f":{args.account_id}:launch-template/*"
                             }
                         },
+                    },
+                    {
+                        # AWS tells a right to tag which call it is part of, and no launch template.
+                        "Effect": "Allow",
+                        "Action": "ec2:CreateTags",
+                        "Resource": f"arn:{args.partition}:ec2:{args.region}:{args.account_id}:*/*",
+                        "Condition": {"StringEquals": {"ec2:CreateAction": "RunInstances"}},
                     },
                 )
             ),

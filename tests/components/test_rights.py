@@ -40,3 +40,17 @@ def test_a_follower_may_have_its_own_group_replace_it_by_the_tags_the_group_has(
                 for key in ("Name", "graphistry-cluster:cluster")
             }
         }
+
+
+@pytest.mark.parametrize("stack", ["prod", "gpu-team"])
+def test_what_switches_a_group_may_tag_what_its_launch_makes_and_nothing_else(
+    deploy_stack: Deploy, stack: str
+) -> None:
+    role = f"graphistry-{stack}-spot-fallback-role"
+    assert statement(deploy_stack(stack), role, "ec2:CreateTags") == {
+        "Effect": "Allow",
+        "Action": "ec2:CreateTags",
+        "Resource": "arn:aws:ec2:us-east-1:123456789012:*/*",
+        # AWS knows the launch template of RunInstances alone; of CreateTags it knows which call it is part of.
+        "Condition": {"StringEquals": {"ec2:CreateAction": "RunInstances"}},
+    }
