@@ -146,8 +146,8 @@ class Leader(Section):
     before the machine stops for it, so AWS refuses it while the old one still serves, and a stopped leader finds its
     place again. Costs nothing while the machine runs, and its hourly price while it is stopped. In place."""
     capacity_reservation: CapacityReservation | None = None
-    """An existing on-demand capacity reservation to run in, instead of one of its own. Changed in place, at the next
-    stop of the machine."""
+    """An existing on-demand capacity reservation to run in, instead of one of its own. A change, its removal too,
+    stops and starts the machine at once, in place, with address and data kept."""
 
 
 class Follower(Section):

@@ -11,6 +11,8 @@ from tests.harness import Recorder
 
 LEADER = "graphistry-sandbox-leader"
 RESERVATION = "cr-0123456789abcdef0"
+ANY_OPEN = {"capacityReservationPreference": "open"}
+"""AWS's default, said: with nothing said, the provider leaves a machine in the reservation that it names no more."""
 
 
 def group(recorder: Recorder, follower: str) -> Mapping[str, object]:
@@ -29,7 +31,7 @@ def test_the_leaders_type_is_reserved_in_its_zone_before_its_machine(deploy_stac
     assert reserved["instanceCount"] == 1
     # A targeted one would be full until the old machine is gone.
     assert reserved["instanceMatchCriteria"] == "open"
-    assert "capacityReservationSpecification" not in machine.inputs
+    assert machine.inputs["capacityReservationSpecification"] == ANY_OPEN
 
 
 @pytest.mark.parametrize("key", [{"reserveCapacity": False}, {"capacityReservation": RESERVATION}])
@@ -38,6 +40,11 @@ def test_no_capacity_is_reserved_for_a_leader_that_wants_none(
 ) -> None:
     recorder = deploy_stack(leader={"profile": "t4", **key})
     assert not recorder.of("CapacityReservation")
+
+
+def test_a_leader_that_names_no_reservation_leaves_the_one_it_named(deploy_stack: Deploy) -> None:
+    recorder = deploy_stack(leader={"profile": "t4", "reserveCapacity": False})
+    assert recorder["Instance", LEADER].inputs["capacityReservationSpecification"] == ANY_OPEN
 
 
 def test_a_leader_runs_in_the_reservation_it_names(deploy_stack: Deploy) -> None:
