@@ -18,6 +18,9 @@ from components.aws.policies import assumable_by, policy
 from components.aws.site import AwsSite
 from model.tags import named
 
+FALLBACK = "spot-fallback"
+"""What the names of all of it have between the cluster's and the follower's."""
+
 DOCUMENT = {
     "schemaVersion": "0.3",
     "description": "Switch an Auto Scaling group from spot to on-demand",
@@ -183,7 +186,7 @@ def spot_fallback(
     }
     if on_spot:
         SpotFallback(
-            f"{name}-spot-fallback",
+            f"{name}-{FALLBACK}",
             SpotFallbackArgs(
                 group_names=on_spot,
                 group_prefix=f"{name}-",
