@@ -64,10 +64,10 @@ def mend(file: Path) -> None:
         code = shortages(file).get(group.instance_type)
         if code is None:
             launch(group, count, tags)
-            _record(group, "Successful", "")
+            record(group, "Successful", "")
             return
         zone = group.availability_zones[0]
-        _record(group, "Failed", WORDS[code].format(type=group.instance_type, zone=zone))
+        record(group, "Failed", WORDS[code].format(type=group.instance_type, zone=zone))
 
     def describe_and_try_again(backend: Any, *arguments: Any, **named: Any) -> Any:
         for group in backend.autoscaling_groups.values():
@@ -93,7 +93,8 @@ def shortages(file: Path) -> dict[str, str]:
     return found
 
 
-def _record(group: Any, status: str, message: str) -> None:
+def record(group: Any, status: str, message: str) -> None:
+    """Note what came of a launch as an activity of the group."""
     now = datetime.now(UTC)
     activity = {
         "ActivityId": str(uuid.uuid4()),
