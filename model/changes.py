@@ -116,7 +116,9 @@ ON_AWS: Mapping[str, Change] = {
     "leader.dataVolume.iops": _VOLUME,
     "leader.dataVolume.throughputMibps": _VOLUME,
     "leader.reserveCapacity": _AT_ONCE,
-    "leader.capacityReservation": Change(_IN_PLACE, "from the next stop of the machine on"),
+    "leader.capacityReservation": Change(
+        _IN_PLACE, "stops and starts in or out of it; address and data stay"
+    ),
     "sharedFolder.fileSystemId": _OTHER_DATA,
     "sharedFolder.throughputMode": Change(_IN_PLACE, "at most once a day"),
     "sharedFolder.provisionedThroughputMibps": Change(_IN_PLACE, "a decrease at most once a day"),

@@ -14,6 +14,7 @@ from model.fields import refusal
 from model.gpu_catalogue import CATALOGUE, UNSUPPORTED
 from model.problems import closest, did_you_mean, shown
 from model.subnets import PREFIX_LENGTHS
+from model.tags import FEWEST_TAGS, OWN_TAGS, PROGRAM_TAGS
 
 _PRIVATE_BLOCKS = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")))
 # Docker gives its default bridge this block on every node, whatever the network is.
@@ -140,6 +141,18 @@ def free_tag_key(key: str) -> str:
             allowed="a key other than Name that does not start with graphistry-cluster:",
         )
     return key
+
+
+def few_tags(tags: dict[str, str]) -> dict[str, str]:
+    """No more tags than fit beside the program's own on every resource."""
+    over = len(tags) - OWN_TAGS
+    if over > 0:
+        raise refusal(
+            f"AWS takes {FEWEST_TAGS} on some resources, objects in S3 among them, and the program sets "
+            f"{PROGRAM_TAGS} itself: leave {over} out",
+            got=f"{len(tags)} tags",
+        )
+    return tags
 
 
 def release_source(source: str) -> str:

@@ -22,6 +22,7 @@ from model.image import Image
 from model.problems import Finding, Problem, SettingsError, shown, without_consequences
 from model.rules import broken_joined_rules, broken_rules
 from model.sections import LeaderStack, Name, ProfileName, Release, Section, WorkersPerGpu
+from model.tags import OWN_TAGS
 
 __all__ = [
     "AnySettings",
@@ -145,8 +146,8 @@ class Leader(Section):
     before the machine stops for it, so AWS refuses it while the old one still serves, and a stopped leader finds its
     place again. Costs nothing while the machine runs, and its hourly price while it is stopped. In place."""
     capacity_reservation: CapacityReservation | None = None
-    """An existing on-demand capacity reservation to run in, instead of one of its own. Changed in place, at the next
-    stop of the machine."""
+    """An existing on-demand capacity reservation to run in, instead of one of its own. A change, its removal too,
+    stops and starts the machine at once, in place, with address and data kept."""
 
 
 class Follower(Section):
@@ -338,11 +339,11 @@ class FollowersOnAws(Section):
     """What the stack may cost. Absent: anything."""
     tags: Annotated[
         dict[TagKey, TagValue],
-        Field(max_length=40),
-        Words("a map of at most 40 tags, text to text"),
+        AfterValidator(checks.few_tags),
+        Words(f"a map of at most {OWN_TAGS} tags, text to text"),
     ] = Field(default_factory=dict)
-    """Tags on every resource, at most 40 (AWS allows 50 and the program sets its own). Changed in
-    place."""
+    """Tags on every resource, at most 8: AWS takes 50 on most, but 10 on an object in S3 and on a DNS
+    zone, and the program sets two of its own. Changed in place."""
 
     @property
     def node_names(self) -> tuple[str, ...]:

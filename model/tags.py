@@ -22,3 +22,13 @@ def cluster_tags(project: str, stack: str, tags: Mapping[str, str]) -> dict[str,
 def named(name: str) -> dict[str, str]:
     """The ``Name`` tag of one resource: its logical name, unique in the stack."""
     return {"Name": name}
+
+
+FEWEST_TAGS = 10
+"""What AWS takes on an object in S3, and on a hosted zone in Route 53; on everything else it is 50."""
+
+PROGRAM_TAGS = len(cluster_tags("", "", {}) | named(""))
+"""Tags that the program itself puts on either. The one of the leader is on groups and their machines alone."""
+
+OWN_TAGS = FEWEST_TAGS - PROGRAM_TAGS
+"""Tags that a stack file may have: they are on everything."""

@@ -5,6 +5,7 @@ from typing import Any
 
 import yaml
 
+from model.tags import OWN_TAGS
 from tests.conftest import Deploy
 from tests.harness import ROOT
 
@@ -30,6 +31,7 @@ def test_the_configuration_table_is_the_schema() -> None:
         if key.startswith("graphistry-cluster:")
     }
     assert table("Configuration") == schema
+    assert f"at most {OWN_TAGS}" in schema["tags"]
 
 
 def test_required_keys_are_those_without_a_default() -> None:

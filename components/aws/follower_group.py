@@ -65,9 +65,16 @@ def follower_group(
     block = market == "capacity-block"
     template = ec2.LaunchTemplate(
         f"{name}-template",
-        # A group that launches into a capacity block takes type and market from its template alone.
+        # A group that launches into a capacity block takes type, market and block from its template alone.
         instance_type=args.instance_types[0] if block else None,
         instance_market_options=ec2.LaunchTemplateInstanceMarketOptionsArgs(market_type=market)
+        if block
+        else None,
+        capacity_reservation_specification=ec2.LaunchTemplateCapacityReservationSpecificationArgs(
+            capacity_reservation_target=ec2.LaunchTemplateCapacityReservationSpecificationCapacityReservationTargetArgs(
+                capacity_reservation_id=reservation
+            )
+        )
         if block
         else None,
         image_id=args.image.image_id,
@@ -122,15 +129,7 @@ def follower_group(
         if block
         else None,
         mixed_instances_policy=None if block else _policy(template, args),
-        capacity_reservation_specification=autoscaling.GroupCapacityReservationSpecificationArgs(
-            # A block is paid for; beyond a reservation the machine may be an on-demand one of the same price.
-            capacity_reservation_preference=f"capacity-reservations-{'only' if block else 'first'}",
-            capacity_reservation_target=autoscaling.GroupCapacityReservationSpecificationCapacityReservationTargetArgs(
-                capacity_reservation_ids=[reservation]
-            ),
-        )
-        if reservation
-        else None,
+        capacity_reservation_specification=_preference(None if block else reservation),
         # A warning of interruption starts the replacement before the machine is taken.
         capacity_rebalance=spot,
         # A machine whose type is listed no more is replaced; the new one is launched first, and the old one
@@ -155,6 +154,25 @@ def follower_group(
         opts=pulumi.ResourceOptions(parent=parent, depends_on=[args.specification]),
     )
     return group.name
+
+
+def _preference(
+    reservation: str | None,
+) -> autoscaling.GroupCapacityReservationSpecificationArgs:
+    """A reservation that is filled first; without one, what the template says."""
+    if reservation is None:
+        # AWS's default. To say nothing would leave a group at the reservation that it had: the provider then takes
+        # what it has for what is wanted.
+        return autoscaling.GroupCapacityReservationSpecificationArgs(
+            capacity_reservation_preference="default"
+        )
+    return autoscaling.GroupCapacityReservationSpecificationArgs(
+        # Beyond it the machine may be an on-demand one of the same price.
+        capacity_reservation_preference="capacity-reservations-first",
+        capacity_reservation_target=autoscaling.GroupCapacityReservationSpecificationCapacityReservationTargetArgs(
+            capacity_reservation_ids=[reservation]
+        ),
+    )
 
 
 def _policy(

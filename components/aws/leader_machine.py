@@ -46,7 +46,8 @@ class LeaderMachineArgs:
 
     leader: settings.Leader
     """Data volume, whose size, IOPS and throughput change in place (AWS shrinks no volume), and the reservation of
-    capacity: of its own, whose new type is reserved before the machine stops for it, or an existing one."""
+    capacity: of its own, whose new type is reserved before the machine stops for it, or an existing one, which the
+    machine stops and starts to get into and out of."""
 
     availability_zone: str
     """Zone of machine and data volume."""
@@ -148,13 +149,7 @@ class LeaderMachine(pulumi.ComponentResource):
             ),
             ebs_optimized=True,
             monitoring=True,
-            capacity_reservation_specification=ec2.InstanceCapacityReservationSpecificationArgs(
-                capacity_reservation_target=ec2.InstanceCapacityReservationSpecificationCapacityReservationTargetArgs(
-                    capacity_reservation_id=reservation
-                )
-            )
-            if reservation
-            else None,
+            capacity_reservation_specification=_in_reservation(reservation),
             tags=named(name),
             opts=pulumi.ResourceOptions(
                 parent=self,
@@ -202,3 +197,20 @@ class LeaderMachine(pulumi.ComponentResource):
                 else ["availability_zone"],
             ),
         )
+
+
+def _in_reservation(
+    reservation: str | None,
+) -> ec2.InstanceCapacityReservationSpecificationArgs:
+    """The reservation of that id; without one any that is open and fits."""
+    if reservation is None:
+        # AWS's default. To say nothing would leave a machine in the reservation that it was in: the provider then
+        # takes what it has for what is wanted.
+        return ec2.InstanceCapacityReservationSpecificationArgs(
+            capacity_reservation_preference="open"
+        )
+    return ec2.InstanceCapacityReservationSpecificationArgs(
+        capacity_reservation_target=ec2.InstanceCapacityReservationSpecificationCapacityReservationTargetArgs(
+            capacity_reservation_id=reservation
+        )
+    )

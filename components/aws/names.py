@@ -1,12 +1,16 @@
 """How long the names of nodes may be: AWS ends the names of what is made for them."""
 
+from components.aws.spot_fallback import FALLBACK
 from model.settings import FollowersOnAws, Problem, SettingsError
 
-ROLE_NAME_LIMIT = 64
-"""Longest name of an IAM role or instance profile (AWS: IAM quotas)."""
+NAME_LIMIT = 64
+"""Longest name of an IAM role or instance profile (AWS: IAM quotas), and of a rule of EventBridge (AWS: PutRule)."""
 
-LONGEST_SUFFIX = len("-profile-1234567")
-"""What the longest physical name adds to a node's name; Pulumi appends the digits."""
+APPENDED = len("-1234567")
+"""What Pulumi makes a physical name of."""
+
+LONGEST_SUFFIX = len("-profile")
+"""What the longest name of a role or instance profile adds to a node's."""
 
 
 def check_names(name: str, settings: FollowersOnAws) -> None:
@@ -14,17 +18,21 @@ def check_names(name: str, settings: FollowersOnAws) -> None:
 
     *name* is the cluster's, ``graphistry-<stack>``, with which they begin.
     """
-    limit = ROLE_NAME_LIMIT - LONGEST_SUFFIX - len(name) - 1
-    problems = [
-        Problem(
-            path=f"followers.{node}",
-            got=f"a name of {len(node)} characters",
-            allowed=f"{limit} characters in the cluster {name}, because AWS ends the name of a role "
-            f"at {ROLE_NAME_LIMIT}",
-            hint="shorten the name of the follower or of the stack",
-        )
-        for node in settings.followers
-        if len(node) > limit
-    ]
+    room = NAME_LIMIT - APPENDED - len(f"{name}-")
+    problems = []
+    for node, follower in settings.followers.items():
+        spot = follower.market == "spot"
+        limit = room - (len(f"{FALLBACK}-") if spot else LONGEST_SUFFIX)
+        if len(node) > limit:
+            kind, other = ("rule", ", or buy it in another market") if spot else ("role", "")
+            problems.append(
+                Problem(
+                    path=f"followers.{node}",
+                    got=f"a name of {len(node)} characters",
+                    allowed=f"{limit} characters in the cluster {name}{' on spot' if spot else ''}, because AWS "
+                    f"ends the name of a {kind} at {NAME_LIMIT}",
+                    hint=f"shorten the name of the follower or of the stack{other}",
+                )
+            )
     if problems:
         raise SettingsError(tuple(problems))

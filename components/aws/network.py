@@ -144,6 +144,8 @@ class Network(pulumi.ComponentResource):
             tags=named(f"{name}-public"),
             opts=child,
         )
+        # Without it AWS refuses them, and does not let go of it while they are there.
+        behind = pulumi.ResourceOptions(parent=self, depends_on=[internet])
         private_tables = {}
         for zone, cidr_block in public_blocks.items():
             public = ec2.Subnet(
@@ -161,14 +163,14 @@ class Network(pulumi.ComponentResource):
                 opts=child,
             )
             address = ec2.Eip(
-                f"{name}-nat-{zone}", domain="vpc", tags=named(f"{name}-nat-{zone}"), opts=child
+                f"{name}-nat-{zone}", domain="vpc", tags=named(f"{name}-nat-{zone}"), opts=behind
             )
             nat = ec2.NatGateway(
                 f"{name}-nat-{zone}",
                 allocation_id=address.allocation_id,
                 subnet_id=public.id,
                 tags=named(f"{name}-nat-{zone}"),
-                opts=child,
+                opts=behind,
             )
             private_tables[zone] = ec2.RouteTable(
                 f"{name}-private-{zone}",

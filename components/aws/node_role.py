@@ -112,7 +112,8 @@ def _policy(
 def _replacement(name: str, site: AwsSite) -> dict[str, object]:
     """The right of a machine that cannot be repaired to be replaced by its own group, found by its tags."""
     region = site.region
-    tags = {**named(f"{name}-group"), CLUSTER_TAG: site.cluster}
+    # The stack's own tag, as the group has it: of a stack of followers, the site's cluster is the leader's.
+    tags = {**named(f"{name}-group"), CLUSTER_TAG: site.tags[CLUSTER_TAG]}
     return {
         "Sid": "ReplaceMe",
         "Effect": "Allow",

@@ -17,7 +17,8 @@ class AwsSite:
     :class:`components.aws.machines.AwsMachines`."""
 
     cluster: str
-    """``<project>/<stack>``, the cluster's name in documents and tags."""
+    """``<project>/<stack>`` of the leader, the cluster's name in documents. The tags of a stack of followers name the
+    stack itself."""
 
     tags: dict[str, str]
     """The cluster's tags, for what a provider's default tags do not reach."""

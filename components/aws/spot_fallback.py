@@ -18,6 +18,9 @@ from components.aws.policies import assumable_by, policy
 from components.aws.site import AwsSite
 from model.tags import named
 
+FALLBACK = "spot-fallback"
+"""What the names of all of it have between the cluster's and the follower's."""
+
 DOCUMENT = {
     "schemaVersion": "0.3",
     "description": "Switch an Auto Scaling group from spot to on-demand",
@@ -125,7 +128,7 @@ class SpotFallback(pulumi.ComponentResource):
                     {
                         # Who changes a group must be allowed what its launch template does.
                         "Effect": "Allow",
-                        "Action": ["ec2:RunInstances", "ec2:CreateTags"],
+                        "Action": "ec2:RunInstances",
                         "Resource": "*",
                         "Condition": {
                             "ArnLike": {
@@ -133,6 +136,13 @@ class SpotFallback(pulumi.ComponentResource):
                                 f":{args.account_id}:launch-template/*"
                             }
                         },
+                    },
+                    {
+                        # AWS tells a right to tag which call it is part of, and no launch template.
+                        "Effect": "Allow",
+                        "Action": "ec2:CreateTags",
+                        "Resource": f"arn:{args.partition}:ec2:{args.region}:{args.account_id}:*/*",
+                        "Condition": {"StringEquals": {"ec2:CreateAction": "RunInstances"}},
                     },
                 )
             ),
@@ -176,7 +186,7 @@ def spot_fallback(
     }
     if on_spot:
         SpotFallback(
-            f"{name}-spot-fallback",
+            f"{name}-{FALLBACK}",
             SpotFallbackArgs(
                 group_names=on_spot,
                 group_prefix=f"{name}-",

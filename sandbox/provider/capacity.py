@@ -80,7 +80,7 @@ def mend(file: Path) -> None:
         zone, subnet = _place(group)
         code = shortages(file, zone).get(group.instance_type)
         if code is not None:
-            _record(group, "Failed", _words(group, code, zone))
+            record(group, "Failed", _words(group, code, zone))
             group.refused_zones += 1
             return
         everywhere = group.availability_zones, group.vpc_zone_identifier
@@ -89,7 +89,7 @@ def mend(file: Path) -> None:
             launch(group, count, tags)
         finally:
             group.availability_zones, group.vpc_zone_identifier = everywhere
-        _record(group, "Successful", "")
+        record(group, "Successful", "")
         group.refused_zones = 0
 
     def describe_and_try_again(backend: Any, *arguments: Any, **named: Any) -> Any:
@@ -148,7 +148,8 @@ def _words(group: Any, code: str, zone: str) -> str:
     return f"Could not launch On-Demand Instances. {code} - {on_demand}"
 
 
-def _record(group: Any, status: str, message: str) -> None:
+def record(group: Any, status: str, message: str) -> None:
+    """Note what came of a launch as an activity of the group."""
     now = datetime.now(UTC)
     zone, subnet = _place(group)
     details = {"Subnet ID": subnet, "Availability Zone": zone}

@@ -1,4 +1,7 @@
-"""What moto does not know of EC2: on-demand capacity reservations. AWS refuses one of a type that it is short of."""
+"""What moto does not know of EC2: on-demand capacity reservations. AWS refuses one of a type that it is short of.
+
+A capacity block is one, too: a group whose template is of that market launches into the one the template names, or not.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from moto.autoscaling.models import FakeAutoScalingGroup
 from moto.core.responses import ActionResult
 from moto.ec2.exceptions import EC2ClientError
 from moto.ec2.responses import EC2Response
@@ -16,7 +20,7 @@ from moto.ec2.utils import (
     add_tag_specification,
 )
 
-from .capacity import WORDS, shortages
+from .capacity import WORDS, record, shortages
 
 ASKED = (
     "InstanceType",
@@ -60,6 +64,34 @@ def mend(file: Path) -> None:
     EC2Response.create_capacity_reservation = create
     EC2Response.cancel_capacity_reservation = _cancel
     EC2Response.describe_capacity_reservations = _describe
+    launch = FakeAutoScalingGroup.replace_autoscaling_group_instances
+
+    def launch_into_its_reservation(group: Any, count: int, tags: dict[str, str]) -> None:
+        refused = _refused(group)
+        if refused is None:
+            launch(group, count, tags)
+        else:
+            record(group, "Failed", f"{refused}. Launching EC2 instance failed.")
+
+    FakeAutoScalingGroup.replace_autoscaling_group_instances = launch_into_its_reservation
+
+
+def _refused(group: Any) -> str | None:
+    """Why EC2 does not launch from the template of a group, by the reservation that the template names."""
+    if group.ec2_launch_template is None:
+        return None
+    data = group.ec2_launch_template.get_version(group.launch_template_version).data
+    target = data.get("CapacityReservationSpecification", {}).get("CapacityReservationTarget", {})
+    identifier = target.get("CapacityReservationId")
+    if identifier is None:
+        if data.get("InstanceMarketOptions", {}).get("MarketType") != "capacity-block":
+            return None
+        return "A capacity reservation ID must be specified for the market type capacity-block"
+    try:
+        kept = _known(group.autoscaling_backend.ec2_backend, identifier)
+    except EC2ClientError as error:
+        return str(error.message)
+    return None if kept["State"] == "active" else f"The capacity reservation '{identifier}' is over"
 
 
 def _cancel(request: Any) -> ActionResult:

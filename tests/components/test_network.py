@@ -26,3 +26,11 @@ def test_every_wrong_subnet_is_told(deploy_stack: Deploy, monkeypatch: pytest.Mo
     assert "2 problems" in str(raised.value)
     assert "both in us-east-1a" in str(raised.value)
     assert "a subnet of vpc-99999999" in str(raised.value)
+
+
+def test_a_nat_gateway_waits_until_the_network_has_its_way_out(deploy_stack: Deploy) -> None:
+    """AWS refuses one, with Gateway.NotAttached, in a network whose internet gateway is not attached yet."""
+    recorder = deploy_stack("prod")
+    (internet,) = recorder.of("InternetGateway")
+    for each in (*recorder.of("NatGateway"), *recorder.of("Eip")):
+        assert internet.urn in each.dependencies, each.name

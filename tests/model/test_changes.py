@@ -55,6 +55,17 @@ def test_the_docstrings_say_what_is_declared(
     assert wrong == []
 
 
+def test_a_change_that_stops_the_leader_says_so() -> None:
+    """The provider stops it, changes what only a stopped machine lets change, and starts it."""
+    documented = dict(docstrings())
+    for key, section, field in (
+        ("leader.profile", "Leader", "profile"),
+        ("leader.capacityReservation", "Leader", "capacity_reservation"),
+    ):
+        assert "stops and starts" in ON_AWS[key].words
+        assert "stops and starts the machine" in documented[section, field]
+
+
 def every(change: Change) -> Iterator[Change]:
     """It and what it is for the leader and for a smaller number."""
     yield change

@@ -60,9 +60,9 @@ ALLOWANCES = (
     ),
     Allowance(
         action="ec2:CreateTags",
-        resource=r"\*",
-        conditions=frozenset({"ec2:LaunchTemplate"}),
-        reason="as ec2:RunInstances, for the tags that the template gives",
+        resource=ARN + r"\*/\*",
+        conditions=frozenset({"ec2:CreateAction"}),
+        reason="as ec2:RunInstances, for the tags that the template gives; only in the call that makes what is tagged",
     ),
     *(
         Allowance(

@@ -119,6 +119,16 @@ MISTAKES: list[tuple[Rule, str, str, Change]] = [
         "prod-spot-fallback",
         statement(Action="ec2:RunInstances", Resource="*", Condition=None),
     ),
+    (
+        broad_rights,
+        "RolePolicy",
+        "prod-spot-fallback",
+        statement(
+            Action="ec2:CreateTags",
+            Resource="arn:aws:ec2:us-east-1:123456789012:*/*",
+            Condition={"ArnLike": {"ec2:LaunchTemplate": "arn:aws:ec2:us-east-1:123456789012:*"}},
+        ),
+    ),
     (broad_rights, "RolePolicy", "prod-leader", statement(Action=None, NotAction="iam:PassRole")),
     (
         broad_rights,

@@ -11,6 +11,7 @@ import pytest
 from pulumi.runtime import rpc
 from pulumi.runtime.proto import provider_pb2, status_pb2
 
+from sandbox.provider.aws import Aws
 from sandbox.provider.service import AwsProvider
 from sandbox.provider.values import UNKNOWN, from_wire, secret, to_wire
 from tests.sandbox.engine import Connection, Engine, Made, RefusedError, urn
@@ -214,6 +215,37 @@ def test_a_type_change_stops_and_starts_the_same_instance(engine: Engine, leader
     assert changed.id == leader.id
     assert changed.outputs["instanceType"] == "g5.2xlarge"
     assert changed.outputs["instanceState"] == "running"
+
+
+def test_another_reservation_stops_and_starts_the_same_instance_at_once(
+    engine: Engine, leader: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = {"capacityReservationSpecification": {"capacityReservationPreference": "open"}}
+    assert engine.diff(leader, {**leader.inputs, **said}).changes == NONE  # AWS's default
+    reservation = engine.create(
+        "aws:ec2/capacityReservation:CapacityReservation",
+        instanceType="g5.xlarge",
+        instancePlatform="Linux/UNIX",
+        availabilityZone="us-east-1a",
+        instanceCount=1,
+    )
+    target = {"capacityReservationTarget": {"capacityReservationId": reservation.id}}
+    calls: list[str] = []
+    call = Aws.call
+
+    def noted(aws: Aws, operation: str, **arguments: Any) -> Any:
+        calls.append(operation)
+        return call(aws, operation, **arguments)
+
+    monkeypatch.setattr(Aws, "call", noted)
+    inside = engine.update(leader, **{**leader.inputs, "capacityReservationSpecification": target})
+    assert inside.id == leader.id
+    assert calls.index("ec2.stop_instances") < calls.index("ec2.start_instances")
+    calls.clear()
+    outside = engine.update(inside, **{**inside.inputs, **said})
+    assert outside.id == leader.id
+    assert outside.outputs["instanceState"] == "running"
+    assert calls.index("ec2.stop_instances") < calls.index("ec2.start_instances")
 
 
 def test_user_data_replaces_only_where_asked(engine: Engine, leader: Made) -> None:

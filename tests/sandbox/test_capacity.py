@@ -90,6 +90,32 @@ def watcher(clients: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Wa
     return Watcher("us-east-1", "cluster", "large", "", "group")
 
 
+def make_block_group(clients: Any, **reservation: Any) -> None:
+    """A group whose template launches into a capacity block, as AWS has it: market, type and block in the template."""
+    ec2 = clients("ec2")
+    template = ec2.create_launch_template(
+        LaunchTemplateName="block",
+        LaunchTemplateData={
+            "ImageId": ec2.describe_images()["Images"][0]["ImageId"],
+            "InstanceType": "p5.48xlarge",
+            "InstanceMarketOptions": {"MarketType": "capacity-block"},
+            **reservation,
+        },
+    )["LaunchTemplate"]["LaunchTemplateId"]
+    clients("autoscaling").create_auto_scaling_group(
+        AutoScalingGroupName="group",
+        MinSize=1,
+        MaxSize=1,
+        AvailabilityZones=["us-east-1a"],
+        LaunchTemplate={"LaunchTemplateId": template},
+    )
+
+
+def into(identifier: str) -> dict[str, Any]:
+    target = {"CapacityReservationTarget": {"CapacityReservationId": identifier}}
+    return {"CapacityReservationSpecification": target}
+
+
 def launched(clients: Any) -> list[str]:
     """The types of the group's instances."""
     (group,) = clients("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
@@ -123,6 +149,33 @@ def test_a_group_takes_the_next_type_that_is_there(clients: Any, tmp_path: Path)
     (tmp_path / "shortages.json").write_text(SCARCE)
     make_group(clients, "g6.12xlarge", "g5.12xlarge")
     assert launched(clients) == ["g5.12xlarge"]
+
+
+def test_a_group_launches_into_the_block_that_its_template_names(clients: Any) -> None:
+    reserved = clients("ec2").create_capacity_reservation(
+        InstanceType="p5.48xlarge",
+        InstancePlatform="Linux/UNIX",
+        AvailabilityZone="us-east-1a",
+        InstanceCount=1,
+    )["CapacityReservation"]["CapacityReservationId"]
+    make_block_group(clients, **into(reserved))
+    assert launched(clients) == ["p5.48xlarge"]
+    assert activities(clients)[0]["StatusCode"] == "Successful"
+
+
+@pytest.mark.parametrize(
+    ("reservation", "told"),
+    [({}, "must be specified"), (into("cr-0123456789abcdef0"), "does not exist")],
+    ids=["no block", "an unknown one"],
+)
+def test_a_launch_into_no_block_is_refused(
+    clients: Any, reservation: dict[str, Any], told: str
+) -> None:
+    make_block_group(clients, **reservation)
+    assert launched(clients) == []
+    activity = activities(clients)[0]
+    assert activity["StatusCode"] == "Failed"
+    assert told in activity["StatusMessage"]
 
 
 def test_an_unknown_code_is_refused(tmp_path: Path) -> None:

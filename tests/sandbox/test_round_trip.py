@@ -99,6 +99,9 @@ def template_case(world: World) -> tuple[Inputs, Inputs]:
         "iamInstanceProfile": {"arn": world.profile_arn},
         "userData": "IyEvYmluL3NoCg==",
         "instanceMarketOptions": {"marketType": "capacity-block"},
+        "capacityReservationSpecification": {
+            "capacityReservationTarget": {"capacityReservationId": world.reservation()}
+        },
         "metadataOptions": {"httpTokens": "required", "httpEndpoint": "enabled"},
         "blockDeviceMappings": [
             {

@@ -240,6 +240,13 @@ def _maintenance_options(aws: Aws, identifier: str, inputs: Properties) -> None:
     """Nothing to do: see `moto_gaps.REMEMBERED`."""
 
 
+def _reservation(aws: Aws, identifier: str, inputs: Properties) -> None:
+    """As the type: the provider stops the machine for it."""
+    aws.call("ec2.stop_instances", InstanceIds=[identifier])
+    reservation_changed(aws, identifier, inputs)
+    aws.call("ec2.start_instances", InstanceIds=[identifier])
+
+
 def _terminate(aws: Aws, identifier: str, inputs: Properties) -> None:
     instance = _live_instance(aws, identifier)
     if instance is None:
@@ -264,7 +271,7 @@ TYPES = {
             "monitoring": _monitoring,
             "metadataOptions": _metadata_options,
             "maintenanceOptions": _maintenance_options,
-            "capacityReservationSpecification": reservation_changed,
+            "capacityReservationSpecification": _reservation,
         },
         later="disableApiTermination",
         # moto's RunInstances drops iops and throughput of the root volume, and its tags come after.
@@ -280,7 +287,7 @@ TYPES = {
             "rootBlockDevice": ROOT_DEVICE,
             "primaryNetworkInterface": "networkInterfaceId",
             "maintenanceOptions": "autoRecovery",
-            "capacityReservationSpecification": "capacityReservationTarget",
+            "capacityReservationSpecification": "capacityReservationPreference capacityReservationTarget",
             "capacityReservationSpecification.capacityReservationTarget": "capacityReservationId",
         },
         defaults={
@@ -288,6 +295,7 @@ TYPES = {
             "disableApiTermination": False,
             "monitoring": False,
             "instanceInitiatedShutdownBehavior": "stop",
+            "capacityReservationSpecification": {"capacityReservationPreference": "open"},
         },
         unordered="vpcSecurityGroupIds",
         create=_run_instance,

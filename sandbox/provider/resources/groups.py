@@ -19,7 +19,7 @@ EBS = "deleteOnTermination encrypted iops kmsKeyId snapshotId throughput volumeS
 TEMPLATE_DATA = (
     "imageId instanceType iamInstanceProfile userData metadataOptions blockDeviceMappings"
     " vpcSecurityGroupIds networkInterfaces tagSpecifications ebsOptimized monitoring"
-    " instanceInitiatedShutdownBehavior instanceMarketOptions"
+    " instanceInitiatedShutdownBehavior instanceMarketOptions capacityReservationSpecification"
 )
 GROUP_SETTINGS = (
     "minSize maxSize desiredCapacity vpcZoneIdentifiers mixedInstancesPolicy healthCheckType"
@@ -225,6 +225,8 @@ TYPES = {
             "tagSpecifications": "resourceType tags",
             "monitoring": "enabled",
             "instanceMarketOptions": "marketType",
+            "capacityReservationSpecification": "capacityReservationTarget",
+            "capacityReservationSpecification.capacityReservationTarget": "capacityReservationId",
         },
         unordered="vpcSecurityGroupIds networkInterfaces.securityGroups tagSpecifications",
         name="name",
@@ -247,6 +249,9 @@ TYPES = {
         },
         local="waitForCapacityTimeout forceDelete instanceRefresh",
         needed="vpcZoneIdentifiers",
+        defaults={
+            "capacityReservationSpecification": {"capacityReservationPreference": "default"},
+        },
         nested={
             _POLICY: "launchTemplate instancesDistribution",
             _TEMPLATE: "launchTemplateSpecification overrides",

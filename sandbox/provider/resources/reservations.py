@@ -13,7 +13,9 @@ from .network import ec2_tags
 
 def require_reservation(aws: Aws, specification: Mapping[str, Any]) -> None:
     """Refuse what AWS refuses: a reservation that is not there. Whether the machine fits into it is not modelled."""
-    target = specification.get("capacityReservationTarget", {})
+    target = specification.get("capacityReservationTarget")
+    if target is None:  # any that is open
+        return
     wanted = target.get("capacityReservationIds") or [target["capacityReservationId"]]
     aws.call("ec2.describe_capacity_reservations", CapacityReservationIds=wanted)
 

@@ -1,0 +1,38 @@
+"""The longest names of followers: all that is made for them fits into AWS's limits; one letter more would not."""
+
+from __future__ import annotations
+
+import re
+
+import pulumi
+import pytest
+
+from tests.conftest import Deploy
+
+LIMIT = 64
+"""Of the names of IAM roles, instance profiles and rules of EventBridge."""
+APPENDED = len("-1234567")
+"""What Pulumi appends to a name."""
+MARKETS = {"on-demand": {}, "spot": {"market": "spot"}}
+
+
+@pytest.mark.parametrize("market", MARKETS)
+@pytest.mark.parametrize(("stack", "profile"), [("sandbox", "t4"), ("gpu-team", "l40s")])
+def test_the_longest_name_of_a_follower_fits_and_the_next_one_is_refused(
+    deploy_stack: Deploy, stack: str, profile: str, market: str
+) -> None:
+    follower = {"profile": profile, **MARKETS[market]}
+    with pytest.raises(pulumi.RunError, match="AWS ends the name") as refused:
+        deploy_stack(stack, followers={"a" * 30: follower})
+    (limit,) = re.findall(
+        rf"(\d+) characters in the cluster graphistry-{stack}", str(refused.value)
+    )
+    recorder = deploy_stack(stack, followers={"a" * int(limit): follower})
+    lengths = {
+        len(each.name) + APPENDED
+        for each in recorder
+        if each.kind in ("Role", "InstanceProfile", "EventRule") and "a" * int(limit) in each.name
+    }
+    assert max(lengths) == LIMIT
+    with pytest.raises(pulumi.RunError, match="AWS ends the name"):
+        deploy_stack(stack, followers={"a" * (int(limit) + 1): follower})

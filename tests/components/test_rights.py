@@ -1,0 +1,56 @@
+"""What rights say by tags, names and conditions, held against what they are about."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from tests.conftest import Deploy
+from tests.harness import Recorder
+
+
+def statement(recorder: Recorder, role: str, action: str) -> Mapping[str, Any]:
+    """The one statement of a role's own policy that allows *action*."""
+    policy = json.loads(recorder["RolePolicy", role].inputs["policy"])
+    (found,) = (
+        each
+        for each in policy["Statement"]
+        if action in (each["Action"] if isinstance(each["Action"], list) else [each["Action"]])
+    )
+    return dict(found)
+
+
+@pytest.mark.parametrize("stack", ["prod", "gpu-team"])
+def test_a_follower_may_have_its_own_group_replace_it_by_the_tags_the_group_has(
+    deploy_stack: Deploy, stack: str
+) -> None:
+    recorder = deploy_stack(stack)
+    groups = recorder.of("Group")
+    assert groups
+    for group in groups:
+        role = f"{group.name.removesuffix('-group')}-role"
+        allowed = statement(recorder, role, "autoscaling:SetInstanceHealth")
+        tags = {tag["key"]: tag["value"] for tag in group.inputs["tags"]}
+        assert allowed["Condition"] == {
+            "StringEquals": {
+                f"autoscaling:ResourceTag/{key}": tags[key]
+                for key in ("Name", "graphistry-cluster:cluster")
+            }
+        }
+
+
+@pytest.mark.parametrize("stack", ["prod", "gpu-team"])
+def test_what_switches_a_group_may_tag_what_its_launch_makes_and_nothing_else(
+    deploy_stack: Deploy, stack: str
+) -> None:
+    role = f"graphistry-{stack}-spot-fallback-role"
+    assert statement(deploy_stack(stack), role, "ec2:CreateTags") == {
+        "Effect": "Allow",
+        "Action": "ec2:CreateTags",
+        "Resource": "arn:aws:ec2:us-east-1:123456789012:*/*",
+        # AWS knows the launch template of RunInstances alone; of CreateTags it knows which call it is part of.
+        "Condition": {"StringEquals": {"ec2:CreateAction": "RunInstances"}},
+    }
