@@ -47,7 +47,9 @@ class ErrorHandler(BaseHTTPRequestHandler):
 @pytest.fixture
 def server() -> Iterator[ErrorServer]:
     found = ErrorServer(("127.0.0.1", 0), ErrorHandler)
-    threading.Thread(target=found.serve_forever, daemon=True).start()
+    threading.Thread(
+        target=found.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+    ).start()
     yield found
     found.shutdown()
     found.server_close()

@@ -64,7 +64,9 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ArchiveServer]:
     monkeypatch.setattr("agent.download.LONGEST_PAUSE", 0.0)
     found = ArchiveServer(("127.0.0.1", 0), ArchiveHandler)
     found.ranges = []
-    threading.Thread(target=found.serve_forever, daemon=True).start()
+    threading.Thread(
+        target=found.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+    ).start()
     yield found
     found.shutdown()
     found.server_close()
