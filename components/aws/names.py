@@ -1,4 +1,4 @@
-"""How long the names of nodes may be: AWS ends the names of what is made for them."""
+"""How long the names of stacks and nodes may be: AWS ends the names of what is made for them."""
 
 from components.aws.spot_fallback import FALLBACK
 from model.settings import FollowersOnAws, Problem, SettingsError
@@ -14,10 +14,24 @@ LONGEST_SUFFIX = len("-profile")
 
 
 def check_names(name: str, settings: FollowersOnAws) -> None:
-    """Raise :class:`SettingsError` for every follower whose physical names would be longer than AWS takes.
+    """Raise :class:`SettingsError` where physical names would be longer than AWS takes, for every follower.
 
-    *name* is the cluster's, ``graphistry-<stack>``, with which they begin.
+    *name* is the cluster's, ``graphistry-<stack>``, with which they begin. One that is too long alone is told alone.
     """
+    on_spot = any(follower.market == "spot" for follower in settings.followers.values())
+    longest = f"{FALLBACK}-role" if on_spot else "leader-profile"
+    fits = NAME_LIMIT - APPENDED - len(f"-{longest}")
+    if len(name) > fits:
+        raise SettingsError(
+            (
+                Problem(
+                    path="the stack's name",
+                    got=f"{len(name)} characters in {name}",
+                    allowed=f"{fits}, because AWS ends the name of a role at {NAME_LIMIT}, here of {name}-{longest}",
+                    hint=f"call the stack file stacks/Pulumi.NAME.yaml by a name that is {len(name) - fits} shorter",
+                ),
+            )
+        )
     room = NAME_LIMIT - APPENDED - len(f"{name}-")
     problems = []
     for node, follower in settings.followers.items():

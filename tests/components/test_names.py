@@ -7,7 +7,10 @@ import re
 import pulumi
 import pytest
 
+from components.aws.names import check_names
+from model.problems import SettingsError
 from tests.conftest import Deploy
+from tests.model.examples import FULL, changed, on_aws
 
 LIMIT = 64
 """Of the names of IAM roles, instance profiles and rules of EventBridge."""
@@ -36,3 +39,17 @@ def test_the_longest_name_of_a_follower_fits_and_the_next_one_is_refused(
     assert max(lengths) == LIMIT
     with pytest.raises(pulumi.RunError, match="AWS ends the name"):
         deploy_stack(stack, followers={"a" * (int(limit) + 1): follower})
+
+
+@pytest.mark.parametrize(
+    ("market", "fits"), [("on-demand", len("graphistry-") + 30), ("spot", len("graphistry-") + 26)]
+)
+def test_a_stack_whose_name_alone_is_too_long_is_told_alone(market: str, fits: int) -> None:
+    settings = on_aws(changed(FULL, {"followers": {"a": {"profile": "t4", "market": market}}}))
+    check_names("g" * fits, settings)
+    with pytest.raises(SettingsError) as refused:
+        check_names("g" * (fits + 1), settings)
+    (problem,) = refused.value.problems
+    assert problem.path == "the stack's name"
+    assert f"{fits}, because" in problem.allowed
+    assert "1 shorter" in problem.hint
