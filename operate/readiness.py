@@ -49,6 +49,9 @@ NEW_SECONDS = 60.0
 LEADERS_PHASES = ("sharedFolder", "secrets", "start", "verify")
 """Phases in which a follower may wait for its leader; in the others it has its own things to say."""
 
+LEADERS_CODES = ("SharedFolderUnclaimed", "SecretNotFilled", "LeaderUnreachable")
+"""What a follower's agent fails for where its leader takes longer than the agent waits; it goes on trying."""
+
 POLL_SECONDS = 2.0
 
 STILL_SECONDS = 30.0
@@ -100,6 +103,9 @@ def judge(seen: Observation, specification: str) -> Verdict:
         and report.state == "failed"
         and report.specification in (None, specification)
     ):
+        if report.failure.code in LEADERS_CODES and _is_at_work(seen.leader):
+            line = f"was {report.failure.code}; its leader is not ready yet"
+            return _waiting(seen, line, DEADLINE_SECONDS)
         return _reported_failure(seen, seen.report, report.failure)
     if seen.report.age_seconds > SILENT_SECONDS:
         silent = f"its agent is silent for {seen.report.age_seconds:.0f} s"
@@ -110,6 +116,13 @@ def judge(seen: Observation, specification: str) -> Verdict:
     if report.state == "ready":
         return Verdict(outcome="ready", line=_times(report))
     return _progress(seen, report)
+
+
+def _is_at_work(leader: Read | None) -> bool:
+    """Whether a leader is on its way to be ready."""
+    return bool(
+        leader and leader.report.state == "converging" and leader.age_seconds < SILENT_SECONDS
+    )
 
 
 def _refused(seen: Observation, refusal: Refusal) -> Verdict:

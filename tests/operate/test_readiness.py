@@ -40,10 +40,10 @@ def report(age: float = 1.0, **changes: Any) -> Read:
     return Read(report=NodeReport.model_validate(document), age_seconds=age)
 
 
-def failure(seconds_ago: float = 0.0) -> dict[str, Any]:
+def failure(seconds_ago: float = 0.0, code: str = "GpuMissing") -> dict[str, Any]:
     return {
         "phase": "preflight",
-        "code": "GpuMissing",
+        "code": code,
         "message": "3 of 4 GPUs",
         "hint": "stop and start the machine",
         "log": ["nvidia-smi: 3 GPUs"],
@@ -101,6 +101,29 @@ OUTCOMES = [
         "failed",
         {"report": report(state="failed", failure=failure(), instance=None, specification=None)},
     ),
+    # a leader may be slower than its follower's agent waits, which tries again; a leader that failed is not waited for
+    (
+        "waiting",
+        {
+            "report": report(state="failed", failure=failure(code="LeaderUnreachable")),
+            "leader": report(),
+        },
+    ),
+    (
+        "failed",
+        {
+            "report": report(state="failed", failure=failure(code="LeaderUnreachable")),
+            "leader": report(SILENT_SECONDS),
+        },
+    ),
+    (
+        "failed",
+        {
+            "report": report(state="failed", failure=failure(code="LeaderUnreachable")),
+            "leader": report(state="ready"),
+        },
+    ),
+    ("failed", {"report": report(state="failed", failure=failure()), "leader": report()}),
     # a failure from before the wait may be mended, and its agent tries again
     ("waiting", {"report": report(state="failed", failure=failure(3600))}),
     (
