@@ -72,7 +72,7 @@ def firewall(node: Node) -> None:
         raise Failure("FirewallUnavailable", "nft takes no rules", loaded.tail())
     write_private(_listing(), _listed())
     systemd.write_unit(UNIT_NAME, UNIT.format(nft=shutil.which("nft"), rules=_file()))
-    run(["systemctl", "enable", UNIT_NAME])
+    systemd.enable(UNIT_NAME)
     problems = ufw.allow(allowed(specification), _address(specification), ports(specification))
     if problems:
         raise Failure("FirewallUnavailable", "ufw takes no rules", problems)

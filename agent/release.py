@@ -311,7 +311,7 @@ def _take_data(earlier: Path, folder: Path) -> None:
     if not (earlier / "data").is_dir():
         return
     words = ["cp", "-a", "-T", str(earlier / "data"), str(folder / "data")]
-    done = run(words, seconds=600)
+    done = run(words, seconds=1800)
     if not done.succeeded:
         raise Failure("DiskFull", f"{earlier}/data cannot be copied", done.tail())
 

@@ -26,7 +26,6 @@ ENDED_LOOKS = 3
 def start(node: Node) -> None:
     """Bring the services up and wait until all are healthy."""
     compose = Compose(node.folder)
-    systemd.enable(UNIT_NAME)
     _wait_for_boot()
     if not node.specification.runs_data_services:
         _wait_for_data_services(node)
@@ -42,6 +41,8 @@ def start(node: Node) -> None:
     services = compose.services()
     _renew_holders(node, compose, services)
     wait_until_healthy(compose, services)
+    # Not before: the boot's own start lets users in, whether there is an administrator or not.
+    systemd.enable(UNIT_NAME)
     _warm_up(node)
 
 

@@ -38,9 +38,8 @@ def write_unit(name: str, text: str) -> bool:
 
 
 def enable(unit: str) -> None:
-    """Let a unit start at every boot; where it does already, without the reload that enabling always brings."""
-    if not run(["systemctl", "is-enabled", "--quiet", unit]).succeeded:
-        run(["systemctl", "enable", unit])
+    """Let a unit start at every boot, without the reload that enabling else brings."""
+    run(["systemctl", "enable", "--no-reload", unit])
 
 
 def mount(

@@ -19,7 +19,6 @@ case "$1 $2" in
   "is-active "nfs-server.service) [ -e "{root}/nfs-server" ] && echo active || {{ echo inactive; exit 3; }} ;;
   "is-active "graphistry-cluster-agent.service) cat "{root}/agent-state" ;;
   "is-active "*) echo inactive; exit 3 ;;
-  "is-enabled "*) grep -qx "enable $3" "{root}/systemctl.log" ;;
 esac
 """
 DOCKER = """
