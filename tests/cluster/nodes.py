@@ -229,6 +229,21 @@ class Cluster:
         """Wait until a node is ready."""
         return self.until(node, lambda report: report["state"] == "ready", seconds)
 
+    def until_mended(self, node: str, before: Report, seconds: float = 150) -> Report:
+        """Wait until a node has been degraded since the report *before*, and is ready again.
+
+        A look at its state in between may come too late, as while another node was looked at.
+        """
+        return self.until(
+            node,
+            lambda report: (
+                report["state"] == "ready"
+                and report["repairs"] != before["repairs"]
+                and report["repairs"][-1]["outcome"] == "the node is ready again"
+            ),
+            seconds,
+        )
+
     def until_failed(self, node: str, code: str, seconds: float = 120) -> dict[str, Any]:
         """The failure of a node, once it is failed or degraded with *code*."""
         report = self.until(

@@ -82,14 +82,13 @@ def test_a_follower_that_boots_without_its_leader_says_so(cluster: Cluster, anot
 
 def test_followers_outlive_a_restart_of_the_leader(cluster: Cluster) -> None:
     members = cluster.members()
-    repairs = {node: len(cluster.report(node)["repairs"]) for node in FOLLOWERS}
+    before = {node: cluster.report(node) for node in FOLLOWERS}
     cluster.reboot("leader")
-    for node in FOLLOWERS:
-        assert "leader" in cluster.until_failed(node, "LeaderUnreachable")["message"]
+    assert "leader" in cluster.until_failed("small", "LeaderUnreachable")["message"]
     cluster.until_ready("leader")
     for node in FOLLOWERS:
-        report = cluster.until_ready(node, 60)
-        assert [each["outcome"] for each in report["repairs"][repairs[node] :]] == [
+        report = cluster.until_mended(node, before[node])
+        assert [each["outcome"] for each in report["repairs"][len(before[node]["repairs"]) :]] == [
             "the node is ready again"
         ]
     assert cluster.members() == members
