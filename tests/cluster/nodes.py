@@ -229,20 +229,20 @@ class Cluster:
         """Wait until a node is ready."""
         return self.until(node, lambda report: report["state"] == "ready", seconds)
 
-    def until_mended(self, node: str, before: Report, seconds: float = 150) -> Report:
-        """Wait until a node has been degraded since the report *before*, and is ready again.
+    def until_reads(self, node: str, dataset: str, seconds: float = 90) -> None:
+        """Wait until a node reads a data set of five edges.
 
-        A look at its state in between may come too late, as while another node was looked at.
+        After a short outage it may not have noticed, or be ready as of before: its reading tells.
         """
-        return self.until(
-            node,
-            lambda report: (
-                report["state"] == "ready"
-                and report["repairs"] != before["repairs"]
-                and report["repairs"][-1]["outcome"] == "the node is ready again"
-            ),
-            seconds,
-        )
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                assert self.exercise(node, "read", dataset) == {"edges": 5}
+                return
+            except AssertionError:
+                if time.monotonic() > end:
+                    raise
+            time.sleep(1)
 
     def until_failed(self, node: str, code: str, seconds: float = 120) -> dict[str, Any]:
         """The failure of a node, once it is failed or degraded with *code*."""

@@ -84,13 +84,14 @@ def test_followers_outlive_a_restart_of_the_leader(cluster: Cluster) -> None:
     members = cluster.members()
     before = {node: cluster.report(node) for node in FOLLOWERS}
     cluster.reboot("leader")
-    assert "leader" in cluster.until_failed("small", "LeaderUnreachable")["message"]
     cluster.until_ready("leader")
+    dataset = cluster.exercise("leader", "upload", "after")["datasetId"]
     for node in FOLLOWERS:
-        report = cluster.until_mended(node, before[node])
-        assert [each["outcome"] for each in report["repairs"][len(before[node]["repairs"]) :]] == [
-            "the node is ready again"
-        ]
+        cluster.until_reads(node, dataset)
+        report = cluster.until_ready(node)
+        # Nothing of theirs is restarted for it; one that was busy may not even have noticed.
+        repairs = report["repairs"][len(before[node]["repairs"]) :]
+        assert {each["outcome"] for each in repairs} <= {"the node is ready again"}
     assert cluster.members() == members
     assert {health for _, health in members.values()} == {"Healthy"}
 
