@@ -89,26 +89,24 @@ def _starts_with_zeros(device: Path) -> bool:
         return not any(stream.read(MEBIBYTE))
 
 
-def local_disks() -> list[Path]:
-    """The machine's own NVMe disks, each once."""
-    found: dict[Path, Path] = {}
-    for each in sorted(BY_ID.glob("nvme-Amazon_EC2_NVMe_Instance_Storage_*")):
-        if "-part" not in each.name:
-            found.setdefault(each.resolve(), each)
-    return list(found.values())
+def _first_disk() -> Path | None:
+    """The first of the machine's own NVMe disks; None where it has none."""
+    found = sorted(BY_ID.glob("nvme-Amazon_EC2_NVMe_Instance_Storage_*"))
+    return next((each for each in found if "-part" not in each.name), None)
 
 
 def is_usable() -> bool:
     """Whether this machine has a local disk that Docker may have."""
     if systemd.mounted(DOCKER_ROOT) or systemd.mounted(str(INSTANCE_STORE)):
         return True
+    device = _first_disk()
+    if device is None:
+        return False
     try:
-        for device in local_disks()[:1]:
-            _kind(device)
-            return True
+        _kind(device)
     except Failure:
-        pass
-    return False
+        return False
+    return True
 
 
 def use_local_disk(node: Node) -> None:
@@ -143,11 +141,10 @@ def _local_disk() -> tuple[Path | None, list[str]]:
         folder = INSTANCE_STORE / "graphistry-docker"
         folder.mkdir(mode=0o711, exist_ok=True)
         return folder, ["--bind"]
-    for device in local_disks()[:1]:
-        if _kind(device) is None:
-            _formatted(device, "graphistry-local")
-        return device, ["-o", "noatime"]
-    return None, []
+    device = _first_disk()
+    if device is not None and _kind(device) is None:
+        _formatted(device, "graphistry-local")
+    return device, ["-o", "noatime"]
 
 
 def _with_data_root(settings: dict[str, Any]) -> dict[str, Any]:

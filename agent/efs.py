@@ -7,7 +7,7 @@ import socket
 import time
 from pathlib import Path
 
-from agent import limits, ports, systemd
+from agent import limits, packages, ports, systemd
 from agent.commands import Completed, run
 from agent.failures import Failure
 from agent.node import Node
@@ -24,7 +24,7 @@ def require_helper() -> None:
     end = time.monotonic() + limits.PATIENCE
     while not HELPER.exists():
         if shutil.which("dnf"):
-            done = run(["dnf", "install", "-y", "-q", "amazon-efs-utils"], seconds=600)
+            done = packages.install("amazon-efs-utils")
         else:
             script = f"curl -fsS --retry 3 {INSTALLER} | sh -s -- --install"
             done = run(["sh", "-c", script], seconds=900)

@@ -14,7 +14,7 @@ from agent.specification import HostPlace
 
 CLOCK_SECONDS = 300
 """Sites refuse requests that are 15 minutes off, and logins break much earlier."""
-COMPOSE = (2, 24, 4)
+COMPOSE = "2.24.4"
 """The first version of Docker's compose plugin that knows `!override` (docs.docker.com, compose file, merge)."""
 SYSTEMD = Path("/run/systemd/system")
 TESTED = ("ubuntu 22.04", "ubuntu 24.04", "amzn 2023")
@@ -100,9 +100,13 @@ def _compose() -> None:
     if not done.succeeded:
         raise Failure("ComposeTooOld", "Docker has no compose plugin", done.tail())
     found = done.output.strip().lstrip("v")
-    if _numbers(found.partition("-")[0]) < COMPOSE:
-        wanted = ".".join(map(str, COMPOSE))
-        raise Failure("ComposeTooOld", f"Docker's compose plugin is {found}; {wanted} is needed")
+    if not knows_override(found):
+        raise Failure("ComposeTooOld", f"Docker's compose plugin is {found}; {COMPOSE} is needed")
+
+
+def knows_override(compose: str) -> bool:
+    """Whether a version of Docker's compose plugin can replace ports."""
+    return _numbers(compose.partition("-")[0]) >= _numbers(COMPOSE)
 
 
 def _gpus(node: Node) -> None:

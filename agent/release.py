@@ -174,12 +174,8 @@ def _mismatch(node: Node, found: str) -> Failure:
 
 def is_complete(specification: Specification) -> bool:
     """Whether the release was unpacked from this archive, and Docker still has its images."""
-    try:
-        record: dict[str, Any] = json.loads((place(specification) / RECORD).read_text())
-        same = record["sha256"] == specification.release_sha256
-        images: list[str] = record["images"]
-    except (OSError, ValueError, LookupError):
-        return False
+    sha256, images = _record(place(specification))
+    same = sha256 is not None and sha256 == specification.release_sha256
     return same and all(docker.has_image(image) for image in images)
 
 
@@ -322,19 +318,18 @@ def _retire(earlier: Path, folder: Path) -> None:
     if not done.succeeded:
         message = f"the containers of {earlier.name} cannot be removed"
         raise Failure("ServicesNotStarted", message, done.tail())
-    images = sorted(set(_images(earlier)) - set(_images(folder)))
+    images = sorted(set(_record(earlier)[1]) - set(_record(folder)[1]))
     shutil.rmtree(earlier)
-    if images:
-        run(["docker", "rmi", *images], seconds=300)
+    _remove_images(images)
 
 
-def _images(folder: Path) -> list[str]:
-    """The images that came with an unpacked release."""
+def _record(folder: Path) -> tuple[str | None, list[str]]:
+    """The checksum of the archive that was unpacked to *folder*, and its images; of another folder, nothing."""
     try:
-        found: list[str] = json.loads((folder / RECORD).read_text())["images"]
+        found: dict[str, Any] = json.loads((folder / RECORD).read_text())
+        return found["sha256"], found["images"]
     except (OSError, ValueError, LookupError):
-        return []
-    return found
+        return None, []
 
 
 def _partial(final: Path) -> Path:
@@ -351,5 +346,9 @@ def _move(folder: Path, final: Path) -> None:
 
 def _discard(partial: Path, images: list[str]) -> None:
     shutil.rmtree(partial, ignore_errors=True)
+    _remove_images(images)
+
+
+def _remove_images(images: list[str]) -> None:
     if images:
         run(["docker", "rmi", *images], seconds=300)

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from rich.markup import escape
 from rich.table import Table
 
+from agent.preflight import COMPOSE, knows_override
 from components.agent_archive import build_archive
 from model.hosts import FollowersOnHosts, HostsSettings
 from model.sections import Release
@@ -49,9 +50,6 @@ CLOCK_SECONDS = 60
 
 SHORTFALL = 0.9
 """Part of the memory in a profile that must be there: vendors count in powers of ten, drivers reserve some."""
-
-COMPOSE = (2, 24, 4)
-"""The first version of Docker's compose plugin that knows `!override` (docs.docker.com, compose file, merge)."""
 
 TESTED = ("ubuntu 22.04", "ubuntu 24.04", "debian 12")
 
@@ -213,19 +211,15 @@ def _programs(found: Facts) -> Iterator[tuple[str, str]]:
     else:
         if found.docker.compose is None:
             yield "Docker has no compose plugin", PROGRAMS["compose"]
-        elif _numbers(found.docker.compose) < COMPOSE:
+        elif not knows_override(found.docker.compose):
             yield (
-                f"Docker's compose plugin is {found.docker.compose}, {'.'.join(map(str, COMPOSE))} is needed",
+                f"Docker's compose plugin is {found.docker.compose}, {COMPOSE} is needed",
                 PROGRAMS["compose"],
             )
         if found.docker.nvidia_runtime is None:
             yield "there is no nvidia-container-runtime", PROGRAMS["nvidia"]
     if found.driver is None:
         yield "NVIDIA's driver does not answer", PROGRAMS["driver"]
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.partition("-")[0].split(".") if part.isdigit())
 
 
 def _sizes(settings: FollowersOnHosts, node: str, found: Facts) -> Iterator[tuple[str, str]]:

@@ -5,6 +5,7 @@ Asked once per run, in a handful of calls whatever the number of followers, and 
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pulumi
 import pulumi_aws as aws
@@ -81,23 +82,16 @@ def machine_image(
         return _marketplace_image(release, opts)
     # `value` is always secret in Pulumi, and a secret image id makes every plan unreadable.
     image_id = pinned or ssm.get_parameter(name=image.ssm_parameter, opts=opts).insecure_value
-    try:
-        found = ec2.get_ami(
-            filters=[ec2.GetAmiFilterArgs(name="image-id", values=[image_id])],
-            # Its publisher takes an old image off the list, and machines of it go on.
-            include_deprecated=True,
-            opts=opts,
-        )
-    except Exception as error:  # Pulumi raises nothing narrower for a look-up that finds nothing.
-        if is_denied(error):
-            raise
-        problem = settings.Problem(
-            path="image",
-            got=f"{image_id}, which AWS does not show: {error}",
-            allowed="an image of this region that is shared with this account",
-            hint="`make image-refresh` locks another; `aws ec2 describe-images --image-ids` shows whether it is there",
-        )
-        raise settings.SettingsError((problem,)) from None
+    found = _image(
+        "image",
+        f"{image_id}, which AWS does not show",
+        allowed="an image of this region that is shared with this account",
+        hint="`make image-refresh` locks another; `aws ec2 describe-images --image-ids` shows whether it is there",
+        filters=[ec2.GetAmiFilterArgs(name="image-id", values=[image_id])],
+        # Its publisher takes an old image off the list, and machines of it go on.
+        include_deprecated=True,
+        opts=opts,
+    )
     return MachineImage(
         image_id=image_id, root_device=found.root_device_name, pinned=pinned is not None
     )
@@ -105,21 +99,27 @@ def machine_image(
 
 def _marketplace_image(release: settings.Release, opts: pulumi.InvokeOptions) -> MachineImage:
     name = marketplace_name(release)
+    found = _image(
+        "image.marketplace",
+        f"no image named {name}",
+        allowed="a release that Graphistry sells in the AWS Marketplace, to which this account has subscribed",
+        hint="leave marketplace out for the Deep Learning AMI",
+        owners=[MARKETPLACE_OWNER],
+        filters=[ec2.GetAmiFilterArgs(name="name", values=[name])],
+        most_recent=True,
+        opts=opts,
+    )
+    return MachineImage(image_id=found.id, root_device=found.root_device_name, pinned=False)
+
+
+def _image(
+    path: str, got: str, *, allowed: str, hint: str, **query: Any
+) -> ec2.AwaitableGetAmiResult:
+    """What AWS shows for *query*; where it shows nothing, raises :class:`SettingsError` with the other words."""
     try:
-        found = ec2.get_ami(
-            owners=[MARKETPLACE_OWNER],
-            filters=[ec2.GetAmiFilterArgs(name="name", values=[name])],
-            most_recent=True,
-            opts=opts,
-        )
-    except Exception as error:  # as above
+        return ec2.get_ami(**query)
+    except Exception as error:  # Pulumi raises nothing narrower for a look-up that finds nothing.
         if is_denied(error):
             raise
-        problem = settings.Problem(
-            path="image.marketplace",
-            got=f"no image named {name}: {error}",
-            allowed="a release that Graphistry sells in the AWS Marketplace, to which this account has subscribed",
-            hint="leave marketplace out for the Deep Learning AMI",
-        )
+        problem = settings.Problem(path=path, got=f"{got}: {error}", allowed=allowed, hint=hint)
         raise settings.SettingsError((problem,)) from None
-    return MachineImage(image_id=found.id, root_device=found.root_device_name, pinned=False)
