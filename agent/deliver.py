@@ -12,7 +12,17 @@ import time
 from pathlib import Path
 from typing import Iterator
 
-from agent import cluster_secret, data_services, host_secret, incoming, limits, release, store, unit
+from agent import (
+    cluster_secret,
+    data_services,
+    docker,
+    host_secret,
+    incoming,
+    limits,
+    release,
+    store,
+    unit,
+)
 from agent.commands import require as require_command
 from agent.commands import run
 from agent.delivered import AGENT, WANTED
@@ -42,7 +52,7 @@ def deliver(content: bytes, archive: Path | None) -> str:
         store.ensure()
         if specification.is_leader and host_secret.read() is None:
             host_secret.create(json.dumps(cluster_secret.generate(), sort_keys=True))
-        host_secret.prepare_data_services(specification)
+        _prepare_data_services(specification)
         _take_release(specification, archive)
         is_new_unit = unit.write(AGENT, ["hosts"])
         is_new = write_private(WANTED, content.decode())
@@ -92,6 +102,14 @@ def _require_same_cluster(specification: Specification) -> None:
             f"this host is a node of cluster {present}, not of {specification.cluster};"
             " nothing was changed on it",
         )
+
+
+def _prepare_data_services(specification: Specification) -> None:
+    """Before the program makes a leader's containers: their passwords, and a Docker that restarts no more for its
+    settings, which the agent's preflight would change while they are made."""
+    if specification.is_leader and specification.data_services == "containers":
+        host_secret.prepare_data_services()
+        docker.prepare()
 
 
 def _take_release(specification: Specification, archive: Path | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from pathlib import Path
 from typing import Any, Callable
@@ -16,6 +17,14 @@ SETTINGS = Path("/etc/docker/daemon.json")
 LOG_OPTIONS = {"max-size": "100m", "max-file": "3"}
 CGROUP_DRIVER = "native.cgroupdriver="
 START_SECONDS = 60
+
+
+def prepare() -> None:
+    """Have a Docker that runs and gives GPUs to containers; it is restarted where its settings do not say so yet."""
+    if shutil.which("docker") is None:
+        raise Failure("DockerMissing", "there is no command `docker`")
+    ensure_running()
+    configure(with_gpus)
 
 
 def with_gpus(settings: dict[str, Any]) -> dict[str, Any]:

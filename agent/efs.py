@@ -7,13 +7,12 @@ import socket
 import time
 from pathlib import Path
 
-from agent import limits, packages, ports, systemd
+from agent import limits, nfs, packages, systemd
 from agent.commands import Completed, run
 from agent.failures import Failure
 from agent.node import Node
 from agent.specification import Efs
 
-PORT = 2049
 PAUSE_SECONDS = 10
 HELPER = Path("/sbin/mount.efs")
 INSTALLER = "https://amazon-efs-utils.aws.com/efs-utils-installer.sh"
@@ -47,14 +46,14 @@ def mount(node: Node, share: Efs) -> Completed:
 
 
 def server_answers(share: Efs) -> bool:
-    """Whether a mount target of the file system takes connections."""
-    return any(ports.is_open(host, PORT) for host in [_name(share), *share.mount_targets.values()])
+    """Whether a mount target of the file system is at work; without TLS and IAM one says no more than that."""
+    return any(map(nfs.answers, [_name(share), *share.mount_targets.values()]))
 
 
 def is_known(name: str) -> bool:
     """Whether the resolver knows a host's name."""
     try:
-        return bool(socket.getaddrinfo(name, PORT))
+        return bool(socket.getaddrinfo(name, nfs.PORT))
     except OSError:
         return False
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from agent import cluster_secret, delivered, store, wiring
 from agent.failures import Failure
 from agent.node import write_private
-from agent.specification import Specification
 from agent.store import STORE
 
 
@@ -53,10 +52,8 @@ def forget_copy(sha256: str) -> None:
         _file().unlink()
 
 
-def prepare_data_services(specification: Specification) -> None:
+def prepare_data_services() -> None:
     """On a leader whose data services are containers of their own: the files by which they know the passwords."""
-    if not specification.is_leader or specification.data_services != "containers":
-        return
     text = read()
     if text is None:
         return

@@ -10,7 +10,7 @@ def _number(name: str, default: float) -> float:
 
 
 PATIENCE = _number("PATIENCE", 600)
-"""For what another part has to bring first: a volume, a mount target, the secret, the leader."""
+"""For what another part has to bring: a volume, a mount target, the secret, the leader, the shared folder."""
 HEALTH = _number("HEALTH_SECONDS", 900)
 """For the services to become healthy; minutes are usual with GPUs."""
 POLL = _number("POLL_SECONDS", 5)

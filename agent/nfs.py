@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import socket
+import struct
 
 from agent import packages, ports, systemd
 from agent.commands import Completed
@@ -16,6 +18,11 @@ that one firewall rule is enough. hard: a write waits for a server that restarts
 agent itself does there has a bound. nosuid, nodev: root of another node may write to the folder, and must not become
 root here by what it leaves in it."""
 
+_LAST_FRAGMENT = 1 << 31
+_NULL = struct.pack(">10I", 1, 0, 2, 100003, 4, 0, 0, 0, 0, 0)
+NULL_CALL = struct.pack(">I", _LAST_FRAGMENT | len(_NULL)) + _NULL
+"""NFS's procedure 0, which does nothing and needs no right, as a call with no credentials (RFC 5531, RFC 7530)."""
+
 
 def require_client() -> None:
     """Install the mount helper where the host has none; raises Failure NfsUtilsMissing."""
@@ -28,15 +35,20 @@ def require_client() -> None:
 
 def mount(share: Nfs) -> Completed:
     """Try once to mount the export."""
-    if not server_answers(share):
+    if not answers(share.server):
         # mount.nfs itself would try for minutes.
-        return Completed(1, "", f"{share.server} takes no connection on port {PORT}")
+        return Completed(1, "", f"{share.server} does not answer on port {PORT}")
     what = f"{share.server}:{share.export}"
     return systemd.mount(
         share.path, what, "nfs", OPTIONS, "remote-fs.target", systemd.AFTER_NETWORK
     )
 
 
-def server_answers(share: Nfs) -> bool:
-    """Whether the server takes connections."""
-    return ports.is_open(share.server, PORT)
+def answers(server: str) -> bool:
+    """Whether a server is at work: where one hangs, its kernel takes connections still, and nothing is ever said."""
+    try:
+        with socket.create_connection((server, PORT), timeout=ports.SECONDS) as connection:
+            connection.sendall(NULL_CALL)
+            return bool(connection.recv(1))
+    except OSError:
+        return False

@@ -19,11 +19,6 @@ def state(address: str, port: int) -> str:
     return "open"
 
 
-def is_open(address: str, port: int) -> bool:
-    """Whether somebody takes connections."""
-    return state(address, port) == "open"
-
-
 def is_own(address: str) -> bool:
     """Whether an address is one of this machine's."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:

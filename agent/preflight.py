@@ -79,10 +79,7 @@ def _clock(node: Node) -> None:
 
 
 def _docker(node: Node) -> None:
-    if shutil.which("docker") is None:
-        raise Failure("DockerMissing", "there is no command `docker`")
-    docker.ensure_running()
-    docker.configure(docker.with_gpus)
+    docker.prepare()
     runtime = docker.information("{{.DefaultRuntime}}")
     if runtime != "nvidia":
         raise Failure(

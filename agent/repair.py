@@ -42,6 +42,7 @@ class Repairs:
         self._compose = Compose(node.folder)
         self._tries: dict[str, int] = {}
         self._not_before: dict[str, float] = {}
+        self._first_try: dict[str, float] = {}
         self._given_up: set[str] = set()
         self._is_marked = False
 
@@ -53,7 +54,8 @@ class Repairs:
             if self._node.report.document["state"] != "ready":
                 self._node.report.repair("all checks", "the node is ready again")
                 self._node.report.state("ready")
-            self._tries, self._not_before, self._given_up = {}, {}, set()
+            self._tries, self._not_before, self._first_try = {}, {}, {}
+            self._given_up = set()
             return
         first = failed[0].failure
         assert first is not None  # noqa: S101, it was just asked for
@@ -76,21 +78,25 @@ class Repairs:
         tries = self._tries.get(check.name, 0)
         if now < self._not_before.get(check.name, 0.0):
             return tries < TRIES or check.name in PERSISTENT
-        if tries >= TRIES:
+        gives_up = tries >= TRIES and not self._may_be_the_servers(check)
+        if gives_up and check.name not in PERSISTENT:
             self._give_up(check, failure)
-            if check.name not in PERSISTENT:
-                return False
+            return False
         self._tries[check.name] = tries + 1
+        self._first_try.setdefault(check.name, now)
         what = f"{check.name} (try {tries + 1})"
+        failed = None
         try:
             outcome = repair()
         except Failure as problem:
-            outcome = f"{problem.code}: {problem.message}"
+            failed, outcome = problem, f"{problem.code}: {problem.message}"
         pause = min(limits.REPAIR * 2**tries, LAST_PAUSE_SECONDS)
         if tries + 1 >= TRIES and check.name in STARTED:
             pause = limits.HEALTH
         self._not_before[check.name] = time.monotonic() + pause
         self._node.report.repair(what, outcome)
+        if gives_up and failed:
+            self._give_up(check, failed)
         return True
 
     def _repair_for(self, check: Check) -> Callable[[], str] | None:
@@ -157,8 +163,6 @@ class Repairs:
         node = self._node
         if check.name in self._given_up:
             return
-        if check.name == "sharedFolder" and not shared_folder.server_answers(node):
-            return  # no machine can mount it: waited for, and mounted when it is back
         self._given_up.add(check.name)
         stays = f"given up after {TRIES} tries; the node stays degraded"
         if node.specification.is_leader or check.name == "wiring":
@@ -177,3 +181,13 @@ class Repairs:
                 f"given up after {TRIES} tries; the machine cannot be marked unhealthy: {error}"
             )
         node.report.repair(check.name, f"{outcome} ({failure.code})")
+
+    def _may_be_the_servers(self, check: Check) -> bool:
+        """Whether the shared folder may be away for others too: no other machine has it then, and it is waited for.
+
+        A server that answers may be too slow for a while, for everybody at once.
+        """
+        if check.name != "sharedFolder":
+            return False
+        is_young = time.monotonic() - self._first_try[check.name] < limits.PATIENCE
+        return is_young or not shared_folder.server_answers(self._node)

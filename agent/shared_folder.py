@@ -55,11 +55,9 @@ def remount(node: Node) -> None:
         probe(node)
         bind_postgres_folders(node)
         return
-    if isinstance(share, Nfs) and is_mounted(node) and not nfs.server_answers(share):
+    if isinstance(share, Nfs) and is_mounted(node) and not nfs.answers(share.server):
         # The mount goes on by itself when the server is back, and so does everybody who waits in it.
-        raise Failure(
-            "SharedFolderUnmounted", f"{share.server} takes no connection on port {nfs.PORT}"
-        )
+        raise Failure("SharedFolderUnmounted", f"{share.server} does not answer on port {nfs.PORT}")
     if is_mounted(node) and not isinstance(share, MountedPath):
         systemd.unmount(share.path)
     done = _attempt(node)
@@ -72,11 +70,11 @@ def remount(node: Node) -> None:
 
 
 def server_answers(node: Node) -> bool:
-    """Whether the folder's server takes connections; False also where nobody can ask it."""
+    """Whether the folder's server is at work; False also where nobody can ask it."""
     share = node.specification.share
     if isinstance(share, Efs):
         return efs.server_answers(share)
-    return isinstance(share, Nfs) and nfs.server_answers(share)
+    return isinstance(share, Nfs) and nfs.answers(share.server)
 
 
 def holders(node: Node, services: dict[str, Any]) -> dict[str, str | None]:

@@ -1,4 +1,4 @@
-"""The two small clients, against vectors and servers of this computer."""
+"""The small clients, against vectors and servers of this computer."""
 
 import base64
 import hashlib
@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
+from agent import nfs, ports
 from agent.postgres_client import PostgresError, Scram, select_one
 from agent.redis_client import Redis, RedisError
 
@@ -117,3 +118,28 @@ def test_redis_that_wants_another_password_is_an_error_without_it() -> None:
     with pytest.raises(RedisError, match="WRONGPASS") as raised:
         Redis("127.0.0.1", serve(answer), "secret")
     assert "secret" not in str(raised.value)
+
+
+def test_an_nfs_server_that_is_at_work_answers_the_null_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def answer(connection: socket.socket) -> None:
+        mark, *call = struct.unpack(">11I", connection.recv(44))
+        assert mark == 0x80000000 + 40
+        number, kind, rpc, program, version, procedure, *credentials = call
+        assert (kind, rpc, program, version, procedure) == (0, 2, 100003, 4, 0)
+        assert credentials == [0, 0, 0, 0]
+        connection.sendall(struct.pack(">7I", 0x80000000 + 24, number, 1, 0, 0, 0, 0))
+
+    monkeypatch.setattr(nfs, "PORT", serve(answer))
+    assert nfs.answers("127.0.0.1")
+
+
+def test_an_nfs_server_that_hangs_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its kernel takes connections all the same."""
+    monkeypatch.setattr("agent.ports.SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        monkeypatch.setattr(nfs, "PORT", listener.getsockname()[1])
+        assert ports.state("127.0.0.1", nfs.PORT) == "open"
+        assert not nfs.answers("127.0.0.1")
+    assert not nfs.answers("127.0.0.1")

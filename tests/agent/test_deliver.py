@@ -251,6 +251,28 @@ def test_containers_find_their_passwords_in_files_that_only_root_comes_to(
     assert stat.S_IMODE((folder / "redis.conf").stat().st_mode) == 0o644
 
 
+def test_docker_is_ready_for_the_containers_before_the_program_makes_them(
+    fake: FakeMachine, content: Content
+) -> None:
+    """The agent would else restart it for its settings while they are made."""
+    deliver(content(dataServices="containers", dataVolume=None), None)
+    assert json.loads((fake.root / "daemon.json").read_text())["default-runtime"] == "nvidia"
+    restart = "restart docker.service"
+    begun = fake.log("systemctl").index("restart --no-block graphistry-cluster-agent.service")
+    assert fake.log("systemctl").index(restart) < begun
+    deliver(content(dataServices="containers", dataVolume=None), None)
+    assert fake.log("systemctl").count(restart) == 1
+
+
+@pytest.mark.parametrize("role", ["leader", "follower"])
+def test_docker_is_the_agents_where_the_program_makes_no_containers(
+    fake: FakeMachine, content: Content, role: str
+) -> None:
+    changes = {"dataServices": "containers"} if role == "follower" else {}
+    deliver(content(role, **changes), None)
+    assert not (fake.root / "daemon.json").exists()
+
+
 class TestSecret:
     """From the leader to its followers."""
 

@@ -1,14 +1,15 @@
 """Faults of the shared folder, and of a follower that has to find it again by itself."""
 
 import json
+import re
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
+from agent.repair import TRIES
 from tests.cluster.nodes import Cluster
 
 NODES = ("leader", "small", "large")
@@ -122,6 +123,13 @@ def assert_shared(cluster: Cluster, writer: str, *readers: str) -> None:
         assert cluster.exercise(node, "read", dataset) == {"edges": 5}
 
 
+def last_try(report: dict[str, Any]) -> int:
+    """Number of the last try to mount the folder anew; 0 where something else was done since."""
+    what = report["repairs"][-1]["what"] if report["repairs"] else ""
+    found = re.fullmatch(r"sharedFolder \(try (\d+)\)", what)
+    return int(found[1]) if found else 0
+
+
 def test_a_follower_boots_while_the_shared_folder_is_away(cluster: Cluster) -> None:
     address = cluster.report("small")["instance"]["address"]
     with out_of_reach(cluster, "small"):
@@ -145,10 +153,12 @@ def test_the_shared_folder_goes_away_and_comes_back(cluster: Cluster) -> None:
     with away(cluster):
         for node in NODES:
             cluster.until_failed(node, "SharedFolderUnmounted", 60)
-        # Long enough for every try that a node has: none gives itself up for what no other machine has.
-        time.sleep(20)
+        # After every try that a node has: none gives itself up for what no other machine has.
+        for node in NODES:
+            cluster.until(node, lambda report: last_try(report) > TRIES, 240)
     for node in NODES:
-        cluster.until_ready(node, 90)
+        cluster.until_ready(node, 120)
+    assert cluster.members() == members
     assert_shared(cluster, "small", "leader", "large")
     assert_shared(cluster, "leader", "small", "large")
     for node in NODES:
@@ -157,7 +167,6 @@ def test_the_shared_folder_goes_away_and_comes_back(cluster: Cluster) -> None:
             assert now[service] != started[node][service], f"{node}: {service} was not restarted"
         assert now[STRANGER] == started[node][STRANGER]
     assert cluster.services_started("leader")["postgres"] == started["leader"]["postgres"]
-    assert cluster.members() == members
     for node in NODES:
         assert bare(cluster, node) == []
 

@@ -28,9 +28,9 @@ SPECIFICATION = json.loads(SCHEMA_FILE.read_text())
 
 @pytest.fixture(autouse=True)
 def server_answers(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """Whether an NFS server takes connections: the last element says."""
+    """Whether an NFS server is at work: the last element says."""
     answers = [True]
-    monkeypatch.setattr("agent.ports.is_open", lambda *_: answers[-1])
+    monkeypatch.setattr("agent.nfs.answers", lambda *_: answers[-1])
     monkeypatch.setattr("agent.limits.REPAIR", 0)
     return answers
 

@@ -107,22 +107,47 @@ def test_a_follower_beyond_repair_asks_once_to_be_replaced(
     assert len(tries) == TRIES
 
 
-@pytest.mark.parametrize("answers", [True, False])
-def test_a_folder_that_stays_away_is_a_reason_to_be_replaced_only_where_its_server_answers(
-    fake: FakeMachine, follower: Node, monkeypatch: pytest.MonkeyPatch, answers: bool
+@pytest.mark.parametrize(
+    ("answers", "patience", "replaced"), [(True, 0, ["i-1"]), (True, 600, []), (False, 0, [])]
+)
+def test_a_folder_that_stays_away_long_is_a_reason_to_be_replaced_only_where_its_server_answers(
+    fake: FakeMachine,
+    follower: Node,
+    monkeypatch: pytest.MonkeyPatch,
+    answers: bool,
+    patience: float,
+    replaced: list[str],
 ) -> None:
     monkeypatch.setattr("agent.shared_folder.server_answers", lambda _: answers)
+    monkeypatch.setattr("agent.limits.PATIENCE", patience)
     (fake.root / "mounts").write_text("")
     script = (fake.root / "bin" / "systemctl").read_text()
     fake.command("systemctl", "exit 1")
     repairs = Repairs(follower)
     for _ in range(TRIES + 2):
         repairs.look()
-    assert unhealthy(follower) == (["i-1"] if answers else [])
+    assert unhealthy(follower) == replaced
     fake.command("systemctl", script)
     repairs.look()
     repairs.look()
     assert state(follower) == ("ready", None)
+
+
+def test_a_folder_that_comes_back_at_the_last_moment_is_mounted_first(
+    fake: FakeMachine, follower: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.shared_folder.server_answers", lambda _: True)
+    (fake.root / "mounts").write_text("")
+    script = (fake.root / "bin" / "systemctl").read_text()
+    fake.command("systemctl", "exit 1")
+    repairs = Repairs(follower)
+    for _ in range(TRIES):
+        repairs.look()
+    fake.command("systemctl", script)
+    repairs.look()
+    repairs.look()
+    assert state(follower) == ("ready", None)
+    assert unhealthy(follower) == []
 
 
 @pytest.mark.parametrize(("seconds", "replaced"), [(900, []), (0, ["i-1"])])
