@@ -63,7 +63,7 @@ def select_one(
         connection.settimeout(TIMEOUT_SECONDS)
         text = f"user\0{user}\0database\0{database}\0\0".encode()
         _send(connection, b"", struct.pack("!i", PROTOCOL) + text)
-        _authenticate(connection, Scram(user, password))
+        _authenticate(connection, user, password)
         _until_ready(connection)
         _send(connection, b"Q", b"SELECT 1\0")
         if b"D" not in _until_ready(connection):
@@ -71,7 +71,14 @@ def select_one(
         _send(connection, b"X", b"")
 
 
-def _authenticate(connection: socket.socket, scram: Scram) -> None:
+def md5_answer(user: str, password: str, salt: bytes) -> str:
+    """The answer to a server whose passwords are kept as before PostgreSQL 14, which data may be older than."""
+    inner = hashlib.md5((password + user).encode()).hexdigest()  # noqa: S324, PostgreSQL's protocol
+    return "md5" + hashlib.md5(inner.encode() + salt).hexdigest()  # noqa: S324, the same
+
+
+def _authenticate(connection: socket.socket, user: str, password: str) -> None:
+    scram = Scram(user, password)
     while True:
         kind, body = _receive(connection)
         if kind != b"R":
@@ -79,7 +86,10 @@ def _authenticate(connection: socket.socket, scram: Scram) -> None:
         (method,) = struct.unpack("!i", body[:4])
         if method == 0:
             return
-        if method == 10 and b"SCRAM-SHA-256" in body[4:].split(b"\0"):
+        if method == 5:
+            answer = md5_answer(user, password, body[4:8])
+            _send(connection, b"p", answer.encode() + b"\0")
+        elif method == 10 and b"SCRAM-SHA-256" in body[4:].split(b"\0"):
             first = scram.first().encode()
             _send(connection, b"p", b"SCRAM-SHA-256\0" + struct.pack("!i", len(first)) + first)
         elif method == 11:
@@ -88,7 +98,7 @@ def _authenticate(connection: socket.socket, scram: Scram) -> None:
             scram.verify(body[4:].decode())
         else:
             raise PostgresError(
-                f"the server wants authentication {method}; SCRAM-SHA-256 is known here"
+                f"the server wants authentication {method}; SCRAM-SHA-256 and MD5 are known here"
             )
 
 

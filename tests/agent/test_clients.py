@@ -94,6 +94,21 @@ def test_a_wrong_password_is_told_in_the_database_own_words() -> None:
         select_one("127.0.0.1", serve(postgres("right")), "wrong")
 
 
+def test_a_database_that_is_older_than_scram_gets_what_libpq_sends_it() -> None:
+    def answer(connection: socket.socket) -> None:
+        connection.recv(1000)
+        connection.sendall(b"R\0\0\0\x0c\0\0\0\x05\x01\xfe\x30\x7a")
+        said = connection.recv(1000)
+        # Of psql 15, for the same user, password and salt.
+        is_right = said == b"p\0\0\0(md598234d46327bd3b75d14b44a5ae2a000\0"
+        connection.sendall(b"R\0\0\0\x08\0\0\0\0" + b"Z\0\0\0\x05I" if is_right else b"")
+        assert connection.recv(1000) == b"Q\0\0\0\x0dSELECT 1\0"
+        connection.sendall(b"D\0\0\0\x0b\0\x01\0\0\0\x011" + b"Z\0\0\0\x05I")
+        connection.recv(5)
+
+    select_one("127.0.0.1", serve(answer), "right")
+
+
 def test_redis_is_asked_after_authentication() -> None:
     seen = []
 

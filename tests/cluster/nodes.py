@@ -30,6 +30,9 @@ SHORT = {
 }
 """The agent's waits, so short that a test sees their end."""
 
+BOUND_SECONDS = 240
+"""Of every wait for what is seen within seconds where the computer has nothing else to do."""
+
 ON = {"SANDBOX_MACHINES": "on", **SHORT}
 
 Report = dict[str, Any]
@@ -86,10 +89,10 @@ class Cluster:
         """The container under a node, as the Docker SDK sees it."""
         return self.container(self.instance(node))
 
-    def container(self, instance: str, seconds: float = 30) -> Any:
+    def container(self, instance: str) -> Any:
         """The container of an instance, once it runs."""
         docker_client = docker.DockerClient(base_url=self.checkout.daemon()["docker_host"])
-        end = time.monotonic() + seconds
+        end = time.monotonic() + BOUND_SECONDS
         while True:
             try:
                 found = docker_client.containers.get(instance)
@@ -211,9 +214,9 @@ class Cluster:
         mine = found.get("instance", {}).get("id") == self.instance(node)
         return found if mine else {}
 
-    def until(self, node: str, wanted: Callable[[Report], object], seconds: float = 120) -> Report:
-        """The first report of a node that is as *wanted*; fails with the last one after *seconds*."""
-        end = time.monotonic() + seconds
+    def until(self, node: str, wanted: Callable[[Report], object]) -> Report:
+        """The first report of a node that is as *wanted*; fails with the last one."""
+        end = time.monotonic() + BOUND_SECONDS
         found: Report = {}
         while time.monotonic() < end:
             try:
@@ -223,18 +226,18 @@ class Cluster:
             if found and wanted(found):
                 return found
             time.sleep(0.3)
-        raise AssertionError(f"{node} after {seconds} s: {json.dumps(found, indent=1)}")
+        raise AssertionError(f"{node} after {BOUND_SECONDS} s: {json.dumps(found, indent=1)}")
 
-    def until_ready(self, node: str, seconds: float = 150) -> Report:
+    def until_ready(self, node: str) -> Report:
         """Wait until a node is ready."""
-        return self.until(node, lambda report: report["state"] == "ready", seconds)
+        return self.until(node, lambda report: report["state"] == "ready")
 
-    def until_reads(self, node: str, dataset: str, seconds: float = 90) -> None:
+    def until_reads(self, node: str, dataset: str) -> None:
         """Wait until a node reads a data set of five edges.
 
         After a short outage it may not have noticed, or be ready as of before: its reading tells.
         """
-        end = time.monotonic() + seconds
+        end = time.monotonic() + BOUND_SECONDS
         while True:
             try:
                 assert self.exercise(node, "read", dataset) == {"edges": 5}
@@ -244,7 +247,7 @@ class Cluster:
                     raise
             time.sleep(1)
 
-    def until_failed(self, node: str, code: str, seconds: float = 120) -> dict[str, Any]:
+    def until_failed(self, node: str, code: str) -> dict[str, Any]:
         """The failure of a node, once it is failed or degraded with *code*."""
         report = self.until(
             node,
@@ -252,7 +255,6 @@ class Cluster:
                 report["state"] in ("failed", "degraded")
                 and (report["failure"] or {}).get("code") == code
             ),
-            seconds,
         )
         failure: dict[str, Any] = report["failure"]
         assert failure["message"]
@@ -279,20 +281,20 @@ class Up:
         """Everything printed so far."""
         return "\n".join(line for _, line in self.lines)
 
-    def until_printed(self, text: str, seconds: float = 120) -> float:
+    def until_printed(self, text: str) -> float:
         """When a line with *text* was printed."""
-        end = time.monotonic() + seconds
+        end = time.monotonic() + BOUND_SECONDS
         while time.monotonic() < end:
             for when, line in list(self.lines):
                 if text in line:
                     return when
             assert self.process.poll() is None or self._reader.is_alive(), self.text
             time.sleep(0.1)
-        raise AssertionError(f"no {text!r} after {seconds} s: {self.text}")
+        raise AssertionError(f"no {text!r} after {BOUND_SECONDS} s: {self.text}")
 
-    def wait(self, seconds: float = 240) -> int:
+    def wait(self) -> int:
         """Its exit status."""
-        status = self.process.wait(seconds)
+        status = self.process.wait(BOUND_SECONDS)
         self._reader.join(10)
         return status
 

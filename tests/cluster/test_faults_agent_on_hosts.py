@@ -52,11 +52,11 @@ def test_a_damaged_secret_on_a_host_is_refused_without_showing_it(cluster: OnHos
     damaged = json.dumps({**first, "nexusEncryptionKey": ""})
     cluster.run("small", f"cp -p {SECRET} {SECRET}.kept && echo '{damaged}' > {SECRET}")
     cluster.restart_agent("small")
-    failure = cluster.until_failed("small", "SecretInvalid", 30)
+    failure = cluster.until_failed("small", "SecretInvalid")
     assert "lacks nexusEncryptionKey" in failure["message"]
     assert first["postgresPassword"] not in json.dumps(cluster.report("small"))
     cluster.run("small", f"mv {SECRET}.kept {SECRET}")
-    cluster.until_ready("small", 60)
+    cluster.until_ready("small")
     assert cluster.services_started("small") == started
 
 

@@ -110,7 +110,7 @@ def test_a_replaced_leader_keeps_address_and_data(cluster: Cluster) -> None:
     assert cluster.instance("leader") != before
     assert cluster.until_ready("leader")["instance"]["address"] == address
     for node in FOLLOWERS:
-        cluster.until_ready(node, 60)
+        cluster.until_ready(node)
     for node in ("leader", *FOLLOWERS):
         assert cluster.exercise(node, "sign-in", "alice") == {"signedIn": True}
         assert cluster.exercise(node, "read", dataset) == {"edges": 5}
@@ -166,7 +166,7 @@ def test_a_secret_with_other_values_is_refused_and_nothing_is_changed(cluster: C
     for node in nodes:
         cluster.restart_agent(node)
     for node in nodes:
-        failure = cluster.until_failed(node, "SecretInvalid", 30)
+        failure = cluster.until_failed(node, "SecretInvalid")
         assert "other values" in failure["message"]
         assert "AWSPREVIOUS" in failure["hint"]
         # Users notice nothing.
@@ -175,7 +175,7 @@ def test_a_secret_with_other_values_is_refused_and_nothing_is_changed(cluster: C
 
     secret.restore_previous()
     for node in nodes:
-        cluster.until_ready(node, 60)
+        cluster.until_ready(node)
         assert cluster.run(node, "cat /opt/graphistry-cluster/secrets.json") == kept[node]
         assert cluster.services_started(node) == started[node]
     assert secret.get() == first
@@ -186,11 +186,11 @@ def test_a_damaged_secret_is_refused_without_showing_it(cluster: Cluster) -> Non
     first = secret.get()
     secret.put(json.dumps({**first, "nexusEncryptionKey": ""}))
     cluster.restart_agent("small")
-    failure = cluster.until_failed("small", "SecretInvalid", 30)
+    failure = cluster.until_failed("small", "SecretInvalid")
     assert "lacks nexusEncryptionKey" in failure["message"]
     assert first["postgresPassword"] not in json.dumps(cluster.report("small"))
     secret.restore_previous()
-    cluster.until_ready("small", 60)
+    cluster.until_ready("small")
 
 
 def test_a_new_machine_waits_for_the_secret_and_says_so(cluster: Cluster) -> None:
@@ -201,7 +201,7 @@ def test_a_new_machine_waits_for_the_secret_and_says_so(cluster: Cluster) -> Non
     cluster.checkout.client("autoscaling").terminate_instance_in_auto_scaling_group(
         InstanceId=before, ShouldDecrementDesiredCapacity=False
     )
-    failure = cluster.until_failed("small", "SecretNotFilled", 150)
+    failure = cluster.until_failed("small", "SecretNotFilled")
     assert "leader" in failure["hint"]
     assert cluster.instance("small") != before
     # The leader never makes new values where there were some.

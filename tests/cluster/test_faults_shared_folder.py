@@ -142,7 +142,7 @@ def test_a_follower_boots_while_the_shared_folder_is_away(cluster: Cluster) -> N
         assert running == ""
         for node in ("leader", "large"):
             assert cluster.report(node)["state"] == "ready"
-    report = cluster.until_ready("small", 90)
+    report = cluster.until_ready("small")
     assert report["instance"]["address"] == address
     assert_shared(cluster, "small", "leader", "large")
 
@@ -152,12 +152,12 @@ def test_the_shared_folder_goes_away_and_comes_back(cluster: Cluster) -> None:
     started = {node: cluster.services_started(node) for node in NODES}
     with away(cluster):
         for node in NODES:
-            cluster.until_failed(node, "SharedFolderUnmounted", 60)
+            cluster.until_failed(node, "SharedFolderUnmounted")
         # After every try that a node has: none gives itself up for what no other machine has.
         for node in NODES:
-            cluster.until(node, lambda report: last_try(report) > TRIES, 240)
+            cluster.until(node, lambda report: last_try(report) > TRIES)
     for node in NODES:
-        cluster.until_ready(node, 120)
+        cluster.until_ready(node)
     assert cluster.members() == members
     assert_shared(cluster, "small", "leader", "large")
     assert_shared(cluster, "leader", "small", "large")
@@ -178,7 +178,7 @@ def test_a_mount_that_is_lost_is_made_anew(cluster: Cluster, node: str) -> None:
         node, lambda report: report["repairs"] and "restarted" in report["repairs"][-1]["outcome"]
     )
     assert report["repairs"][-1]["what"].startswith("sharedFolder")
-    cluster.until_ready(node, 60)
+    cluster.until_ready(node)
     assert bare(cluster, node) == []
     assert_shared(cluster, node, *[each for each in NODES if each != node])
     if node == "leader":
@@ -208,7 +208,7 @@ def test_another_clusters_folder_is_left_alone(cluster: Cluster) -> None:
     marker = json.dumps({"cluster": "somebody/else", "secret": "theirs"})
     with another_export(cluster, f"echo '{marker}' > /other/{MARKER}") as found:
         for node in NODES:
-            failure = cluster.until_failed(node, "SharedFolderForeign", 60)
+            failure = cluster.until_failed(node, "SharedFolderForeign")
             assert "somebody/else" in failure["message"]
             assert "nothing was changed" in failure["hint"]
         # Nor does a node that meets it at its start.
@@ -229,7 +229,7 @@ def test_another_clusters_folder_is_left_alone(cluster: Cluster) -> None:
             assert sorted(ours) == sorted(f"/export/{name}" for name in (MARKER, *FOLDERS))
             assert inside(each, MOUNTS, "cat", f"/export/{MARKER}").strip() == marker
     for node in NODES:
-        cluster.until_ready(node, 90)
+        cluster.until_ready(node)
     assert_shared(cluster, "small", "leader", "large")
 
 
@@ -240,12 +240,12 @@ def test_a_full_shared_folder_is_told_and_forgotten_when_there_is_room(cluster: 
     )
     with another_export(cluster, copied) as found:
         for node in NODES:
-            failure = cluster.until_failed(node, "SharedFolderFull", 60)
+            failure = cluster.until_failed(node, "SharedFolderFull")
             assert "data sets" in failure["hint"]
         for each in found:
             inside(each, MOUNTS, "rm", "/export/big")
         for node in NODES:
-            cluster.until_ready(node, 60)
+            cluster.until_ready(node)
     assert cluster.members() == members
 
 
@@ -278,6 +278,4 @@ def test_a_killed_agent_comes_back_and_restarts_nothing(cluster: Cluster) -> Non
 
 def converged_anew(cluster: Cluster, node: str, before: str) -> None:
     """Wait until a node is ready by another converge than that which began at *before*."""
-    cluster.until(
-        node, lambda report: report["state"] == "ready" and report["startedAt"] != before, 60
-    )
+    cluster.until(node, lambda report: report["state"] == "ready" and report["startedAt"] != before)

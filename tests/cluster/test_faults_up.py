@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.nodes import Cluster, Report, changed_nothing
+from tests.cluster.nodes import BOUND_SECONDS, Cluster, Report, changed_nothing
 
 NODES = ("leader", "small", "large")
 RED_SECONDS = 15
@@ -194,9 +194,9 @@ def test_a_boot_that_gets_another_agent_than_named_says_so(cluster: Cluster, ext
     assert f"{extra}: ready" in printed
 
 
-def wait_for_machine(cluster: Cluster, node: str, seconds: float = 60) -> str:
+def wait_for_machine(cluster: Cluster, node: str) -> str:
     """The id of the machine that is launched for a node."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + BOUND_SECONDS
     while True:
         try:
             return cluster.instance(node)
@@ -226,7 +226,7 @@ def test_a_killed_machine_is_replaced_without_up(cluster: Cluster) -> None:
     others = {node: cluster.services_started(node) for node in ("leader", "small")}
     old = cluster.instance("large")
     cluster.machine("large").kill()
-    end = time.monotonic() + 60
+    end = time.monotonic() + BOUND_SECONDS
     while wait_for_machine(cluster, "large") == old:
         assert time.monotonic() < end
         time.sleep(0.3)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.nodes import Cluster, tells
+from tests.cluster.nodes import BOUND_SECONDS, Cluster, tells
 from tests.cluster.on_hosts import STACK, OnHosts
 
 TEAM = {"research-1": "10.77.0.21", "research-2": "10.77.0.22"}
@@ -52,7 +52,7 @@ def until_admitted(leader: OnHosts, wanted: set[str]) -> None:
 
     Its agent looks for guests every few seconds; until then its report is the ready one of before.
     """
-    end = time.monotonic() + 60
+    end = time.monotonic() + BOUND_SECONDS
     while (found := admitted(leader)) != wanted:
         assert time.monotonic() < end, f"let in are {sorted(found)}"
         time.sleep(0.3)
