@@ -60,13 +60,19 @@ class Repairs:
         first = failed[0].failure
         assert first is not None  # noqa: S101, it was just asked for
         self._node.report.degraded(first)
-        names = {each.name for each in failed}
-        if not self._node.specification.runs_data_services and names & set(LEADERS):
-            # Services that miss the leader are not mended here, and not by another machine either.
-            failed = [each for each in failed if each.name in MACHINES]
-        for each in failed:
+        for each in self._mendable(failed):
             if self._mend(each):
                 return
+
+    def _mendable(self, failed: list[Check]) -> list[Check]:
+        """Without the services, where they miss the leader or the shared folder: nothing here mends that, nor does
+        another machine."""
+        has_own = self._node.specification.runs_data_services
+        needed = ("sharedFolder", *(() if has_own else LEADERS))
+        if not any(each.name in needed for each in failed):
+            return failed
+        own = (*MACHINES, *(LEADERS if has_own else ()))
+        return [each for each in failed if each.name in own]
 
     def _mend(self, check: Check) -> bool:
         """Try once what mends *check*; True where something was tried, or is about to be."""

@@ -133,6 +133,31 @@ def test_a_folder_that_stays_away_long_is_a_reason_to_be_replaced_only_where_its
     assert state(follower) == ("ready", None)
 
 
+def test_services_that_miss_the_shared_folder_are_no_reason_to_be_replaced(
+    fake: FakeMachine, follower: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.limits.HEALTH", 0)
+    fake.command("dd", 'echo "dd: Read-only file system" >&2; exit 1')
+    for name in ("states.json", "unhealthy.json"):
+        (fake.root / name).write_text('{"nexus": ["running", "starting", 0]}')
+    repairs = Repairs(follower)
+    for _ in range(TRIES + 2):
+        repairs.look()
+    assert state(follower) == ("degraded", "SharedFolderReadOnly")
+    assert unhealthy(follower) == []
+
+
+def test_a_leaders_database_is_started_while_the_shared_folder_is_full(
+    fake: FakeMachine, leader: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake.command("dd", 'echo "dd: No space left on device" >&2; exit 1')
+    monkeypatch.setattr("agent.verify.leader_problem", lambda _: "connection refused")
+    Repairs(leader).look()
+    assert state(leader) == ("degraded", "SharedFolderFull")
+    assert leader.report.document["repairs"][-1]["what"] == "postgres (try 1)"
+    assert fake.log("graphistry")[-1] == "up -d"
+
+
 def test_a_folder_that_comes_back_at_the_last_moment_is_mounted_first(
     fake: FakeMachine, follower: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
