@@ -20,9 +20,21 @@ from components.agent_archive import build_archive
 
 from .fakes import FakeMachine
 
+
+def runs(python: str | Path | None) -> bool:
+    """Whether this is a Python: a shim of pyenv's may be there and have none to run."""
+    return (
+        python is not None
+        and not subprocess.run([python, "-c", ""], capture_output=True).returncode
+    )
+
+
 OLD_PYTHON = next(
-    (found for found in Path.home().glob(".pyenv/versions/3.8.*/bin/python3.8")),
-    shutil.which("python3.8"),
+    filter(
+        runs,
+        [*Path.home().glob(".pyenv/versions/3.8.*/bin/python3.8"), shutil.which("python3.8")],
+    ),
+    None,
 )
 
 
