@@ -17,6 +17,7 @@ from moto.autoscaling import autoscaling_backends
 from moto.autoscaling.models import FakeAutoScalingGroup
 from moto.core.types import Base64EncodedString
 from moto.ec2 import ec2_backends
+from moto.ec2.models.elastic_network_interfaces import NetworkInterfaceBackend
 from moto.efs import efs_backends
 from moto.iam.access_control import PermissionResult
 from moto.s3.models import FakeBucket
@@ -60,13 +61,14 @@ def prepare_region(aws: Aws) -> None:
 
 
 def mend_moto() -> None:
-    """Replace five answers of moto's; call it once, before it serves.
+    """Replace six answers of moto's; call it once, before it serves.
 
     Bucket policies are kept and not judged, as moto does with all of IAM: it takes a condition that
     it cannot evaluate for a denial, so one that demands TLS would close the bucket to everybody.
     Groups launch the first type of their policy, where moto knows the launch template's only,
     and give each instance one root volume, where moto makes a second, which nothing names.
     A secret's value is that of its version AWSCURRENT, where moto stays with the last one put.
+    An interface gets a free address of its subnet, where moto rolls dice, for one that others have too.
     The list of moto's modules is read once, where moto reads its folder at every request.
     """
     modules = tuple(backends.list_of_moto_modules())
@@ -83,6 +85,18 @@ def mend_moto() -> None:
         _discard_shadow_volumes(group.autoscaling_backend.ec2_backend)
 
     FakeAutoScalingGroup.replace_autoscaling_group_instances = launch_without_shadows
+    create = NetworkInterfaceBackend.create_network_interface
+
+    @functools.wraps(create)
+    def created(
+        backend: Any, subnet: Any, private_ip_address: Any, *addresses: Any, **named: Any
+    ) -> Any:
+        if not (private_ip_address or any(addresses[:1]) or named.get("private_ip_addresses")):
+            place = backend.get_subnet(subnet) if isinstance(subnet, str) else subnet
+            private_ip_address = place.get_available_subnet_ip(instance=None)
+        return create(backend, subnet, private_ip_address, *addresses, **named)
+
+    NetworkInterfaceBackend.create_network_interface = created
     move_stage = SecretsManagerBackend.update_secret_version_stage
 
     @functools.wraps(move_stage)

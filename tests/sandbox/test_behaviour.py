@@ -248,6 +248,17 @@ def test_another_reservation_stops_and_starts_the_same_instance_at_once(
     assert calls.index("ec2.stop_instances") < calls.index("ec2.start_instances")
 
 
+def test_an_interface_has_an_address_that_nobody_else_has(
+    engine: Engine, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The dice of moto's would have chosen the subnet's first one each time."""
+    dice = "moto.ec2.models.elastic_network_interfaces.random_private_ip"
+    monkeypatch.setattr(dice, lambda block: block.replace("0/20", "4"))
+    kind = "aws:ec2/networkInterface:NetworkInterface"
+    made = [engine.create(kind, subnetId=world.subnets[0]) for _ in range(3)]
+    assert len({each.outputs["privateIp"] for each in made}) == 3
+
+
 def test_user_data_replaces_only_where_asked(engine: Engine, leader: Made) -> None:
     new = {**leader.inputs, "userData": "#!/bin/bash\n"}
     assert not engine.diff(leader, new).replaces
