@@ -9,14 +9,13 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from agent import guests, packages, systemd, ufw
+from agent import guests, nfs, packages, systemd, ufw
 from agent.commands import run
 from agent.failures import Failure
 from agent.node import HOME, UNITS, Node, write_private
 from agent.specification import HostPlace, NfsOnLeader, Specification
 
 TABLE = "graphistry_cluster"
-NFS_PORT = 2049
 UNIT_NAME = "graphistry-cluster-firewall.service"
 UNIT = """# graphistry-cluster
 [Unit]
@@ -113,7 +112,7 @@ def ports(specification: Specification) -> list[int]:
     """The data services', and NFS's where this leader has the shared folder."""
     found = {specification.postgres.port, specification.redis.port}
     if isinstance(specification.share, NfsOnLeader):
-        found.add(NFS_PORT)
+        found.add(nfs.PORT)
     return sorted(found)
 
 

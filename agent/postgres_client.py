@@ -71,7 +71,7 @@ def select_one(
         _send(connection, b"X", b"")
 
 
-def md5_answer(user: str, password: str, salt: bytes) -> str:
+def _md5_answer(user: str, password: str, salt: bytes) -> str:
     """The answer to a server whose passwords are kept as before PostgreSQL 14, which data may be older than."""
     inner = hashlib.md5((password + user).encode()).hexdigest()  # noqa: S324, PostgreSQL's protocol
     return "md5" + hashlib.md5(inner.encode() + salt).hexdigest()  # noqa: S324, the same
@@ -87,7 +87,7 @@ def _authenticate(connection: socket.socket, user: str, password: str) -> None:
         if method == 0:
             return
         if method == 5:
-            answer = md5_answer(user, password, body[4:8])
+            answer = _md5_answer(user, password, body[4:8])
             _send(connection, b"p", answer.encode() + b"\0")
         elif method == 10 and b"SCRAM-SHA-256" in body[4:].split(b"\0"):
             first = scram.first().encode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import Callable
 
 from agent import limits, nfs_server, shared_folder
@@ -34,16 +35,23 @@ HARMLESS = (
 """Failures of the shared folder that mounting it anew, or another machine, does not change."""
 
 
+@dataclass
+class Effort:
+    """What was done about one check since the node was ready last; times are of the monotonic clock."""
+
+    tries: int = 0
+    begun: float = 0.0
+    not_before: float = 0.0
+    is_given_up: bool = False
+
+
 class Repairs:
     """The watch over one node that was ready."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
         self._compose = Compose(node.folder)
-        self._tries: dict[str, int] = {}
-        self._not_before: dict[str, float] = {}
-        self._first_try: dict[str, float] = {}
-        self._given_up: set[str] = set()
+        self._efforts: dict[str, Effort] = {}
         self._is_marked = False
 
     def look(self) -> None:
@@ -54,8 +62,7 @@ class Repairs:
             if self._node.report.document["state"] != "ready":
                 self._node.report.repair("all checks", "the node is ready again")
                 self._node.report.state("ready")
-            self._tries, self._not_before, self._first_try = {}, {}, {}
-            self._given_up = set()
+            self._efforts = {}
             return
         first = failed[0].failure
         assert first is not None  # noqa: S101, it was just asked for
@@ -81,15 +88,15 @@ class Repairs:
         if failure is None or repair is None:
             return False
         now = time.monotonic()
-        tries = self._tries.get(check.name, 0)
-        if now < self._not_before.get(check.name, 0.0):
+        effort = self._efforts.setdefault(check.name, Effort(begun=now))
+        tries = effort.tries
+        if now < effort.not_before:
             return tries < TRIES or check.name in PERSISTENT
-        gives_up = tries >= TRIES and not self._may_be_the_servers(check)
+        gives_up = tries >= TRIES and not self._may_be_the_servers(check, effort)
         if gives_up and check.name not in PERSISTENT:
-            self._give_up(check, failure)
+            self._give_up(check, effort, failure)
             return False
-        self._tries[check.name] = tries + 1
-        self._first_try.setdefault(check.name, now)
+        effort.tries += 1
         what = f"{check.name} (try {tries + 1})"
         failed = None
         try:
@@ -99,10 +106,10 @@ class Repairs:
         pause = min(limits.REPAIR * 2**tries, LAST_PAUSE_SECONDS)
         if tries + 1 >= TRIES and check.name in STARTED:
             pause = limits.HEALTH
-        self._not_before[check.name] = time.monotonic() + pause
+        effort.not_before = time.monotonic() + pause
         self._node.report.repair(what, outcome)
         if gives_up and failed:
-            self._give_up(check, failed)
+            self._give_up(check, effort, failed)
         return True
 
     def _repair_for(self, check: Check) -> Callable[[], str] | None:
@@ -164,12 +171,12 @@ class Repairs:
         self._compose.up()
         return "./graphistry up -d"
 
-    def _give_up(self, check: Check, failure: Failure) -> None:
+    def _give_up(self, check: Check, effort: Effort, failure: Failure) -> None:
         """Once: a follower asks to be replaced where its site can. A leader stays: its address and data are here."""
         node = self._node
-        if check.name in self._given_up:
+        if effort.is_given_up:
             return
-        self._given_up.add(check.name)
+        effort.is_given_up = True
         stays = f"given up after {TRIES} tries; the node stays degraded"
         if node.specification.is_leader or check.name == "wiring":
             # A leader's data are here, and another machine would have the same release.
@@ -182,18 +189,18 @@ class Repairs:
             self._is_marked = asked is not None
             outcome = f"given up after {TRIES} tries; {asked}" if asked else stays
         except OSError as error:
-            self._given_up.discard(check.name)
+            effort.is_given_up = False
             outcome = (
                 f"given up after {TRIES} tries; the machine cannot be marked unhealthy: {error}"
             )
         node.report.repair(check.name, f"{outcome} ({failure.code})")
 
-    def _may_be_the_servers(self, check: Check) -> bool:
+    def _may_be_the_servers(self, check: Check, effort: Effort) -> bool:
         """Whether the shared folder may be away for others too: no other machine has it then, and it is waited for.
 
         A server that answers may be too slow for a while, for everybody at once.
         """
         if check.name != "sharedFolder":
             return False
-        is_young = time.monotonic() - self._first_try[check.name] < limits.PATIENCE
+        is_young = time.monotonic() - effort.begun < limits.PATIENCE
         return is_young or not shared_folder.server_answers(self._node)

@@ -89,12 +89,11 @@ def mend_moto() -> None:
 
     @functools.wraps(create)
     def created(
-        backend: Any, subnet: Any, private_ip_address: Any, *addresses: Any, **named: Any
+        backend: Any, subnet: Any, address: Any, addresses: Any = None, *others: Any, **named: Any
     ) -> Any:
-        if not (private_ip_address or any(addresses[:1]) or named.get("private_ip_addresses")):
-            place = backend.get_subnet(subnet) if isinstance(subnet, str) else subnet
-            private_ip_address = place.get_available_subnet_ip(instance=None)
-        return create(backend, subnet, private_ip_address, *addresses, **named)
+        if not (address or addresses):
+            address = subnet.get_available_subnet_ip(instance=None)
+        return create(backend, subnet, address, addresses, *others, **named)
 
     NetworkInterfaceBackend.create_network_interface = created
     move_stage = SecretsManagerBackend.update_secret_version_stage

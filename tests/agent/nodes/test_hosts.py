@@ -14,12 +14,12 @@ from agent import guests, host_secret
 from agent.cluster_secret import generate
 from agent.converge import PHASES, converge
 from agent.node import Node
-from agent.repair import TRIES, Repairs
+from agent.repair import Repairs
 from model.specification import SCHEMA_FILE
 from tests.agent.fakes import FakeMachine
 
 from .test_converge import MARKER, failure, override, unchanged
-from .test_repair import lose_gpu, state
+from .test_repair import beyond_all_tries, lose_gpu, state
 
 MakeNode = Callable[..., Node]
 REPORT = json.loads((Path(agent.__file__).parent / "node_report.schema.json").read_text())
@@ -356,9 +356,7 @@ class TestWatch:
     ) -> None:
         node = make_ready(make_host())
         (fake.root / "nft-fails").touch()
-        repairs = Repairs(node)
-        for _ in range(TRIES + 2):
-            repairs.look()
+        repairs = beyond_all_tries(node)
         assert state(node) == ("degraded", "FirewallChanged")
         (fake.root / "nft-fails").unlink()
         (fake.root / "table").unlink()
@@ -399,9 +397,7 @@ class TestWatch:
     ) -> None:
         node = make_ready(claimed(fake, make_host))
         lose_gpu(fake)
-        repairs = Repairs(node)
-        for _ in range(TRIES + 2):
-            repairs.look()
+        beyond_all_tries(node)
         assert state(node) == ("degraded", "GpuUnavailable")
         assert "stays degraded" in node.report.document["repairs"][-1]["outcome"]
 

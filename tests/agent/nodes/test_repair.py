@@ -1,7 +1,8 @@
 """What the watch does about a node that is no longer ready."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -44,6 +45,30 @@ def unhealthy(node: Node) -> list[str]:
 def state(node: Node) -> tuple[str, str | None]:
     document = node.report.document
     return document["state"], (document["failure"] or {}).get("code")
+
+
+def beyond_all_tries(node: Node) -> Repairs:
+    """The watch, after more looks than there are tries."""
+    repairs = Repairs(node)
+    for _ in range(TRIES + 2):
+        repairs.look()
+    return repairs
+
+
+def make_unwell(fake: FakeMachine, health: str) -> None:
+    """nexus, now and after whatever is done about it."""
+    for name in ("states.json", "unhealthy.json"):
+        (fake.root / name).write_text(json.dumps({"nexus": ["running", health, 0]}))
+
+
+@contextmanager
+def unmountable(fake: FakeMachine) -> Iterator[None]:
+    """The shared folder is lost, and meanwhile cannot be mounted."""
+    (fake.root / "mounts").write_text("")
+    script = (fake.root / "bin" / "systemctl").read_text()
+    fake.command("systemctl", "exit 1")
+    yield
+    fake.command("systemctl", script)
 
 
 def test_a_lost_mount_is_mounted_again_and_its_services_restarted(
@@ -98,9 +123,7 @@ def test_a_follower_beyond_repair_asks_once_to_be_replaced(
     fake: FakeMachine, follower: Node
 ) -> None:
     lose_gpu(fake)
-    repairs = Repairs(follower)
-    for _ in range(TRIES + 2):
-        repairs.look()
+    beyond_all_tries(follower)
     assert state(follower) == ("degraded", "GpuUnavailable")
     assert unhealthy(follower) == ["i-1"]
     tries = [each for each in follower.report.document["repairs"] if "(try" in each["what"]]
@@ -120,14 +143,9 @@ def test_a_folder_that_stays_away_long_is_a_reason_to_be_replaced_only_where_its
 ) -> None:
     monkeypatch.setattr("agent.shared_folder.server_answers", lambda _: answers)
     monkeypatch.setattr("agent.limits.PATIENCE", patience)
-    (fake.root / "mounts").write_text("")
-    script = (fake.root / "bin" / "systemctl").read_text()
-    fake.command("systemctl", "exit 1")
-    repairs = Repairs(follower)
-    for _ in range(TRIES + 2):
-        repairs.look()
+    with unmountable(fake):
+        repairs = beyond_all_tries(follower)
     assert unhealthy(follower) == replaced
-    fake.command("systemctl", script)
     repairs.look()
     repairs.look()
     assert state(follower) == ("ready", None)
@@ -138,11 +156,8 @@ def test_services_that_miss_the_shared_folder_are_no_reason_to_be_replaced(
 ) -> None:
     monkeypatch.setattr("agent.limits.HEALTH", 0)
     fake.command("dd", 'echo "dd: Read-only file system" >&2; exit 1')
-    for name in ("states.json", "unhealthy.json"):
-        (fake.root / name).write_text('{"nexus": ["running", "starting", 0]}')
-    repairs = Repairs(follower)
-    for _ in range(TRIES + 2):
-        repairs.look()
+    make_unwell(fake, "starting")
+    beyond_all_tries(follower)
     assert state(follower) == ("degraded", "SharedFolderReadOnly")
     assert unhealthy(follower) == []
 
@@ -162,13 +177,10 @@ def test_a_folder_that_comes_back_at_the_last_moment_is_mounted_first(
     fake: FakeMachine, follower: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("agent.shared_folder.server_answers", lambda _: True)
-    (fake.root / "mounts").write_text("")
-    script = (fake.root / "bin" / "systemctl").read_text()
-    fake.command("systemctl", "exit 1")
     repairs = Repairs(follower)
-    for _ in range(TRIES):
-        repairs.look()
-    fake.command("systemctl", script)
+    with unmountable(fake):
+        for _ in range(TRIES):
+            repairs.look()
     repairs.look()
     repairs.look()
     assert state(follower) == ("ready", None)
@@ -184,11 +196,8 @@ def test_what_was_started_has_the_time_of_a_boot_before_another_machine_is_asked
     replaced: list[str],
 ) -> None:
     monkeypatch.setattr("agent.limits.HEALTH", seconds)
-    for name in ("states.json", "unhealthy.json"):
-        (fake.root / name).write_text('{"nexus": ["running", "starting", 0]}')
-    repairs = Repairs(follower)
-    for _ in range(TRIES + 2):
-        repairs.look()
+    make_unwell(fake, "starting")
+    beyond_all_tries(follower)
     assert state(follower) == ("degraded", "ServiceUnhealthy")
     assert unhealthy(follower) == replaced
 
@@ -206,9 +215,7 @@ def test_wiring_that_cannot_be_mended_is_no_reason_to_be_replaced(
     fake: FakeMachine, follower: Node
 ) -> None:
     (fake.root / "override-ignored").touch()
-    repairs = Repairs(follower)
-    for _ in range(TRIES + 2):
-        repairs.look()
+    beyond_all_tries(follower)
     assert state(follower) == ("degraded", "ComposeOverrideIgnored")
     assert unhealthy(follower) == []
     assert "given up" in follower.report.document["repairs"][-1]["outcome"]
@@ -221,20 +228,15 @@ def test_services_that_miss_the_leader_are_no_reason_to_be_replaced(
         raise OSError("connection refused")
 
     monkeypatch.setattr("agent.start.select_one", refuse)
-    for name in ("states.json", "unhealthy.json"):
-        (fake.root / name).write_text('{"nexus": ["running", "unhealthy", 0]}')
-    repairs = Repairs(follower)
-    for _ in range(TRIES + 2):
-        repairs.look()
+    make_unwell(fake, "unhealthy")
+    beyond_all_tries(follower)
     assert state(follower) == ("degraded", "LeaderUnreachable")
     assert unhealthy(follower) == []
 
 
 def test_a_leader_beyond_repair_stays_degraded(fake: FakeMachine, leader: Node) -> None:
     lose_gpu(fake)
-    repairs = Repairs(leader)
-    for _ in range(TRIES + 2):
-        repairs.look()
+    beyond_all_tries(leader)
     assert state(leader)[0] == "degraded"
     assert unhealthy(leader) == []
 
@@ -247,10 +249,8 @@ def test_an_unreachable_leader_is_only_waited_for(
 
     with monkeypatch.context() as context:
         context.setattr("agent.start.select_one", refuse)
-        repairs = Repairs(follower)
         before = [line for line in fake.log("graphistry") if line.startswith(("up", "restart"))]
-        for _ in range(TRIES + 2):
-            repairs.look()
+        repairs = beyond_all_tries(follower)
         assert state(follower) == ("degraded", "LeaderUnreachable")
         after = [line for line in fake.log("graphistry") if line.startswith(("up", "restart"))]
         assert before == after
@@ -271,9 +271,7 @@ def test_asking_to_be_replaced_is_tried_again_while_aws_refuses(
 
     monkeypatch.setattr("agent.aws.mark_unhealthy", refuse_first)
     lose_gpu(fake)
-    repairs = Repairs(follower)
-    for _ in range(TRIES + 2):
-        repairs.look()
+    beyond_all_tries(follower)
     assert answers == []
 
 
