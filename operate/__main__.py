@@ -71,7 +71,14 @@ from operate.present import (
 )
 from operate.prove import Proof, proofs
 from operate.sandbox_hosts import take_keys
-from operate.screen import confirmed, next_steps, print_table, show_kept, show_nodes
+from operate.screen import (
+    confirmed,
+    next_steps,
+    print_table,
+    show_kept,
+    show_nodes,
+    show_unready,
+)
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -112,17 +119,22 @@ def up(
             found = look(opened, outputs, hosts) if is_deployed(opened, outputs) else []
         if found:
             show_nodes(found, as_json=False)
+        failing = show_unready(opened, found)
         if looked and looked.could_not_run:
             say(looked.could_not_run)
         if status:
             for told in refused:
                 say(told)
             say(
-                f"what failed is told above; when it is mended, `make up{opened.choice}` goes on from here"
+                f"failures are listed above; after fixing them, `make up{opened.choice}` continues from here"
             )
             raise typer.Exit(status)
-        if hosts is not None and any(node.state != "ready" for node in found):
-            say(f"not every node is ready; `make up{opened.choice}` goes on from here")
+        if failing:
+            say(
+                f"{len(failing)} of {counted(len(found), 'node')} "
+                f"{'is' if len(failing) == 1 else 'are'} not ready; "
+                f"`make up{opened.choice}` continues from here"
+            )
             raise typer.Exit(1)
         next_steps(opened, outputs)
 
@@ -219,6 +231,8 @@ def show(
         with hosts_in(opened) as hosts:
             found = present_nodes(opened, outputs, hosts)
         show_nodes(found, as_json=as_json)
+        if not as_json:
+            show_unready(opened, found)
 
 
 @app.command()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,9 +11,7 @@ from pydantic import ValidationError
 from model.node_report import NodeReport
 from model.specification import INSTALLED_AGENT, RUN_AGENT
 from operate.hosts import Hosts
-from operate.messages import say
-from operate.nodes import Machine, Node, entries, state_of
-from operate.readiness import DEGRADED_SECONDS, RETRY_SECONDS, SILENT_SECONDS
+from operate.nodes import Machine, Node, Seen, entries, explained, state_of
 from operate.reports import Read
 from operate.run_command import Answer
 from operate.sandbox_hosts import Unlike
@@ -24,56 +21,13 @@ HOST = "host"
 """What stands for an instance type."""
 
 
-PATIENCE_SECONDS = {
-    "degraded": DEGRADED_SECONDS,
-    "converging": DEGRADED_SECONDS,
-    "failed": RETRY_SECONDS,
-}
-"""How long a node may be so that was ready before: its agent mends it sooner, or it is somebody's to mend."""
-
-POLL_SECONDS = 2.0
-
-
-def settled_nodes_on_hosts(hosts: Hosts, outputs: Mapping[str, Any]) -> list[Node]:
-    """The nodes, once what passes by itself has passed: another node's leader restarts its services, for example.
-
-    It is waited for over the connections that there are, PATIENCE_SECONDS at most.
-    """
-    began, said = time.monotonic(), ""
-    while True:
-        found = _look(hosts, outputs)
-        elapsed = time.monotonic() - began
-        passing = [node for node, report in found if _may_pass(report, elapsed)]
-        if not passing:
-            return [node for node, _ in found]
-        line = ", ".join(f"{node.name} ({node.state})" for node in passing)
-        if line != said:
-            say(f"waiting for {line}")
-            said = line
-        time.sleep(POLL_SECONDS)
-
-
-def _may_pass(report: Read | None, elapsed_seconds: float) -> bool:
-    """Whether a node is not ready, and that is not older than what its agent needs to mend it."""
-    if report is None or report.age_seconds > SILENT_SECONDS:
-        return False
-    patience = PATIENCE_SECONDS.get(report.report.state, 0.0)
-    since = report.failure_age_seconds if report.report.state == "degraded" else 0.0
-    return max(since, elapsed_seconds) < patience
-
-
-def nodes_on_hosts(hosts: Hosts, outputs: Mapping[str, Any]) -> list[Node]:
-    """The nodes of a deployed stack with the hosts under them, and what their agents say."""
-    return [node for node, _ in _look(hosts, outputs)]
-
-
-def _look(hosts: Hosts, outputs: Mapping[str, Any]) -> list[tuple[Node, Read | None]]:
-    """Each node, and the report of its agent."""
+def nodes_on_hosts(hosts: Hosts, outputs: Mapping[str, Any]) -> list[Seen]:
+    """The nodes of a deployed stack with the hosts under them, and what their agents report."""
     deployed = entries(outputs)
     # A host that the file names no more is not asked.
     answers = hosts.run([node for node in deployed if node in hosts.access], STATUS, seconds=30)
     return [
-        _node(name, entry, answers.get(name), _machine_state(hosts, name))
+        _seen(name, entry, answers.get(name), _machine_state(hosts, name))
         for name, entry in deployed.items()
     ]
 
@@ -84,9 +38,7 @@ def _machine_state(hosts: Hosts, node: str) -> str:
     return "unreachable" if node in hosts.failures else "running"
 
 
-def _node(
-    name: str, entry: Mapping[str, Any], answer: Answer | None, machine_state: str
-) -> tuple[Node, Read | None]:
+def _seen(name: str, entry: Mapping[str, Any], answer: Answer | None, machine_state: str) -> Seen:
     said = _said(answer)
     report = _report(said)
     seen = report.report.gpus if report else ()
@@ -109,8 +61,9 @@ def _node(
         else str(used),
         machine=machine,
         state=_state(machine, said, report),
+        **explained(report),
     )
-    return node, report
+    return Seen(node=node, report=report)
 
 
 def _state(machine: Machine, said: Mapping[str, Any], report: Read | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -44,10 +45,27 @@ class Node:
     """What the node's agent says: ``ready``, or what it is doing or lacks."""
     gpus: str = "-"
     """GPUs of the machine, and how many of them are used: ``4 x L40S``, ``6 of 8 x H100``."""
+    reason: str = ""
+    """What its agent reports as the failure of a node that is not ready."""
+    hint: str = ""
+    """What to do about it."""
+    log: str = ""
+    """The last line of the log that belongs to it."""
 
 
-def nodes(deployment: Deployment, outputs: Mapping[str, Any]) -> list[Node]:
-    """The nodes of a deployed stack with the machines under them, and what their agents say.
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """A node at one moment."""
+
+    node: Node
+    report: Read | None
+    """Of the machine that it has now; ``None`` until that has written one."""
+    machine_age_seconds: float = 0.0
+    """Since AWS launched its machine; 0 without one."""
+
+
+def nodes(deployment: Deployment, outputs: Mapping[str, Any]) -> list[Seen]:
+    """The nodes of a deployed stack with the machines under them, and what their agents report.
 
     Two calls to AWS, whatever their number, one more for each without a machine, and a report read per node.
     """
@@ -62,29 +80,30 @@ def nodes(deployment: Deployment, outputs: Mapping[str, Any]) -> list[Node]:
         read_reports(deployment.client("s3"), outputs["bucket"], by_node.keys()) if booted else {}
     )
 
-    def state(node: str) -> str:
-        machine = machines.get(by_node.get(node, ""))
+    def seen(name: str, entry: Mapping[str, Any]) -> Seen:
+        found = machines.get(by_node.get(name, ""))
+        machine = found.machine if found else None
+        read = reports.get(name)
+        report = read if read and machine and read.report.is_of(machine.instance_id) else None
         if machine is None:
-            return without_machine(deployment, outputs["followers"].get(node, {}).get("group"))
-        return state_of(machine, reports.get(node)) if booted else "not booted"
-
-    def gpus(node: str, used: int) -> str:
-        machine = machines.get(by_node.get(node, ""))
-        return gpus_of(machine, used) if machine else "-"
-
-    return [
-        Node(
+            state = without_machine(deployment, entry.get("group"))
+        else:
+            state = state_of(machine, report) if booted else "not booted"
+        node = Node(
             name=name,
             role="leader" if name == "leader" else "follower",
             profile=entry["profile"],
             market=entry.get("market", "on-demand"),
             gpus_used=entry["gpus"],
-            gpus=gpus(name, entry["gpus"]),
-            machine=machines.get(by_node.get(name, "")),
-            state=state(name),
+            gpus=gpus_of(machine, entry["gpus"]) if machine else "-",
+            machine=machine,
+            state=state,
+            **explained(report),
         )
-        for name, entry in entries(outputs).items()
-    ]
+        age = found.age_seconds if found else 0.0
+        return Seen(node=node, report=report, machine_age_seconds=age)
+
+    return [seen(name, entry) for name, entry in entries(outputs).items()]
 
 
 def entries(outputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -101,10 +120,10 @@ def gpus_of(machine: Machine, used: int) -> str:
 
 
 def state_of(machine: Machine, read: Read | None) -> str:
-    """One word for what a machine is as a node, and why it is not ready."""
+    """One word for what a machine is as a node, by its own report, and why it is not ready."""
     if machine.state != "running":
         return machine.state
-    if read is None or not read.report.is_of(machine.instance_id):
+    if read is None:
         return "booting" if machine.instance_type in CATALOGUE else "starting"
     report = read.report
     if read.age_seconds > SILENT_SECONDS:
@@ -112,6 +131,15 @@ def state_of(machine: Machine, read: Read | None) -> str:
     if report.failure:
         return f"{report.state}: {report.failure.code}"
     return f"converging: {report.phase}" if report.state == "converging" else report.state
+
+
+def explained(read: Read | None) -> dict[str, str]:
+    """The fields of a :class:`Node` that explain why it is not ready, as its agent reports it."""
+    failure = read.report.failure if read else None
+    if failure is None:
+        return {}
+    log = failure.log[-1] if failure.log else ""
+    return {"reason": failure.message, "hint": failure.hint, "log": log}
 
 
 def without_machine(deployment: Deployment, group: str | None) -> str:
@@ -134,17 +162,27 @@ def _members(deployment: Deployment) -> dict[str, str]:
     }
 
 
-def _machines(deployment: Deployment) -> dict[str, Machine]:
+@dataclass(frozen=True)
+class _Launched:
+    machine: Machine
+    age_seconds: float
+
+
+def _machines(deployment: Deployment) -> dict[str, _Launched]:
     """Id of each machine of the cluster to what AWS says of it."""
+    now = time.time()
     pages = deployment.client("ec2").get_paginator("describe_instances")
     ours = {"Name": f"tag:{CLUSTER_TAG}", "Values": [deployment.cluster]}
     return {
-        each["InstanceId"]: Machine(
-            instance_id=each["InstanceId"],
-            instance_type=each["InstanceType"],
-            availability_zone=each["Placement"]["AvailabilityZone"],
-            address=each.get("PrivateIpAddress", "-"),
-            state=each["State"]["Name"],
+        each["InstanceId"]: _Launched(
+            Machine(
+                instance_id=each["InstanceId"],
+                instance_type=each["InstanceType"],
+                availability_zone=each["Placement"]["AvailabilityZone"],
+                address=each.get("PrivateIpAddress", "-"),
+                state=each["State"]["Name"],
+            ),
+            now - each["LaunchTime"].timestamp(),
         )
         for page in pages.paginate(Filters=[ours])
         for reservation in page["Reservations"]

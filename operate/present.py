@@ -16,11 +16,12 @@ from operate.deployment import (
     Deployment,
 )
 from operate.hosts import Hosts, hosts_of
-from operate.hosts_nodes import nodes_on_hosts, settled_nodes_on_hosts
+from operate.hosts_nodes import nodes_on_hosts
 from operate.messages import UserError
-from operate.nodes import Node, entries, nodes
+from operate.nodes import Node, Seen, entries, nodes
 from operate.provable import nodes_to_prove, nodes_to_prove_on_hosts
 from operate.prove import Nodes
+from operate.settled import settled
 from sandbox.machines.hosts import container_at
 
 
@@ -62,14 +63,18 @@ def present_nodes(
     opened: Deployment, outputs: Mapping[str, Any], hosts: Hosts | None
 ) -> list[Node]:
     """The nodes of a deployed stack as they are now."""
-    return nodes(opened, outputs) if hosts is None else nodes_on_hosts(hosts, outputs)
+    return [each.node for each in _look(opened, outputs, hosts)]
 
 
 def settled_nodes(
     opened: Deployment, outputs: Mapping[str, Any], hosts: Hosts | None
 ) -> list[Node]:
-    """The same, once on hosts what passes by itself has passed; on AWS the deployment has waited for every node."""
-    return nodes(opened, outputs) if hosts is None else settled_nodes_on_hosts(hosts, outputs)
+    """The same, once what passes by itself has passed."""
+    return settled(lambda: _look(opened, outputs, hosts))
+
+
+def _look(opened: Deployment, outputs: Mapping[str, Any], hosts: Hosts | None) -> list[Seen]:
+    return nodes(opened, outputs) if hosts is None else nodes_on_hosts(hosts, outputs)
 
 
 def shell_command(opened: Deployment, node: str, outputs: Mapping[str, Any]) -> list[str]:
@@ -87,7 +92,7 @@ def shell_command(opened: Deployment, node: str, outputs: Mapping[str, Any]) -> 
                 f"{node} has no machine at {address}; `make up{opened.choice}` boots it"
             )
     else:
-        found = {each.name: each.machine for each in nodes(opened, outputs)}[node]
+        found = {each.node.name: each.node.machine for each in nodes(opened, outputs)}[node]
         if found is None:
             raise UserError(f"{node} has no machine; `make show{opened.choice}` says more")
         machine = found.instance_id

@@ -14,8 +14,9 @@ from rich.table import Table
 
 from model.hosts import FollowersOnHosts
 from operate.deployment import ROOT, Deployment
-from operate.messages import say
+from operate.messages import console, say
 from operate.nodes import Node, entries, kept_table, node_table
+from operate.settled import explanation, unready
 from operate.tables import WIDTH
 from sandbox import workbench
 
@@ -41,6 +42,16 @@ def show_nodes(found: list[Node], *, as_json: bool) -> None:
         print(json.dumps([dataclasses.asdict(node) for node in found], indent=2))
     else:
         print_table(node_table(found))
+
+
+def show_unready(opened: Deployment, found: list[Node]) -> list[Node]:
+    """Print why nodes are not ready, and return these nodes."""
+    booted = opened.sandbox is None or opened.sandbox.machines
+    failing = unready(found, booted=booted)
+    for node in failing:
+        for line in explanation(node):
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+    return failing
 
 
 def print_table(table: Table, *, stderr: bool = False) -> None:

@@ -1,22 +1,14 @@
-"""What ends `up` on hosts: a node that is mended by itself in a moment is waited for, another is not."""
+"""The nodes on hosts, as their agents answer."""
 
 from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
 from typing import Any, cast
-
-import pytest
 
 from operate import hosts_nodes
 from operate.hosts import Hosts
-from operate.hosts_nodes import (
-    PATIENCE_SECONDS,
-    POLL_SECONDS,
-    nodes_on_hosts,
-    settled_nodes_on_hosts,
-)
+from operate.hosts_nodes import nodes_on_hosts
 from operate.run_command import Answer
 from operate.sandbox_hosts import Unlike
 
@@ -60,47 +52,16 @@ def report(state: str, since: float = 1.0) -> dict[str, Any]:
 READY = report("ready")
 
 
-@pytest.fixture(autouse=True)
-def clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Time passes while somebody sleeps, and then only."""
-    naps: list[float] = []
-    passing = SimpleNamespace(monotonic=lambda: sum(naps), sleep=naps.append)
-    monkeypatch.setattr(hosts_nodes, "time", passing)
-
-
-def settled(*small: dict[str, Any]) -> tuple[str, int]:
-    """The state of a follower that reports this, as `up` tells it, and after how many looks."""
-    hosts = Reports(leader=[READY], small=list(small))
-    found = {node.name: node.state for node in settled_nodes_on_hosts(cast(Hosts, hosts), OUTPUTS)}
-    assert found["leader"] == "ready"
-    return found["small"], hosts.looks
-
-
-@pytest.mark.parametrize("state", ["degraded", "converging", "failed"])
-def test_what_passes_in_a_moment_is_waited_for(
-    state: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert settled(report(state), report(state), READY) == ("ready", 3)
-    assert capsys.readouterr().err.count(f"waiting for small ({state}: ") == 1
-
-
-@pytest.mark.parametrize("state", ["degraded", "failed"])
-def test_what_does_not_pass_is_told_in_the_end(state: str) -> None:
-    looks = 1 + PATIENCE_SECONDS[state] / POLL_SECONDS
-    assert settled(report(state)) == (f"{state}: LeaderUnreachable", looks)
-
-
-def test_what_has_not_passed_for_long_is_told_at_once() -> None:
-    assert settled(report("degraded", since=400), READY) == ("degraded: LeaderUnreachable", 1)
-
-
-def test_what_is_ready_or_stopped_is_told_at_once() -> None:
-    assert settled(READY) == ("ready", 1)
-    assert settled(report("stopped"), READY) == ("stopped", 1)
+def test_a_node_that_is_not_ready_says_why() -> None:
+    hosts = Reports(leader=[READY], small=[report("degraded")])
+    leader, small = (each.node for each in nodes_on_hosts(cast(Hosts, hosts), OUTPUTS))
+    assert (leader.state, leader.reason) == ("ready", "")
+    assert (small.state, small.reason) == ("degraded: LeaderUnreachable", "it does not answer")
 
 
 def test_a_node_of_a_rehearsal_may_have_no_machine_yet() -> None:
     hosts = Reports(leader=[READY], small=[READY])
     hosts.unlike = {"small": Unlike.NOT_BOOTED, "leader": Unlike.OTHER_GPUS}
-    found = {node.name: node.state for node in nodes_on_hosts(cast(Hosts, hosts), OUTPUTS)}
+    seen = nodes_on_hosts(cast(Hosts, hosts), OUTPUTS)
+    found = {each.node.name: each.node.state for each in seen}
     assert found == {"leader": "ready", "small": "not booted"}
