@@ -67,9 +67,12 @@ class Repairs:
         first = failed[0].failure
         assert first is not None  # noqa: S101, it was just asked for
         self._node.report.degraded(first)
-        for each in self._mendable(failed):
+        mendable = self._mendable(failed)
+        for each in mendable:
             if self._mend(each):
-                return
+                break
+        counted = [each for each in failed if each in mendable or each.name in LEADERS]
+        self._node.report.may_recover(self._is_marked or any(map(self._goes_on, counted)))
 
     def _mendable(self, failed: list[Check]) -> list[Check]:
         """Without the services, where they miss the leader or the shared folder: nothing here mends that, nor does
@@ -80,6 +83,14 @@ class Repairs:
             return failed
         own = (*MACHINES, *(LEADERS if has_own else ()))
         return [each for each in failed if each.name in own]
+
+    def _goes_on(self, check: Check) -> bool:
+        """Whether the agent has not given up on *check*, or whatever it needs may come back."""
+        if check.name in LEADERS and not self._node.specification.runs_data_services:
+            return True
+        effort = self._efforts.get(check.name)
+        is_given_up = effort is not None and effort.is_given_up
+        return self._repair_for(check) is not None and not is_given_up
 
     def _mend(self, check: Check) -> bool:
         """Try once what mends *check*; True where something was tried, or is about to be."""

@@ -115,6 +115,12 @@ class Report:
             print(f"degraded: {failure.code}: {failure.message}", flush=True)
             self.state("degraded", described)
 
+    def may_recover(self, hopeful: bool) -> None:
+        """Whether a degraded node may be ready again without anybody doing something."""
+        if self.document.get("mayRecover") != hopeful:
+            self.set(mayRecover=hopeful)
+            self.write()
+
     def repair(self, what: str, outcome: str) -> None:
         """The agent has tried to mend something."""
         print(f"repair: {what}: {outcome}", flush=True)

@@ -79,6 +79,8 @@ class NodeReport(_Part):
     gpus: tuple[Gpu, ...] = ()
     versions: Versions = Versions()
     heartbeat: datetime
+    may_recover: bool = True
+    """Whether the agent of a degraded node has something left to try or to wait for; an older one does not say."""
 
     def is_of(self, instance_id: str) -> bool:
         """Whether this machine wrote it; a boot that died early may not know its own id."""

@@ -55,6 +55,8 @@ def _may_pass(seen: Seen, elapsed_seconds: float) -> bool:
     if seen.report.age_seconds > SILENT_SECONDS:
         return False
     state = seen.report.report.state
+    if state == "degraded" and not seen.report.report.may_recover:
+        return False
     since = seen.report.failure_age_seconds if state == "degraded" else 0.0
     return max(since, elapsed_seconds) < REPORT_PATIENCE.get(state, 0.0)
 
@@ -68,6 +70,7 @@ def unready(found: Sequence[Node], *, booted: bool) -> list[Node]:
 
 def explanation(node: Node) -> list[str]:
     """Why a node is not ready, as its agent reports it: lines of at most one thing each."""
-    details = {"reason": node.reason, "hint": node.hint, "log": node.log}
+    log = "" if node.log in node.reason else node.log
+    details = {"reason": node.reason, "hint": node.hint, "log": log}
     lines = [f"  {name:8} {text}" for name, text in details.items() if text]
     return [f"{node.name} is not ready: {node.state}", *lines]

@@ -79,6 +79,21 @@ def test_a_driver_that_no_longer_answers_is_told_in_its_own_words(cluster: Clust
     assert cluster.instance("large") == instance
 
 
+def test_up_never_succeeds_with_a_broken_leader(cluster: Cluster) -> None:
+    cluster.edit_machine("leader", nvml="lost")
+    cluster.until_failed("leader", "GpuUnavailable")
+    done = cluster.up()
+    assert done.returncode == 1, done.stdout
+    after = done.stdout[done.stdout.index("leader is not ready: degraded: GpuUnavailable") :]
+    assert "reason   nvidia-smi: Failed to initialize NVML: Driver/library version" in after
+    assert "hint     reboot the node" in after
+    assert after.rstrip().endswith("1 of 3 nodes is not ready; `make up` continues from here")
+    assert "make prove" not in done.stdout
+    cluster.edit_machine("leader", nvml="ok")
+    cluster.until_ready("leader")
+    assert "not ready" not in cluster.succeed()
+
+
 def test_a_container_that_lost_its_gpus_is_made_anew(cluster: Cluster) -> None:
     before = cluster.services_started("small")
     cluster.sandbox_file("small", "nvml-lost-forge-etl-python").touch()

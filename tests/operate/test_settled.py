@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -24,7 +25,7 @@ from operate.settled import (
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 
 
-def read(state: str, since: float = 1.0, age: float = 1.0) -> Read:
+def read(state: str, since: float = 1.0, age: float = 1.0, *, recovers: bool = True) -> Read:
     failure = {
         "phase": "verify",
         "code": "GpuUnavailable",
@@ -37,6 +38,7 @@ def read(state: str, since: float = 1.0, age: float = 1.0) -> Read:
         "state": state,
         "phase": "verify",
         "heartbeat": NOW,
+        "mayRecover": recovers,
         "failure": failure if state in ("degraded", "failed") else None,
     }
     return Read(report=NodeReport.model_validate(report), age_seconds=age)
@@ -105,6 +107,10 @@ def test_what_has_not_passed_for_long_is_reported_at_once() -> None:
     assert looks(seen(read("degraded", since=400)), READY) == ("degraded", 1)
 
 
+def test_what_its_agent_has_given_up_is_reported_at_once() -> None:
+    assert looks(seen(read("degraded", recovers=False)), READY) == ("degraded", 1)
+
+
 def test_what_is_ready_stopped_or_silent_is_reported_at_once() -> None:
     assert looks(READY) == ("ready", 1)
     assert looks(seen(read("stopped")), READY) == ("stopped", 1)
@@ -148,4 +154,6 @@ def test_a_node_that_is_not_ready_is_explained_in_its_agents_words() -> None:
         "  hint     reboot the node",
         "  log      last line",
     ]
+    same = dataclasses.replace(node("degraded"), reason="no: last line", log="last line")
+    assert explanation(same) == ["small is not ready: degraded", "  reason   no: last line"]
     assert explanation(node("stopped")) == ["small is not ready: stopped"]

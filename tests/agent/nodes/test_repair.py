@@ -124,6 +124,7 @@ def test_a_follower_beyond_repair_asks_once_to_be_replaced(
 ) -> None:
     lose_gpu(fake)
     beyond_all_tries(follower)
+    assert follower.report.document["mayRecover"] is True, "its group replaces it"
     assert state(follower) == ("degraded", "GpuUnavailable")
     assert unhealthy(follower) == ["i-1"]
     tries = [each for each in follower.report.document["repairs"] if "(try" in each["what"]]
@@ -160,6 +161,7 @@ def test_services_that_miss_the_shared_folder_are_no_reason_to_be_replaced(
     beyond_all_tries(follower)
     assert state(follower) == ("degraded", "SharedFolderReadOnly")
     assert unhealthy(follower) == []
+    assert follower.report.document["mayRecover"] is False
 
 
 def test_a_leaders_database_is_started_while_the_shared_folder_is_full(
@@ -236,9 +238,14 @@ def test_services_that_miss_the_leader_are_no_reason_to_be_replaced(
 
 def test_a_leader_beyond_repair_stays_degraded(fake: FakeMachine, leader: Node) -> None:
     lose_gpu(fake)
-    beyond_all_tries(leader)
+    repairs = Repairs(leader)
+    repairs.look()
+    assert leader.report.document["mayRecover"] is True
+    for _ in range(TRIES + 1):
+        repairs.look()
     assert state(leader)[0] == "degraded"
     assert unhealthy(leader) == []
+    assert leader.report.document["mayRecover"] is False
 
 
 def test_an_unreachable_leader_is_only_waited_for(
@@ -251,6 +258,7 @@ def test_an_unreachable_leader_is_only_waited_for(
         context.setattr("agent.start.select_one", refuse)
         before = [line for line in fake.log("graphistry") if line.startswith(("up", "restart"))]
         repairs = beyond_all_tries(follower)
+        assert follower.report.document["mayRecover"] is True
         assert state(follower) == ("degraded", "LeaderUnreachable")
         after = [line for line in fake.log("graphistry") if line.startswith(("up", "restart"))]
         assert before == after
