@@ -138,7 +138,7 @@ def _is_at_work(leader: Read | None) -> bool:
 def _refused(seen: Observation, refusal: Refusal) -> Verdict:
     """A refusal ends the wait, unless AWS may still give a machine by itself."""
     old = refusal.age_seconds > seen.elapsed_seconds and not refusal.of_new_group
-    if old:
+    if old or refusal.passes:
         follows = "AWS tries again"
     elif refusal.spot:
         follows = "spot falls back to on-demand"
@@ -155,7 +155,7 @@ def judge_recorded(seen: Observation) -> Verdict:
         return Verdict(
             outcome="ready", line="not booted; this sandbox records machines and boots none"
         )
-    follows = _next(seen.refusal)
+    follows = "AWS tries again" if seen.refusal.passes else _next(seen.refusal)
     if follows:
         return _still_refused(seen, seen.refusal, follows)
     return _told_refusal(seen, seen.refusal)

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from operate.aws_errors import HINTS, refused
+from model.refusals import REASONS
+from operate.aws_errors import LEADERS, refused
 
 RESERVATION = "aws:ec2/capacityReservation:CapacityReservation"
 
@@ -25,7 +26,11 @@ def told(folder: Path, *events: dict[str, Any], end: str = "") -> list[str]:
     return list(refused(file))
 
 
-@pytest.mark.parametrize("code", sorted(HINTS))
+HINTS = {each.code: each.hint for each in REASONS if not each.generic} | LEADERS
+DENIES = "UnauthorizedOperation"
+
+
+@pytest.mark.parametrize("code", sorted(HINTS.keys() - {DENIES}))
 def test_a_refusal_is_told_with_what_to_do(tmp_path: Path, code: str) -> None:
     said = f"1 error occurred: * creating it: operation error EC2, api error {code}: no."
     assert told(tmp_path, event(said)) == [f"leader: {code}: {HINTS[code]}"]
@@ -64,7 +69,7 @@ def test_a_resource_is_told_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "quiet",
     [
-        event("api error Throttling: slow down"),
+        event("api error DependencyViolation: it is in use"),
         event("AccessDenied, tried again", severity="warning"),
         event("a node failed: AccessDenied", kind="command:local:Command"),
         {"sequence": 1, "preludeEvent": {"config": {}}},
