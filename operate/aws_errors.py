@@ -23,11 +23,11 @@ LEADERS: Mapping[str, str] = {
 
 
 def refused(events: Path) -> Iterator[str]:
-    """A line for each resource that AWS refused for a known reason, from the engine's log of events; none without."""
+    """A line for each known reason for which AWS refused resources, from the engine's log of events; none without."""
     lines = events.read_text().splitlines() if events.exists() else []
     told = dict(filter(None, map(_refusal, lines)))
-    for resource, why in told.items():
-        yield f"{resource}: {why}"
+    for why in dict.fromkeys(told.values()):
+        yield f"{', '.join(each for each in told if told[each] == why)}: {why}"
 
 
 def _refusal(line: str) -> tuple[str, str] | None:

@@ -12,8 +12,10 @@ from operate.aws_errors import LEADERS, refused
 RESERVATION = "aws:ec2/capacityReservation:CapacityReservation"
 
 
-def event(message: str, *, kind: str = RESERVATION, severity: str = "error") -> dict[str, Any]:
-    urn = f"urn:pulumi:prod::graphistry-cluster::graphistry:cluster:LeaderNode${kind}::leader"
+def event(
+    message: str, *, kind: str = RESERVATION, severity: str = "error", name: str = "leader"
+) -> dict[str, Any]:
+    urn = f"urn:pulumi:prod::graphistry-cluster::graphistry:cluster:LeaderNode${kind}::{name}"
     return {
         "sequence": 7,
         "diagnosticEvent": {"urn": urn, "message": message, "severity": severity},
@@ -64,6 +66,16 @@ def test_a_resource_is_told_once(tmp_path: Path) -> None:
     """Pulumi says it twice: as it happens, and at the end of the resource."""
     said = event("api error InsufficientInstanceCapacity: no")
     assert len(told(tmp_path, said, said)) == 1
+
+
+def test_a_reason_is_told_once_for_all_that_it_stopped(tmp_path: Path) -> None:
+    said = "api error AddressLimitExceeded: The maximum number of addresses has been reached."
+    first, second = (event(said, name=each) for each in ("nat-a", "nat-b"))
+    other = event("api error VpcLimitExceeded: no", name="vpc")
+    assert [line.partition(" ")[0::2] for line in told(tmp_path, first, other, second)] == [
+        ("nat-a,", f"nat-b: AddressLimitExceeded: {HINTS['AddressLimitExceeded']}"),
+        ("vpc:", f"VpcLimitExceeded: {HINTS['VpcLimitExceeded']}"),
+    ]
 
 
 @pytest.mark.parametrize(
