@@ -63,7 +63,12 @@ def changed_keys(
 
 
 def _is_smaller(was: Value, is_now: Value) -> bool:
-    return isinstance(was, int) and isinstance(is_now, int) and is_now < was
+    """Whether a number is smaller, or a list or a placement leaves less to choose from; no list is every choice."""
+    if isinstance(was, int) and isinstance(is_now, int):
+        return is_now < was
+    if isinstance(was, tuple) and isinstance(is_now, tuple):
+        return bool(is_now) and (not was or not set(was) <= set(is_now))
+    return is_now == "packed"
 
 
 def _smaller_disk_of_another_profile(
@@ -140,7 +145,14 @@ def _nodes(path: str, before: AnySettings, after: AnySettings) -> tuple[str, ...
     if section == "gpuProfiles":
         profile = rest.split(".")[0]
         return tuple(name for name in names if _profile(after, name) == profile)
-    return tuple(names) if section in ("image", "release", "placement", "network") else ()
+    if section == "placement":
+        return tuple(name for name in names if _is_placed(after, name))
+    return tuple(names) if section in ("image", "release", "network") else ()
+
+
+def _is_placed(settings: AnySettings, name: str) -> bool:
+    """Whether the placement says where a node goes: it is a follower that names no zones."""
+    return name != LEADER and not getattr(settings.followers[name], "availability_zones", ())
 
 
 def _names(settings: AnySettings) -> tuple[str, ...]:

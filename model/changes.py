@@ -35,7 +35,7 @@ class Change:
     to_leader: Change | None = None
     """What it does to the leader, where that is something else."""
     smaller: Change | None = None
-    """What a smaller number does, where that is something else."""
+    """What a smaller number does, or a list with less to choose from, where that is something else."""
 
 
 _IN_PLACE, _NEXT, _ROLLING = Effect.IN_PLACE, Effect.NEXT_MACHINE, Effect.ROLLING
@@ -50,9 +50,20 @@ _FOLLOWERS_TYPE = Change(
     _REPLACES, "if its type is listed no more, the new machine before the old one"
 )
 _OTHER_TYPE = Change(
-    _FOLLOWERS_TYPE.effect,
-    _FOLLOWERS_TYPE.words,
-    Change(_IN_PLACE, "stops and starts as the new type; address and data stay"),
+    _NEXT,
+    "the running one keeps its type",
+    to_leader=Change(
+        _IN_PLACE, "stops and starts if the first type is another; address and data stay"
+    ),
+    smaller=_FOLLOWERS_TYPE,
+)
+_OTHER_ZONES = Change(
+    _NEXT,
+    "the running one stays in its zone",
+    smaller=Change(
+        _REPLACES,
+        "if it is outside its zones now: moved by AWS, the new machine before the old one",
+    ),
 )
 _OTHER_IMAGE = Change(
     _NEXT,
@@ -93,10 +104,10 @@ ON_AWS: Mapping[str, Change] = {
         Change(_IN_PLACE, "grows", smaller=Change(_NEVER, "AWS shrinks no disk")),
     ),
     "followers.<name>.profile": _FOLLOWERS_TYPE,
-    "followers.<name>.availabilityZones": Change(
-        _REPLACES, "if its zone left the list; otherwise its next machine follows it"
+    "followers.<name>.availabilityZones": _OTHER_ZONES,
+    "followers.<name>.market": Change(
+        _REPLACES, "bought so; the new machine is ready before the old one ends"
     ),
-    "followers.<name>.market": Change(_NEXT, "bought so from then on"),
     "followers.<name>.capacityReservation": Change(_NEXT, "it starts in that reservation"),
     "image.id": _OTHER_IMAGE,
     "image.lock.<name>": _OTHER_IMAGE,
@@ -133,7 +144,7 @@ ON_AWS: Mapping[str, Change] = {
     "network.flowLogs": _AT_ONCE,
     "network.vpcId": Change(_REPLACES, "another network, and every machine with it"),
     "network.subnetIds": Change(_IN_PLACE, "a subnet goes only when no node is in it"),
-    "placement": Change(_NEXT, "it may be in another zone"),
+    "placement": _OTHER_ZONES,
     "preflight.skip": _TOUCHES_NOTHING,
     "budget.monthlyUsd": _TOUCHES_NOTHING,
     "budget.alarmEmails": _TOUCHES_NOTHING,

@@ -101,7 +101,8 @@ class GpuProfile(Section):
     """EC2 types in order of preference, 1 to 20, each once. A follower takes the first that has
     capacity; the leader always the first. Required. For the leader a change stops the machine and
     starts it as the new type with address and data kept; a follower's machine
-    whose type is listed no more is replaced, the new one before the old one."""
+    whose type is listed no more is replaced, the new one before the old one. Another change of the
+    list holds for a follower's next machine."""
     gpus: Annotated[int, Field(ge=1, le=16)] | None = None
     """GPUs a node uses, from the first on. Absent: all, so all types must have equally many. A
     change restarts the GPU services in place."""
@@ -158,15 +159,17 @@ class Follower(Section):
     follower only."""
     availability_zones: Zones = ()
     """Zones its machine may be in. Empty: every zone of the network that offers its types, which
-    finds capacity most often. A change moves the machine when its zone left
-    the list, otherwise at its next replacement."""
+    finds capacity most often. AWS moves a machine whose zone left the list at once, the new machine
+    before the old one, so it is replaced; another change holds for the next machine."""
     market: Literal["on-demand", "spot", "capacity-block"] = "on-demand"
     """"spot" is cheaper, may be interrupted at two minutes' notice, and falls back to on-demand;
     "capacity-block" is paid in advance and ends with the block that `capacityReservation` names.
-    The default loses nobody's session. A change holds for its next machine."""
+    The default loses nobody's session. A change replaces the machine, the new one is ready before
+    the old one ends. A machine that fell back to on-demand stays until it is replaced."""
     capacity_reservation: CapacityReservation | None = None
     """A capacity reservation to run in, on-demand beyond it, or the capacity block of its market. It is for one
-    instance type, so its profile lists one. A change holds for its next machine."""
+    instance type, so its profile lists one. Absent: in none, not even in one that is open, which may be the leader's.
+    A change holds for its next machine."""
     gpus: Annotated[int, Field(ge=1, le=16)] | None = None
     """GPUs this follower uses instead of its profile's number. A change restarts its GPU
     services."""
@@ -378,7 +381,8 @@ class Settings(FollowersOnAws):
     placement: Literal["spread", "packed"] = "spread"
     """Zones of followers that name none: "spread" takes every zone of the network that offers their types, which
     finds capacity most often; "packed" takes the leader's, so that what nodes say to each other crosses no zone, which
-    AWS bills in both directions. A change moves a machine at its next replacement."""
+    AWS bills in both directions. A change to "packed" replaces the machines that are outside the leader's zone: AWS
+    moves them at once, the new machine before the old one. One to "spread" holds for the next machine."""
     access: Access = Access()
     """Who may open the web interface."""
     release: Release = Release(version="2.50.1", cuda="12")

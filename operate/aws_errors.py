@@ -6,48 +6,28 @@ Pulumi shows AWS's own words among everything else; the engine's log of events h
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from model.refusals import DENIED, missing_right
-from operate.refusals import REFUSALS
+from model.refusals import DENIED, missing_right, reason_of
 
-HINTS: Mapping[str, str] = {
-    **{code: hint for code, (_, hint) in REFUSALS.items()},
+LEADERS: Mapping[str, str] = {
     "InsufficientInstanceCapacity": (
         "AWS has no such machine free in this zone now: put another type first in its profile, name another "
         "leader.availabilityZone while the cluster is new, or reserve capacity and name it in "
         "leader.capacityReservation"
     ),
-    "VpcLimitExceeded": (
-        "the region has as many VPCs as its quota: request a higher one (Service Quotas, Amazon VPC), remove one, or "
-        "name one in network.vpcId"
-    ),
-    "AddressLimitExceeded": (
-        "the region has as many Elastic IP addresses as its quota: request a higher one (Service Quotas, Amazon EC2), "
-        'release one, or set network.natGateways to "single"'
-    ),
-    "NatGatewayLimitExceeded": (
-        "the zone has as many NAT gateways as its quota: request a higher one (Service Quotas, Amazon VPC), or "
-        "remove one"
-    ),
-    "OptInRequired": "the account must subscribe to the image first: AWS Marketplace, the image's page",
-    "ExpiredToken": "the credentials ended meanwhile: sign in again, the same command goes on",
-    "RequestExpired": "the credentials ended meanwhile: sign in again, the same command goes on",
 }
-"""AWS's code to what to do about it; what denies a call has words of its own."""
-
-_CODE = re.compile("|".join(sorted(HINTS, key=len, reverse=True)))
+"""Hints for the machine that a deployment itself launches, where a follower's are others."""
 
 
 def refused(events: Path) -> Iterator[str]:
-    """A line for each resource that AWS refused for a known reason, from the engine's log of events; none without."""
+    """A line for each known reason for which AWS refused resources, from the engine's log of events; none without."""
     lines = events.read_text().splitlines() if events.exists() else []
     told = dict(filter(None, map(_refusal, lines)))
-    for resource, why in told.items():
-        yield f"{resource}: {why}"
+    for why in dict.fromkeys(told.values()):
+        yield f"{', '.join(each for each in told if told[each] == why)}: {why}"
 
 
 def _refusal(line: str) -> tuple[str, str] | None:
@@ -69,5 +49,5 @@ def _why(message: str) -> str | None:
         right = missing_right(message) or "the right to this call"
         hint = "have it given to them; `aws sts get-caller-identity` shows who"
         return f"{denied[0]}: whoever deploys lacks {right}: {hint}"
-    code = _CODE.search(message)
-    return f"{code[0]}: {HINTS[code[0]]}" if code else None
+    reason = reason_of(message)
+    return f"{reason.code}: {LEADERS.get(reason.code, reason.hint)}" if reason else None

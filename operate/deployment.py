@@ -77,7 +77,7 @@ class Deployment:
             signal.signal(signal.SIGINT, before)
 
     def up(self, *options: str) -> tuple[int, list[str]]:
-        """Deploy; the exit status, and a line for each resource that AWS refused for a known reason."""
+        """Deploy; the exit status, and a line for each known reason for which AWS refused resources."""
         with TemporaryDirectory() as folder:
             events = Path(folder) / "events"
             status = self.run("up", *options, *self.configured(), "--event-log", str(events))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from rich.table import Table
 from model.gpu_catalogue import CATALOGUE
 from model.tags import CLUSTER_TAG
 from operate.deployment import Deployment
+from operate.group_members import node_of
 from operate.readiness import SILENT_SECONDS
 from operate.refusals import code_of, refused_launches
 from operate.reports import Read, read_reports
@@ -28,6 +29,8 @@ class Machine:
     availability_zone: str
     address: str
     state: str
+    spot: bool = False
+    """Whether it was bought as spot."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,8 +73,9 @@ def nodes(deployment: Deployment, outputs: Mapping[str, Any]) -> list[Seen]:
     Two calls to AWS, whatever their number, one more for each without a machine, and a report read per node.
     """
     groups = {follower["group"]: name for name, follower in outputs["followers"].items()}
-    members = _members(deployment)
-    by_node = {groups[group]: instance for group, instance in members.items() if group in groups}
+    types = {each["group"]: each["instanceTypes"] for each in outputs["followers"].values()}
+    members = _members(deployment, types)
+    by_node = {groups[group]: instance for group, instance in members.items()}
     if "leader" in outputs:
         by_node["leader"] = outputs["leader"]["instanceId"]
     machines = _machines(deployment)
@@ -150,16 +154,17 @@ def without_machine(deployment: Deployment, group: str | None) -> str:
     )
 
 
-def _members(deployment: Deployment) -> dict[str, str]:
-    """Auto Scaling group of the cluster to the id of the machine in it."""
+def _members(deployment: Deployment, types: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Auto Scaling group of the cluster that *types* has to the id of the machine in it that is the node."""
     pages = deployment.client("autoscaling").get_paginator("describe_auto_scaling_groups")
     ours = {"Name": f"tag:{CLUSTER_TAG}", "Values": [deployment.cluster]}
-    return {
-        group["AutoScalingGroupName"]: group["Instances"][0]["InstanceId"]
+    found = {
+        name: node_of(group, types[name])
         for page in pages.paginate(Filters=[ours])
         for group in page["AutoScalingGroups"]
-        if group["Instances"]
+        if (name := group["AutoScalingGroupName"]) in types
     }
+    return {name: member["InstanceId"] for name, member in found.items() if member}
 
 
 @dataclass(frozen=True)
@@ -181,6 +186,7 @@ def _machines(deployment: Deployment) -> dict[str, _Launched]:
                 availability_zone=each["Placement"]["AvailabilityZone"],
                 address=each.get("PrivateIpAddress", "-"),
                 state=each["State"]["Name"],
+                spot=each.get("InstanceLifecycle") == "spot",
             ),
             now - each["LaunchTime"].timestamp(),
         )
@@ -195,17 +201,19 @@ def node_table(found: list[Node]) -> Table:
     table = plain_table("node", "role", "profile", "machine", "GPUs", "zone", "address", "state")
     for node in found:
         machine = node.machine
-        spot = " (spot)" if node.market == "spot" else ""
+        wants_spot = node.market == "spot"
         if machine is None:
+            spot = " (spot)" if wants_spot else ""
             table.add_row(
                 node.name, node.role, node.profile, f"none{spot}", "-", "-", "-", node.state
             )
         else:
+            bought = "spot" if machine.spot else "on-demand" if wants_spot else ""
             table.add_row(
                 node.name,
                 node.role,
                 node.profile,
-                f"{machine.instance_type}{spot}",
+                f"{machine.instance_type} ({bought})" if bought else machine.instance_type,
                 node.gpus,
                 machine.availability_zone,
                 machine.address,

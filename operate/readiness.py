@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated, Any
@@ -21,6 +21,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from model.node_report import Failure, NodeReport
+from operate.group_members import node_of, replace_delisted
 from operate.refusals import Refusal, refusal_of, refused_launches
 from operate.reports import Read, read_report
 
@@ -75,6 +76,8 @@ class Observation:
     """How long this wait has seen refusals and no machine."""
     leader: Read | None = None
     """A follower's leader."""
+    leaving: str | None = None
+    """The machine that is to leave and stays until AWS has launched another, where there is no machine yet."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +95,7 @@ def judge(seen: Observation, specification: str) -> Verdict:
     if seen.refusal:
         return _refused(seen, seen.refusal)
     if seen.machine is None:
-        return _waiting(seen, "no machine yet", BOOT_SECONDS)
+        return _waiting(seen, _without(seen), BOOT_SECONDS)
     if seen.machine_state in ("shutting-down", "terminated", "stopping", "stopped"):
         return _waiting(seen, f"machine {seen.machine} is {seen.machine_state}", RETRY_SECONDS)
     report = seen.report.report if seen.report else None
@@ -118,6 +121,13 @@ def judge(seen: Observation, specification: str) -> Verdict:
     return _progress(seen, report)
 
 
+def _without(seen: Observation) -> str:
+    """What a node is that has no machine yet."""
+    return (
+        f"{seen.leaving} leaves when AWS has launched another" if seen.leaving else "no machine yet"
+    )
+
+
 def _is_at_work(leader: Read | None) -> bool:
     """Whether a leader is on its way to be ready."""
     return bool(
@@ -128,23 +138,27 @@ def _is_at_work(leader: Read | None) -> bool:
 def _refused(seen: Observation, refusal: Refusal) -> Verdict:
     """A refusal ends the wait, unless AWS may still give a machine by itself."""
     old = refusal.age_seconds > seen.elapsed_seconds and not refusal.of_new_group
-    if old:
+    if old or refusal.passes:
         follows = "AWS tries again"
     elif refusal.spot:
         follows = "spot falls back to on-demand"
     else:
         follows = _next(refusal)
-    return _still_refused(seen, refusal, follows) if follows else _told_refusal(refusal)
+    return _still_refused(seen, refusal, follows) if follows else _told_refusal(seen, refusal)
 
 
 def judge_recorded(seen: Observation) -> Verdict:
     """What *seen* means where machines are recorded and none boots: AWS has given one, or has refused it."""
+    if seen.refusal is None and seen.leaving:
+        return _waiting(seen, _without(seen), BOOT_SECONDS)
     if seen.refusal is None:
         return Verdict(
             outcome="ready", line="not booted; this sandbox records machines and boots none"
         )
-    follows = _next(seen.refusal)
-    return _still_refused(seen, seen.refusal, follows) if follows else _told_refusal(seen.refusal)
+    follows = "AWS tries again" if seen.refusal.passes else _next(seen.refusal)
+    if follows:
+        return _still_refused(seen, seen.refusal, follows)
+    return _told_refusal(seen, seen.refusal)
 
 
 def _next(refusal: Refusal) -> str:
@@ -154,15 +168,16 @@ def _next(refusal: Refusal) -> str:
 
 def _still_refused(seen: Observation, refusal: Refusal, follows: str) -> Verdict:
     if seen.refused_seconds >= REFUSED_SECONDS:
-        return _told_refusal(refusal)
-    return Verdict(outcome="waiting", line=f"no machine yet: {refusal.where}; {follows}")
+        return _told_refusal(seen, refusal)
+    return Verdict(outcome="waiting", line=f"{_without(seen)}: {refusal.where}; {follows}")
 
 
-def _told_refusal(refusal: Refusal) -> Verdict:
+def _told_refusal(seen: Observation, refusal: Refusal) -> Verdict:
     details = {"code": refusal.code, "reason": refusal.message, "hint": refusal.hint}
     if refusal.tries:
         details["tried"] = refusal.tries
-    return Verdict(outcome="failed", line="AWS gives it no machine", details=details)
+    stays = f" to take the place of {seen.leaving}, which stays" if seen.leaving else ""
+    return Verdict(outcome="failed", line=f"AWS gives it no machine{stays}", details=details)
 
 
 def _reported_failure(seen: Observation, read: Read, failure: Failure) -> Verdict:
@@ -228,23 +243,34 @@ def _times(report: NodeReport) -> str:
 
 
 class Watcher:
-    """Asks AWS about one node."""
+    """Asks AWS about one node, and for another machine if the node's has a type that is not one of *types*."""
 
-    def __init__(self, region: str, bucket: str, node: str, instance: str, group: str) -> None:
+    def __init__(
+        self,
+        region: str,
+        bucket: str,
+        node: str,
+        *,
+        instance: str = "",
+        group: str = "",
+        types: tuple[str, ...] = (),
+    ) -> None:
         config = Config(retries={"mode": "adaptive", "total_max_attempts": 8})
         self._s3, self._ec2, self._groups = (
             boto3.client(service, region_name=region, config=config)
             for service in ("s3", "ec2", "autoscaling")
         )
         self._bucket, self._node, self._instance, self._group = bucket, node, instance, group
+        self._types = types
         self._began = time.monotonic()
         self._refused_since: float | None = None
 
     def look(self) -> Observation:
         """The present moment. AWS's errors pass through."""
         machine: str | None
+        leaving: str | None = None
         if self._group:
-            machine, state, refusal = self._member()
+            machine, state, refusal, leaving = self._member()
         else:
             machine, state, refusal = self._instance, self._instance_state(), None
         now = time.monotonic()
@@ -260,21 +286,23 @@ class Watcher:
             refusal=refusal,
             refused_seconds=0.0 if self._refused_since is None else now - self._refused_since,
             leader=read_report(self._s3, self._bucket, "leader") if self._group else None,
+            leaving=leaving,
         )
 
     def _instance_state(self) -> str:
         found = self._ec2.describe_instances(InstanceIds=[self._instance])["Reservations"]
         return str(found[0]["Instances"][0]["State"]["Name"]) if found else "terminated"
 
-    def _member(self) -> tuple[str | None, str, Refusal | None]:
-        """The machine of the group, or why there is none."""
+    def _member(self) -> tuple[str | None, str, Refusal | None, str | None]:
+        """The machine of the group that stays and its state; or why there is none, and the one that leaves."""
         found = self._groups.describe_auto_scaling_groups(AutoScalingGroupNames=[self._group])
         for group in found["AutoScalingGroups"]:
-            for member in group["Instances"]:
-                if member["LifecycleState"] in ("Pending", "InService"):
-                    return str(member["InstanceId"]), "running", None
-            return None, "", self._refusal(group)
-        return None, "", None
+            leaving = replace_delisted(self._groups, group, self._types)
+            member = node_of(group, self._types)
+            if member and not leaving:
+                return str(member["InstanceId"]), "running", None, None
+            return None, "", self._refusal(group), _described(leaving) if leaving else None
+        return None, "", None, None
 
     def _refusal(self, group: dict[str, Any]) -> Refusal | None:
         """The group's last launches, when AWS refused them."""
@@ -289,6 +317,10 @@ class Watcher:
             waited_seconds=waited,
             of_new_group=now - group["CreatedTime"].timestamp() < waited + NEW_SECONDS,
         )
+
+
+def _described(member: Mapping[str, Any]) -> str:
+    return f"{member['InstanceId']} ({member['InstanceType']} in {member['AvailabilityZone']})"
 
 
 def wait(watcher: Watcher, node: str, meaning: Callable[[Observation], Verdict]) -> Verdict:
@@ -320,11 +352,16 @@ def main(
     specification: Annotated[str, typer.Option(help="Hash of the specification.")],
     instance: Annotated[str, typer.Option(help="The instance that is the node.")] = "",
     group: Annotated[str, typer.Option(help="The group whose instance is the node.")] = "",
+    types: Annotated[
+        str, typer.Option(help="By comma, the types that the group's instance may have.")
+    ] = "",
 ) -> None:
     """Wait until a node has proven itself; exit status 1 when it cannot."""
     recorded = os.environ.get("SANDBOX_MACHINES") == "off"
     meaning = judge_recorded if recorded else partial(judge, specification=specification)
-    verdict = wait(Watcher(region, bucket, node, instance, group), node, meaning)
+    listed = tuple(filter(None, types.split(",")))
+    watcher = Watcher(region, bucket, node, instance=instance, group=group, types=listed)
+    verdict = wait(watcher, node, meaning)
     if verdict.outcome == "ready":
         print(f"{node}: {verdict.line}")
         return

@@ -1,50 +1,14 @@
-"""Launches of a group that AWS refused: its code for the reason, where it tried, and what to do."""
+"""Launches of a group that AWS refused: the reason, where it tried, and whether it tries something that may help."""
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
 
-REFUSALS = {
-    "InsufficientInstanceCapacity": (
-        ("sufficient", "capacity"),
-        "AWS has no such machine free in these zones now: add instance types to the profile, or zones to the "
-        "network; a capacity reservation makes sure",
-    ),
-    "UnfulfillableCapacity": (
-        ("capacity available",),
-        "AWS has no such spot machine free in these zones now: add instance types to the profile, or zones to the "
-        "network, or set market to on-demand",
-    ),
-    "VcpuLimitExceeded": (
-        ("vcpu", "limit"),
-        "the account's quota is used up: request a higher one (Service Quotas, EC2, Running On-Demand or All Spot "
-        "Instance Requests of the family), or remove a node",
-    ),
-    "MaxSpotInstanceCountExceeded": (
-        ("spot", "count"),
-        "the account's spot quota is used up: request a higher one, or set market to on-demand",
-    ),
-    "Unsupported": (
-        ("not supported",),
-        "the zone does not offer the type, or the image does not run on it",
-    ),
-    "InvalidAMI": (
-        ("ami",),
-        "the image is gone or not yours to use: `make image-refresh` locks another",
-    ),
-}
-"""Code of a refused launch to the words by which AWS tells it, and what to do. Not every activity has the code."""
-
-ELSEWHERE = ("InsufficientInstanceCapacity", "UnfulfillableCapacity", "Unsupported")
-"""Codes that another zone of the group can mend, which AWS tries by itself."""
-
-NAMED = re.compile(r"could not launch (?:spot|on-demand) instances\. ([\w.]+) - ", re.IGNORECASE)
-"""How an activity of a group with several types begins."""
+from model.refusals import Helps, named_code, reason_of
 
 REMEMBERED = 20
 """Activities that are read: each zone that AWS tries is one."""
@@ -75,12 +39,24 @@ class Refusal:
     @property
     def hint(self) -> str:
         """What to do."""
-        return REFUSALS[self.code][1] if self.code in REFUSALS else "the message is AWS's own"
+        reason = reason_of(self.message)
+        return (
+            reason.hint
+            if reason
+            else "the reason is in AWS's own words, which are all that is known"
+        )
+
+    @property
+    def passes(self) -> bool:
+        """Whether the same launch may succeed later; AWS tries it again by itself."""
+        reason = reason_of(self.message)
+        return reason is not None and reason.helps is Helps.TIME
 
     @property
     def next_zones(self) -> tuple[str, ...]:
         """Zones that AWS tries by itself, and that may have what this one has not."""
-        return self.untried if self.code in ELSEWHERE else ()
+        reason = reason_of(self.message)
+        return self.untried if reason and reason.helps is Helps.ZONE else ()
 
     @property
     def where(self) -> str:
@@ -98,12 +74,8 @@ class Refusal:
 
 def code_of(message: str) -> str:
     """AWS's name of the reason that an activity's *message* tells, ``LaunchRefused`` when its words are new to us."""
-    named = NAMED.search(message)
-    text = (named[1] if named else message).lower()
-    for code, (words, _) in REFUSALS.items():
-        if code.lower() in text or all(word in text for word in words):
-            return code
-    return named[1] if named else "LaunchRefused"
+    reason = reason_of(message)
+    return reason.code if reason else named_code(message) or "LaunchRefused"
 
 
 def refused_launches(autoscaling: Any, group: str) -> list[Mapping[str, Any]]:

@@ -62,6 +62,7 @@ def main() -> None:
         images,
         price_list,
         quotas,
+        replacements,
         reservations,
         service,
     )  # after the settings, which moto reads at import
@@ -71,6 +72,7 @@ def main() -> None:
     images.mend(options.directory / IMAGES)
     price_list.mend_spot(options.directory / "prices.json")
     reservations.mend(options.directory / "shortages.json")
+    replacements.mend()
     server, provider_port = service.serve(endpoint)
     commands: dict[str, str] = {}  # what they see of the sandbox, known once its ports are
     command_server, command_port = command.serve(commands)

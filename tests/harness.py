@@ -45,6 +45,8 @@ class Registration:
     retain_on_delete: bool
     delete_before_replace: bool
     ignore_changes: tuple[str, ...]
+    timeouts: Mapping[str, str]
+    """Operation to the time it may take, for those that have another than the provider's."""
     dependencies: tuple[str, ...]
     property_dependencies: Mapping[str, tuple[str, ...]]
     """Input to the URNs of the resources whose outputs are in it."""
@@ -85,6 +87,9 @@ class Recorder(mocks.MockMonitor):
                 retain_on_delete=request.retainOnDelete,
                 delete_before_replace=request.deleteBeforeReplace,
                 ignore_changes=tuple(request.ignoreChanges),
+                timeouts={
+                    field.name: value for field, value in request.customTimeouts.ListFields()
+                },
                 dependencies=tuple(sorted(request.dependencies)),
                 property_dependencies={
                     name: tuple(each.urns) for name, each in request.propertyDependencies.items()

@@ -17,6 +17,9 @@ PORT_FORWARD = (
     "--parameters portNumber=80,localPortNumber=8080"
 )
 SHELL = "aws ssm start-session --region {region} --target {target}"
+NEW_MACHINE = "pulumi up --stack {stack} --replace '{urn}'"
+"""Replaces a follower's group alone: the new machine, of the market in the stack file, is there before the old one
+ends."""
 FOLLOWER_INSTANCE = (
     "$(aws autoscaling describe-auto-scaling-groups --region {region} "
     "--auto-scaling-group-names {group} "
@@ -86,6 +89,9 @@ def follower_export(
         "market": settings.followers[node].market,
         "availabilityZones": list(zones[node]),
         "group": machine.group_name,
+        "newMachine": machine.group_urn.apply(
+            lambda urn: NEW_MACHINE.format(stack=pulumi.get_stack(), urn=urn)
+        ),
         "shell": command(SHELL),
         "portForward": command(PORT_FORWARD),
     }

@@ -36,6 +36,9 @@ class AwsFollower:
     group_name: pulumi.Output[str] = field(init=False)
     """Name of its Auto Scaling group."""
 
+    group_urn: pulumi.Output[str] = field(init=False)
+    """What Pulumi calls the group."""
+
     def converge(self, name: str, node: Node, parent: pulumi.Resource) -> None:
         """Make role, specification and group, and wait until its machine is what the specification says."""
         child = pulumi.ResourceOptions(parent=parent)
@@ -59,7 +62,7 @@ class AwsFollower:
             ),
             child,
         )
-        self.group_name = follower_group(
+        group = follower_group(
             name,
             FollowerGroupArgs(
                 instance_types=self.profile.instance_types,
@@ -75,7 +78,10 @@ class AwsFollower:
             ),
             parent,
         )
-        node_ready(name, site, node.name, {"group": self.group_name}, stored, child)
+        self.group_name, self.group_urn = group.name, group.urn
+        types = pulumi.Output.from_input(",".join(self.profile.instance_types))
+        machine = {"group": self.group_name, "types": types}
+        node_ready(name, site, node.name, machine, stored, child)
 
 
 def aws_follower(

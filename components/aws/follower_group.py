@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pulumi
 from pulumi_aws import autoscaling, ec2
 
-from components.aws.leader_machine import METADATA_HOP_LIMIT, MachineImage
+from components.aws.leader_machine import METADATA_HOP_LIMIT, SLOW_END, MachineImage
 from model import settings
 from model.tags import named
 
@@ -15,11 +15,15 @@ BOOT_GRACE_SECONDS = 1800
 """How long EC2's status checks are not acted upon. A first boot loads 10 to 20 GB of images (graphistry-cli,
 hardware)."""
 
+PERCENTAGE = "mixedInstancesPolicy.instancesDistribution.onDemandPercentageAboveBaseCapacity"
+"""What the spot fallback changes in a group that exists (:mod:`components.aws.spot_fallback`)."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class FollowerGroupArgs:
     """Inputs of :func:`follower_group`. A change holds for the next machine; the present one keeps what it booted
-    with, and is replaced only when its instance type is listed no more."""
+    with, and is replaced only by another market, when its instance type is listed no more
+    (:mod:`operate.group_members`), and by AWS when it is outside the subnets."""
 
     instance_types: Sequence[str]
     """EC2 instance types in the order of preference."""
@@ -28,13 +32,15 @@ class FollowerGroupArgs:
     """Machine image of the next machine."""
 
     follower: settings.Follower
-    """Market (``spot`` asks for spot capacity first; see :mod:`components.aws.spot_fallback`) and reservation."""
+    """Market (``spot`` asks for spot capacity first; see :mod:`components.aws.spot_fallback`) and reservation. Another
+    market is another group: its machine is there before the old one ends."""
 
     root_volume_gib: int
     """Size of the root disk."""
 
     subnet_ids: Sequence[pulumi.Input[str]]
-    """Private subnets of the zones the machine may be in."""
+    """Private subnets of the zones the machine may be in. AWS moves a machine that is in none of them at once: it
+    launches the new one first."""
 
     security_group_id: pulumi.Input[str]
     """The followers' group."""
@@ -55,8 +61,8 @@ class FollowerGroupArgs:
 
 def follower_group(
     name: str, args: FollowerGroupArgs, parent: pulumi.Resource
-) -> pulumi.Output[str]:
-    """Make a launch template and an Auto Scaling group of one below *parent*; return the group's name.
+) -> autoscaling.Group:
+    """Make a launch template and an Auto Scaling group of one below *parent*; return the group.
 
     The group launches the instance, its disk and its interface. A function for the reason of
     :func:`components.aws.node_role.node_role`.
@@ -119,7 +125,7 @@ def follower_group(
         opts=pulumi.ResourceOptions(parent=parent, ignore_changes=args.image.ignored("image_id")),
     )
     spot = market == "spot"
-    group = autoscaling.Group(
+    return autoscaling.Group(
         f"{name}-group",
         min_size=1,
         max_size=1,
@@ -129,20 +135,9 @@ def follower_group(
         if block
         else None,
         mixed_instances_policy=None if block else _policy(template, args),
-        capacity_reservation_specification=_preference(None if block else reservation),
+        capacity_reservation_specification=_preference(reservation, block=block),
         # A warning of interruption starts the replacement before the machine is taken.
         capacity_rebalance=spot,
-        # A machine whose type is listed no more is replaced; the new one is launched first, and the old one
-        # stays until the new one had its time to boot.
-        instance_refresh=autoscaling.GroupInstanceRefreshArgs(
-            strategy="Rolling",
-            preferences=autoscaling.GroupInstanceRefreshPreferencesArgs(
-                min_healthy_percentage=100,
-                max_healthy_percentage=200,
-                instance_warmup=str(BOOT_GRACE_SECONDS),
-                skip_matching=True,
-            ),
-        ),
         health_check_type="EC2",
         health_check_grace_period=BOOT_GRACE_SECONDS,
         # Waiting is readiness's, which knows the reason; the provider would only count instances.
@@ -151,20 +146,31 @@ def follower_group(
             autoscaling.GroupTagArgs(key=key, value=value, propagate_at_launch=False)
             for key, value in {**args.tags, **named(f"{name}-group")}.items()
         ],
-        opts=pulumi.ResourceOptions(parent=parent, depends_on=[args.specification]),
+        opts=pulumi.ResourceOptions(
+            parent=parent,
+            depends_on=[args.specification],
+            # The fallback has set it to 100; to set it back would have AWS replace the machine that runs. A group that
+            # is made takes the program's.
+            ignore_changes=[PERCENTAGE] if spot else None,
+            replacement_trigger=market,
+            custom_timeouts=pulumi.CustomTimeouts(delete=SLOW_END),
+        ),
     )
-    return group.name
 
 
 def _preference(
-    reservation: str | None,
+    reservation: str | None, *, block: bool
 ) -> autoscaling.GroupCapacityReservationSpecificationArgs:
-    """A reservation that is filled first; without one, what the template says."""
-    if reservation is None:
-        # AWS's default. To say nothing would leave a group at the reservation that it had: the provider then takes
-        # what it has for what is wanted.
+    """A reservation that is filled first; without one, none, not even an open one; a block is the template's.
+
+    By AWS's default a follower would take the place that the leader has reserved for itself, which must be open
+    (:class:`components.aws.leader_machine.LeaderMachine`), while the leader is stopped.
+    """
+    if reservation is None or block:
+        # To say nothing would leave a group at the reservation that it had: the provider then takes what it has for
+        # what is wanted.
         return autoscaling.GroupCapacityReservationSpecificationArgs(
-            capacity_reservation_preference="default"
+            capacity_reservation_preference="default" if block else "none"
         )
     return autoscaling.GroupCapacityReservationSpecificationArgs(
         # Beyond it the machine may be an on-demand one of the same price.

@@ -12,6 +12,10 @@ from model.tags import named
 METADATA_HOP_LIMIT = 2
 """One hop more than the default, for containers on a bridge network (AWS: instance metadata options)."""
 
+SLOW_END = "60m"
+"""How long the end or the stop of a machine may take: GPU machines write their memory and reset their GPUs, bare metal
+longer than the provider's 10 to 20 minutes. A longer wait costs nothing when AWS is quicker."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class MachineImage:
@@ -157,6 +161,9 @@ class LeaderMachine(pulumi.ComponentResource):
                 ignore_changes=args.image.ignored("ami"),
                 # The fixed interface can be on one machine at a time.
                 delete_before_replace=True,
+                custom_timeouts=pulumi.CustomTimeouts(
+                    create="30m", update=SLOW_END, delete=SLOW_END
+                ),
             ),
         )
         attachment = ec2.VolumeAttachment(
@@ -166,8 +173,12 @@ class LeaderMachine(pulumi.ComponentResource):
             volume_id=volume.id,
             # A database that is still writing must not lose its disk.
             stop_instance_before_detaching=True,
-            # The volume can be on one machine at a time.
-            opts=pulumi.ResourceOptions(parent=self, delete_before_replace=True),
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                # The volume can be on one machine at a time.
+                delete_before_replace=True,
+                custom_timeouts=pulumi.CustomTimeouts(create="30m", delete="30m"),
+            ),
         )
         self.address = interface.private_ip
         self.instance_id = instance.id

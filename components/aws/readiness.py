@@ -22,7 +22,8 @@ def node_ready(
 ) -> local.Command:
     """Wait until *node* reports that it is what *stored* says, and show how far it is meanwhile.
 
-    *machine* is the option of ``operate.readiness`` that names what runs the node: its ``instance`` or its ``group``.
+    *machine* are the options of ``operate.readiness`` that name what runs the node: its ``instance``, or its ``group``
+    and the instance ``types`` of that, where a machine of another type is replaced first.
     A changed specification or machine changes the command and so waits again; a wait that failed is not in the state
     and is waited for again by the next ``up``.
     """

@@ -115,7 +115,7 @@ class SharedFolder(pulumi.ComponentResource):
                 opts=pulumi.ResourceOptions(
                     parent=self,
                     # AWS takes more than ten minutes on a bad day (terraform-provider-aws#15278).
-                    custom_timeouts=pulumi.CustomTimeouts(create="30m"),
+                    custom_timeouts=pulumi.CustomTimeouts(create="30m", delete="30m"),
                 ),
             )
             for zone, subnet_id in args.subnet_ids.items()

@@ -2,8 +2,9 @@
 
 An Auto Scaling group keeps asking for spot for ever. Here the event of a failed launch starts an automation
 that switches the group to on-demand, and the group's next attempt succeeds. Nothing of ours runs meanwhile: the
-rule, the document and the role are AWS's own parts. ``make up`` sees the switched group as drift and puts it back
-to spot for the machine after this one.
+rule, the document and the role are AWS's own parts. A group that was switched stays so: to set it back while its
+machine runs would have AWS replace that machine. The way back to spot is another group (output ``newMachine`` of the
+follower).
 """
 
 import json

@@ -39,6 +39,14 @@ WORDS: Mapping[str, str] = {
         " http://aws.amazon.com/contact-us/ec2-request to request an adjustment to this limit."
         " Launching EC2 instance failed."
     ),
+    "InsufficientFreeAddressesInSubnet": (
+        "There are not enough free addresses in subnet '{subnet}' to satisfy the requested number of"
+        " instances. Launching EC2 instance failed."
+    ),
+    "InvalidParameterValue": (
+        "Value (graphistry-family) for parameter iamInstanceProfile.name is invalid. Invalid IAM"
+        " Instance Profile name. Launching EC2 instance failed."
+    ),
 }
 """What AWS says in an activity's status message, by code."""
 
@@ -52,7 +60,7 @@ SPOT_WORDS: Mapping[str, tuple[str, str]] = {
         "Max spot instance count exceeded. Launching EC2 instance failed.",
     ),
 }
-"""The same of spot, with the code that it has there."""
+"""The same of spot where it has other words there, with the code that it has there."""
 
 
 def mend(file: Path) -> None:
@@ -139,12 +147,14 @@ def _place(group: Any) -> tuple[str, str | None]:
 
 def _words(group: Any, code: str, zone: str) -> str:
     """A group with several types begins with market and code, another tells the message alone."""
-    on_demand = WORDS[code].format(type=group.instance_type, zone=zone)
+    subnet = _place(group)[1]
+    on_demand = WORDS[code].format(type=group.instance_type, zone=zone, subnet=subnet)
     if not group.mixed_instances_policy:
         return on_demand
     distribution = group.mixed_instances_policy.get("InstancesDistribution", {})
     if int(distribution.get("OnDemandPercentageAboveBaseCapacity", 100)) == 0:
-        return "Could not launch Spot Instances. " + " - ".join(SPOT_WORDS[code])
+        told = SPOT_WORDS.get(code, (code, on_demand))
+        return "Could not launch Spot Instances. " + " - ".join(told)
     return f"Could not launch On-Demand Instances. {code} - {on_demand}"
 
 

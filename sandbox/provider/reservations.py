@@ -40,7 +40,7 @@ def mend(file: Path) -> None:
         zone = str(request._get_param("AvailabilityZone"))
         code = shortages(file, zone).get(instance_type)
         if code is not None:
-            message = WORDS[code].format(type=instance_type, zone=zone)
+            message = WORDS[code].format(type=instance_type, zone=zone, subnet="")
             raise EC2ClientError(code, message.removesuffix(" Launching EC2 instance failed."))
         identifier = f"cr-{uuid.uuid4().hex[:17]}"
         tags = add_tag_specification(request._get_param("TagSpecifications", []))

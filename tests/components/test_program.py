@@ -350,6 +350,34 @@ def test_spot_falls_back_to_on_demand(deploy_stack: Deploy) -> None:
     assert pattern["detail"] == {"AutoScalingGroupName": [f"{group.name}-1234567"]}
 
 
+def test_only_a_group_on_spot_keeps_the_percentage_that_it_has(deploy_stack: Deploy) -> None:
+    recorder = deploy_stack(followers={"cheap": {**FOLLOWER, "market": "spot"}, "dear": FOLLOWER})
+    cheap, dear = (
+        recorder["Group", f"graphistry-sandbox-{each}-group"] for each in ("cheap", "dear")
+    )
+    distribution = "mixedInstancesPolicy.instancesDistribution"
+    assert cheap.ignore_changes == (f"{distribution}.onDemandPercentageAboveBaseCapacity",)
+    assert dear.ignore_changes == ()
+    # AWS's own would replace machines for an old change of the template.
+    assert "instanceRefresh" not in cheap.inputs
+
+
+def test_slow_machines_and_mount_targets_have_time_to_end(deploy_stack: Deploy) -> None:
+    recorder = deploy_stack()
+    ends = {
+        kind: {each.timeouts.get("delete") for each in recorder.of(kind)}
+        for kind in ("Group", "Instance", "VolumeAttachment", "MountTarget")
+    }
+    assert ends == {
+        "Group": {"60m"},
+        "Instance": {"60m"},
+        "VolumeAttachment": {"30m"},
+        "MountTarget": {"30m"},
+    }
+    (leader,) = recorder.of("Instance")
+    assert leader.timeouts["update"] == "60m"  # it stops for another type
+
+
 def test_without_spot_there_is_no_fallback(deploy_stack: Deploy) -> None:
     assert not deploy_stack().of("SpotFallback")
 

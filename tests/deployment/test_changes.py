@@ -215,3 +215,59 @@ def test_more_workers_leave_every_machine_alone(deployed: Checkout) -> None:
 def machines(deployed: Checkout) -> dict[str, Any]:
     printed = deployed.succeed("show", "--json")
     return {each["name"]: each["machine"] for each in json.loads(printed[printed.index("[") :])}
+
+
+def test_a_new_tag_and_then_a_further_type_leave_every_machine_alone(deployed: Checkout) -> None:
+    """The tag is another version of the launch template, the type another policy of the group."""
+    profiles, before = deployed.setting("gpuProfiles"), machines(deployed)
+    deployed.change(tags={"team": "graphs"})
+    deployed.succeed("up")
+    further = [*profiles["l4-quad"]["instanceTypes"], "g6.24xlarge"]
+    deployed.change(gpuProfiles={**profiles, "l4-quad": {"instanceTypes": further}})
+    deployed.succeed("up")
+    assert machines(deployed) == before
+    deployed.change(gpuProfiles=profiles, tags={})
+    deployed.succeed("up")
+    assert machines(deployed) == before
+
+
+def test_a_follower_that_fell_back_to_on_demand_stays_and_another_market_is_another_machine(
+    deployed: Checkout,
+) -> None:
+    followers, autoscaling = deployed.setting("followers"), deployed.client("autoscaling")
+    spot = {**followers, "small": {**followers["small"], "market": "spot"}}
+    on_demand = machines(deployed)["small"]["instance_id"]
+    deployed.change(followers=spot)
+    assert any("small-group" in name for name in deployed.plan().get("create-replacement", []))
+    deployed.succeed("up")
+    bought = machines(deployed)["small"]
+    assert bought["instance_id"] != on_demand
+    assert bought["spot"]
+    # What the automation of the spot fallback does, and then AWS.
+    group = outputs(deployed)["followers"]["small"]["group"]
+    autoscaling.update_auto_scaling_group(
+        AutoScalingGroupName=group,
+        MixedInstancesPolicy={
+            "InstancesDistribution": {"OnDemandPercentageAboveBaseCapacity": 100}
+        },
+    )
+    fell_back = machines(deployed)["small"]
+    assert not fell_back["spot"]
+    deployed.succeed("up")
+    assert machines(deployed)["small"] == fell_back
+    profiles = deployed.setting("gpuProfiles")
+    further = [*profiles["t4"]["instanceTypes"], "g4dn.4xlarge"]
+    deployed.change(gpuProfiles={**profiles, "t4": {**profiles["t4"], "instanceTypes": further}})
+    done = deployed.pulumi("up", "--yes", "--skip-preview", "--stack", "sandbox")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert machines(deployed)["small"] == fell_back
+    words = outputs(deployed)["followers"]["small"]["newMachine"].split()
+    assert words[:2] == ["pulumi", "up"]
+    done = deployed.pulumi(*(word.strip("'") for word in words[1:]), "--yes", "--skip-preview")
+    assert done.returncode == 0, done.stdout + done.stderr
+    asked_for = machines(deployed)["small"]
+    assert asked_for["spot"]
+    assert asked_for["instance_id"] != fell_back["instance_id"]
+    deployed.change(gpuProfiles=profiles, followers=followers)
+    deployed.succeed("up")
+    assert not machines(deployed)["small"]["spot"]

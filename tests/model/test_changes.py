@@ -187,3 +187,43 @@ def test_no_private_key_is_told() -> None:
     before, after = (parse({**HOSTS, "sshPrivateKey": key}) for key in keys)
     (change,) = changed_keys(before, after)
     assert "canary" not in f"{change}"
+
+
+def test_a_further_type_leaves_the_machine_and_one_less_may_replace_it() -> None:
+    types = "gpuProfiles.t4.instanceTypes"
+    more = ["g4dn.2xlarge", "g4dn.4xlarge", "g4dn.8xlarge"]
+    assert changes(FULL, {types: more})[1] == (types, ("small",), Effect.NEXT_MACHINE)
+    assert changes(FULL, {types: more[1::-1]})[1] == (types, ("small",), Effect.NEXT_MACHINE)
+    assert changes(FULL, {types: more[:1]})[1] == (types, ("small",), Effect.REPLACES)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "effect"),
+    [
+        (["us-east-1a"], ["us-east-1a", "us-east-1b"], Effect.NEXT_MACHINE),
+        (["us-east-1a"], [], Effect.NEXT_MACHINE),
+        (["us-east-1a"], ["us-east-1b"], Effect.REPLACES),
+        (["us-east-1a", "us-east-1b"], ["us-east-1b"], Effect.REPLACES),
+        ([], ["us-east-1b"], Effect.REPLACES),
+    ],
+)
+def test_zones_that_leave_the_list_may_move_the_machine_at_once(
+    before: list[str], after: list[str], effect: Effect
+) -> None:
+    key = "followers.small.availabilityZones"
+    assert changes(changed(FULL, {key: before}), {key: after}) == [(key, ("small",), effect)]
+
+
+def test_packed_moves_machines_at_once_and_spread_none() -> None:
+    """The follower that names its zones is not placed."""
+    packed, spread = (changed(FULL, {"placement": each}) for each in ("packed", "spread"))
+    assert changes(spread, {"placement": "packed"}) == [("placement", ("small",), Effect.REPLACES)]
+    assert changes(packed, {"placement": "spread"}) == [
+        ("placement", ("small",), Effect.NEXT_MACHINE)
+    ]
+
+
+def test_another_market_is_another_machine() -> None:
+    assert changes(FULL, {"followers.small.market": "spot"}) == [
+        ("followers.small.market", ("small",), Effect.REPLACES)
+    ]

@@ -6,13 +6,16 @@ from typing import Any
 
 import pytest
 
-from operate.aws_errors import HINTS, refused
+from model.refusals import REASONS
+from operate.aws_errors import LEADERS, refused
 
 RESERVATION = "aws:ec2/capacityReservation:CapacityReservation"
 
 
-def event(message: str, *, kind: str = RESERVATION, severity: str = "error") -> dict[str, Any]:
-    urn = f"urn:pulumi:prod::graphistry-cluster::graphistry:cluster:LeaderNode${kind}::leader"
+def event(
+    message: str, *, kind: str = RESERVATION, severity: str = "error", name: str = "leader"
+) -> dict[str, Any]:
+    urn = f"urn:pulumi:prod::graphistry-cluster::graphistry:cluster:LeaderNode${kind}::{name}"
     return {
         "sequence": 7,
         "diagnosticEvent": {"urn": urn, "message": message, "severity": severity},
@@ -25,7 +28,11 @@ def told(folder: Path, *events: dict[str, Any], end: str = "") -> list[str]:
     return list(refused(file))
 
 
-@pytest.mark.parametrize("code", sorted(HINTS))
+HINTS = {each.code: each.hint for each in REASONS if not each.generic} | LEADERS
+DENIES = "UnauthorizedOperation"
+
+
+@pytest.mark.parametrize("code", sorted(HINTS.keys() - {DENIES}))
 def test_a_refusal_is_told_with_what_to_do(tmp_path: Path, code: str) -> None:
     said = f"1 error occurred: * creating it: operation error EC2, api error {code}: no."
     assert told(tmp_path, event(said)) == [f"leader: {code}: {HINTS[code]}"]
@@ -61,10 +68,20 @@ def test_a_resource_is_told_once(tmp_path: Path) -> None:
     assert len(told(tmp_path, said, said)) == 1
 
 
+def test_a_reason_is_told_once_for_all_that_it_stopped(tmp_path: Path) -> None:
+    said = "api error AddressLimitExceeded: The maximum number of addresses has been reached."
+    first, second = (event(said, name=each) for each in ("nat-a", "nat-b"))
+    other = event("api error VpcLimitExceeded: no", name="vpc")
+    assert [line.partition(" ")[0::2] for line in told(tmp_path, first, other, second)] == [
+        ("nat-a,", f"nat-b: AddressLimitExceeded: {HINTS['AddressLimitExceeded']}"),
+        ("vpc:", f"VpcLimitExceeded: {HINTS['VpcLimitExceeded']}"),
+    ]
+
+
 @pytest.mark.parametrize(
     "quiet",
     [
-        event("api error Throttling: slow down"),
+        event("api error DependencyViolation: it is in use"),
         event("AccessDenied, tried again", severity="warning"),
         event("a node failed: AccessDenied", kind="command:local:Command"),
         {"sequence": 1, "preludeEvent": {"config": {}}},

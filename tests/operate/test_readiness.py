@@ -6,8 +6,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from model.node_report import NodeReport
+from operate.group_members import node_of, replace_delisted
 from operate.readiness import (
     BOOT_SECONDS,
     DEGRADED_SECONDS,
@@ -83,6 +85,13 @@ def refusal(
 
 NO_CAPACITY = "We currently do not have sufficient g4dn.xlarge capacity in the Availability Zone"
 NO_QUOTA = "You have requested more vCPU capacity than your current vCPU limit of 0 allows"
+NO_ADDRESS = (
+    "There are not enough free addresses in subnet 'subnet-1' to satisfy the requested number"
+)
+NO_PROFILE = (
+    "Value (graphistry-family) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance"
+    " Profile name"
+)
 OTHERS = ("us-east-1b", "us-east-1c")
 
 OUTCOMES = [
@@ -218,6 +227,17 @@ OUTCOMES = [
     ),
     ("failed", {"machine": None, "refusal": refusal(NO_QUOTA, untried=OTHERS)}),
     ("failed", {"machine": None, "refusal": refusal("something new", untried=OTHERS)}),
+    ("waiting", {"machine": None, "refusal": refusal(NO_ADDRESS, untried=OTHERS)}),
+    ("failed", {"machine": None, "refusal": refusal(NO_ADDRESS)}),
+    ("waiting", {"machine": None, "refusal": refusal(NO_PROFILE)}),
+    (
+        "failed",
+        {
+            "machine": None,
+            "refusal": refusal(NO_PROFILE),
+            "refused_seconds": REFUSED_SECONDS + 1,
+        },
+    ),
     ("waiting", {"machine": None, "refusal": refusal(NO_CAPACITY, age=3600.0)}),
     ("waiting", {"machine": None, "refusal": refusal(NO_CAPACITY, age=62.0)}),
     ("failed", {"machine": None, "refusal": refusal(NO_CAPACITY, age=62.0, of_new_group=True)}),
@@ -275,7 +295,7 @@ def test_a_failure_is_told_with_its_code_its_hint_and_its_log() -> None:
             "InvalidParameterCombination",
         ),
         ("Max spot instance count exceeded", "MaxSpotInstanceCountExceeded"),
-        ("The image id '[ami-1]' does not exist", "InvalidAMI"),
+        ("The image id '[ami-1]' does not exist", "InvalidAMIID.NotFound"),
         ("Your requested instance type (p5.48xlarge) is not supported in your zone", "Unsupported"),
         ("something new", "LaunchRefused"),
     ],
@@ -411,3 +431,78 @@ def test_a_recorded_node_waits_for_the_next_zone_too() -> None:
 def test_a_recorded_node_with_a_machine_is_said_not_to_be_booted() -> None:
     verdict = judge_recorded(seen(report=None))
     assert (verdict.outcome, verdict.line.split(";")[0]) == ("ready", "not booted")
+
+
+LEAVING = "i-1 (g5.xlarge in us-east-1a)"
+
+
+def test_a_machine_that_leaves_is_no_node_and_is_told() -> None:
+    without = seen(machine=None, report=None, leaving=LEAVING)
+    for verdict in (judge(without, WANTED), judge_recorded(without)):
+        assert verdict.outcome == "waiting"
+        assert verdict.line == f"{LEAVING} leaves when AWS has launched another"
+    refused = judge(seen(machine=None, refusal=refusal(NO_QUOTA), leaving=LEAVING), WANTED)
+    assert refused.outcome == "failed"
+    assert refused.line.endswith(f"to take the place of {LEAVING}, which stays")
+
+
+def member(instance: str, kind: str, zone: str = "a", state: str = "InService") -> dict[str, str]:
+    return {
+        "InstanceId": instance,
+        "InstanceType": kind,
+        "AvailabilityZone": f"us-east-1{zone}",
+        "LifecycleState": state,
+    }
+
+
+class Refreshes:
+    """Auto Scaling, as far as it starts instance refreshes."""
+
+    def __init__(self, code: str | None = None) -> None:
+        self.code, self.started = code, 0
+
+    def start_instance_refresh(self, **_: Any) -> None:
+        self.started += 1
+        if self.code:
+            raise ClientError({"Error": {"Code": self.code}}, "StartInstanceRefresh")
+
+
+@pytest.mark.parametrize(
+    ("instances", "leaving", "node", "started"),
+    [
+        ([], None, None, 0),
+        ([member("i-1", "g6.xlarge")], None, "i-1", 0),
+        ([member("i-1", "g5.xlarge")], "i-1", "i-1", 1),
+        ([member("i-1", "g5.xlarge"), member("i-2", "g6.xlarge")], None, "i-2", 0),
+        ([member("i-1", "g6.xlarge", "c")], "i-1", "i-1", 0),
+        ([member("i-1", "g6.xlarge", state="Terminating")], None, None, 0),
+    ],
+    ids=["none", "as listed", "delisted", "both", "outside the zones", "ending"],
+)
+def test_only_a_type_that_is_listed_no_more_is_replaced(
+    instances: list[dict[str, str]], leaving: str | None, node: str | None, started: int
+) -> None:
+    group = {
+        "AutoScalingGroupName": "group",
+        "AvailabilityZones": ["us-east-1a", "us-east-1b"],
+        "Instances": instances,
+    }
+    types = ("g6.xlarge", "g6.2xlarge")
+    refreshes = Refreshes()
+    left = replace_delisted(refreshes, group, types)
+    assert (left and left["InstanceId"]) == leaving
+    found = node_of(group, types)
+    assert (found and found["InstanceId"]) == node
+    assert refreshes.started == started
+    # A second look, while AWS is at it.
+    replace_delisted(Refreshes("InstanceRefreshInProgress"), group, types)
+
+
+def test_a_replacement_that_aws_denies_is_told() -> None:
+    group = {
+        "AutoScalingGroupName": "group",
+        "AvailabilityZones": ["us-east-1a"],
+        "Instances": [member("i-1", "g5.xlarge")],
+    }
+    with pytest.raises(ClientError, match="AccessDenied"):
+        replace_delisted(Refreshes("AccessDenied"), group, ("g6.xlarge",))

@@ -87,7 +87,7 @@ def watcher(clients: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Wa
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     monkeypatch.setattr(readiness, "POLL_SECONDS", 0.2)
     clients("s3").create_bucket(Bucket="cluster")
-    return Watcher("us-east-1", "cluster", "large", "", "group")
+    return Watcher("us-east-1", "cluster", "large", group="group", types=("g6.12xlarge",))
 
 
 def make_block_group(clients: Any, **reservation: Any) -> None:
@@ -241,3 +241,97 @@ def test_a_wait_goes_on_while_spot_falls_back_and_ends_when_on_demand_is_refused
     verdict = wait(watcher, "large", BOOTED)
     assert verdict.details["reason"].startswith("Could not launch On-Demand Instances.")
     assert watcher.look().refused_seconds > 0
+
+
+def member(clients: Any) -> dict[str, Any]:
+    """The only machine of the group."""
+    (group,) = clients("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
+    (found,) = group["Instances"]
+    return dict(found)
+
+
+def lifecycle(clients: Any, machine: str) -> str | None:
+    """How a machine was bought: ``spot``, or ``None`` for on-demand."""
+    (found,) = clients("ec2").describe_instances(InstanceIds=[machine])["Reservations"]
+    told: str | None = found["Instances"][0].get("InstanceLifecycle")
+    return told
+
+
+def buy(clients: Any, percentage: int) -> None:
+    """Change nothing but the percentage, as the automation of the spot fallback does."""
+    clients("autoscaling").update_auto_scaling_group(
+        AutoScalingGroupName="group",
+        MixedInstancesPolicy={
+            "InstancesDistribution": {"OnDemandPercentageAboveBaseCapacity": percentage}
+        },
+    )
+
+
+def test_a_changed_percentage_replaces_the_running_machine(clients: Any) -> None:
+    make_group(clients, "g6.12xlarge", on_demand=0)
+    before = member(clients)["InstanceId"]
+    assert lifecycle(clients, before) == "spot"
+    buy(clients, 0)
+    assert member(clients)["InstanceId"] == before
+    buy(clients, 100)
+    after = member(clients)["InstanceId"]
+    assert after != before
+    assert lifecycle(clients, after) is None
+    assert launched(clients) == ["g6.12xlarge"]
+    assert len(clients("ec2").describe_volumes()["Volumes"]) == 1
+
+
+def test_a_machine_that_is_to_be_replaced_stays_while_aws_has_no_other(
+    clients: Any, tmp_path: Path
+) -> None:
+    make_group(clients, "g6.12xlarge", on_demand=100)
+    before = member(clients)["InstanceId"]
+    (tmp_path / "shortages.json").write_text(SCARCE)
+    buy(clients, 0)
+    assert member(clients)["InstanceId"] == before
+    assert activities(clients)[0]["StatusCode"] == "Failed"
+
+
+def test_a_machine_outside_the_subnets_of_its_group_is_moved(clients: Any) -> None:
+    make_group(clients, "g6.12xlarge", zones=ZONES)
+    before = member(clients)
+    assert before["AvailabilityZone"] == ZONES[0]
+    subnets = {
+        each["AvailabilityZone"]: each["SubnetId"]
+        for each in clients("ec2").describe_subnets()["Subnets"]
+    }
+    for zones, moved in ((ZONES, False), (ZONES[1:], True)):
+        clients("autoscaling").update_auto_scaling_group(
+            AutoScalingGroupName="group",
+            VPCZoneIdentifier=",".join(subnets[zone] for zone in zones),
+        )
+        assert (member(clients)["InstanceId"] != before["InstanceId"]) == moved
+    assert member(clients)["AvailabilityZone"] == ZONES[1]
+
+
+def refresh(clients: Any, *, skip_matching: bool) -> None:
+    clients("autoscaling").start_instance_refresh(
+        AutoScalingGroupName="group", Preferences={"SkipMatching": skip_matching}
+    )
+
+
+def test_skip_matching_compares_the_version_of_the_launch_template_too(clients: Any) -> None:
+    make_group(clients, "g6.12xlarge", "g5.12xlarge")
+    before = member(clients)
+    assert before["LaunchTemplate"]["Version"] == "1"
+    refresh(clients, skip_matching=True)
+    assert member(clients) == before
+    ec2, name = clients("ec2"), "template"
+    ec2.create_launch_template_version(
+        LaunchTemplateName=name, SourceVersion="1", LaunchTemplateData={"EbsOptimized": True}
+    )
+    refresh(clients, skip_matching=True)
+    assert member(clients) == before
+    ec2.modify_launch_template(LaunchTemplateName=name, DefaultVersion="2")
+    assert member(clients) == before
+    refresh(clients, skip_matching=True)
+    after = member(clients)
+    assert after["InstanceId"] != before["InstanceId"]
+    assert after["LaunchTemplate"]["Version"] == "2"
+    refresh(clients, skip_matching=False)
+    assert member(clients)["InstanceId"] != after["InstanceId"]

@@ -137,27 +137,6 @@ def _update_group(aws: Aws, identifier: str, inputs: Properties) -> None:
     moto_gaps.keep_group_settings(aws, identifier, inputs)
 
 
-def _update_policy(aws: Aws, identifier: str, inputs: Properties) -> None:
-    _update_group(aws, identifier, inputs)
-    if inputs.get("instanceRefresh"):
-        listed = inputs["mixedInstancesPolicy"]["launchTemplate"].get("overrides", [])
-        _refresh_instances(aws, identifier, {override["instanceType"] for override in listed})
-
-
-def _refresh_instances(aws: Aws, identifier: str, matching: set[str]) -> None:
-    """What StartInstanceRefresh with SkipMatching leads to, at once: moto has no such operation."""
-    for instance in (_described_group(aws, identifier) or {"Instances": []})["Instances"]:
-        if instance["InstanceType"] in matching:
-            continue
-        leftovers = moto_gaps.belongings(aws, [instance["InstanceId"]])
-        aws.call(
-            "autoscaling.terminate_instance_in_auto_scaling_group",
-            InstanceId=instance["InstanceId"],
-            ShouldDecrementDesiredCapacity=False,
-        )
-        moto_gaps.discard(aws, *leftovers)
-
-
 def _update_group_tags(aws: Aws, identifier: str, inputs: Properties) -> None:
     wanted = _group_tags(identifier, inputs.get("tags", []))
     group = _described_group(aws, identifier) or {"Tags": []}
@@ -241,13 +220,12 @@ TYPES = {
     "aws:autoscaling/group:Group": ResourceType(
         fixed="name",
         updates={
-            "mixedInstancesPolicy": _update_policy,
-            GROUP_SETTINGS.replace(" mixedInstancesPolicy", ""): _update_group,
+            GROUP_SETTINGS: _update_group,
             "launchTemplate": _update_group,
             "capacityReservationSpecification": reservation_changed,
             "tags": _update_group_tags,
         },
-        local="waitForCapacityTimeout forceDelete instanceRefresh",
+        local="waitForCapacityTimeout forceDelete",
         needed="vpcZoneIdentifiers",
         defaults={
             "capacityReservationSpecification": {"capacityReservationPreference": "default"},
@@ -263,9 +241,6 @@ TYPES = {
             f"{_POLICY}.instancesDistribution": "onDemandBaseCapacity"
             " onDemandPercentageAboveBaseCapacity onDemandAllocationStrategy"
             " spotAllocationStrategy",
-            "instanceRefresh": "strategy preferences",
-            "instanceRefresh.preferences": "minHealthyPercentage maxHealthyPercentage"
-            " instanceWarmup skipMatching",
             "tags": "key value propagateAtLaunch",
         },
         unordered="vpcZoneIdentifiers tags",
