@@ -27,10 +27,9 @@ if TYPE_CHECKING:
     from .machines.keeper import Keeper
 
 MOTO_SETTINGS = {
-    # moto takes any AMI and any instance type, and knows no managed policy, unless told otherwise.
+    # moto takes any AMI and any instance type unless told otherwise.
     "MOTO_EC2_ENABLE_INSTANCE_TYPE_VALIDATION": "1",
     "MOTO_ENABLE_AMI_VALIDATION": "1",
-    "MOTO_IAM_LOAD_MANAGED_POLICIES": "true",
 }
 WATCH_SECONDS = 2
 """How often the process looks whether its directory still names it; it ends where it does not."""

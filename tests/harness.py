@@ -137,7 +137,7 @@ LEADER_OUTPUTS: dict[str, Any] = {
         "followersSecurityGroup": "sg-followers",
         "sharedFolder": {
             "fileSystemId": "fs-0123456789abcdef0",
-            "arn": "arn:aws:mock:::fs",
+            "arn": "arn:aws:elasticfilesystem:us-east-1:123456789012:file-system/fs-0123456789abcdef0",
             "mountTargets": {"us-east-1a": "10.40.0.20", "us-east-1b": "10.40.1.20"},
         },
         "secretArn": "arn:aws:secretsmanager:us-east-1:123456789012:secret:prod",
@@ -151,6 +151,27 @@ LEADER_OUTPUTS: dict[str, Any] = {
 """What the stack of a leader says to a stack of followers."""
 
 
+ARNS = {
+    "autoscaling/group:Group": "autoscaling:us-east-1:123456789012:autoScalingGroup:1:autoScalingGroupName/{name}",
+    "cloudwatch/eventRule:EventRule": "events:us-east-1:123456789012:rule/{name}",
+    "cloudwatch/logGroup:LogGroup": "logs:us-east-1:123456789012:log-group:{name}",
+    "efs/fileSystem:FileSystem": "elasticfilesystem:us-east-1:123456789012:file-system/{name}",
+    "iam/instanceProfile:InstanceProfile": "iam::123456789012:instance-profile{path}{name}",
+    "iam/role:Role": "iam::123456789012:role{path}{name}",
+    "s3/bucket:Bucket": "s3:::{name}",
+    "secretsmanager/secret:Secret": "secretsmanager:us-east-1:123456789012:secret:{name}-AbCdEf",
+    "ssm/document:Document": "ssm:us-east-1:123456789012:document/{name}",
+}
+"""What follows ``arn:aws:`` for the kinds whose ARNs are in policies (Service Authorization Reference), as judges of
+policies look at the form. Names stand for the ids that AWS makes up."""
+
+
+def arn(kind: str, name: str, inputs: Mapping[str, Any]) -> str:
+    """The ARN that the mocks answer for a resource."""
+    form = ARNS.get(kind.removeprefix("aws:"), "mock:::{name}")
+    return "arn:aws:" + form.format(name=name, path=inputs.get("path", "/"))
+
+
 class AwsMocks(mocks.Mocks):
     """The least that AWS must answer for the program to run; ids are made of names."""
 
@@ -162,7 +183,7 @@ class AwsMocks(mocks.Mocks):
             return args.name, {"name": args.inputs["name"], "outputs": LEADER_OUTPUTS}
         made = {
             **args.inputs,
-            "arn": f"arn:aws:mock:::{args.name}",
+            "arn": arn(args.typ, args.name, args.inputs),
             "privateIp": "10.40.0.10",
             "ipAddress": "10.40.0.20",
             "fqdn": args.inputs.get("name", args.name),

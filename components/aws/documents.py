@@ -60,7 +60,12 @@ class Documents(pulumi.ComponentResource):
         # The bucket's guards are kept with it: data that outlives the machines stays as private as it was.
         keep = kept(self, delete_data=args.delete_data)
         bucket = s3.Bucket(name, force_destroy=args.delete_data, tags=named(name), opts=keep)
-        s3.BucketVersioning(
+
+        def after(last: pulumi.Resource) -> pulumi.ResourceOptions:
+            """One after the other: S3 refuses two changes of one bucket at a time (OperationAborted, HTTP 409)."""
+            return pulumi.ResourceOptions.merge(keep, pulumi.ResourceOptions(depends_on=[last]))
+
+        versioning = s3.BucketVersioning(
             f"{name}-versioning",
             bucket=bucket.id,
             versioning_configuration=s3.BucketVersioningVersioningConfigurationArgs(
@@ -68,7 +73,7 @@ class Documents(pulumi.ComponentResource):
             ),
             opts=keep,
         )
-        s3.BucketServerSideEncryptionConfiguration(
+        encryption = s3.BucketServerSideEncryptionConfiguration(
             f"{name}-encryption",
             bucket=bucket.id,
             rules=[
@@ -78,24 +83,24 @@ class Documents(pulumi.ComponentResource):
                     )
                 )
             ],
-            opts=keep,
+            opts=after(versioning),
         )
-        s3.BucketPublicAccessBlock(
+        private = s3.BucketPublicAccessBlock(
             f"{name}-private",
             bucket=bucket.id,
             block_public_acls=True,
             block_public_policy=True,
             ignore_public_acls=True,
             restrict_public_buckets=True,
-            opts=keep,
+            opts=after(encryption),
         )
-        s3.BucketOwnershipControls(
+        ownership = s3.BucketOwnershipControls(
             f"{name}-ownership",
             bucket=bucket.id,
             rule=s3.BucketOwnershipControlsRuleArgs(object_ownership="BucketOwnerEnforced"),
-            opts=keep,
+            opts=after(private),
         )
-        s3.BucketPolicy(
+        tls_only = s3.BucketPolicy(
             f"{name}-tls-only",
             bucket=bucket.id,
             policy=pulumi.Output.json_dumps(
@@ -110,7 +115,7 @@ class Documents(pulumi.ComponentResource):
                     }
                 )
             ),
-            opts=keep,
+            opts=after(ownership),
         )
         s3.BucketLifecycleConfiguration(
             f"{name}-life-cycle",
@@ -133,7 +138,7 @@ class Documents(pulumi.ComponentResource):
                     ),
                 ),
             ],
-            opts=keep,
+            opts=after(tls_only),
         )
         archive = build_archive()
         sha256 = hashlib.sha256(archive.read_bytes()).hexdigest()

@@ -68,6 +68,9 @@ class LeaderMachineArgs:
     user_data: pulumi.Input[str]
     """Boot script, constant. A change stops and starts the machine."""
 
+    tags: dict[str, str]
+    """The cluster's tags, for the root disk. In place."""
+
     delete_data: bool
     """Lifts the protection of the data volume."""
 
@@ -149,7 +152,9 @@ class LeaderMachine(pulumi.ComponentResource):
                 volume_size=args.root_volume_gib,
                 encrypted=True,
                 delete_on_termination=True,
-                tags=named(f"{name}-root"),
+                # The provider's default tags reach this disk when it is made, and a changed one is removed from it
+                # and not put back (terraform-provider-aws#38301); what the block names stays.
+                tags={**args.tags, **named(f"{name}-root")},
             ),
             ebs_optimized=True,
             monitoring=True,

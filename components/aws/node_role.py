@@ -1,4 +1,4 @@
-"""The rights of one node: its own documents, the cluster's secret and shared folder, Systems Manager. No more."""
+"""What one node may do: its own documents, the cluster's secret and shared folder, Systems Manager. No more."""
 
 import json
 from dataclasses import dataclass
@@ -12,6 +12,22 @@ from components.aws.shared_folder import CLIENT_ACTIONS, SharedFolderReference
 from components.aws.site import AwsSite
 from model.specification import report_key, specification_key
 from model.tags import CLUSTER_TAG, named
+
+SYSTEMS_MANAGER_ACTIONS = (
+    "ssm:UpdateInstanceInformation",
+    "ssmmessages:CreateControlChannel",
+    "ssmmessages:CreateDataChannel",
+    "ssmmessages:OpenControlChannel",
+    "ssmmessages:OpenDataChannel",
+    "ec2messages:AcknowledgeMessage",
+    "ec2messages:DeleteMessage",
+    "ec2messages:FailMessage",
+    "ec2messages:GetEndpoint",
+    "ec2messages:GetMessages",
+    "ec2messages:SendReply",
+)
+"""What the SSM agent calls for Session Manager and Run Command (AWS: custom IAM role for Session Manager; message
+operations of Systems Manager). AmazonSSMManagedInstanceCore also lets a node read every parameter of the account."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +49,7 @@ class NodeRoleArgs:
 
 @dataclass(frozen=True, kw_only=True)
 class NodeProfile:
-    """The instance profile of a node. Known once every right is attached, so no machine boots without them."""
+    """The instance profile of a node. Known once the policy is attached, so no machine boots without it."""
 
     name: pulumi.Output[str]
     """Name of the instance profile."""
@@ -43,7 +59,7 @@ class NodeProfile:
 
 
 def node_role(name: str, args: NodeRoleArgs, opts: pulumi.ResourceOptions) -> NodeProfile:
-    """Make a node's role, its inline policy, the attachment of AmazonSSMManagedInstanceCore, its profile.
+    """Make a node's role, its inline policy and its profile.
 
     A function and no component: the engine writes its state at every registration, and components that only group
     would be a third of a follower's (docs/measurements.md).
@@ -64,12 +80,6 @@ def node_role(name: str, args: NodeRoleArgs, opts: pulumi.ResourceOptions) -> No
         ).apply(lambda arns: json.dumps(_policy(name, args, *arns))),
         opts=opts,
     )
-    session_manager = iam.RolePolicyAttachment(
-        f"{name}-session-manager",
-        role=role.name,
-        policy_arn=f"arn:{args.site.region.partition}:iam::aws:policy/AmazonSSMManagedInstanceCore",
-        opts=opts,
-    )
     profile = iam.InstanceProfile(
         f"{name}-profile",
         path=args.site.role_path,
@@ -77,7 +87,7 @@ def node_role(name: str, args: NodeRoleArgs, opts: pulumi.ResourceOptions) -> No
         tags=named(f"{name}-profile"),
         opts=opts,
     )
-    attached = pulumi.Output.all(profile.name, profile.arn, inline.id, session_manager.id)
+    attached = pulumi.Output.all(profile.name, profile.arn, inline.id)
     return NodeProfile(
         name=attached.apply(lambda known: str(known[0])),
         arn=attached.apply(lambda known: str(known[1])),
@@ -91,7 +101,7 @@ def _policy(
     source = args.site.release.source
     if source.startswith("s3://"):
         readable.append(f"arn:{args.site.region.partition}:s3:::{source.removeprefix('s3://')}")
-    secret_actions = ["secretsmanager:GetSecretValue", "secretsmanager:DescribeSecret"]
+    secret_actions = ["secretsmanager:GetSecretValue"]
     if args.role == "leader":
         secret_actions.append("secretsmanager:PutSecretValue")
     statements = {
@@ -99,6 +109,7 @@ def _policy(
         "WriteReport": (["s3:PutObject"], [f"{bucket_arn}/{report_key(args.node)}"]),
         "ClusterSecret": (secret_actions, [secret_arn]),
         "SharedFolder": (list(CLIENT_ACTIONS), [file_system_arn]),
+        "SystemsManager": (list(SYSTEMS_MANAGER_ACTIONS), ["*"]),
     }
     return policy(
         *(
@@ -110,7 +121,7 @@ def _policy(
 
 
 def _replacement(name: str, site: AwsSite) -> dict[str, object]:
-    """The right of a machine that cannot be repaired to be replaced by its own group, found by its tags."""
+    """Lets a machine that cannot be repaired be replaced by its own group, found by its tags."""
     region = site.region
     # The stack's own tag, as the group has it: of a stack of followers, the site's cluster is the leader's.
     tags = {**named(f"{name}-group"), CLUSTER_TAG: site.tags[CLUSTER_TAG]}

@@ -96,10 +96,9 @@ class SpotFallback(pulumi.ComponentResource):
             tags=named(f"{name}-role"),
             opts=child,
         )
+        ssm_arn = f"arn:{args.partition}:ssm:{args.region}:{args.account_id}:"
         automation = pulumi.Output.concat(
-            f"arn:{args.partition}:ssm:{args.region}:{args.account_id}:automation-definition/",
-            document.name,
-            ":$DEFAULT",
+            f"{ssm_arn}automation-definition/", document.name, ":$DEFAULT"
         )
         iam.RolePolicy(
             f"{name}-role",
@@ -109,15 +108,25 @@ class SpotFallback(pulumi.ComponentResource):
                     {
                         "Effect": "Allow",
                         "Action": "ssm:StartAutomationExecution",
-                        "Resource": automation,
+                        # The document and the execution are required, the definition is what the event names
+                        # (AWS: Service Authorization Reference).
+                        "Resource": [
+                            automation,
+                            pulumi.Output.concat(f"{ssm_arn}document/", document.name),
+                            f"{ssm_arn}automation-execution/*",
+                        ],
                     },
                     {
                         "Effect": "Allow",
                         "Action": "iam:PassRole",
-                        "Resource": [
-                            role.arn,
-                            f"arn:{args.partition}:iam::{args.account_id}:role{args.node_role_path}*",
-                        ],
+                        "Resource": role.arn,
+                        "Condition": {"StringEquals": {"iam:PassedToService": "ssm.amazonaws.com"}},
+                    },
+                    {
+                        "Effect": "Allow",
+                        "Action": "iam:PassRole",
+                        "Resource": f"arn:{args.partition}:iam::{args.account_id}:role{args.node_role_path}*",
+                        "Condition": {"StringEquals": {"iam:PassedToService": "ec2.amazonaws.com"}},
                     },
                     {
                         "Effect": "Allow",

@@ -25,7 +25,6 @@ UNTAGGED = {
     "BucketLifecycleConfiguration",
     "BucketObjectv2",
     "RolePolicy",
-    "RolePolicyAttachment",
     "Record",
     "EventTarget",
     "Group",
@@ -98,3 +97,23 @@ def test_the_secret_is_created_empty(recorder: Recorder) -> None:
     assert not recorder.of("SecretVersion")
     (secret,) = recorder.of("Secret")
     assert set(secret.inputs) == {"description", "recoveryWindowInDays", "tags"}
+
+
+def test_a_bucket_is_configured_by_one_call_at_a_time(any_site: Recorder) -> None:
+    """S3 refuses the second of two at once (OperationAborted)."""
+    made = {each.urn: each for each in any_site}
+
+    def before(urn: str) -> set[str]:
+        direct = set(made[urn].dependencies) & set(made)
+        return direct.union(*(before(each) for each in direct))
+
+    configurations: dict[str, list[str]] = {}
+    for each in any_site:
+        if each.type.startswith("aws:s3/bucket") and each.kind not in ("Bucket", "BucketObjectv2"):
+            (bucket,) = each.property_dependencies["bucket"]
+            configurations.setdefault(bucket, []).append(each.urn)
+    for urns in configurations.values():
+        in_turn = sorted(urns, key=lambda urn: len(before(urn)))
+        assert len(urns) > 1
+        for position, urn in enumerate(in_turn):
+            assert set(in_turn[:position]) <= before(urn), urn

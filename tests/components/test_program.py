@@ -173,7 +173,7 @@ def test_a_node_reaches_its_own_documents_only(deploy_stack: Deploy) -> None:
     for node in ("leader", "small", "large"):
         policy = recorder["RolePolicy", f"graphistry-sandbox-{node}-role"].inputs["policy"]
         statements = {each["Sid"]: each for each in json.loads(policy)["Statement"]}
-        bucket = "arn:aws:mock:::graphistry-sandbox-documents"
+        bucket = "arn:aws:s3:::graphistry-sandbox-documents"
         assert statements["WriteReport"]["Resource"] == [f"{bucket}/nodes/{node}/report.json"]
         assert statements["ReadSpecification"]["Resource"] == [
             f"{bucket}/nodes/{node}/specification.json",

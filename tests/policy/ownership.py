@@ -38,7 +38,8 @@ def without_cluster_tag(registrations: Sequence[Registration]) -> Iterator[str]:
     for each in registrations:
         if not each.type.startswith("aws:"):
             continue
-        cluster = providers.get(each.provider.rpartition("::")[0], {}).get(CLUSTER_TAG)
+        default = providers.get(each.provider.rpartition("::")[0], {})
+        cluster = default.get(CLUSTER_TAG)
         if cluster is None:
             yield f"{each.name}: its provider does not tag it"
         tags = each.inputs.get("tags", {})
@@ -48,6 +49,11 @@ def without_cluster_tag(registrations: Sequence[Registration]) -> Iterator[str]:
                 yield f"{each.name}: the group is not tagged"
         if tags.get(CLUSTER_TAG, cluster) != cluster:
             yield f"{each.name}: has another cluster's tag"
+        if each.kind == "Instance":
+            # A changed default tag is removed from this disk and not put back.
+            own = each.inputs["rootBlockDevice"].get("tags", {})
+            if not default.items() <= own.items():
+                yield f"{each.name}: its root disk names {sorted(own)} of the cluster's tags"
         if each.kind == "LaunchTemplate":
             tagged = {
                 specification["resourceType"]

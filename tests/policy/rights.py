@@ -1,4 +1,4 @@
-"""Rules on rights: no wildcard that is not in a list of this file, each with its reason."""
+"""Rules on permissions: no wildcard that is not in a list of this file, each with its reason."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from components.aws.node_role import SYSTEMS_MANAGER_ACTIONS
 from tests.harness import Registration
+from tests.policy.documents import condition_keys, listed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +35,7 @@ ARN = r"arn:aws:[\w-]+:[\w-]*:\d*:"
 ALLOWANCES = (
     Allowance(
         action="s3:GetObject",
-        resource=r"arn:aws:mock:::[\w-]+-documents/agent/\*",
+        resource=r"arn:aws:s3:::[\w-]+-documents/agent/\*",
         reason="a machine that boots during an update still fetches the archive that its specification names",
     ),
     Allowance(
@@ -41,6 +43,11 @@ ALLOWANCES = (
         resource=ARN + r"autoScalingGroup:\*",
         conditions=frozenset({"autoscaling:ResourceTag/graphistry-cluster:cluster"}),
         reason="the group has a machine's role in its launch template, so its ARN is not known before; its tags are",
+    ),
+    Allowance(
+        action="ssm:StartAutomationExecution",
+        resource=ARN + r"automation-execution/\*",
+        reason="AWS makes up the execution's id, and requires it beside the one document",
     ),
     Allowance(
         action="autoscaling:UpdateAutoScalingGroup",
@@ -67,17 +74,20 @@ ALLOWANCES = (
     *(
         Allowance(
             action=f"logs:{action}",
-            resource=r"arn:aws:mock:::[\w-]+-flow-logs:\*",
+            resource=ARN + r"log-group:[\w-]+-flow-logs:\*",
             reason="the streams of one log group, whose names AWS makes up",
         )
         for action in ("CreateLogStream", "PutLogEvents", "DescribeLogStreams")
     ),
+    *(
+        Allowance(
+            action=action,
+            resource=r"\*",
+            reason="Run Command and sessions, the way to a node that has no open port; AWS knows no resources of them",
+        )
+        for action in SYSTEMS_MANAGER_ACTIONS
+    ),
 )
-
-MANAGED_POLICIES = {
-    "AmazonSSMManagedInstanceCore": "Run Command and sessions, which are the way to a node that has no open port",
-}
-"""AWS's own policies that a role may have, and why."""
 
 
 def broad_rights(registrations: Sequence[Registration]) -> Iterator[str]:
@@ -85,24 +95,22 @@ def broad_rights(registrations: Sequence[Registration]) -> Iterator[str]:
     for name, statement in _allowing(registrations):
         for key in {"NotAction", "NotResource", "NotPrincipal"} & set(statement):
             yield f"{name}: {key} allows whatever it does not name"
-        for action in _list(statement.get("Action")):
+        for action in listed(statement.get("Action")):
             if "*" in action:
                 yield f"{name}: allows {action}"
     for name, action, resource, statement in wildcards(registrations):
         if allowance(action, resource, statement) is None:
             yield f"{name}: allows {action} on {resource}"
     for each in registrations:
-        if each.kind == "RolePolicyAttachment":
-            managed = each.inputs["policyArn"].rsplit("/", 1)[-1]
-            if managed not in MANAGED_POLICIES:
-                yield f"{each.name}: has AWS's {managed}"
+        if each.kind == "RolePolicyAttachment" or each.inputs.get("managedPolicyArns"):
+            yield f"{each.name}: has a policy that somebody else may change"
 
 
 def foreign_principals(registrations: Sequence[Registration]) -> Iterator[str]:
     """Roles are taken by AWS's services only, and nothing is allowed to everybody."""
     for name, statement in _allowing(registrations):
         principal = statement.get("Principal", {})
-        if principal == "*" or "*" in _list(principal.get("AWS")):
+        if principal == "*" or "*" in listed(principal.get("AWS")):
             yield f"{name}: allows everybody"
         if statement["Action"] == "sts:AssumeRole" and set(principal) != {"Service"}:
             yield f"{name}: may be taken by {principal}"
@@ -127,15 +135,10 @@ def wildcards(
 ) -> Iterator[tuple[str, str, str, Mapping[str, Any]]]:
     """Every wildcard of resources: name of the policy, action, resource, statement."""
     for name, statement in _allowing(registrations):
-        for action in _list(statement.get("Action")):
-            for resource in _list(statement.get("Resource")):
+        for action in listed(statement.get("Action")):
+            for resource in listed(statement.get("Resource")):
                 if "*" in resource:
                     yield name, action, resource, statement
-
-
-def condition_keys(statement: Mapping[str, Any]) -> set[str]:
-    """Keys of a statement's conditions, whatever the operators."""
-    return {key for operator in statement.get("Condition", {}).values() for key in operator}
 
 
 def _allowing(registrations: Sequence[Registration]) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -145,7 +148,3 @@ def _allowing(registrations: Sequence[Registration]) -> Iterator[tuple[str, Mapp
                 for statement in json.loads(each.inputs[key])["Statement"]:
                     if statement["Effect"] == "Allow":
                         yield each.name, statement
-
-
-def _list(value: Any) -> list[str]:
-    return [value] if isinstance(value, str) else list(value or [])

@@ -12,7 +12,7 @@ from typing import Any
 
 import pulumi
 
-from tests.harness import Registration
+from tests.harness import Registration, arn
 
 TERRAFORM_TYPES = {
     "aws:autoscaling/group:Group": "aws_autoscaling_group",
@@ -44,7 +44,6 @@ TERRAFORM_TYPES = {
     "aws:iam/instanceProfile:InstanceProfile": "aws_iam_instance_profile",
     "aws:iam/role:Role": "aws_iam_role",
     "aws:iam/rolePolicy:RolePolicy": "aws_iam_role_policy",
-    "aws:iam/rolePolicyAttachment:RolePolicyAttachment": "aws_iam_role_policy_attachment",
     "aws:route53/record:Record": "aws_route53_record",
     "aws:route53/zone:Zone": "aws_route53_zone",
     "aws:s3/bucket:Bucket": "aws_s3_bucket",
@@ -160,7 +159,7 @@ def _references(leaf: Any, owners: Iterable[Registration]) -> list[str]:
     for owner in owners:
         answers = {
             f"{owner.name}-id": "id",
-            f"arn:aws:mock:::{owner.name}": "arn",
+            arn(owner.type, owner.name, owner.inputs): "arn",
             f"{owner.name}-1234567": "name",
             f"Z{owner.name}": "zone_id",
             f"eipalloc-{owner.name}": "allocation_id",

@@ -132,9 +132,9 @@ MISTAKES: list[tuple[Rule, str, str, Change]] = [
     (broad_rights, "RolePolicy", "prod-leader", statement(Action=None, NotAction="iam:PassRole")),
     (
         broad_rights,
-        "RolePolicyAttachment",
+        "Role",
         "prod-leader",
-        inputs(policyArn="arn:aws:iam::aws:policy/AdministratorAccess"),
+        inputs(managedPolicyArns=["arn:aws:iam::aws:policy/AdministratorAccess"]),
     ),
     (foreign_principals, "BucketPolicy", "prod", statement(Effect="Allow", Condition=None)),
     (foreign_principals, "FileSystemPolicy", "prod", statement(Condition=None)),
@@ -147,6 +147,7 @@ MISTAKES: list[tuple[Rule, str, str, Change]] = [
     (without_cluster_tag, "aws", "prod", inputs(defaultTags="{}")),
     (without_cluster_tag, "Volume", "prod-leader-data", options(provider="another::id")),
     (without_cluster_tag, "Volume", "prod-leader-data", inputs(tags={CLUSTER_TAG: "another"})),
+    (without_cluster_tag, "Instance", "prod", nested("rootBlockDevice", tags={"Name": "root"})),
     (without_cluster_tag, "Group", "gpu-team-research-1", inputs(tags=[])),
     (without_cluster_tag, "LaunchTemplate", "gpu-team-research-1", inputs(tagSpecifications=[])),
     *(

@@ -130,6 +130,29 @@ def test_the_tags_of_a_root_volume_include_the_default_ones(tagged: Engine, worl
     assert refreshed(tagged, made).inputs == made.inputs
 
 
+def test_a_changed_default_tag_leaves_the_root_volume_unless_its_block_names_it(
+    provider: AwsProvider, endpoint: str, tagged: Engine, world: World
+) -> None:
+    moved = Engine(
+        provider, endpoint, Connection("moved"), default_tags={"project": "p", "stack": "t"}
+    )
+    instance = {"ami": world.image, "instanceType": "g5.xlarge", "subnetId": world.subnets[0]}
+
+    def tags_after(before: dict[str, str], after: dict[str, str]) -> dict[str, str]:
+        made = tagged.create(
+            INSTANCE, **instance, rootBlockDevice={"volumeSize": 20, "tags": before}
+        )
+        found = refreshed(moved, made)
+        wanted = {**instance, "rootBlockDevice": {"volumeSize": 20, "tags": after}}
+        assert not moved.diff(found, wanted).replaces
+        device = moved.update(found, **wanted).outputs["rootBlockDevice"]
+        return dict(device["tagsAll"])
+
+    assert tags_after({"Name": "root"}, {"Name": "root"}) == {"Name": "root", "project": "p"}
+    named = {"Name": "root", "stack": "s"}
+    assert tags_after(named, {**named, "stack": "t"}) == {**named, "project": "p", "stack": "t"}
+
+
 def test_every_connection_keeps_its_own_configuration(
     provider: AwsProvider, endpoint: str, engine: Engine, tagged: Engine
 ) -> None:

@@ -412,13 +412,6 @@ CASES: dict[str, Callable[[World], tuple[Inputs, Inputs]]] = {
         {"name": "policy", "role": world.role, "policy": policy("*", principal=False)},
         {"policy": policy("*", "s3:PutObject", principal=False)},
     ),
-    "aws:iam/rolePolicyAttachment:RolePolicyAttachment": lambda world: (
-        {
-            "role": world.role,
-            "policyArn": "arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore",
-        },
-        {},
-    ),
     "aws:iam/instanceProfile:InstanceProfile": lambda world: (
         {"name": "profile", "role": world.role, "path": "/nodes/", **TAGS},
         RETAGGED,

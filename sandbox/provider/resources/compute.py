@@ -79,8 +79,14 @@ def _root_mapping(aws: Aws, inputs: Properties) -> dict[str, Any]:
     return {"DeviceName": device or "/dev/sda1", "Ebs": renamed}
 
 
-def _root_volume(aws: Aws, identifier: str) -> tuple[str, dict[str, Any]] | None:
-    """The id and, in Pulumi's names, the properties of an instance's root volume."""
+def _root_volume(
+    aws: Aws, identifier: str, inputs: Properties
+) -> tuple[str, dict[str, Any]] | None:
+    """The id and, in Pulumi's names, the properties of an instance's root volume.
+
+    Its tags are those that are asked for and those that are not, or no more, the provider's default ones.
+    """
+    asked = inputs.get("rootBlockDevice", {}).get("tags", {})
     instance = _live_instance(aws, identifier)
     if instance is None:
         return None
@@ -89,7 +95,11 @@ def _root_volume(aws: Aws, identifier: str) -> tuple[str, dict[str, Any]] | None
             volume_id = mapping["Ebs"]["VolumeId"]
             volume = aws.call("ec2.describe_volumes", VolumeIds=[volume_id])["Volumes"][0]
             tags = tag_map(volume.get("Tags"))
-            own = {key: value for key, value in tags.items() if key not in aws.default_tags}
+            own = {
+                key: value
+                for key, value in tags.items()
+                if key in asked or aws.default_tags.get(key) != value
+            }
             return volume_id, {
                 **volume,
                 "volumeId": volume_id,
@@ -103,7 +113,7 @@ def _root_volume(aws: Aws, identifier: str) -> tuple[str, dict[str, Any]] | None
 
 
 def _update_root(aws: Aws, identifier: str, inputs: Properties) -> None:
-    found = _root_volume(aws, identifier)
+    found = _root_volume(aws, identifier, inputs)
     if found is None:
         return
     volume, present = found
@@ -112,8 +122,10 @@ def _update_root(aws: Aws, identifier: str, inputs: Properties) -> None:
         aws.request("ec2.modify_volume", changes, VolumeId=volume)
     if wanted.get("volumeSize", present["volumeSize"]) != present["volumeSize"]:
         aws.call("ec2.modify_volume", VolumeId=volume, Size=wanted["volumeSize"])
-    tags = {**aws.default_tags, **wanted.get("tags", {})}
-    ec2_tags(aws, volume, tags, sorted(present["tagsAll"].keys() - tags.keys()))
+    tags = wanted.get("tags", {})
+    # The provider gives a disk its default tags when it makes it and never again (terraform-provider-aws#38301).
+    made = {} if present["tagsAll"] else aws.default_tags
+    ec2_tags(aws, volume, {**made, **tags}, sorted(present["tags"].keys() - tags.keys()))
 
 
 def _live_instance(aws: Aws, identifier: str) -> dict[str, Any] | None:
@@ -131,7 +143,7 @@ def _instance(aws: Aws, identifier: str, inputs: Properties) -> Mapping[str, Any
     interfaces = instance.get("NetworkInterfaces", [])
     primary = interfaces[0]["NetworkInterfaceId"] if interfaces else None
     profile = (instance.get("IamInstanceProfile") or {}).get("Arn", "")
-    root = _root_volume(aws, identifier)
+    root = _root_volume(aws, identifier, inputs)
     user_data = _attribute(aws, identifier, "userData") or ""
     return {
         **instance,

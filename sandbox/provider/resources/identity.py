@@ -75,23 +75,6 @@ def _delete_role_policy(aws: Aws, identifier: str, inputs: Properties) -> None:
     aws.call("iam.delete_role_policy", RoleName=role, PolicyName=name)
 
 
-def _attach_policy(aws: Aws, inputs: Properties) -> str:
-    aws.call("iam.attach_role_policy", RoleName=inputs["role"], PolicyArn=inputs["policyArn"])
-    return f"{inputs['role']}/{inputs['policyArn']}"
-
-
-def _policy_attachment(aws: Aws, identifier: str, inputs: Properties) -> Mapping[str, Any] | None:
-    role, _, policy = identifier.partition("/")
-    attached = aws.call("iam.list_attached_role_policies", RoleName=role)["AttachedPolicies"]
-    present = any(item["PolicyArn"] == policy for item in attached)
-    return {"role": role, "policyArn": policy} if present else None
-
-
-def _detach_policy(aws: Aws, identifier: str, inputs: Properties) -> None:
-    role, _, policy = identifier.partition("/")
-    aws.call("iam.detach_role_policy", RoleName=role, PolicyArn=policy)
-
-
 def _profile_role(aws: Aws, identifier: str, inputs: Properties) -> None:
     profile = aws.call("iam.get_instance_profile", InstanceProfileName=identifier)
     for role in profile["InstanceProfile"]["Roles"]:
@@ -160,12 +143,6 @@ TYPES = {
         create=_create_role_policy,
         read=_role_policy,
         delete=_delete_role_policy,
-    ),
-    "aws:iam/rolePolicyAttachment:RolePolicyAttachment": ResourceType(
-        fixed="role policyArn",
-        create=_attach_policy,
-        read=_policy_attachment,
-        delete=_detach_policy,
     ),
     "aws:iam/instanceProfile:InstanceProfile": ResourceType(
         fixed="name path",
