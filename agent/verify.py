@@ -6,9 +6,20 @@ import time
 from dataclasses import dataclass
 from typing import Any, Callable
 
-from agent import firewall, gpus, limits, nfs_server, shared_folder, web, wiring
+from agent import (
+    disk_growth,
+    disk_space,
+    firewall,
+    gpus,
+    limits,
+    nfs_server,
+    shared_folder,
+    web,
+    wiring,
+)
 from agent.compose import Compose, Container
 from agent.configure import variable_problem, wanted_wiring
+from agent.disks import growing
 from agent.failures import Failure
 from agent.node import Node
 from agent.redis_client import Redis, RedisError
@@ -66,6 +77,7 @@ def look(node: Node) -> list[Check]:
 
     looks: tuple[tuple[str, Callable[[], str]], ...] = (
         ("sharedFolder", lambda: _shared_folder(node)),
+        ("disks", lambda: _disks(node)),
         ("exports", lambda: _exports(node)),
         ("firewall", lambda: _firewall(node)),
         ("gpus", lambda: _gpus(node)),
@@ -98,6 +110,16 @@ def _absent(node: Node) -> list[str]:
     exports = isinstance(node.specification.share, NfsOnLeader)
     guarded = node.specification.firewall is not None
     return [*([] if exports else ["exports"]), *([] if guarded else ["firewall"])]
+
+
+def _disks(node: Node) -> str:
+    stuck = disk_growth.follow_disks(node, growing(node.specification))
+    found = disk_space.read(node.specification)
+    node.report.set(
+        disks=[each.described() for each in found], warnings=[*stuck, *disk_space.warnings(found)]
+    )
+    disk_space.require_room(found, node.specification)
+    return "; ".join([*map(str, found), *stuck]) or "none of its own"
 
 
 def _exports(node: Node) -> str:

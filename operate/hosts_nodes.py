@@ -13,7 +13,7 @@ from model.node_report import NodeReport
 from model.specification import INSTALLED_AGENT, RUN_AGENT
 from operate.hosts import Hosts
 from operate.messages import say
-from operate.nodes import Machine, Node, entries, state_of
+from operate.nodes import Machine, Node, entries, state_of, warnings_of
 from operate.readiness import DEGRADED_SECONDS, RETRY_SECONDS, SILENT_SECONDS
 from operate.reports import Read
 from operate.run_command import Answer
@@ -109,6 +109,7 @@ def _node(
         else str(used),
         machine=machine,
         state=_state(machine, said, report),
+        warnings=warnings_of(machine, report),
     )
     return node, report
 

@@ -44,6 +44,8 @@ class Node:
     """What the node's agent says: ``ready``, or what it is doing or lacks."""
     gpus: str = "-"
     """GPUs of the machine, and how many of them are used: ``4 x L40S``, ``6 of 8 x H100``."""
+    warnings: tuple[str, ...] = ()
+    """What will soon keep the node from being ready, as its agent reports it."""
 
 
 def nodes(deployment: Deployment, outputs: Mapping[str, Any]) -> list[Node]:
@@ -72,6 +74,9 @@ def nodes(deployment: Deployment, outputs: Mapping[str, Any]) -> list[Node]:
         machine = machines.get(by_node.get(node, ""))
         return gpus_of(machine, used) if machine else "-"
 
+    def warnings(node: str) -> tuple[str, ...]:
+        return warnings_of(machines.get(by_node.get(node, "")), reports.get(node))
+
     return [
         Node(
             name=name,
@@ -82,6 +87,7 @@ def nodes(deployment: Deployment, outputs: Mapping[str, Any]) -> list[Node]:
             gpus=gpus(name, entry["gpus"]),
             machine=machines.get(by_node.get(name, "")),
             state=state(name),
+            warnings=warnings(name),
         )
         for name, entry in entries(outputs).items()
     ]
@@ -112,6 +118,14 @@ def state_of(machine: Machine, read: Read | None) -> str:
     if report.failure:
         return f"{report.state}: {report.failure.code}"
     return f"converging: {report.phase}" if report.state == "converging" else report.state
+
+
+def warnings_of(machine: Machine | None, read: Read | None) -> tuple[str, ...]:
+    """What a machine's agent warns of, as long as it reports."""
+    if machine is None or machine.state != "running" or read is None:
+        return ()
+    is_current = read.report.is_of(machine.instance_id) and read.age_seconds <= SILENT_SECONDS
+    return read.report.warnings if is_current else ()
 
 
 def without_machine(deployment: Deployment, group: str | None) -> str:

@@ -41,6 +41,9 @@ def show_nodes(found: list[Node], *, as_json: bool) -> None:
         print(json.dumps([dataclasses.asdict(node) for node in found], indent=2))
     else:
         print_table(node_table(found))
+        for node in found:
+            for warning in node.warnings:
+                say(f"warning: {node.name}: {warning}")
 
 
 def print_table(table: Table, *, stderr: bool = False) -> None:

@@ -19,6 +19,7 @@ from operate.hosts_nodes import (
 )
 from operate.run_command import Answer
 from operate.sandbox_hosts import Unlike
+from operate.screen import show_nodes
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 ENTRY = {"profile": "t4", "gpus": 1, "address": "10.77.0.11"}
@@ -104,3 +105,14 @@ def test_a_node_of_a_rehearsal_may_have_no_machine_yet() -> None:
     hosts.unlike = {"small": Unlike.NOT_BOOTED, "leader": Unlike.OTHER_GPUS}
     found = {node.name: node.state for node in nodes_on_hosts(cast(Hosts, hosts), OUTPUTS)}
     assert found == {"leader": "ready", "small": "not booted"}
+
+
+def test_what_an_agent_warns_of_is_shown_below_the_table(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    warning = "data (/mnt/graphistry-data) is 90 % full, 10.0 of 100 GiB free"
+    hosts = Reports(leader=[{**READY, "warnings": [warning]}], small=[READY])
+    found = nodes_on_hosts(cast(Hosts, hosts), OUTPUTS)
+    assert [node.warnings for node in found] == [(warning,), ()]
+    show_nodes(found, as_json=False)
+    assert f"warning: leader: {warning}" in " ".join(capsys.readouterr().err.split())
