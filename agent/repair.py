@@ -11,6 +11,7 @@ from agent.compose import Compose
 from agent.configure import configure
 from agent.failures import Failure
 from agent.firewall import firewall
+from agent.mount_errors import REFUSALS
 from agent.node import Node
 from agent.specification import MountedPath, NfsOnLeader
 from agent.verify import Check, look
@@ -136,8 +137,12 @@ class Repairs:
             return self._start_stopped
         if check.name == "wiring":
             return self._configure
-        # The leader's PostgreSQL and Redis: on the leader itself they are services like others.
-        return self._start_stopped if self._node.specification.runs_data_services else None
+        # The leader's PostgreSQL and Redis: on the leader itself they are services like others. One that answers runs,
+        # whatever it says.
+        is_down = code == "DataServiceDown"
+        return (
+            self._start_stopped if self._node.specification.runs_data_services and is_down else None
+        )
 
     def _remount(self) -> str:
         shared_folder.remount(self._node)
@@ -202,11 +207,11 @@ class Repairs:
     def _is_waited_for(self, check: Check, effort: Effort) -> bool:
         """Whether another machine is no answer, and what is wrong is waited for.
 
-        A full disk is the operator's to empty or enlarge. A shared folder may be away for others too.
+        A full disk is the operator's to empty or enlarge. A shared folder may be away for others too, or refused.
 
         A server that answers may be too slow for a while, for everybody at once.
         """
-        if self._has_full_disk:
+        if self._has_full_disk or (check.failure and check.failure.code in REFUSALS):
             return True
         if check.name != "sharedFolder":
             return False

@@ -66,17 +66,17 @@ class RealDisk:
             # As Ubuntu's images for AWS: the root is partition 1, and lies behind those with higher numbers.
             table = "label: gpt\n1: start=221184\n14: start=2048, size=8192\n"
             subprocess.run(["sfdisk", "-q", self.file], input=table, text=True, check=True)
-        words = ["losetup", "--find", "--show", self.file]
+        words = ["losetup", "--find", "--show", str(self.file)]
         self.disk = subprocess.check_output(words, text=True).strip()
-        stack.callback(subprocess.run, ["losetup", "-d", self.disk], check=True)
+        stack.callback(subprocess.check_call, ["losetup", "-d", self.disk])
         if partitioned:
             # Not the kernel, which may know no GPT.
             subprocess.run(["partx", "--add", self.disk], check=True)
-            stack.callback(subprocess.run, ["partx", "--delete", self.disk], check=True)
+            stack.callback(subprocess.check_call, ["partx", "--delete", self.disk])
         device = f"{self.disk}p1" if partitioned else self.disk
         subprocess.run([f"mkfs.{kind}", "-q", device], check=True)
         subprocess.run(["mount", device, self.path], check=True)
-        stack.callback(subprocess.run, ["umount", self.path], check=True)
+        stack.callback(subprocess.check_call, ["umount", str(self.path)])
 
     def grow(self) -> None:
         os.truncate(self.file, 1000 * MIB)
