@@ -21,6 +21,12 @@ from agent import bootstrap
 CREDENTIALS_SECONDS = 300
 """How long the role's credentials are reused; they live for hours, new ones appear early."""
 TIMEOUT_SECONDS = 30
+TRANSIENT_CODES = (
+    *("5", "408", "425", "429"),
+    *("SlowDown", "Throttling", "RequestThrottled", "RequestLimitExceeded", "TooManyRequests"),
+    *("RequestTimeout", "InternalError", "InternalFailure", "ServiceUnavailable"),
+)
+"""How codes begin of refusals that pass by themselves: HTTP's where AWS gives no other, else AWS's own."""
 
 
 class AwsError(OSError):
@@ -29,6 +35,11 @@ class AwsError(OSError):
     def __init__(self, code: str, message: str) -> None:
         super().__init__(f"{code}: {message}" if message else code)
         self.code = code
+
+    @property
+    def is_transient(self) -> bool:
+        """Whether the same call may go well later."""
+        return self.code.startswith(TRANSIENT_CODES)
 
 
 class Aws:
@@ -86,7 +97,7 @@ class Aws:
                     content: bytes = answer.read()
                 break
             except AwsError as error:
-                if attempt == 3 or not error.code.startswith(("5", "SlowDown", "Throttling")):
+                if attempt == 3 or not error.is_transient:
                     raise
             time.sleep(attempt)
         return content
@@ -99,9 +110,8 @@ class Aws:
 
     def endpoint(self, service: str) -> str:
         """Where a service of this region answers."""
-        return (
-            os.environ.get("AWS_ENDPOINT_URL") or f"https://{service}.{self.region}.amazonaws.com"
-        )
+        own = f"https://{service}.{self.region}.{bootstrap.domain(self.region)}"
+        return os.environ.get("AWS_ENDPOINT_URL") or own
 
 
 class Bucket:

@@ -12,9 +12,6 @@ from agent.failures import Failure
 from agent.report import TRANSIENT
 from agent.specification import AwsPlace, Specification
 
-TRANSIENT_CODES = ("5", "SlowDown")
-"""How the codes begin of refusals that may go well later."""
-
 
 class AwsSite:
     """One machine of AWS; *prefix* is its own part of the bucket."""
@@ -86,7 +83,7 @@ class AwsSite:
         try:
             return aws.open_object(self.aws, bucket, key, offset)
         except AwsError as error:
-            if error.code.startswith(TRANSIENT_CODES):
+            if error.is_transient:
                 raise
             raise Failure("ReleaseUnavailable", f"{source}: {error}") from error
 

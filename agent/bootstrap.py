@@ -32,7 +32,20 @@ PATIENCE_SECONDS = float(os.environ.get("GRAPHISTRY_CLUSTER_PATIENCE", "600"))
 TRANSIENT = (OSError, ValueError, IndexError, KeyError)
 """What an answer that is not there yet raises: refused connections, HTTP errors, half an answer."""
 
+PASSING_STATUS = (408, 425, 429)
+"""Refusals of HTTP that pass by themselves, as every 5xx may."""
+
 HINT = "docs/failures.md names cause and remedy; the machine's console and cloud-init log say more"
+
+DOMAINS = (
+    ("cn-", "amazonaws.com.cn"),
+    ("eusc-", "amazonaws.eu"),
+    ("us-iso-", "c2s.ic.gov"),
+    ("us-isob-", "sc2s.sgov.gov"),
+    ("us-isof-", "csp.hci.ic.gov"),
+    ("eu-isoe-", "cloud.adc-e.uk"),
+)
+"""How the regions begin of partitions with a domain of their own (botocore, data/partitions.json)."""
 
 Result = TypeVar("Result")
 
@@ -56,7 +69,7 @@ def request(
                 content: bytes = answer.read()
             break
         except urllib.error.HTTPError as error:
-            if error.code < 500 or attempt == 3:
+            if (error.code < 500 and error.code not in PASSING_STATUS) or attempt == 3:
                 raise
         time.sleep(pause * attempt)
     return content
@@ -77,13 +90,18 @@ def credentials() -> dict[str, str]:
     return found
 
 
+def domain(region: str) -> str:
+    """Under which name the services of a region are: that of its partition."""
+    return next((name for begin, name in DOMAINS if region.startswith(begin)), "amazonaws.com")
+
+
 def object_url(region: str, bucket: str, key: str) -> str:
     """Where an object of S3 is."""
     endpoint = os.environ.get("AWS_ENDPOINT_URL")
     path = urllib.parse.quote(key, safe="/~")
     if endpoint:
         return f"{endpoint}/{bucket}/{path}"
-    return f"https://{bucket}.s3.{region}.amazonaws.com/{path}"
+    return f"https://{bucket}.s3.{region}.{domain(region)}/{path}"
 
 
 def signed(

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from agent import aws_disks, systemd
+from agent import aws_disks, disk_growth, systemd
 from agent.commands import require
 from agent.failures import Failure
 from agent.node import Node, write_private
@@ -37,6 +37,13 @@ def disks(node: Node) -> None:
             (root / name).mkdir(exist_ok=True)
     if specification.use_local_disks:
         aws_disks.use_local_disk(node)
+    # Before a release is fetched, which may be what the root disk was enlarged for; the watch looks again.
+    disk_growth.follow_disks(node, growing(specification))
+
+
+def growing(specification: Specification) -> list[str]:
+    """The mount points whose disks AWS may enlarge."""
+    return ["/", *([DATA] if specification.data_volume is not None else [])]
 
 
 def data_root(specification: Specification) -> str:

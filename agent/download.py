@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 import http.client
 import time
-import urllib.error
 import urllib.request
 from http.client import HTTPResponse
 from typing import Callable, Protocol
 
-from agent.failures import Failure
+from agent import download_failures
 
 TRIES = 8
 """Without a single byte in between."""
@@ -66,15 +65,16 @@ class Download:
             except (OSError, http.client.HTTPException) as error:
                 tries += 1
                 self._answer = None
-                self._refuse_if_final(error)
+                failure = download_failures.final(self._source, error)
+                if failure:
+                    raise failure from error
                 if tries >= TRIES:
-                    raise Failure(
-                        "ReleaseDownloadCut",
-                        f"{self._source}: cut {tries} times at byte {self._offset}"
-                        f" of {self._length}: {error}",
+                    raise download_failures.given_up(
+                        self._source, error, tries, self._offset, self._length
                     ) from error
-                print(f"download cut at byte {self._offset}: {error}; resuming", flush=True)
-                time.sleep(min(self._first_pause * 2 ** (tries - 1), LONGEST_PAUSE))
+                print(f"download stopped at byte {self._offset}: {error}; resuming", flush=True)
+                own = min(self._first_pause * 2 ** (tries - 1), LONGEST_PAUSE)
+                time.sleep(max(own, download_failures.wanted_pause(error)))
         return b""
 
     def hexdigest(self) -> str:
@@ -110,9 +110,3 @@ class Download:
             asked.add_header("Range", f"bytes={self._offset}-")
         answer: HTTPResponse = urllib.request.urlopen(asked, timeout=TIMEOUT_SECONDS)
         return answer
-
-    def _refuse_if_final(self, error: Exception) -> None:
-        """Raise Failure where asking again cannot help."""
-        if isinstance(error, urllib.error.HTTPError) and 400 <= error.code < 500:
-            said = f"HTTP {error.code} {error.reason}"
-            raise Failure("ReleaseUnavailable", f"{self._source}: {said}") from error

@@ -7,7 +7,7 @@ import socket
 import time
 from pathlib import Path
 
-from agent import limits, nfs, packages, systemd
+from agent import bootstrap, limits, nfs, packages, systemd
 from agent.commands import Completed, run
 from agent.failures import Failure
 from agent.node import Node
@@ -69,7 +69,7 @@ def _addresses(node: Node, share: Efs) -> list[str | None]:
 
 def _name(share: Efs) -> str:
     """The file system's name, which leads to the mount target of the machine's own zone."""
-    return f"{share.file_system}.efs.{share.region}.amazonaws.com"
+    return f"{share.file_system}.efs.{share.region}.{bootstrap.domain(share.region)}"
 
 
 def _attempt(share: Efs, address: str | None) -> Completed:

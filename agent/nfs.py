@@ -35,6 +35,10 @@ def require_client() -> None:
 
 def mount(share: Nfs) -> Completed:
     """Try once to mount the export."""
+    try:
+        socket.getaddrinfo(share.server, PORT)
+    except OSError as error:
+        return Completed(1, "", f"{share.server}: {error.strerror}")
     if not answers(share.server):
         # mount.nfs itself would try for minutes.
         return Completed(1, "", f"{share.server} does not answer on port {PORT}")

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from agent.failures import Failure
 from agent.report import Report
 from agent.site import Site
 from agent.specification import Specification
@@ -28,6 +29,10 @@ class Node:
     """The cluster's secret values; empty before the phase secrets."""
     release: Path | None = None
     """The release's folder; None before the phase release."""
+    mount_refusal: Failure | None = None
+    """Why the shared folder could not be mounted when that was tried last."""
+    max_connections: int | None = None
+    """Of the cluster's PostgreSQL, when it answered last."""
 
     @property
     def folder(self) -> Path:

@@ -12,10 +12,16 @@ import struct
 PROTOCOL = 196608
 """Version 3.0."""
 TIMEOUT_SECONDS = 10
+LONGEST_MESSAGE = 2**20
+"""Of those that are awaited here, which have some dozens of bytes."""
 
 
 class PostgresError(Exception):
-    """The database does not answer, or refuses."""
+    """The database answers and refuses; *sqlstate* is its own code, empty for what is not PostgreSQL's protocol."""
+
+    def __init__(self, message: str, sqlstate: str = "") -> None:
+        super().__init__(f"{sqlstate} {message}".strip())
+        self.sqlstate = sqlstate
 
 
 class Scram:
@@ -55,20 +61,24 @@ class Scram:
             raise PostgresError("the server does not know the password itself")
 
 
-def select_one(
+def max_connections(
     host: str, port: int, password: str, user: str = "graphistry", database: str = "graphistry"
-) -> None:
-    """Log in and run ``SELECT 1``; raises PostgresError, or OSError where nobody answers."""
+) -> int:
+    """Log in and ask for ``max_connections``; raises PostgresError for a refusal, OSError if nobody answers."""
     with socket.create_connection((host, port), timeout=TIMEOUT_SECONDS) as connection:
         connection.settimeout(TIMEOUT_SECONDS)
         text = f"user\0{user}\0database\0{database}\0\0".encode()
         _send(connection, b"", struct.pack("!i", PROTOCOL) + text)
         _authenticate(connection, user, password)
         _until_ready(connection)
-        _send(connection, b"Q", b"SELECT 1\0")
-        if b"D" not in _until_ready(connection):
-            raise PostgresError("SELECT 1 has no answer")
+        _send(connection, b"Q", b"SHOW max_connections\0")
+        rows = [body for kind, body in _until_ready(connection) if kind == b"D"]
         _send(connection, b"X", b"")
+    try:
+        # One column: how many there are, its length, its text.
+        return int(rows[0][6:])
+    except (IndexError, ValueError):
+        raise PostgresError("SHOW max_connections has no answer") from None
 
 
 def _md5_answer(user: str, password: str, salt: bytes) -> str:
@@ -102,21 +112,25 @@ def _authenticate(connection: socket.socket, user: str, password: str) -> None:
             )
 
 
-def _until_ready(connection: socket.socket) -> bytes:
-    """The kinds of all messages up to the one that says the server is ready."""
-    kinds = b""
-    while not kinds.endswith(b"Z"):
-        kinds += _receive(connection)[0]
-    return kinds
+def _until_ready(connection: socket.socket) -> list[tuple[bytes, bytes]]:
+    """All messages up to the one that says the server is ready."""
+    found = [_receive(connection)]
+    while found[-1][0] != b"Z":
+        found.append(_receive(connection))
+    return found
 
 
 def _receive(connection: socket.socket) -> tuple[bytes, bytes]:
     head = _exactly(connection, 5)
     (length,) = struct.unpack("!i", head[1:])
+    if not 4 <= length <= LONGEST_MESSAGE:
+        raise PostgresError(
+            f"what answers begins with {head!r}, which is not PostgreSQL's protocol"
+        )
     kind, body = head[:1], _exactly(connection, length - 4)
     if kind == b"E":
         fields = {part[:1]: part[1:].decode(errors="replace") for part in body.split(b"\0") if part}
-        raise PostgresError(f"{fields.get(b'C', '')} {fields.get(b'M', '')}".strip())
+        raise PostgresError(fields.get(b"M", ""), fields.get(b"C", ""))
     return kind, body
 
 
@@ -129,7 +143,8 @@ def _exactly(connection: socket.socket, size: int) -> bytes:
     while len(content) < size:
         part = connection.recv(size - len(content))
         if not part:
-            raise PostgresError("the server has closed the connection")
+            # Docker's proxy takes connections for a container that does not listen, and closes them.
+            raise ConnectionError("the connection was closed without an answer")
         content += part
     return content
 

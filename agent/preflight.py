@@ -11,6 +11,7 @@ from agent.commands import run
 from agent.failures import HINTS, Failure
 from agent.node import HOME, Node
 from agent.specification import HostPlace
+from agent.versions import is_at_least
 
 CLOCK_SECONDS = 300
 """Sites refuse requests that are 15 minutes off, and logins break much earlier."""
@@ -103,7 +104,7 @@ def _compose() -> None:
 
 def knows_override(compose: str) -> bool:
     """Whether a version of Docker's compose plugin can replace ports."""
-    return _numbers(compose.partition("-")[0]) >= _numbers(COMPOSE)
+    return is_at_least(compose, COMPOSE)
 
 
 def _gpus(node: Node) -> None:
@@ -120,20 +121,15 @@ def _gpus(node: Node) -> None:
 
 def driver_verdict(driver: str, cuda: str) -> tuple[bool, str]:
     """Whether the driver runs the release's CUDA flavour (the vendor's matrix for 2.50), and why."""
-    version = _numbers(driver)
     needed = "590.44.01" if cuda == "13" else "575.51.03"
-    if version >= _numbers(needed):
+    if is_at_least(driver, needed):
         return True, f"{driver} runs CUDA flavour {cuda}"
-    if cuda == "12" and version >= (570,):
+    if cuda == "12" and is_at_least(driver, "570"):
         return (
             True,
             f"{driver} runs CUDA flavour 12 by forward compatibility only; {needed} is advised",
         )
     return False, f"the NVIDIA driver is {driver}; CUDA flavour {cuda} needs {needed} or newer"
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split(".") if part.isdigit())
 
 
 def _space(node: Node) -> None:

@@ -54,7 +54,8 @@ class Redis:
     def _answer(self) -> Answer:
         line = self._stream.readline().decode(errors="replace").rstrip("\r\n")
         if not line:
-            raise RedisError("the server has closed the connection")
+            # Docker's proxy takes connections for a container that does not listen, and closes them.
+            raise ConnectionError("the connection was closed without an answer")
         kind, rest = line[0], line[1:]
         if kind == "-":
             raise RedisError(rest)

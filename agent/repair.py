@@ -11,6 +11,7 @@ from agent.compose import Compose
 from agent.configure import configure
 from agent.failures import Failure
 from agent.firewall import firewall
+from agent.mount_errors import REFUSALS
 from agent.node import Node
 from agent.specification import MountedPath, NfsOnLeader
 from agent.verify import Check, look
@@ -53,11 +54,13 @@ class Repairs:
         self._compose = Compose(node.folder)
         self._efforts: dict[str, Effort] = {}
         self._is_marked = False
+        self._has_full_disk = False
 
     def look(self) -> None:
         """Verify once; repair what is wrong, or say that the node is ready (again)."""
         checks = look(self._node)
         failed = [each for each in checks if each.failure]
+        self._has_full_disk = any(each.name == "disks" for each in failed)
         if not failed:
             if self._node.report.document["state"] != "ready":
                 self._node.report.repair("all checks", "the node is ready again")
@@ -103,7 +106,7 @@ class Repairs:
         tries = effort.tries
         if now < effort.not_before:
             return tries < TRIES or check.name in PERSISTENT
-        gives_up = tries >= TRIES and not self._may_be_the_servers(check, effort)
+        gives_up = tries >= TRIES and not self._is_waited_for(check, effort)
         if gives_up and check.name not in PERSISTENT:
             self._give_up(check, effort, failure)
             return False
@@ -126,6 +129,8 @@ class Repairs:
     def _repair_for(self, check: Check) -> Callable[[], str] | None:
         """What may mend a check; None where only waiting does."""
         code = check.failure.code if check.failure else ""
+        if check.name == "disks":
+            return None  # what could go is the operator's to say
         if check.name == "sharedFolder":
             mounts = not isinstance(self._node.specification.share, MountedPath)
             return self._remount if mounts and code not in HARMLESS else None
@@ -143,8 +148,12 @@ class Repairs:
             return self._start_stopped
         if check.name == "wiring":
             return self._configure
-        # The leader's PostgreSQL and Redis: on the leader itself they are services like others.
-        return self._start_stopped if self._node.specification.runs_data_services else None
+        # The leader's PostgreSQL and Redis: on the leader itself they are services like others. One that answers runs,
+        # whatever it says.
+        is_down = code == "DataServiceDown"
+        return (
+            self._start_stopped if self._node.specification.runs_data_services and is_down else None
+        )
 
     def _remount(self) -> str:
         shared_folder.remount(self._node)
@@ -206,11 +215,15 @@ class Repairs:
             )
         node.report.repair(check.name, f"{outcome} ({failure.code})")
 
-    def _may_be_the_servers(self, check: Check, effort: Effort) -> bool:
-        """Whether the shared folder may be away for others too: no other machine has it then, and it is waited for.
+    def _is_waited_for(self, check: Check, effort: Effort) -> bool:
+        """Whether another machine is no answer, and what is wrong is waited for.
+
+        A full disk is the operator's to empty or enlarge. A shared folder may be away for others too, or refused.
 
         A server that answers may be too slow for a while, for everybody at once.
         """
+        if self._has_full_disk or (check.failure and check.failure.code in REFUSALS):
+            return True
         if check.name != "sharedFolder":
             return False
         is_young = time.monotonic() - effort.begun < limits.PATIENCE

@@ -53,6 +53,8 @@ class Report:
             "checks": [],
             "failure": None,
             "gpus": [],
+            "disks": [],
+            "warnings": [],
             "versions": {},
             "repairs": [],
             "startedAt": now(),

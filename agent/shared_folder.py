@@ -14,9 +14,14 @@ from agent.commands import TIMED_OUT, Completed, run
 from agent.compose import Compose
 from agent.disks import POSTGRES_FOLDERS, bind_postgres_folders, data_root, unbound
 from agent.failures import Failure
+from agent.mount_errors import REFUSALS, mount_failure
 from agent.node import UNITS, Node, write_private
 from agent.shared_files import BOUND_SECONDS, MARKER
 from agent.specification import Efs, MountedPath, Nfs, NfsOnLeader
+
+REFUSED_SECONDS = 120.0
+"""For EFS that refuses: a new role or policy is known everywhere after a minute. An NFS server may be a leader that
+still has to export the folder."""
 
 
 def shared_folder(node: Node) -> None:
@@ -63,7 +68,9 @@ def remount(node: Node) -> None:
     done = _attempt(node)
     if not is_mounted(node):
         log = systemd.mount_log(share.path, done)
-        raise Failure("SharedFolderUnmounted", f"{share.path} cannot be mounted", log)
+        node.mount_refusal = mount_failure(f"{_described(node)} cannot be mounted", log)
+        raise node.mount_refusal
+    node.mount_refusal = None
     probe(node)
     if node.specification.runs_data_services:
         bind_postgres_folders(node)
@@ -110,7 +117,9 @@ def probe(node: Node) -> None:
     """Prove that the folder is mounted, this cluster's and writable; raises Failure, after 15 s at most each."""
     path = node.specification.shared_folder
     if not is_mounted(node):
-        raise Failure("SharedFolderUnmounted", f"nothing is mounted at {path}")
+        raise node.mount_refusal or Failure(
+            "SharedFolderUnmounted", f"nothing is mounted at {path}"
+        )
     shared_files.recognize(node)
     file = f"{path}/.graphistry-cluster-probe-{node.specification.node}"
     written = run(
@@ -154,18 +163,20 @@ def _mount(node: Node) -> None:
         folder = Path(share.path)
         folder.mkdir(parents=True, exist_ok=True)
         _shut(folder)
-    end = time.monotonic() + limits.PATIENCE
+    begin = time.monotonic()
     pause = 1.0
     while True:
         done = _attempt(node)
         if is_mounted(node):
             return
-        if time.monotonic() + pause > end:
-            raise Failure(
-                "SharedFolderUnmounted",
-                f"{_described(node)} could not be mounted at {share.path} within {limits.PATIENCE:g} s",
-                systemd.mount_log(share.path, done),
-            )
+        patience = limits.PATIENCE
+        log = systemd.mount_log(share.path, done)
+        what = f"{_described(node)} could not be mounted at {share.path}"
+        failure = mount_failure(what, log)
+        if isinstance(share, Efs) and failure.code in REFUSALS:
+            patience = min(patience, REFUSED_SECONDS)
+        if time.monotonic() - begin + pause > patience:
+            raise mount_failure(f"{what} within {patience:g} s", log)
         print(f"waiting: {share.path} cannot be mounted: {' '.join(done.tail()[-1:])}", flush=True)
         time.sleep(pause)
         pause = min(pause * 2, 15.0)

@@ -6,13 +6,12 @@ import time
 from pathlib import Path
 from typing import Any, Mapping
 
-from agent import limits, shared_folder, systemd, users, web
+from agent import endpoints, limits, shared_folder, systemd, users, web
 from agent.commands import run
 from agent.compose import Compose, Container
 from agent.configure import UNIT_NAME
 from agent.failures import Failure
 from agent.node import Node
-from agent.postgres_client import PostgresError, select_one
 
 DOOR = "caddy"
 """The service that lets users in."""
@@ -67,30 +66,18 @@ def _wait_for_boot() -> None:
 
 
 def _wait_for_data_services(node: Node) -> None:
+    """Until the cluster's PostgreSQL answers; raises Failure for what waiting does not change, or at the end of it."""
     end = time.monotonic() + limits.PATIENCE
     while True:
-        problem = leader_problem(node)
-        if problem is None:
+        try:
+            endpoints.ask_postgres(node)
+        except Failure as failure:
+            if failure.code not in endpoints.PASSING or time.monotonic() > end:
+                raise
+            print(f"waiting: {failure.message}", flush=True)
+        else:
             return
-        if time.monotonic() > end:
-            endpoint = node.specification.postgres
-            raise Failure(
-                "LeaderUnreachable",
-                f"PostgreSQL at {endpoint.host}:{endpoint.port} did not answer"
-                f" within {limits.PATIENCE:g} s: {problem}",
-            )
-        print(f"waiting: the leader's PostgreSQL does not answer: {problem}", flush=True)
         time.sleep(PAUSE_SECONDS)
-
-
-def leader_problem(node: Node) -> str | None:
-    """Why the cluster's PostgreSQL does not answer; None when it does."""
-    endpoint = node.specification.postgres
-    try:
-        select_one(endpoint.host, endpoint.port, node.secret["postgresPassword"])
-    except (PostgresError, OSError) as error:
-        return str(error) or type(error).__name__
-    return None
 
 
 def wait_until_healthy(compose: Compose, services: Mapping[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+from dataclasses import dataclass
 from pathlib import Path
 
 from agent.commands import Completed, require, run
@@ -89,26 +90,44 @@ def source(path: str) -> str | None:
     return next((line[len("What=") :] for line in lines if line.startswith("What=")), None)
 
 
+@dataclass(frozen=True)
+class Mount:
+    """One line of the mount table."""
+
+    path: str
+    kind: str
+    device: str
+    """MAJOR:MINOR, as /sys/dev/block has it."""
+    source: str
+
+
 def mounted(path: str, table: Path = TABLE) -> str | None:
     """The type of the file system that is mounted exactly at *path*; None where none is. Never hangs."""
-    return dict(_mounts(table)).get(path)
+    found = mount_at(path, table)
+    return found.kind if found else None
+
+
+def mount_at(path: str, table: Path = TABLE) -> Mount | None:
+    """What is mounted exactly at *path*. Never hangs."""
+    return {each.path: each for each in _mounts(table)}.get(path)
 
 
 def mount_of(path: str, table: Path = TABLE) -> tuple[str, str]:
     """The mount point that *path* is on, and its type. Never hangs."""
     found = ("/", "")
-    for point, kind in _mounts(table):
-        inside = f"{path}/".startswith(f"{point.rstrip('/')}/")
-        if inside and len(point) >= len(found[0]):
-            found = (point, kind)
+    for each in _mounts(table):
+        inside = f"{path}/".startswith(f"{each.path.rstrip('/')}/")
+        if inside and len(each.path) >= len(found[0]):
+            found = (each.path, each.kind)
     return found
 
 
-def _mounts(table: Path) -> list[tuple[str, str]]:
-    """Mount points with their types; of those at one place, the last lies over the others."""
+def _mounts(table: Path) -> list[Mount]:
+    """All mounts; of those at one place, the last lies over the others."""
     found = []
     for line in table.read_text().splitlines():
         left, _, right = line.partition(" - ")
-        point = left.split()[4].encode().decode("unicode_escape")
-        found.append((point, right.split()[0]))
+        words, (kind, source) = left.split(), right.split()[:2]
+        path = words[4].encode().decode("unicode_escape")
+        found.append(Mount(path, kind, words[2], source))
     return found

@@ -6,14 +6,25 @@ import time
 from dataclasses import dataclass
 from typing import Any, Callable
 
-from agent import firewall, gpus, limits, nfs_server, shared_folder, web, wiring
+from agent import (
+    disk_growth,
+    disk_space,
+    endpoints,
+    firewall,
+    gpus,
+    limits,
+    nfs_server,
+    shared_folder,
+    web,
+    wiring,
+)
 from agent.compose import Compose, Container
 from agent.configure import variable_problem, wanted_wiring
+from agent.disks import growing
 from agent.failures import Failure
 from agent.node import Node
-from agent.redis_client import Redis, RedisError
 from agent.specification import NfsOnLeader
-from agent.start import described, leader_problem, unwell
+from agent.start import described, unwell
 
 GPU_USER = "forge-etl-python"
 """The service whose container is asked for its GPUs; without them it is soon unhealthy itself."""
@@ -32,7 +43,8 @@ class Check:
 def verify(node: Node) -> None:
     """Raises the first Failure of all checks, once all have been made and told.
 
-    A leader that does not answer is waited for: it restarts its services when its own specification changes.
+    A leader that does not answer, or not yet, is waited for: it restarts its services when its own specification
+    changes.
     """
     end = time.monotonic() + limits.PATIENCE
     while True:
@@ -40,7 +52,7 @@ def verify(node: Node) -> None:
         if not failures:
             return
         first = next(iter(failures.values()))
-        away = any(each.code == "LeaderUnreachable" for each in failures.values())
+        away = any(each.code in endpoints.PASSING for each in failures.values())
         if not away or time.monotonic() > end:
             break
         print(f"waiting: {first.message}", flush=True)
@@ -66,11 +78,12 @@ def look(node: Node) -> list[Check]:
 
     looks: tuple[tuple[str, Callable[[], str]], ...] = (
         ("sharedFolder", lambda: _shared_folder(node)),
+        ("disks", lambda: _disks(node)),
         ("exports", lambda: _exports(node)),
         ("firewall", lambda: _firewall(node)),
         ("gpus", lambda: _gpus(node)),
-        ("postgres", lambda: _postgres(node)),
-        ("redis", lambda: _redis(node)),
+        ("postgres", lambda: endpoints.ask_postgres(node)),
+        ("redis", lambda: endpoints.ask_redis(node)),
         ("containerGpus", lambda: _container_gpus(node, compose, containers())),
         ("services", lambda: _services(compose, services(), containers())),
         ("serviceFolder", lambda: _service_folder(node, compose, services())),
@@ -98,6 +111,16 @@ def _absent(node: Node) -> list[str]:
     exports = isinstance(node.specification.share, NfsOnLeader)
     guarded = node.specification.firewall is not None
     return [*([] if exports else ["exports"]), *([] if guarded else ["firewall"])]
+
+
+def _disks(node: Node) -> str:
+    stuck = disk_growth.follow_disks(node, growing(node.specification))
+    found = disk_space.read(node.specification)
+    node.report.set(
+        disks=[each.described() for each in found], warnings=[*stuck, *disk_space.warnings(found)]
+    )
+    disk_space.require_room(found, node.specification)
+    return "; ".join([*map(str, found), *stuck]) or "none of its own"
 
 
 def _exports(node: Node) -> str:
@@ -147,28 +170,6 @@ def _services(compose: Compose, merged: dict[str, Any], containers: list[Contain
             "ServiceUnhealthy", f"not well: {described(ill, containers)}", compose.logs(ill[0])
         )
     return f"{len(merged)} healthy"
-
-
-def _postgres(node: Node) -> str:
-    endpoint = node.specification.postgres
-    problem = leader_problem(node)
-    if problem:
-        raise Failure(
-            "LeaderUnreachable", f"PostgreSQL at {endpoint.host}:{endpoint.port}: {problem}"
-        )
-    return f"{endpoint.host}:{endpoint.port} answers with the cluster's password"
-
-
-def _redis(node: Node) -> str:
-    endpoint = node.specification.redis
-    try:
-        with Redis(endpoint.host, endpoint.port, node.secret["redisPassword"]) as redis:
-            redis.call("PING")
-    except (RedisError, OSError) as error:
-        raise Failure(
-            "LeaderUnreachable", f"Redis at {endpoint.host}:{endpoint.port}: {error}"
-        ) from error
-    return f"{endpoint.host}:{endpoint.port} answers with the cluster's password"
 
 
 def _own_redis(compose: Compose) -> str:

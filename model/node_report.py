@@ -60,6 +60,16 @@ class Gpu(_Part):
     memory_mib: int
 
 
+class Disk(_Part):
+    """One disk of the machine itself; ``free_mib`` is for whoever is not root."""
+
+    name: str
+    path: str
+    size_mib: int
+    used_mib: int
+    free_mib: int
+
+
 class Versions(_Part):
     """What runs on the node, as far as the agent has looked."""
 
@@ -77,6 +87,8 @@ class NodeReport(_Part):
     checks: tuple[Check, ...] = ()
     failure: Failure | None = None
     gpus: tuple[Gpu, ...] = ()
+    disks: tuple[Disk, ...] = ()
+    warnings: tuple[str, ...] = ()
     versions: Versions = Versions()
     heartbeat: datetime
     may_recover: bool = True

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from model.node_report import NodeReport
 from model.specification import INSTALLED_AGENT, RUN_AGENT
 from operate.hosts import Hosts
-from operate.nodes import Machine, Node, Seen, entries, explained, state_of
+from operate.nodes import Machine, Node, Seen, entries, explained, state_of, warnings_of
 from operate.reports import Read
 from operate.run_command import Answer
 from operate.sandbox_hosts import Unlike
@@ -62,6 +62,7 @@ def _seen(name: str, entry: Mapping[str, Any], answer: Answer | None, machine_st
         machine=machine,
         state=_state(machine, said, report),
         **explained(report),
+        warnings=warnings_of(machine, report),
     )
     return Seen(node=node, report=report)
 

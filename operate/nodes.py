@@ -54,6 +54,8 @@ class Node:
     """What to do about it."""
     log: str = ""
     """The last line of the log that belongs to it."""
+    warnings: tuple[str, ...] = ()
+    """What will soon keep the node from being ready, as its agent reports it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +105,7 @@ def nodes(deployment: Deployment, outputs: Mapping[str, Any]) -> list[Seen]:
             machine=machine,
             state=state,
             **explained(report),
+            warnings=warnings_of(machine, report),
         )
         age = found.age_seconds if found else 0.0
         return Seen(node=node, report=report, machine_age_seconds=age)
@@ -144,6 +147,13 @@ def explained(read: Read | None) -> dict[str, str]:
         return {}
     log = failure.log[-1] if failure.log else ""
     return {"reason": failure.message, "hint": failure.hint, "log": log}
+
+
+def warnings_of(machine: Machine | None, read: Read | None) -> tuple[str, ...]:
+    """What a machine's agent warns of in its own report, as long as it reports."""
+    if machine is None or machine.state != "running" or read is None:
+        return ()
+    return read.report.warnings if read.age_seconds <= SILENT_SECONDS else ()
 
 
 def without_machine(deployment: Deployment, group: str | None) -> str:

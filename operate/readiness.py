@@ -50,7 +50,13 @@ NEW_SECONDS = 60.0
 LEADERS_PHASES = ("sharedFolder", "secrets", "start", "verify")
 """Phases in which a follower may wait for its leader; in the others it has its own things to say."""
 
-LEADERS_CODES = ("SharedFolderUnclaimed", "SecretNotFilled", "LeaderUnreachable")
+LEADERS_CODES = (
+    "SharedFolderUnclaimed",
+    "SecretNotFilled",
+    "LeaderUnreachable",
+    "PostgresStarting",
+    "RedisStarting",
+)
 """What a follower's agent fails for where its leader takes longer than the agent waits; it goes on trying."""
 
 POLL_SECONDS = 2.0

@@ -42,6 +42,9 @@ def show_nodes(found: list[Node], *, as_json: bool) -> None:
         print(json.dumps([dataclasses.asdict(node) for node in found], indent=2))
     else:
         print_table(node_table(found))
+        for node in found:
+            for warning in node.warnings:
+                say(f"warning: {node.name}: {warning}")
 
 
 def show_unready(opened: Deployment, found: list[Node]) -> list[Node]:

@@ -30,6 +30,9 @@ AGENT_PREFIX = "GRAPHISTRY_CLUSTER_"
 STOP_SECONDS = 5
 """What a machine has for an orderly end."""
 
+_SYS_RESOURCE = 24
+"""Its number in capabilities(7)."""
+
 _CATALOGUE = read_catalogue()
 
 # What nvidia-smi says where AWS has another name or counts another memory, in MiB.
@@ -41,6 +44,21 @@ _SHOWN: dict[str, tuple[str, int]] = {
     "H100": ("NVIDIA H100 80GB HBM3", 81559),
     "H200": ("NVIDIA H200", 143771),
 }
+
+
+def _capabilities() -> tuple[str, ...]:
+    """What root of a machine has beyond Docker's default: to mount, and to grow a mounted ext4 if this computer's may.
+
+    Docker starts no container with a capability that it lacks itself.
+    """
+    lines = dict(
+        line.split(":\t", 1) for line in Path("/proc/self/status").read_text().splitlines()
+    )
+    may_grow = int(lines["CapBnd"], 16) >> _SYS_RESOURCE & 1
+    return ("SYS_ADMIN", "SYS_RESOURCE") if may_grow else ("SYS_ADMIN",)
+
+
+_CAPABILITIES = _capabilities()
 
 
 @dataclass(frozen=True)
@@ -118,7 +136,7 @@ class Shape:
     """What it comes with."""
     mac: str | None = None
     capabilities: tuple[str, ...] = ()
-    """Beside SYS_ADMIN, which mounts."""
+    """Beside those of every machine."""
     has_containers: bool = False
     """Whether its Docker knows containers, which are the sandbox's: it is then given the way to them."""
 
@@ -145,7 +163,7 @@ def run(around: Surroundings, shape: Shape) -> None:
         stop_signal="SIGRTMIN+3",
         host_config=api.create_host_config(
             binds=binds,
-            cap_add=["SYS_ADMIN", *shape.capabilities],
+            cap_add=[*_CAPABILITIES, *shape.capabilities],
             cgroup_parent=f"/{around.cgroup}",
             cgroupns="host",
             device_cgroup_rules=["b 7:* rmw"],

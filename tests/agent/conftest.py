@@ -172,8 +172,8 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeMachine:
 def make_node(fake: FakeMachine, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Node]:
     """A node of the fake machine whose leader answers."""
     store = FakeStore()
-    monkeypatch.setattr("agent.start.select_one", lambda *_: None)
-    monkeypatch.setattr("agent.verify.Redis", FakeRedis)
+    monkeypatch.setattr("agent.endpoints.max_connections", lambda *_: 200)
+    monkeypatch.setattr("agent.endpoints.Redis", FakeRedis)
     monkeypatch.setattr("agent.web.status", lambda _: 201)
     monkeypatch.setattr("agent.web.token", lambda *_: "bearer")
     monkeypatch.setattr("agent.web.upload", lambda *_: "dataset")

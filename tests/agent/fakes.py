@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from agent.disk_space import Disk
+
 GPU = "{index}, Tesla T4, 15360, {driver}, GPU-{index}"
 
 SYSTEMCTL = """
@@ -100,6 +102,7 @@ class FakeMachine:
         redirect(monkeypatch, "UNITS", root / "units")
         redirect(monkeypatch, "SETTINGS", root / "daemon.json")
         redirect(monkeypatch, "BY_ID", root / "by-id")
+        redirect(monkeypatch, "DEVICES", root / "devices")
         redirect(monkeypatch, "DATA", str(root / "data"))
         redirect(monkeypatch, "DOCKER_ROOT", str(root / "docker-data"))
         redirect(monkeypatch, "INSTANCE_STORE", root / "instance-store")
@@ -107,6 +110,8 @@ class FakeMachine:
         redirect(monkeypatch, "HELPER", root / "bin" / "docker")
         redirect(monkeypatch, "PREINSTALLED", (self.release,))
         monkeypatch.setattr("agent.systemd.mounted", self.mounted)
+        monkeypatch.setattr("agent.disk_growth._attempts", {})
+        self.disk_is_full(0)
         monkeypatch.setattr("agent.limits.PATIENCE", 0.0)
         monkeypatch.setattr("agent.limits.HEALTH", 0.0)
         monkeypatch.setattr("agent.start.PAUSE_SECONDS", 0)
@@ -131,6 +136,14 @@ class FakeMachine:
         (folder / "VERSION").write_text("v2.50.1\n")
         (folder / "CUDA_SHORT_VERSION").write_text("12\n")
         (folder / "data" / "config" / "custom.env").write_text("THEIRS=1\n")
+
+    def disk_is_full(self, percent: int) -> None:
+        """How full every disk of the machine is, whatever this computer's are."""
+        self._monkeypatch.setattr(
+            "agent.disk_space._disk",
+            lambda name, path: Disk(name, path, 20480, 200 * percent, 200 * (100 - percent)),
+        )
+        self._monkeypatch.setattr("agent.disk_space.NOT_DISKS", ())
 
     def gpus(self, count: int, driver: str = "580.126.20") -> None:
         """What nvidia-smi shows."""

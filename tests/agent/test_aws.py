@@ -2,6 +2,7 @@
 
 from email.message import Message
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 
@@ -10,8 +11,10 @@ import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+from botocore.loaders import create_loader
 
-from agent import aws, bootstrap
+from agent import aws, bootstrap, efs
+from agent.specification import Efs
 
 from .conftest import BUCKET, MACHINE, REGION, Machine
 
@@ -140,3 +143,31 @@ def test_the_signature_is_the_one_that_amazon_own_library_makes(
         canonical = canonical.replace("%2520", "%20")
     signature = signer.signature(signer.string_to_sign(request, canonical), request)
     assert ours["authorization"].endswith(f"Signature={signature}")
+
+
+def test_names_of_services_are_those_of_the_regions_partition(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """botocore's data is the judge."""
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    judged = 0
+    for partition in create_loader().load_data("partitions")["partitions"]:
+        suffix = partition["outputs"]["dnsSuffix"]
+        for region in partition["regions"]:
+            if region.endswith("-global"):
+                continue
+            assert bootstrap.domain(region) == suffix, region
+            assert (
+                aws.Aws(region).endpoint("autoscaling") == f"https://autoscaling.{region}.{suffix}"
+            )
+            assert bootstrap.object_url(region, "b", "k") == f"https://b.s3.{region}.{suffix}/k"
+            share = Efs("/mnt", "fs-0", region, {})
+            assert efs._name(share) == f"fs-0.efs.{region}.{suffix}"
+            judged += 1
+    assert judged > 30
+
+
+def test_no_other_place_of_the_agent_names_the_domain() -> None:
+    """Nor of what a new machine is given."""
+    files = Path(bootstrap.__file__).parent.glob("*.py")
+    assert [each.name for each in files if "amazonaws" in each.read_text()] == ["bootstrap.py"]

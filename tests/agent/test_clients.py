@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from agent import nfs, ports
-from agent.postgres_client import PostgresError, Scram, select_one
+from agent.postgres_client import PostgresError, Scram, max_connections
 from agent.redis_client import Redis, RedisError
 
 
@@ -78,20 +78,20 @@ def postgres(password: str) -> Callable[[socket.socket], None]:
         verifier = base64.b64encode(hmac.new(server, text, "sha256").digest())
         connection.sendall(message(b"R", struct.pack("!i", 12) + b"v=" + verifier))
         connection.sendall(message(b"R", struct.pack("!i", 0)) + message(b"Z", b"I"))
-        assert receive(connection) == b"SELECT 1\0"
-        connection.sendall(message(b"D", b"\0\1\0\0\0\1" + b"1") + message(b"Z", b"I"))
+        assert receive(connection) == b"SHOW max_connections\0"
+        connection.sendall(message(b"D", b"\0\1\0\0\0\3" + b"200") + message(b"Z", b"I"))
         connection.recv(5)
 
     return answer
 
 
 def test_a_database_with_the_right_password_answers() -> None:
-    select_one("127.0.0.1", serve(postgres("right")), "right")
+    assert max_connections("127.0.0.1", serve(postgres("right")), "right") == 200
 
 
 def test_a_wrong_password_is_told_in_the_database_own_words() -> None:
     with pytest.raises(PostgresError, match="28P01 password authentication failed"):
-        select_one("127.0.0.1", serve(postgres("right")), "wrong")
+        max_connections("127.0.0.1", serve(postgres("right")), "wrong")
 
 
 def test_a_database_that_is_older_than_scram_gets_what_libpq_sends_it() -> None:
@@ -102,11 +102,11 @@ def test_a_database_that_is_older_than_scram_gets_what_libpq_sends_it() -> None:
         # Of psql 15, for the same user, password and salt.
         is_right = said == b"p\0\0\0(md598234d46327bd3b75d14b44a5ae2a000\0"
         connection.sendall(b"R\0\0\0\x08\0\0\0\0" + b"Z\0\0\0\x05I" if is_right else b"")
-        assert connection.recv(1000) == b"Q\0\0\0\x0dSELECT 1\0"
-        connection.sendall(b"D\0\0\0\x0b\0\x01\0\0\0\x011" + b"Z\0\0\0\x05I")
+        assert connection.recv(1000) == b"Q\0\0\0\x19SHOW max_connections\0"
+        connection.sendall(b"D\0\0\0\x0c\0\x01\0\0\0\x0242" + b"Z\0\0\0\x05I")
         connection.recv(5)
 
-    select_one("127.0.0.1", serve(answer), "right")
+    assert max_connections("127.0.0.1", serve(answer), "right") == 42
 
 
 def test_redis_is_asked_after_authentication() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.nodes import Cluster
+from tests.cluster.nodes import Cluster, tells
 
 SLOW_SECONDS = 20
 FOLLOWERS = ("small", "large")
@@ -94,6 +94,24 @@ def test_followers_outlive_a_restart_of_the_leader(cluster: Cluster) -> None:
         assert {each["outcome"] for each in repairs} <= {"the node is ready again"}
     assert cluster.members() == members
     assert {health for _, health in members.values()} == {"Healthy"}
+
+
+def test_a_data_disk_that_is_nearly_full_is_shown_and_costs_no_restart(cluster: Cluster) -> None:
+    disk, filler = "/mnt/graphistry-data", "/mnt/graphistry-data/filler"
+    free = f"df --block-size=1 --output=avail {disk} | tail -1"
+    before = cluster.services_started("leader")
+    cluster.run("leader", f"fallocate -l $(($({free}) * 90 / 100)) {filler}")
+    report = cluster.until("leader", lambda report: report["warnings"])
+    assert report["state"] == "ready"
+    assert f"data ({disk}) is 90 % full" in report["warnings"][0]
+    shown = cluster.operate("show")
+    assert tells(shown.stdout, f"warning: leader: data ({disk}) is 90 % full,"), shown.stdout
+    cluster.run("leader", f"fallocate -o 0 -l $(($({free}) * 97 / 100)) {filler}2")
+    failure = cluster.until_failed("leader", "DiskAlmostFull")
+    assert "leader.dataVolume.sizeGib" in failure["hint"]
+    cluster.run("leader", f"rm {filler} {filler}2")
+    assert cluster.until_ready("leader")["warnings"] == []
+    assert cluster.services_started("leader") == before
 
 
 def test_a_replaced_leader_keeps_address_and_data(cluster: Cluster) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from components.agent_archive import build_archive
+from sandbox.machines import container
 from tests.machines.world import ZONES, World, allow, group, launch_group, member, until
 
 pytestmark = pytest.mark.engine
@@ -138,7 +140,32 @@ def test_a_group_replaces_its_machine(cloud: World, end: str) -> None:
     until(lambda: not cloud.inspect(second), "the group's machine ends with it")
 
 
-def test_a_volume_outlives_its_machine(cloud: World) -> None:
+def grow(cloud: World, machine: str, volume: str) -> None:
+    """Enlarge a volume of 2 GiB that a machine has at /mnt, and let the agent look at it before and after."""
+    assert cloud.docker("cp", str(build_archive()), f"{machine}:/root/agent.pyz").returncode == 0
+    follow = "\n".join(
+        (
+            "import sys; sys.path.insert(0, '/root/agent.pyz')",
+            "from agent import disk_growth",
+            "print(disk_growth._follow('/mnt'))",
+        )
+    )
+    size = "df --block-size=1M --output=size /mnt | tail -1"
+    assert cloud.shell(machine, f'python3 -c "{follow}"') == "None"
+    assert int(cloud.shell(machine, size)) < 2048
+    cloud.client("ec2").modify_volume(VolumeId=volume, Size=3)
+    disk = "cat /sys/dev/block/$(mountpoint -d /mnt)/size"
+    until(lambda: cloud.shell(machine, disk) == str(3 * 2**21), "the disk grows under its machine")
+    said = cloud.shell(machine, f'python3 -c "{follow}"')
+    if "SYS_RESOURCE" in container._CAPABILITIES:
+        assert said.endswith("None")
+        assert int(cloud.shell(machine, size)) > 2500
+    else:
+        denied = "resize2fs: Permission denied to resize filesystem"
+        assert f"the file system at /mnt does not grow to its disk: {denied}" in said
+
+
+def test_a_volume_grows_and_outlives_its_machine(cloud: World) -> None:
     ec2 = cloud.client("ec2")
     interface = ec2.create_network_interface(SubnetId=cloud.subnets[0], Groups=[cloud.group])
     nic = interface["NetworkInterface"]["NetworkInterfaceId"]
@@ -155,6 +182,8 @@ def test_a_volume_outlives_its_machine(cloud: World) -> None:
         ec2.attach_volume(Device="/dev/sdf", InstanceId=machine, VolumeId=volume)
         until(partial(cloud.succeeds, machine, f"test -b {node}"), "the disk")
         output = cloud.shell(machine, script)
+        if output == "data":
+            grow(cloud, machine, volume)
         ec2.stop_instances(InstanceIds=[machine])
         ec2.detach_volume(VolumeId=volume, InstanceId=machine)
         ec2.terminate_instances(InstanceIds=[machine])

@@ -6,11 +6,14 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
+import pytest
+
 from operate import hosts_nodes
 from operate.hosts import Hosts
 from operate.hosts_nodes import nodes_on_hosts
 from operate.run_command import Answer
 from operate.sandbox_hosts import Unlike
+from operate.screen import show_nodes
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 ENTRY = {"profile": "t4", "gpus": 1, "address": "10.77.0.11"}
@@ -65,3 +68,14 @@ def test_a_node_of_a_rehearsal_may_have_no_machine_yet() -> None:
     seen = nodes_on_hosts(cast(Hosts, hosts), OUTPUTS)
     found = {each.node.name: each.node.state for each in seen}
     assert found == {"leader": "ready", "small": "not booted"}
+
+
+def test_what_an_agent_warns_of_is_shown_below_the_table(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    warning = "data (/mnt/graphistry-data) is 90 % full, 10.0 of 100 GiB free"
+    hosts = Reports(leader=[{**READY, "warnings": [warning]}], small=[READY])
+    found = [each.node for each in nodes_on_hosts(cast(Hosts, hosts), OUTPUTS)]
+    assert [node.warnings for node in found] == [(warning,), ()]
+    show_nodes(found, as_json=False)
+    assert f"warning: leader: {warning}" in " ".join(capsys.readouterr().err.split())

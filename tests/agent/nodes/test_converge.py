@@ -358,7 +358,7 @@ def test_an_unreachable_leader_is_told(
     def refuse(*_: object) -> None:
         raise OSError("connection refused")
 
-    monkeypatch.setattr("agent.start.select_one", refuse)
+    monkeypatch.setattr("agent.endpoints.max_connections", refuse)
     found = failure(claimed(fake, make_node))
     assert found["code"] == "LeaderUnreachable"
     assert "leader.internal:5432" in found["message"]

@@ -198,9 +198,9 @@ class TestContainers:
         def refuse(*_: object) -> None:
             raise OSError("connection refused")
 
-        monkeypatch.setattr("agent.start.select_one", refuse)
+        monkeypatch.setattr("agent.endpoints.max_connections", refuse)
         found = failure(leader)
-        assert (found["code"], found["phase"]) == ("LeaderUnreachable", "start")
+        assert (found["code"], found["phase"]) == ("DataServiceDown", "start")
 
     def test_containers_that_are_away_are_only_waited_for(
         self, fake: FakeMachine, leader: Node, monkeypatch: pytest.MonkeyPatch
@@ -212,11 +212,11 @@ class TestContainers:
         before = [line for line in fake.log("graphistry") if line.startswith("up")]
         states = (fake.root / "states.json").read_text()
         with monkeypatch.context() as context:
-            context.setattr("agent.start.select_one", refuse)
+            context.setattr("agent.endpoints.max_connections", refuse)
             (fake.root / "states.json").write_text('{"nexus": ["running", "unhealthy", 0]}')
             repairs = Repairs(leader)
             repairs.look()
-            assert state(leader) == ("degraded", "LeaderUnreachable")
+            assert state(leader) == ("degraded", "DataServiceDown")
         assert [line for line in fake.log("graphistry") if line.startswith("up")] == before
         (fake.root / "states.json").write_text(states)
         repairs.look()

@@ -9,6 +9,7 @@ import pytest
 from agent.aws import AwsError
 from agent.converge import converge
 from agent.node import Node
+from agent.postgres_client import PostgresError
 from agent.repair import TRIES, Repairs
 from tests.agent.fakes import FakeMachine
 
@@ -168,7 +169,11 @@ def test_a_leaders_database_is_started_while_the_shared_folder_is_full(
     fake: FakeMachine, leader: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake.command("dd", 'echo "dd: No space left on device" >&2; exit 1')
-    monkeypatch.setattr("agent.verify.leader_problem", lambda _: "connection refused")
+
+    def refuse(*_: object) -> None:
+        raise OSError("connection refused")
+
+    monkeypatch.setattr("agent.endpoints.max_connections", refuse)
     Repairs(leader).look()
     assert state(leader) == ("degraded", "SharedFolderFull")
     assert leader.report.document["repairs"][-1]["what"] == "postgres (try 1)"
@@ -229,7 +234,7 @@ def test_services_that_miss_the_leader_are_no_reason_to_be_replaced(
     def refuse(*_: object) -> None:
         raise OSError("connection refused")
 
-    monkeypatch.setattr("agent.start.select_one", refuse)
+    monkeypatch.setattr("agent.endpoints.max_connections", refuse)
     make_unwell(fake, "unhealthy")
     beyond_all_tries(follower)
     assert state(follower) == ("degraded", "LeaderUnreachable")
@@ -255,7 +260,7 @@ def test_an_unreachable_leader_is_only_waited_for(
         raise OSError("connection refused")
 
     with monkeypatch.context() as context:
-        context.setattr("agent.start.select_one", refuse)
+        context.setattr("agent.endpoints.max_connections", refuse)
         before = [line for line in fake.log("graphistry") if line.startswith(("up", "restart"))]
         repairs = beyond_all_tries(follower)
         assert follower.report.document["mayRecover"] is True
@@ -298,3 +303,36 @@ def test_a_postgres_folder_that_lies_open_is_covered_again_without_a_new_mount(
     started = [line for line in fake.log("systemctl")[starts:] if line.startswith("start ")]
     assert len(started) == 1
     assert "postgres_backups" in started[0].replace("\\x5f", "_")
+
+
+DENIED = "mount.nfs4: access denied by server while mounting 127.0.0.1:/"
+
+
+def test_a_folder_that_is_refused_is_said_to_be_and_costs_no_machine(
+    fake: FakeMachine, follower: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.shared_folder.server_answers", lambda _: True)
+    repairs = Repairs(follower)
+    with unmountable(fake):
+        fake.command("journalctl", f"echo '{DENIED}'")
+        for _ in range(TRIES + 2):
+            repairs.look()
+        assert state(follower) == ("degraded", "SharedFolderDenied")
+        assert DENIED in follower.report.document["failure"]["message"]
+        assert unhealthy(follower) == []
+    for _ in range(3):
+        repairs.look()
+    assert state(follower) == ("ready", None)
+
+
+def test_a_database_that_answers_is_not_started(
+    fake: FakeMachine, leader: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> int:
+        raise PostgresError("password authentication failed", "28P01")
+
+    monkeypatch.setattr("agent.endpoints.max_connections", refuse)
+    calls = len(fake.log("graphistry"))
+    beyond_all_tries(leader)
+    assert state(leader) == ("degraded", "PostgresLoginRefused")
+    assert not [line for line in fake.log("graphistry")[calls:] if line.startswith("up")]
