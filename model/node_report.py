@@ -60,6 +60,13 @@ class Gpu(_Part):
     memory_mib: int
 
 
+class Replacement(_Part):
+    """Whether a node that cannot be repaired asked for another machine: ``held`` says why not."""
+
+    state: Literal["asked", "held"]
+    reason: str
+
+
 class Versions(_Part):
     """What runs on the node, as far as the agent has looked."""
 
@@ -77,6 +84,7 @@ class NodeReport(_Part):
     checks: tuple[Check, ...] = ()
     failure: Failure | None = None
     gpus: tuple[Gpu, ...] = ()
+    replacement: Replacement | None = None
     versions: Versions = Versions()
     heartbeat: datetime
 
