@@ -8,6 +8,7 @@ from http.client import HTTPResponse
 
 from agent import aws
 from agent.aws import Aws, AwsError, Bucket, Secret
+from agent.bucket_asks import BucketAsks
 from agent.failures import Failure
 from agent.report import TRANSIENT
 from agent.specification import AwsPlace, Specification
@@ -72,7 +73,11 @@ class AwsSite:
         """Against the date of the last answer."""
         return self.aws.clock_seconds
 
-    def request_replacement(self, instance: str) -> str | None:
+    def asks(self) -> BucketAsks:
+        """In the bucket, beside the reports."""
+        return BucketAsks(self.aws, self._bucket)
+
+    def request_replacement(self, instance: str) -> str:
         """Let the Auto Scaling group bring another machine."""
         aws.mark_unhealthy(self.aws, instance)
         return "the Auto Scaling group replaces this machine"

@@ -114,7 +114,7 @@ def signed(
 ) -> dict[str, str]:
     """*extra* and the headers of AWS Signature Version 4, which needs no package that a plain image lacks.
 
-    *scope* is REGION/SERVICE; the URL's path is quoted already and has no query.
+    *scope* is REGION/SERVICE; the URL's path and query are quoted already, and the query's names sorted.
     """
     parts = urllib.parse.urlsplit(url)
     now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%dT%H%M%SZ")
@@ -126,7 +126,7 @@ def signed(
         **(extra or {}),
     }
     names = ";".join(sorted(headers))
-    lines = [method, parts.path, ""]
+    lines = [method, parts.path, parts.query]
     lines += [f"{name}:{headers[name]}" for name in sorted(headers)]
     lines += ["", names, headers["x-amz-content-sha256"]]
     scope = f"{now[:8]}/{scope}/aws4_request"

@@ -79,6 +79,10 @@ class Compose:
         """Restart services as they are."""
         return self._run(["restart", *services], UP_SECONDS)
 
+    def stop(self, services: Sequence[str]) -> Completed:
+        """Stop services; their containers stay."""
+        return self._run(["stop", *services], UP_SECONDS)
+
     def containers(self) -> list[Container]:
         """What runs and what has ended."""
         done = self._run(["ps", "-a", "--format", "json"], 60)

@@ -55,6 +55,7 @@ def _run(node: Node, name: str, function: Callable[[Node], None]) -> bool:
         function(node)
     except Exception as error:
         failure = error if isinstance(error, Failure) else crash(error)
+        node.failure = failure
         print(f"phase {name} failed: {failure.code}: {failure.message}", flush=True)
         node.report.phase(name, "failed", time.monotonic() - begin)
         node.report.failed(name, failure)

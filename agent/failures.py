@@ -33,7 +33,11 @@ HINTS = {
     "DockerConfigInvalid": "mend /etc/docker/daemon.json on the node: it is not a JSON object",
     "NvidiaRuntimeMissing": "install nvidia-container-toolkit, or use an image that has it",
     "GpuUnavailable": "reboot the node; if the driver was just updated, that is enough",
-    "GpuMissing": "AWS: stop and start the instance (it moves to other hardware); else mend the machine or its profile",
+    "GpuMissing": "AWS: stop and start the instance (it moves to other hardware); else fix the host or its GPU profile",
+    "GpuPartitioned": "switch MIG off: `nvidia-smi -mig 0` as root on the node, then reboot it",
+    "GpuUnhealthy": "read docs/failures.md: what helps depends on what the driver reports",
+    "GpuThrottled": "check the machine's cooling and power supply; AWS: stop and start the instance",
+    "FabricManagerDown": "read `journalctl -u nvidia-fabricmanager`; its version must be the driver's",
     "DriverTooOld": "bring a newer NVIDIA driver, or use the release's other CUDA flavour",
     "ClockSkewed": "let chrony or systemd-timesyncd reach a time server; on AWS 169.254.169.123",
     # disks

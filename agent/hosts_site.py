@@ -57,9 +57,12 @@ class HostsSite:
         """The operator's preflight compares the hosts' clocks."""
         return None
 
-    def request_replacement(self, instance: str) -> str | None:
+    def asks(self) -> None:
         """Nobody brings another host."""
-        return None
+
+    def request_replacement(self, instance: str) -> str:
+        """Nobody to ask."""
+        raise NotImplementedError
 
     def open_release(self, source: str, offset: int) -> HTTPResponse:
         """There is no store of the site's own."""

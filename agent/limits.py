@@ -24,6 +24,10 @@ RETRY_RELEASE = 1800.0
 """The last pause where each try would fetch the release again, some 14 GB that may cost money."""
 REPAIR = _number("REPAIR_SECONDS", 10)
 """After the first try to repair a node that was ready; twice as long after each further one."""
+PROBE = _number("PROBE_SECONDS", 15)
+"""For one answer of nvidia-smi."""
+GPU_FAULT = _number("GPU_FAULT_SECONDS", 600)
+"""How old a fault of a GPU is before the machine is touched (EKS's node auto repair: 10 minutes)."""
 FREE_GIB = _number("FREE_GIB", 40)
 """Free space in GiB that the images of a release need: about 14 GB each, many layers in common."""
 DELIVER = _number("DELIVER_SECONDS", 600)

@@ -27,6 +27,8 @@ class Node:
     report: Report
     secret: dict[str, str] = field(default_factory=dict)
     """The cluster's secret values; empty before the phase secrets."""
+    failure: Failure | None = None
+    """Why the last phase failed."""
     release: Path | None = None
     """The release's folder; None before the phase release."""
     mount_refusal: Failure | None = None
@@ -40,6 +42,11 @@ class Node:
         if self.release is None:
             raise RuntimeError("no release before the phase release")
         return self.release
+
+    @property
+    def gpus_of_type(self) -> int:
+        """How many GPUs a machine of this one's type has; 0 if nobody knows."""
+        return self.specification.gpus_by_type.get(self.instance.get("type", ""), 0)
 
     @property
     def address(self) -> str:

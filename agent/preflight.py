@@ -112,7 +112,7 @@ def _gpus(node: Node) -> None:
     node.report.set(gpus=[each.described() for each in found])
     driver = found[0].driver if found else ""
     node.report.version("driver", driver)
-    gpus.require(found, node.specification.gpus)
+    gpus.require(found, node.specification.gpus, node.gpus_of_type)
     ok, detail = driver_verdict(driver, node.specification.cuda)
     node.report.check("driver", ok, detail)
     if not ok:

@@ -6,24 +6,32 @@ import time
 from dataclasses import dataclass
 from typing import Callable
 
-from agent import limits, nfs_server, shared_folder
+from agent import gpu_care, gpu_health, gpu_record, limits, nfs_server, replacement, shared_folder
 from agent.compose import Compose
 from agent.configure import configure
 from agent.failures import Failure
 from agent.firewall import firewall
+from agent.gpu_care import SERVICES as GPU_SERVICES
+from agent.gpu_care import Care
+from agent.gpu_health import Health
+from agent.gpus import GpuFailure
 from agent.mount_errors import REFUSALS
 from agent.node import Node
+from agent.replacement import Answer
 from agent.specification import MountedPath, NfsOnLeader
 from agent.verify import Check, look
 
 TRIES = 3
-GPU_SERVICES = ("forge-etl-python", "dask-scheduler", "dask-cuda-worker", "streamgl-gpu")
 LAST_PAUSE_SECONDS = 60.0
+APPLICATION_SECONDS = 600.0
+"""How long a program's fault on a GPU may be the reason that a service is not well."""
 STARTED = ("services", "streamglRedis", "http")
 """The checks of what takes as long after a repair as at a boot."""
 LEADERS = ("postgres", "redis")
 """The checks of what the leader brings."""
-MACHINES = ("sharedFolder", "exports", "firewall", "serviceFolder", "gpus", "containerGpus")
+GPUS = ("gpus", "gpuHealth")
+"""The checks of which agent/gpu_care.py takes care when new containers have not helped."""
+MACHINES = ("sharedFolder", "exports", "firewall", "serviceFolder", *GPUS, "containerGpus")
 """The checks of what this machine has without the leader."""
 PERSISTENT = ("sharedFolder", "exports", "firewall")
 """The checks of what is mended for ever: nobody works without it, and trying hurts nobody."""
@@ -53,29 +61,53 @@ class Repairs:
         self._node = node
         self._compose = Compose(node.folder)
         self._efforts: dict[str, Effort] = {}
-        self._is_marked = False
         self._has_full_disk = False
+        self._health = Health()
+        self._care = Care(node)
+        self._held: Answer | None = None
+        """Why no other machine was asked for."""
 
     def look(self) -> None:
         """Verify once; repair what is wrong, or say that the node is ready (again)."""
-        checks = look(self._node)
+        checks = look(self._node, self._health)
         failed = [each for each in checks if each.failure]
         self._has_full_disk = any(each.name == "disks" for each in failed)
         if not failed:
             if self._node.report.document["state"] != "ready":
                 self._node.report.repair("all checks", "the node is ready again")
                 self._node.report.state("ready")
-            self._efforts = {}
+                gpu_care.well(self._node)
+            self._efforts, self._held = {}, None
             return
         first = failed[0].failure
         assert first is not None  # noqa: S101, it was just asked for
-        self._node.report.degraded(first)
+        self._node.report.degraded(self._shown(first, failed))
         mendable = self._mendable(failed)
         for each in mendable:
             if self._mend(each):
                 break
         counted = [each for each in failed if each in mendable or each.name in LEADERS]
-        self._node.report.may_recover(self._is_marked or any(map(self._goes_on, counted)))
+        is_replaced = self._held is not None and self._held.is_asked
+        self._node.report.may_recover(is_replaced or any(map(self._goes_on, counted)))
+
+    def _shown(self, first: Failure, failed: list[Check]) -> Failure:
+        """The first failure as it is reported: with what comes next, or why nothing does."""
+        ill = [each.failure for each in failed if each.name in GPUS]
+        worst = max(
+            (each for each in ill if isinstance(each, GpuFailure)),
+            key=lambda each: each.action,
+            default=None,
+        )
+        if worst is not None:
+            # A driver that does not answer may be a container's doing, which has its tries first.
+            effort = self._efforts.get("gpus")
+            is_due = worst.code == "GpuUnhealthy" or (effort is not None and effort.tries >= TRIES)
+            cared = self._care.act(worst) if is_due else worst
+            return cared if isinstance(first, GpuFailure) else first
+        if self._held is None:
+            return first
+        words = f"{first.message}; {self._held.words}"
+        return Failure(first.code, words, first.log, self._held.hint or first.hint)
 
     def _mendable(self, failed: list[Check]) -> list[Check]:
         """Without the services, where they miss the leader or the shared folder: nothing here mends that, nor does
@@ -144,8 +176,10 @@ class Repairs:
             return self._restart_holders
         if check.name in ("gpus", "containerGpus"):
             return self._restart_gpu_services
+        if check.name == "gpuHealth":
+            return None
         if check.name in STARTED:
-            return self._start_stopped
+            return self._renew if self._is_applications(check) else self._start_stopped
         if check.name == "wiring":
             return self._configure
         # The leader's PostgreSQL and Redis: on the leader itself they are services like others. One that answers runs,
@@ -182,6 +216,18 @@ class Repairs:
         self._compose.up(services, "--no-deps", "--force-recreate")
         return f"made anew: {', '.join(services)}"
 
+    def _renew(self) -> str:
+        self._restart_gpu_services()
+        self._compose.up()
+        return "GPU services made anew after a fault of a program on the GPU"
+
+    def _is_applications(self, check: Check) -> bool:
+        """Whether a GPU service is not well and a program failed on a GPU: it may go on answering with errors."""
+        message = check.failure.message if check.failure else ""
+        if not any(name in message for name in GPU_SERVICES):
+            return False
+        return gpu_health.has_application_fault(gpu_record.load(), APPLICATION_SECONDS)
+
     def _configure(self) -> str:
         configure(self._node)
         self._compose.up()
@@ -196,24 +242,26 @@ class Repairs:
         node = self._node
         if effort.is_given_up:
             return
+        if check.name in GPUS and gpu_care.is_disposable(node):
+            return
         effort.is_given_up = True
         stays = f"given up after {TRIES} tries; the node stays degraded"
-        if node.specification.is_leader or check.name == "wiring":
-            # A leader's data are here, and another machine would have the same release.
+        nobody = node.site.asks() is None
+        if node.specification.is_leader or check.name == "wiring" or nobody:
+            # A leader's data are here, another machine would have the same release, or there is none.
             node.report.repair(check.name, stays)
             return
-        if self._is_marked:
-            return
-        try:
-            asked = node.site.request_replacement(node.instance["id"])
-            self._is_marked = asked is not None
-            outcome = f"given up after {TRIES} tries; {asked}" if asked else stays
-        except OSError as error:
-            effort.is_given_up = False
-            outcome = (
-                f"given up after {TRIES} tries; the machine cannot be marked unhealthy: {error}"
-            )
-        node.report.repair(check.name, f"{outcome} ({failure.code})")
+        if self._held is None or not self._held.is_asked:
+            self._ask(check, effort, failure)
+
+    def _ask(self, check: Check, effort: Effort, failure: Failure) -> None:
+        """Another machine, unless too many ask for one: then again after a while."""
+        before, self._held = self._held, replacement.ask(self._node, failure.code)
+        effort.is_given_up = self._held.is_asked
+        effort.not_before = time.monotonic() + replacement.pause_seconds()
+        if self._held != before:
+            words = f"given up after {TRIES} tries; {self._held.words}"
+            self._node.report.repair(check.name, f"{words} ({failure.code})")
 
     def _is_waited_for(self, check: Check, effort: Effort) -> bool:
         """Whether another machine is no answer, and what is wrong is waited for.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from http.client import HTTPResponse
 from typing import Protocol
 
+from agent.replacement import Asks
 from agent.specification import Specification
 
 
@@ -35,8 +36,11 @@ class Site(Protocol):
     def clock_seconds(self) -> float | None:
         """By how much this machine's clock is ahead; None where nothing is known."""
 
-    def request_replacement(self, instance: str) -> str | None:
-        """Ask for another machine in this one's place; what comes of it in words, None where there is nobody to ask."""
+    def asks(self) -> Asks | None:
+        """The wishes of all followers for other machines; None if nobody brings another one."""
+
+    def request_replacement(self, instance: str) -> str:
+        """Ask for another machine in this one's place; what comes of it in words. Only `replacement.ask` calls it."""
 
     def open_release(self, source: str, offset: int) -> HTTPResponse:
         """The bytes of a release from *offset* on; raises Failure where asking again cannot help."""

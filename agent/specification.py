@@ -95,6 +95,8 @@ class Specification:
     firewall: tuple[str, ...] | None
     """The addresses that reach the data services; None where the agent keeps no firewall."""
     gpus: int
+    gpus_by_type: dict[str, int]
+    """How many GPUs the instance types have that the machine may be of; empty for a host."""
     cuda_visible_devices: str
     forge_workers: int
     streamgl_workers: int
@@ -150,6 +152,7 @@ def read(content: bytes) -> Specification:
             data_folder=volume.get("folder"),
             firewall=None if firewall is None else tuple(firewall["allow"]),
             gpus=gpu["gpus"],
+            gpus_by_type=gpu.get("gpusByType", {}),
             cuda_visible_devices=gpu["cudaVisibleDevices"],
             forge_workers=gpu["forgeWorkers"],
             streamgl_workers=gpu["streamglWorkers"],

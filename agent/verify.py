@@ -22,6 +22,8 @@ from agent.compose import Compose, Container
 from agent.configure import variable_problem, wanted_wiring
 from agent.disks import growing
 from agent.failures import Failure
+from agent.gpu_health import Health
+from agent.gpus import GpuFailure
 from agent.node import Node
 from agent.specification import NfsOnLeader
 from agent.start import described, unwell
@@ -46,9 +48,9 @@ def verify(node: Node) -> None:
     A leader that does not answer, or not yet, is waited for: it restarts its services when its own specification
     changes.
     """
-    end = time.monotonic() + limits.PATIENCE
+    end, health = time.monotonic() + limits.PATIENCE, Health()
     while True:
-        failures = {each.name: each.failure for each in look(node) if each.failure}
+        failures = {each.name: each.failure for each in look(node, health) if each.failure}
         if not failures:
             return
         first = next(iter(failures.values()))
@@ -58,11 +60,14 @@ def verify(node: Node) -> None:
         print(f"waiting: {first.message}", flush=True)
         time.sleep(limits.POLL)
     others = "" if len(failures) == 1 else f" (failed checks: {', '.join(failures)})"
-    raise Failure(first.code, f"{first.message}{others}", first.log)
+    if isinstance(first, GpuFailure):
+        raise first
+    raise Failure(first.code, f"{first.message}{others}", first.log, first.hint)
 
 
-def look(node: Node) -> list[Check]:
+def look(node: Node, health: Health) -> list[Check]:
     """Make all checks and tell the report; causes come before what they cause."""
+    checks: list[Check] = []
     compose = Compose(node.folder)
     merged: dict[str, Any] = {}
     seen: list[Container] = []
@@ -82,6 +87,7 @@ def look(node: Node) -> list[Check]:
         ("exports", lambda: _exports(node)),
         ("firewall", lambda: _firewall(node)),
         ("gpus", lambda: _gpus(node)),
+        ("gpuHealth", lambda: health.look(node, driver_answers=checks[-1].failure is None)),
         ("postgres", lambda: endpoints.ask_postgres(node)),
         ("redis", lambda: endpoints.ask_redis(node)),
         ("containerGpus", lambda: _container_gpus(node, compose, containers())),
@@ -91,7 +97,6 @@ def look(node: Node) -> list[Check]:
         ("http", _http),
         ("wiring", lambda: _wiring(node, services())),
     )
-    checks: list[Check] = []
     for name, function in looks:
         if name in _absent(node):
             continue
@@ -159,7 +164,7 @@ def _service_folder(node: Node, compose: Compose, services: dict[str, Any]) -> s
 def _gpus(node: Node) -> str:
     found = gpus.read()
     node.report.set(gpus=[each.described() for each in found])
-    gpus.require(found, node.specification.gpus)
+    gpus.require(found, node.specification.gpus, node.gpus_of_type)
     return f"{len(found)} of {node.specification.gpus}"
 
 

@@ -7,9 +7,10 @@ import signal
 import time
 from types import FrameType
 
-from agent import limits
+from agent import gpu_care, limits
 from agent.converge import converge, crash
 from agent.failures import Failure
+from agent.gpu_care import Care
 from agent.node import HOME, Node, write_private
 from agent.own_archive import OwnArchive
 from agent.repair import Repairs
@@ -89,9 +90,12 @@ def _live(site: Site, source: Source, archive: OwnArchive, report: Report) -> No
                 return is_new
 
             if node and converge(node, changed):
+                gpu_care.well(node)
                 repairs = Repairs(node)
                 next_look = time.monotonic() + limits.WATCH
             elif not is_new:
+                if node and node.failure:
+                    _care(node, node.failure)
                 next_converge = time.monotonic() + pause
                 pause = min(pause * 2, last_pause(report))
         elif repairs is not None and now >= next_look:
@@ -101,6 +105,13 @@ def _live(site: Site, source: Source, archive: OwnArchive, report: Report) -> No
                 report.degraded(error if isinstance(error, Failure) else crash(error))
             next_look = time.monotonic() + limits.WATCH
         time.sleep(min(1.0, limits.POLL, limits.WATCH))
+
+
+def _care(node: Node, failure: Failure) -> None:
+    """A GPU that fails before the node is ready again, as after a reboot that has not helped."""
+    cared = Care(node).act(failure)
+    if cared is not failure:
+        node.report.failed(node.report.document["phase"], cared)
 
 
 def _node(site: Site, archive: OwnArchive, report: Report, content: bytes) -> Node | None:

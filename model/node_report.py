@@ -70,6 +70,13 @@ class Disk(_Part):
     free_mib: int
 
 
+class Replacement(_Part):
+    """Whether a node that cannot be repaired asked for another machine: ``held`` says why not."""
+
+    state: Literal["asked", "held"]
+    reason: str
+
+
 class Versions(_Part):
     """What runs on the node, as far as the agent has looked."""
 
@@ -89,6 +96,7 @@ class NodeReport(_Part):
     gpus: tuple[Gpu, ...] = ()
     disks: tuple[Disk, ...] = ()
     warnings: tuple[str, ...] = ()
+    replacement: Replacement | None = None
     versions: Versions = Versions()
     heartbeat: datetime
     may_recover: bool = True

@@ -136,7 +136,8 @@ def state_of(machine: Machine, read: Read | None) -> str:
     if read.age_seconds > SILENT_SECONDS:
         return f"silent for {read.age_seconds:.0f} s"
     if report.failure:
-        return f"{report.state}: {report.failure.code}"
+        held = report.replacement is not None and report.replacement.state == "held"
+        return f"{report.state}: {report.failure.code}{', replacement held' if held else ''}"
     return f"converging: {report.phase}" if report.state == "converging" else report.state
 
 

@@ -22,6 +22,7 @@ from agent.aws import AwsError
 from agent.aws_site import AwsSite
 from agent.hosts_site import HostsSite
 from agent.node import Node
+from agent.replacement import Ask
 from agent.report import Report
 from agent.specification import read
 from components.aws.user_data import user_data
@@ -158,9 +159,23 @@ class FakeStore:
         self.secrets: dict[str, str] = {}
         self.tokens: dict[str, str] = {}
         self.unhealthy: list[str] = []
+        self.followers = ["small"]
+        self.wishes: dict[str, Ask] = {}
 
     def get(self, key: str) -> bytes:
         return self.objects[key]
+
+    def of(self, node: str) -> Ask | None:
+        return self.wishes.get(node)
+
+    def all(self) -> tuple[list[str], list[Ask]]:
+        return self.followers, list(self.wishes.values())
+
+    def write(self, ask: Ask) -> None:
+        self.wishes[ask.node] = ask
+
+    def forget(self, node: str) -> str:
+        return f"forget {node}"
 
 
 @pytest.fixture
@@ -179,6 +194,8 @@ def make_node(fake: FakeMachine, monkeypatch: pytest.MonkeyPatch) -> Callable[..
     monkeypatch.setattr("agent.web.upload", lambda *_: "dataset")
     monkeypatch.setattr("agent.web.visualize", lambda _: None)
     monkeypatch.setattr("agent.aws_site.Secret", lambda _, arn: FakeSecret(store, arn))
+    monkeypatch.setattr("agent.aws_site.BucketAsks", lambda *_: store)
+    monkeypatch.setattr("agent.replacement.SETTLE_SECONDS", 0)
     monkeypatch.setattr("agent.aws.mark_unhealthy", lambda _, name: store.unhealthy.append(name))
 
     def make(role: str = "leader", **changes: Any) -> Node:

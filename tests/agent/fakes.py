@@ -10,7 +10,7 @@ import pytest
 
 from agent.disk_space import Disk
 
-GPU = "{index}, Tesla T4, 15360, {driver}, GPU-{index}"
+GPU = "{index}, Tesla T4, 15360, {driver}, GPU-{index}, 00000000:00:1{index}.0, [N/A]"
 
 SYSTEMCTL = """
 echo "$@" >> "{root}/systemctl.log"
@@ -52,7 +52,14 @@ case "$1 $2" in
 esac
 """
 NVIDIA_SMI = """
-case "$1" in -L) sed 's/^\\([0-9]*\\), \\([^,]*\\),.*/GPU \\1: \\2/' "{root}/gpus" ;; *) cat "{root}/gpus" ;; esac
+echo "$@" >> "{root}/nvidia-smi.log"
+case "$1" in
+  -L) sed 's/^\\([0-9]*\\), \\([^,]*\\),.*/GPU \\1: \\2/' "{root}/gpus" ;;
+  -r) exit $(cat "{root}/reset-fails" 2>/dev/null || echo 0) ;;
+  --query-remapped*) cat "{root}/remapped" 2>/dev/null; exit 0 ;;
+  --query-gpu=pci*) cat "{root}/clocks" 2>/dev/null; exit 0 ;;
+  *) cat "{root}/gpus" ;;
+esac
 exit $(cat "{root}/nvml" 2>/dev/null || echo 0)
 """
 
@@ -72,7 +79,7 @@ class FakeMachine:
             ("systemctl", SYSTEMCTL),
             ("docker", DOCKER),
             ("nvidia-smi", NVIDIA_SMI),
-            ("journalctl", ""),
+            ("journalctl", '[ "$1" = -k ] && cat "{root}/kernel.json" 2>/dev/null; true'),
             ("chattr", 'echo "$@" >> "{root}/chattr.log"'),
             ("nft", NFT),
             ("ufw", UFW),
@@ -91,6 +98,8 @@ class FakeMachine:
         monkeypatch.setenv("PATH", f"{root}/bin:{os.environ['PATH']}")
         monkeypatch.setenv("FAKE_MACHINE", str(root))
         redirect(monkeypatch, "SYSTEMD", root)
+        redirect(monkeypatch, "CONTAINER", root / "container")
+        redirect(monkeypatch, "DEVICES", root / "dev")
         redirect(monkeypatch, "HOME", self.home)
         redirect(monkeypatch, "AGENT", self.home / "agent.pyz")
         redirect(monkeypatch, "WANTED", self.home / "wanted.json")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from agent import gpus, systemd, wiring
+from agent import systemd, wiring
 from agent.aws_disks import signature
 from agent.cluster_secret import generate, read, user_password
 from agent.compose import Container, parse_containers
@@ -62,16 +62,6 @@ def test_docker_keeps_its_other_settings() -> None:
     assert after["default-runtime"] == "nvidia"
     assert after["log-opts"] == {"max-size": "100m", "max-file": "3"}
     assert with_gpus(after) == after
-
-
-def test_lines_of_nvidia_smi() -> None:
-    found = gpus.parse(
-        "0, Tesla T4, 15360, 580.126.20, GPU-a\n1, NVIDIA A10G, [N/A], 580.1, GPU-b\n"
-    )
-    assert [(each.index, each.name, each.memory_mib) for each in found] == [
-        (0, "Tesla T4", 15360),
-        (1, "NVIDIA A10G", 0),
-    ]
 
 
 def test_containers_in_both_of_compose_formats() -> None:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from agent import gpu_care
 from agent.aws import AwsError
 from agent.converge import converge
 from agent.node import Node
@@ -21,12 +22,14 @@ MakeNode = Callable[..., Node]
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agent.limits.REPAIR", 0)
+    monkeypatch.setattr("agent.limits.GPU_FAULT", 0)
 
 
 @pytest.fixture
 def follower(fake: FakeMachine, make_node: MakeNode) -> Node:
     node = claimed(fake, make_node)
     assert converge(node, unchanged)
+    gpu_care.well(node)
     return node
 
 
@@ -51,7 +54,7 @@ def state(node: Node) -> tuple[str, str | None]:
 def beyond_all_tries(node: Node) -> Repairs:
     """The watch, after more looks than there are tries."""
     repairs = Repairs(node)
-    for _ in range(TRIES + 2):
+    for _ in range(TRIES + 4):
         repairs.look()
     return repairs
 
