@@ -211,13 +211,7 @@ def open_deployment(stack: str, target: Target | None, *, boots: bool) -> Deploy
 
     Without a *target*, the stack ``sandbox`` goes to the sandbox and any other to AWS. Raises :class:`UserError`.
     """
-    stack_file = ROOT / "stacks" / f"Pulumi.{stack}.yaml"
-    if not stack_file.exists():
-        known = sorted(map(stack_in, (ROOT / "stacks").glob("Pulumi.*.yaml")))
-        raise UserError(
-            f"there is no {stack_file.relative_to(ROOT)}; stacks here: {', '.join(known)}. "
-            "Copy one of them to begin"
-        )
+    stack_file = stack_file_of(stack)
     if target is None:
         target = default_target(stack)
     config = read_stack_file(stack_file, rehearsal=target is Target.SANDBOX)["config"]
@@ -247,6 +241,18 @@ def open_deployment(stack: str, target: Target | None, *, boots: bool) -> Deploy
         sandbox=sandbox,
         unlike=unlike,
     )
+
+
+def stack_file_of(stack: str) -> Path:
+    """The file of a stack. Raises :class:`UserError` where there is none."""
+    stack_file = ROOT / "stacks" / f"Pulumi.{stack}.yaml"
+    if not stack_file.exists() and not stack_file.is_symlink():
+        known = sorted(map(stack_in, (ROOT / "stacks").glob("Pulumi.*.yaml")))
+        raise UserError(
+            f"there is no {stack_file.relative_to(ROOT)}; stacks here: {', '.join(known) or 'none'}. "
+            "Copy one of them to begin"
+        )
+    return stack_file
 
 
 def default_target(stack: str) -> Target:

@@ -29,8 +29,11 @@ PRIVATE_KEY = f"{PROJECT}:sshPrivateKey"
 
 BESIDE_CONFIG = ("config", "encryptionsalt", "encryptedkey", "secretsprovider", "environment")
 """What Pulumi reads at the top of a stack file."""
+_TEXT_BESIDE_CONFIG = BESIDE_CONFIG[1:4]
 
-_ABOUT_HOSTS = re.compile(r"ssh$|ssh\.|leader\.host|followers\..*\.host")
+_WAY_TO_HOSTS = re.compile(
+    r"(ssh|ssh\.bastion|leader\.host|followers\.[^.]+\.host)(\.(port|user))?"
+)
 
 ENCRYPTED = "-----BEGIN PRIVATE KEY-----\n(encrypted)"
 """Takes the place of the one secret that a stack file may have, the private key, where only Pulumi can read it."""
@@ -82,7 +85,9 @@ def _is_map(content: Any) -> bool:
 
 def _beside_config(content: Mapping[str, Any]) -> Iterator[Problem]:
     """Keys next to `config`, which Pulumi passes over in silence."""
-    for key in content:
+    for key, value in content.items():
+        if key in _TEXT_BESIDE_CONFIG and not isinstance(value, str):
+            yield Problem(key, shown(value), "text, as Pulumi wrote it")
         if key not in BESIDE_CONFIG:
             hint = (
                 "indent it, if it belongs below `config:`" if ":" in key or is_setting(key) else ""
@@ -111,14 +116,14 @@ def named_hosts(config: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]
 
 
 def refuse_unsound_hosts(path: Path) -> None:
-    """Raise ``SettingsError`` with what is wrong with the hosts of a stack file, but for their keys, and with SSH."""
+    """Raise ``SettingsError`` with what keeps the hosts of a stack file from being asked by SSH."""
     config = config_of(path)
     for _, host in named_hosts(config):
         host["hostKey"] = ANY_HOST_KEY
     try:
         settings_of(config)
     except SettingsError as error:
-        found = tuple(each for each in error.problems if _ABOUT_HOSTS.match(each.path))
+        found = tuple(each for each in error.problems if _WAY_TO_HOSTS.fullmatch(each.path))
         if found:
             raise SettingsError(found, f"stacks/{path.name}") from None
 
