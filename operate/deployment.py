@@ -272,9 +272,9 @@ def program_environment() -> dict[str, str]:
     The preflight of a deployment is made by the command that runs Pulumi, before it.
     """
     directory = ensure(say)
-    path = os.pathsep.join([str(Path(sys.executable).parent), str(directory), os.environ["PATH"]])
+    path = [str(Path(sys.executable).parent), str(directory), os.environ.get("PATH", os.defpath)]
     return {
-        "PATH": path,
+        "PATH": os.pathsep.join(path),
         "PULUMI_SKIP_UPDATE_CHECK": "true",
         "PULUMI_DEBUG_COMMANDS": "true",  # which has --event-log
         DONE: "done",

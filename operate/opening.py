@@ -10,6 +10,7 @@ from typing import NoReturn
 
 import typer
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 from rich.markup import escape
 
 from model.settings import SettingsError
@@ -76,6 +77,9 @@ def mistakes_told() -> Iterator[None]:
         fail(error)
     except (BotoCoreError, ClientError) as error:
         fail(UserError(f"AWS answered: {error}"))
+    except ResponseParserError:
+        where = "HTTPS_PROXY, at AWS_ENDPOINT_URL, and at a sign-in page of the network"
+        fail(UserError(f"what answered is not AWS: look at {where}"))
     except BrokenPipeError:
         raise  # whoever reads the output has seen enough; typer ends the command in silence
     except OSError as error:

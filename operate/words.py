@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
 from model.problems import Problem, counted, numbered, shown
 from operate.messages import UserError
@@ -17,6 +18,7 @@ _STACK = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]{0,98}[A-Za-z0-9])?")
 and a hyphen in front an option."""
 _NODE = re.compile(r"[a-z]([a-z0-9-]{0,28}[a-z0-9])?|ssh\.bastion")
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]{1,2}")
+_ADDRESS = re.compile(r"https?://[A-Za-z0-9.\[\]:-]+(/[^\s]*)?")
 _PORT = re.compile(r"[0-9]{1,5}")
 _VERSION = re.compile(r"[0-9]+(\.[0-9]+){0,3}")
 
@@ -81,6 +83,15 @@ def refuse_environment(environment: Mapping[str, str] = os.environ) -> None:
     if port and not (_PORT.fullmatch(port) and int(port) <= 65535):
         allowed = "a port from 1 to 65535, or nothing"
         found.append(Problem("SANDBOX_PORT", shown(port), allowed))
+    for name in sorted(environment):
+        address = environment[name]
+        if name.startswith("AWS_ENDPOINT_URL") and address and not _ADDRESS.fullmatch(address):
+            allowed = "an address such as https://host, or nothing"
+            found.append(Problem(name, shown(address), allowed))
+    for name in ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"):
+        file = environment.get(name, "")
+        if file and not Path(file).exists():
+            found.append(Problem(name, shown(file), "a file with certificates, or nothing"))
     if found:
         count = counted(len(found), "variable")
         raise UserError(

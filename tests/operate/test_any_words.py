@@ -122,6 +122,9 @@ def test_a_wrong_word_is_named_with_what_is_allowed(
         ("SANDBOX_PORT", "many"),
         ("SANDBOX_PORT", "65536"),
         ("SANDBOX_PORT", "²"),
+        ("AWS_ENDPOINT_URL", "garbage"),
+        ("AWS_ENDPOINT_URL_S3", "https://"),
+        ("AWS_CA_BUNDLE", "/nowhere/bundle.pem"),
     ],
 )
 def test_a_variable_that_cannot_be_meant_is_named(
