@@ -13,12 +13,14 @@ YES ?=
 ABANDON ?=
 # The option of a variable that was typed, not one of that name that a shell happens to have.
 lower = $(shell echo $(1) | tr A-Z a-z)
-typed = $(if $(filter command,$(firstword $(origin $(1)))),--$(call lower,$(1)) $($(1)))
+typed = $(if $(filter command,$(firstword $(origin $(1)))),--$(call lower,$(1)) $(call quoted,$($(1))))
+# A value as one word of the shell, whatever is in it.
+quoted = '$(subst ','\'',$(1))'
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 CHECKOV := .build/checkov
 OPERATE := $(PYTHON) -m operate
-CHOICE := --stack $(STACK) $(if $(TARGET),--target $(TARGET))
+CHOICE = --stack $(call quoted,$(STACK)) $(if $(TARGET),--target $(call quoted,$(TARGET)))
 
 .DEFAULT_GOAL := help
 .PHONY: help up preview show prove shell host-keys image-refresh cost quota-request down purge test check bench engine
@@ -27,7 +29,7 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 up: $(VENV)/ready ## Deploy the stack, in the sandbox unless STACK names another
-	@$(OPERATE) up $(CHOICE) $(if $(YES),--yes) $(if $(NAME),--name $(NAME))
+	@$(OPERATE) up $(CHOICE) $(if $(YES),--yes) $(if $(NAME),--name $(call quoted,$(NAME)))
 
 preview: $(VENV)/ready ## Show what `make up` would change
 	@$(OPERATE) preview $(CHOICE)
@@ -36,7 +38,7 @@ show: $(VENV)/ready ## Show the nodes of the deployed stack
 	@$(OPERATE) show $(CHOICE)
 
 shell: $(VENV)/ready ## Open a shell on a node (NODE=leader, or a follower's name)
-	@$(OPERATE) shell $(CHOICE) --node $(NODE)
+	@$(OPERATE) shell $(CHOICE) --node $(call quoted,$(NODE))
 
 host-keys: $(VENV)/ready ## Collect and confirm the host keys of a stack on hosts (NODE=name for one)
 	@$(OPERATE) host-keys $(CHOICE) $(call typed,NODE) $(if $(YES),--yes)
@@ -54,10 +56,10 @@ prove: $(VENV)/ready ## Try the cluster's promises on its running nodes
 	@$(OPERATE) prove $(CHOICE)
 
 down: $(VENV)/ready ## Destroy the machines and keep the data
-	@$(OPERATE) down $(CHOICE) $(if $(YES),--yes) $(if $(ABANDON),--abandon $(ABANDON))
+	@$(OPERATE) down $(CHOICE) $(if $(YES),--yes) $(if $(ABANDON),--abandon $(call quoted,$(ABANDON)))
 
 purge: $(VENV)/ready ## Destroy everything and delete the data (asks for the stack's name, or NAME=)
-	@$(OPERATE) purge $(CHOICE) $(if $(NAME),--name $(NAME))
+	@$(OPERATE) purge $(CHOICE) $(if $(NAME),--name $(call quoted,$(NAME)))
 
 # Files of tests boot a cluster each, two side by side. What a bounded wait was too short for on a busy computer is tried
 # once more, and shown as R.

@@ -8,6 +8,7 @@ import boto3
 import pulumi
 import pulumi_command as command
 from botocore.config import Config
+from pulumi.runtime.config import get_config_secret_keys_env
 
 from components.aws.look_ups import failed_look_up
 from components.aws.provider import aws_provider
@@ -15,7 +16,8 @@ from components.cluster import Cluster, ClusterArgs
 from components.leader_stack import LeaderStackError, read_leader_stack
 from components.sites import machines_on_aws, machines_on_hosts
 from model.hosts import FollowersOnHosts, JoinedHostsSettings
-from model.settings import FollowersOnAws, JoinedSettings, SettingsError, given, parse
+from model.settings import FollowersOnAws, JoinedSettings, SettingsError, given
+from model.stack_keys import DELETE_DATA, checked
 from model.tags import cluster_tags
 from operate.preflight import DONE, PreflightError
 from operate.preflight import run as run_preflight
@@ -52,10 +54,20 @@ def preflight_on_aws(settings: FollowersOnAws, region: str) -> None:
         raise PreflightError(report)
 
 
+def config_keys() -> dict[str, object]:
+    """The keys of the stack file, secrets as it has them; without those that the sandbox adds for itself."""
+    secret = set(get_config_secret_keys_env())
+    return {
+        key: {"secure": ""} if key in secret else value
+        for key, value in pulumi.runtime.get_config_env().items()
+        if not key.startswith("sandbox:")
+    }
+
+
 def main() -> None:
     raw = given(pulumi.runtime.get_config_env(), PROJECT)
-    delete_data = raw.pop("deleteData", "") == STACK
-    settings = parse(raw)
+    delete_data = raw.pop(DELETE_DATA, "") == STACK
+    settings = checked(config_keys(), raw)
     leader_stack = (
         read_leader_stack(settings.leader_stack, settings.site)
         if isinstance(settings, JoinedSettings | JoinedHostsSettings)

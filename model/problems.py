@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 _LONGEST_SHOWN = 80
+_MOST_SHOWN = 30
+"""Problems at once; more come from one mistake that is everywhere."""
 # A user name and password, or the query, which often carries a signature.
 _LOGIN_IN_LINK = re.compile(r"(?<=://)[^/]*(?=@)|(?<=\?).*", re.DOTALL)
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]+")
@@ -35,16 +37,22 @@ class Problem:
 
 
 class SettingsError(Exception):
-    """A stack file that cannot become a cluster; `problems` has at least one entry."""
+    """A stack file that cannot become a cluster; `problems` has at least one entry.
 
-    def __init__(self, problems: tuple[Problem, ...]) -> None:
+    `file` is shown in front of them, where it is known.
+    """
+
+    def __init__(self, problems: tuple[Problem, ...], file: str = "") -> None:
         super().__init__(problems)
         self.problems = problems
+        self.file = file
 
     def __str__(self) -> str:
-        count = len(self.problems)
-        heading = f"The settings have {counted(count, 'problem')}:"
-        return "\n\n".join([heading, *numbered(self.problems)])
+        count = counted(len(self.problems), "problem")
+        heading = f"{self.file} has {count}:" if self.file else f"The settings have {count}:"
+        left = len(self.problems) - _MOST_SHOWN
+        more = [f"and {left} more, once these are fixed"] if left > 0 else []
+        return "\n\n".join([heading, *numbered(self.problems[:_MOST_SHOWN]), *more])
 
 
 def numbered(problems: tuple[Problem, ...]) -> Iterator[str]:
@@ -71,6 +79,14 @@ def without_consequences(rules: Iterable[Finding], wrong: Iterable[Finding]) -> 
         rule
         for rule in rules
         if not any(_overlap(path, suspect) for path in rule.paths for suspect in suspects)
+    )
+
+
+def without_overlap(problems: Iterable[Problem], known: Iterable[Problem]) -> tuple[Problem, ...]:
+    """The problems at places about which nothing is *known* to be wrong already."""
+    places = [each.path for each in known]
+    return tuple(
+        each for each in problems if not any(_overlap(each.path, place) for place in places)
     )
 
 

@@ -12,7 +12,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from model.gpu_catalogue import CATALOGUE
-from model.problems import Finding, Problem, did_you_mean, shown, shown_choices
+from model.problems import Finding, Problem, did_you_mean, path_of, shown, shown_choices
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -135,7 +135,7 @@ def profiles_exist(
             allowed = shown_choices(profiles) if profiles else "a profile, but gpuProfiles is empty"
             hint = did_you_mean(node.profile, profiles, likeness=0.5)
             problem = Problem(path, shown(node.profile), allowed, hint)
-            yield Finding(problem, (path, f"gpuProfiles.{node.profile}"))
+            yield Finding(problem, (path, path_of(("gpuProfiles", node.profile))))
 
 
 def _gpu_counts_of_followers(settings: FollowersOnAws) -> Iterator[Finding]:

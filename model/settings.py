@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Annotated, Literal, TypeVar, get_args
 
 from pydantic import AfterValidator, Field, StringConstraints, ValidationError
@@ -412,10 +413,11 @@ AnySettings = Settings | JoinedSettings | HostsSettings | JoinedHostsSettings
 """The settings of a stack file, of whatever site, with a leader or without."""
 
 
-def keys_of_any_site() -> set[str]:
+@cache
+def keys_of_any_site() -> frozenset[str]:
     """Every key that a stack file may have at its top, on whatever site."""
     models = (Settings, JoinedSettings, HostsSettings, JoinedHostsSettings)
-    return {str(field.alias) for model in models for field in model.model_fields.values()}
+    return frozenset(str(field.alias) for model in models for field in model.model_fields.values())
 
 
 def given(config: Mapping[str, str], project: str) -> dict[str, object]:

@@ -23,6 +23,7 @@ from operate.deployment import (
     Target,
     choice_of,
     default_target,
+    stack_file_of,
 )
 from operate.ending import lift_protection, refuse_to_abandon, stop_unused_sandbox, take_down
 from operate.host_keys import CHANGED, KNOWN, NEW, advice, collect, key_table, write
@@ -40,9 +41,10 @@ from operate.kept_data import unprotected
 from operate.messages import UserError, say
 from operate.nodes import entries
 from operate.opening import (
+    checked,
     consent,
     deployment,
-    fail,
+    mistakes_told,
     require_sandbox,
     run,
     sandbox_runs,
@@ -79,10 +81,29 @@ from operate.screen import (
     show_nodes,
     show_unready,
 )
+from operate.streams import open_streams
+from operate.words import (
+    cuda_version,
+    driver_version,
+    node_name,
+    refuse_environment,
+    stack_name,
+    stack_names,
+)
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
-Stack = Annotated[str, typer.Option(help="The stack: stacks/Pulumi.<stack>.yaml.")]
+
+def existing_stack(text: str) -> str:
+    """The name of a stack that has a file, before a lock is made for it. Raises :class:`UserError`."""
+    stack_file_of(stack_name(text))
+    return text
+
+
+Stack = Annotated[
+    str,
+    typer.Option(help="The stack: stacks/Pulumi.<stack>.yaml.", callback=checked(existing_stack)),
+]
 Where = Annotated[
     Target | None,
     typer.Option(
@@ -90,6 +111,13 @@ Where = Annotated[
     ),
 ]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask; for machines.")]
+
+
+@app.callback()
+def before_any_command() -> None:
+    """The commands of a cluster's operator; `make help` shows the short way to each."""
+    with mistakes_told():
+        refuse_environment()
 
 
 @app.command()
@@ -163,7 +191,11 @@ def down(
     target: Where = None,
     yes: Yes = False,
     abandon: Annotated[
-        str, typer.Option(help="Stacks of followers, by comma, that may lose their leader.")
+        str,
+        typer.Option(
+            help="Stacks of followers, by comma, that may lose their leader.",
+            callback=checked(lambda text: ",".join(sorted(stack_names(text)))),
+        ),
     ] = "",
 ) -> None:
     """Destroy the machines of a stack and keep its data. The sandbox is stopped, and forgets."""
@@ -263,7 +295,12 @@ def prove(
 
 @app.command()
 def shell(
-    node: Annotated[str, typer.Option(help="The node: leader, or the name of a follower.")],
+    node: Annotated[
+        str,
+        typer.Option(
+            help="The node: leader, or the name of a follower.", callback=checked(node_name)
+        ),
+    ],
     stack: Stack = "sandbox",
     target: Where = None,
 ) -> None:
@@ -284,7 +321,7 @@ def shell(
 def host_keys(
     stack: Stack = "sandbox",
     target: Where = None,
-    node: Annotated[str, typer.Option(help="One node, or all.")] = "",
+    node: Annotated[str, typer.Option(help="One node, or all.", callback=checked(node_name))] = "",
     yes: Annotated[bool, typer.Option("--yes", help="Accept what is new; for machines.")] = False,
 ) -> None:
     """Collect the host keys of a stack on hosts, show their fingerprints, write the accepted ones into its file."""
@@ -293,11 +330,9 @@ def host_keys(
     rehearsal = (target or default_target(stack)) is Target.SANDBOX
     folder = SANDBOX_DIRECTORY / "stacks" if rehearsal else ROOT / "stacks"
     stack_file = folder / f"Pulumi.{stack}.yaml"
-    try:
+    with mistakes_told():
         require_sandbox(stack, target)
         found = collect(stack_file, node or None)
-    except UserError as error:
-        fail(error)
     print_table(key_table(found))
     choice, at_terminal = choice_of(stack, target), sys.stdin.isatty()
     command = f"make host-keys{choice}" + (f" NODE={node}" if node else "")
@@ -309,9 +344,11 @@ def host_keys(
         accepted = [each for each in unknown if typer.confirm(f"Accept {each.place}?")]
     if accepted and rehearsal:
         taken = {each.place.removeprefix("followers."): each.key for each in accepted}
-        take_keys(SANDBOX_DIRECTORY, stack, taken)
+        with mistakes_told():
+            take_keys(SANDBOX_DIRECTORY, stack, taken)
     elif accepted:
-        write(stack_file, accepted)
+        with mistakes_told():
+            write(stack_file, accepted)
     if accepted:
         place = "taken for this sandbox" if rehearsal else f"written to stacks/{stack_file.name}"
         say(f"{counted(len(accepted), 'key')} {place}; next: make preview{choice}")
@@ -378,8 +415,18 @@ def image_refresh(
     image: Annotated[
         str, typer.Option(help="newest, running (what the leader runs now), or an image's id.")
     ] = NEWEST,
-    driver: Annotated[str, typer.Option(help="NVIDIA driver, as its release notes say.")] = "",
-    cuda: Annotated[str, typer.Option(help="CUDA toolkit, as its release notes say.")] = "",
+    driver: Annotated[
+        str,
+        typer.Option(
+            help="NVIDIA driver, as its release notes say.", callback=checked(driver_version)
+        ),
+    ] = "",
+    cuda: Annotated[
+        str,
+        typer.Option(
+            help="CUDA toolkit, as its release notes say.", callback=checked(cuda_version)
+        ),
+    ] = "",
 ) -> None:
     """Show what a newer machine image would do to the nodes, and lock it in the stack file."""
     with deployment(stack, target, changes=False) as opened:
@@ -412,5 +459,11 @@ def environment(stack: Stack = "sandbox", target: Where = None) -> None:
             print(f"export {name}={shlex.quote(opened.environment[name])}")
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Run a command of this shell's words, with the streams that it has."""
+    open_streams()
     app()
+
+
+if __name__ == "__main__":
+    main()

@@ -20,7 +20,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import boto3
-import yaml
 from botocore.config import Config
 
 from model.hosts import FollowersOnHosts, JoinedHostsSettings
@@ -33,7 +32,15 @@ from operate.price_list import region_of
 from operate.pulumi_errors import explained
 from operate.sandbox_hosts import Unlike, rehearsed
 from operate.sandbox_images import rehearse_images
-from operate.stack_file import PROJECT, is_encrypted, read_stack_file, settings_of
+from operate.stack_file import (
+    PROJECT,
+    config_of,
+    is_encrypted,
+    read_stack_file,
+    settings_of,
+    stack_in,
+)
+from operate.stack_yaml import dumped
 from sandbox.lifecycle import Sandbox, SandboxError, find, start
 from sandbox.machines import releases
 from sandbox.machines.availability import Machines, prepare
@@ -188,8 +195,7 @@ class Deployment:
     @property
     def config(self) -> dict[str, Any]:
         """The keys of the stack file."""
-        config: dict[str, Any] = yaml.safe_load(self.config_file.read_text())["config"]
-        return config
+        return config_of(self.config_file)
 
     def named(self) -> list[str]:
         """The option that names the stack."""
@@ -205,13 +211,7 @@ def open_deployment(stack: str, target: Target | None, *, boots: bool) -> Deploy
 
     Without a *target*, the stack ``sandbox`` goes to the sandbox and any other to AWS. Raises :class:`UserError`.
     """
-    stack_file = ROOT / "stacks" / f"Pulumi.{stack}.yaml"
-    if not stack_file.exists():
-        known = sorted(each.name.split(".")[1] for each in (ROOT / "stacks").glob("Pulumi.*.yaml"))
-        raise UserError(
-            f"there is no {stack_file.relative_to(ROOT)}; stacks here: {', '.join(known)}. "
-            "Copy one of them to begin"
-        )
+    stack_file = stack_file_of(stack)
     if target is None:
         target = default_target(stack)
     config = read_stack_file(stack_file, rehearsal=target is Target.SANDBOX)["config"]
@@ -243,6 +243,18 @@ def open_deployment(stack: str, target: Target | None, *, boots: bool) -> Deploy
     )
 
 
+def stack_file_of(stack: str) -> Path:
+    """The file of a stack. Raises :class:`UserError` where there is none."""
+    stack_file = ROOT / "stacks" / f"Pulumi.{stack}.yaml"
+    if not stack_file.exists() and not stack_file.is_symlink():
+        known = sorted(map(stack_in, (ROOT / "stacks").glob("Pulumi.*.yaml")))
+        raise UserError(
+            f"there is no {stack_file.relative_to(ROOT)}; stacks here: {', '.join(known) or 'none'}. "
+            "Copy one of them to begin"
+        )
+    return stack_file
+
+
 def default_target(stack: str) -> Target:
     """Where a stack goes when nobody says: ``sandbox`` and ``…-sandbox`` to the sandbox, any other for real."""
     return Target.SANDBOX if f"-{stack}".endswith("-sandbox") else Target.AWS
@@ -260,9 +272,9 @@ def program_environment() -> dict[str, str]:
     The preflight of a deployment is made by the command that runs Pulumi, before it.
     """
     directory = ensure(say)
-    path = os.pathsep.join([str(Path(sys.executable).parent), str(directory), os.environ["PATH"]])
+    path = [str(Path(sys.executable).parent), str(directory), os.environ.get("PATH", os.defpath)]
     return {
-        "PATH": path,
+        "PATH": os.pathsep.join(path),
         "PULUMI_SKIP_UPDATE_CHECK": "true",
         "PULUMI_DEBUG_COMMANDS": "true",  # which has --event-log
         DONE: "done",
@@ -313,7 +325,7 @@ def sandbox_stack_file(
     With it the nodes on hosts whose machine is not as the file has it, which *boots* sees to.
     """
     settings = settings_of(config)
-    stack = stack_file.name.split(".")[1]
+    stack = stack_in(stack_file)
     unlike: Mapping[str, Unlike] = {}
     if boots:
         releases.want(SANDBOX_DIRECTORY, stack, _release(settings))
@@ -326,6 +338,6 @@ def sandbox_stack_file(
     copy.parent.mkdir(parents=True, exist_ok=True)
     partial = copy.with_name(f".{copy.name}")
     partial.touch(mode=0o600)
-    partial.write_text(yaml.safe_dump({"config": config, "encryptionsalt": SANDBOX_SALT}))
+    partial.write_text(dumped({"config": config, "encryptionsalt": SANDBOX_SALT}))
     partial.replace(copy)
     return copy, unlike

@@ -6,9 +6,9 @@ import json
 from datetime import datetime
 
 import typer
-import yaml
 
 from model.hosts import FollowersOnHosts
+from model.stack_keys import DELETE_DATA, PROJECT
 from operate.deployment import SANDBOX_DIRECTORY, Deployment
 from operate.joined import joined_stacks, joined_stacks_on_hosts
 from operate.messages import UserError, say
@@ -16,6 +16,7 @@ from operate.opening import consent, run
 from operate.preparation import take_over
 from operate.present import hosts_in
 from operate.screen import show_kept
+from operate.stack_yaml import dumped, read_yaml
 from sandbox.lifecycle import Sandbox, stop
 
 
@@ -89,10 +90,10 @@ def _ended(opened: Deployment) -> str:
 
 def lift_protection(opened: Deployment) -> None:
     """Update what is protected, and only that, with the stack's name under ``deleteData``."""
-    content = yaml.safe_load(opened.config_file.read_text())
-    content["config"]["graphistry-cluster:deleteData"] = opened.stack
+    content = read_yaml(opened.config_file).data
+    content["config"][f"{PROJECT}:{DELETE_DATA}"] = opened.stack
     lifted = opened.config_file.with_suffix(".purge.yaml")
-    lifted.write_text(yaml.safe_dump(content))
+    lifted.write_text(dumped(content))
     protected = [
         each["urn"] for each in opened.checkpoint()["resources"] if each.get("protect", False)
     ]

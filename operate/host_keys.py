@@ -15,7 +15,7 @@ from rich.table import Table
 
 from operate.messages import UserError
 from operate.ssh import Access, SshError, fingerprint, presented_key
-from operate.stack_file import PROJECT, named_hosts, read_to_edit
+from operate.stack_file import PROJECT, named_hosts, read_to_edit, refuse_unsound_hosts
 from operate.tables import plain_table
 
 NEW, KNOWN, CHANGED = "new", "as in the stack file", "CHANGED"
@@ -47,7 +47,9 @@ class Found:
 
 
 def collect(stack_file: Path, node: str | None) -> list[Found]:
-    """Ask every host of a stack file, or that of one node, for its key. Raises :class:`UserError`."""
+    """Ask every host of a stack file, or that of one node, for its key. Raises :class:`UserError`, and
+    ``SettingsError`` for hosts that cannot be asked."""
+    refuse_unsound_hosts(stack_file)
     config = read_to_edit(stack_file)[1]["config"]
     places = {
         place: entry

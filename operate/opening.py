@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import NoReturn
 
 import typer
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 from rich.markup import escape
 
 from model.settings import SettingsError
@@ -45,7 +47,7 @@ def deployment(
     *boots* the hosts of a rehearsal get their machines, which no other command touches. Where
     machines boot in a workbench only, the command runs there and ends here, and with *here* that is a mistake too.
     """
-    try:
+    with mistakes_told():
         if bench := workbench_of(stack, target, start=start):
             if here:
                 raise UserError(
@@ -64,11 +66,48 @@ def deployment(
             if changes:
                 refuse_while_busy(opened)
             yield opened
+
+
+@contextmanager
+def mistakes_told() -> Iterator[None]:
+    """End the command with a message and status 1 for what a person can fix; a traceback is for our own mistakes."""
+    try:
+        yield
     except (UserError, EngineError, PreflightError, SettingsError) as error:
         fail(error)
     except (BotoCoreError, ClientError) as error:
-        console.print("[bold red]error:[/] AWS answered:", escape(str(error)), soft_wrap=True)
-        raise typer.Exit(1) from None
+        fail(UserError(f"AWS answered: {error}"))
+    except ResponseParserError:
+        where = "HTTPS_PROXY, at AWS_ENDPOINT_URL, and at a sign-in page of the network"
+        fail(UserError(f"what answered is not AWS: look at {where}"))
+    except BrokenPipeError:
+        raise  # whoever reads the output has seen enough; typer ends the command in silence
+    except OSError as error:
+        hint = OS_HINTS.get(error.errno or 0, "")
+        if error.filename is None and not hint:
+            raise
+        where = f"{error.filename}: " if error.filename is not None else ""
+        fail(UserError(f"{where}{error.strerror}{hint}"))
+
+
+OS_HINTS = {
+    errno.ENOSPC: "; make room on the disk of this checkout and of /tmp, and run the same command again",
+    errno.EDQUOT: "; make room within your quota, and run the same command again",
+    errno.EACCES: "; this user needs permission there (`ls -ld` shows who has it)",
+    errno.EPERM: "; this user needs permission there (`ls -ld` shows who has it)",
+    errno.EROFS: "; the checkout is on a file system that cannot be written",
+}
+"""What to do about an error of the operating system, after its own words."""
+
+
+def checked(check: Callable[[str], str]) -> Callable[[str], str]:
+    """The callback of an option that a *check* looks at, before anything else happens."""
+
+    def callback(text: str) -> str:
+        with mistakes_told():
+            return check(text)
+
+    return callback
 
 
 def fail(error: Exception) -> NoReturn:

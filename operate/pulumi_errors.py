@@ -14,6 +14,31 @@ _EXPORT = "export PULUMI_CONFIG_PASSPHRASE=... (or PULUMI_CONFIG_PASSPHRASE_FILE
 
 _EXPLANATIONS = (
     (
+        r"could not decrypt configuration value",
+        "the `secure:` value of graphistry-cluster:sshPrivateKey in stacks/Pulumi.{stack}.yaml is not one of this "
+        "stack: such a value opens with the encryptionsalt and the passphrase it was made with, and no others",
+        "put the key in anew: `pulumi config set --secret sshPrivateKey --stack {stack} < ~/.ssh/id_ed25519`",
+    ),
+    (
+        r"malformed state value|invalid encryption salt|illegal base64",
+        "the `encryptionsalt` in stacks/Pulumi.{stack}.yaml is not as Pulumi wrote it",
+        "put the line back as it was (`git log -p stacks/Pulumi.{stack}.yaml`): without it nobody reads the secrets "
+        "of this stack. In a file for a new stack, delete the line, and the `secure:` values with it; then "
+        "`pulumi config set --secret sshPrivateKey --stack {stack} < ~/.ssh/id_ed25519`",
+    ),
+    (
+        r"unable to read PULUMI_CONFIG_PASSPHRASE_FILE",
+        "the file that PULUMI_CONFIG_PASSPHRASE_FILE names cannot be read, and it has the passphrase of the stack "
+        "{stack}",
+        f"name the right file, or unset it and type: {_EXPORT}",
+    ),
+    (
+        r"secrets\.Keeper|unknown secrets provider",
+        "the `secretsprovider` in stacks/Pulumi.{stack}.yaml cannot be used",
+        "it is `passphrase`, or the address of a key such as awskms://alias/NAME?region=us-east-1, for which this "
+        "shell needs permission",
+    ),
+    (
         r"passphrase must be set",
         "the secrets of the stack {stack} are encrypted by a passphrase, and this shell has none",
         f"{_EXPORT}. For a new stack choose one, and keep it: every later command wants it",
@@ -21,12 +46,13 @@ _EXPLANATIONS = (
     (
         r"incorrect passphrase",
         "the passphrase in this shell is not the one of the stack {stack}",
-        f"{_EXPORT}. It is the one of the stack's first deployment; nobody can recover it",
+        f"{_EXPORT}. It is the one of the stack's first deployment; nobody can recover it. The `encryptionsalt` of "
+        "stacks/Pulumi.{stack}.yaml belongs to it, and one of another stack does not fit",
     ),
     (
         r"PULUMI_ACCESS_TOKEN must be set|requires logging in",
         "Pulumi is not logged in, so that the state of the stack {stack} has no place",
-        _LOGIN,
+        f"{_LOGIN}. {_WHERE}",
     ),
     (
         r"Unauthorized|invalid access token|\[40[13]\]",
@@ -66,7 +92,7 @@ def explained(said: str, stack: str) -> str | None:
     lines = [line.strip() for line in said.splitlines() if "error:" in line] or [said.strip()]
     for pattern, found, cure in _EXPLANATIONS:
         if any(re.search(pattern, line) for line in lines):
-            told = f"{found.format(stack=stack)}\n  hint: {cure}"
+            told = f"{found.format(stack=stack)}\n  hint: {cure.format(stack=stack)}"
             if "`pulumi" in cure:
                 told += f"\n  {BEGINNING.format(stack=stack)}"
             return f"{told}\n  Pulumi said: {lines[-1].removeprefix('error: ')}"

@@ -2,81 +2,100 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping
-from difflib import get_close_matches
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from model.hosts import ANY_HOST_KEY
-from model.settings import AnySettings, parse
+from model.problems import (
+    Problem,
+    closest,
+    did_you_mean,
+    path_of,
+    shown,
+    shown_keys,
+)
+from model.settings import AnySettings, SettingsError, parse
+from model.stack_keys import PROJECT, as_settings, checked, is_encrypted, is_setting
 from operate.messages import UserError
-
-PROJECT = "graphistry-cluster"
-NAMESPACES = (PROJECT, "aws", "pulumi")
-"""Whose keys a stack file may have."""
+from operate.stack_yaml import read_yaml
 
 PRIVATE_KEY = f"{PROJECT}:sshPrivateKey"
-"""The one secret that a stack file may have. Pulumi's own `secret: true` refuses an empty default."""
+"""The one secret that a stack file may have."""
+
+BESIDE_CONFIG = ("config", "encryptionsalt", "encryptedkey", "secretsprovider", "environment")
+"""What Pulumi reads at the top of a stack file."""
+_TEXT_BESIDE_CONFIG = BESIDE_CONFIG[1:4]
+
+_WAY_TO_HOSTS = re.compile(
+    r"(ssh|ssh\.bastion|leader\.host|followers\.[^.]+\.host)(\.(port|user))?"
+)
 
 ENCRYPTED = "-----BEGIN PRIVATE KEY-----\n(encrypted)"
 """Takes the place of the one secret that a stack file may have, the private key, where only Pulumi can read it."""
-
-
-class UniqueKeys(yaml.SafeLoader):
-    """YAML in which no key stands twice; plain YAML lets the last one win and says nothing."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for twice in {str(key) for key in keys if keys.count(key) > 1}:
-            raise yaml.MarkedYAMLError(
-                problem=f"{twice} stands twice", problem_mark=node.start_mark
-            )
-        return super().construct_mapping(node, deep)
 
 
 def read_stack_file(path: Path, *, rehearsal: bool = False) -> dict[str, Any]:
     """The content of a stack file whose settings are sound.
 
     In a *rehearsal* a host needs no key, since the sandbox's machine in its place has one of its own. Raises
-    :class:`UserError` for what is no stack file, and ``SettingsError`` with every problem of its settings.
+    :class:`UserError` for what is no stack file, and ``SettingsError`` with every problem of its keys and settings.
     """
-    try:
-        content = yaml.load(path.read_text(), UniqueKeys)  # noqa: S506 a SafeLoader that refuses more
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        where = f" in line {mark.line + 1}" if mark else ""
-        raise UserError(f"stacks/{path.name} is not YAML{where}: {error.problem}") from None
-    config = content.get("config") if isinstance(content, dict) else None
-    if not isinstance(config, dict):
-        raise UserError(
-            f"stacks/{path.name} has no `config:` with keys below it; the other stacks show one"
-        )
-    for key in config:
-        namespace = str(key).partition(":")[0]
-        if namespace not in NAMESPACES:
-            near = get_close_matches(namespace, NAMESPACES, n=1)
-            meant = f"; did you mean {near[0]}:{str(key).partition(':')[2]}?" if near else ""
-            raise UserError(
-                f"stacks/{path.name}: got the key {key}{meant} Allowed are keys of {', '.join(NAMESPACES)}"
-            )
-    if config.get(f"{PROJECT}:site") != "hosts" and "aws:region" not in config:
-        raise UserError(
-            f"stacks/{path.name} has no aws:region; add one, such as `aws:region: us-east-1`"
-        )
-    if config.get(PRIVATE_KEY) and not is_encrypted(config[PRIVATE_KEY]):
-        raise UserError(
-            f"stacks/{path.name}: {PRIVATE_KEY} stands there for everybody to read. Take it out, and put it in "
-            "encrypted: pulumi config set --secret sshPrivateKey < FILE; and use another key if it was shared"
-        )
+    name, content = f"stacks/{path.name}", read_yaml(path)
+    config = _config_of(content.data, name)
     if rehearsal:
         for _, host in named_hosts(config):
             host["hostKey"] = host.get("hostKey") or ANY_HOST_KEY
-    settings_of(config)
-    return dict(content)
+    known = (*content.problems, *_beside_config(content.data))
+    try:
+        checked(config, _raw(config), known)
+    except SettingsError as error:
+        raise SettingsError(error.problems, name) from None
+    return dict(content.data)
+
+
+def stack_in(path: Path) -> str:
+    """The stack that a file is of."""
+    return path.name.removeprefix("Pulumi.").removesuffix(".yaml")
+
+
+def config_of(path: Path) -> dict[str, Any]:
+    """The keys of a stack file that was sound when it was read. Raises :class:`UserError` where it is none any more."""
+    return _config_of(read_yaml(path).data, f"stacks/{path.name}")
+
+
+def _config_of(content: Any, name: str) -> dict[str, Any]:
+    if isinstance(content, dict) and isinstance(content.get("config"), dict):
+        return dict(content["config"])
+    got = shown(content)
+    near = [each for each in content if closest(each, ["config"])] if _is_map(content) else []
+    meant = f"; did you mean `config:` by {near[0]}?" if near and near != ["config"] else ""
+    raise UserError(
+        f"{name} has no `config:` with keys below it, it is {got}{meant}; the other stacks show one"
+    )
+
+
+def _is_map(content: Any) -> bool:
+    return isinstance(content, dict)
+
+
+def _beside_config(content: Mapping[str, Any]) -> Iterator[Problem]:
+    """Keys next to `config`, which Pulumi passes over in silence."""
+    for key, value in content.items():
+        if key in _TEXT_BESIDE_CONFIG and not isinstance(value, str):
+            yield Problem(key, shown(value), "text, as Pulumi wrote it")
+        if key not in BESIDE_CONFIG:
+            hint = (
+                "indent it, if it belongs below `config:`" if ":" in key or is_setting(key) else ""
+            )
+            hint = hint or did_you_mean(key, BESIDE_CONFIG)
+            yield Problem(
+                path_of((key,)), "a key that nothing reads", shown_keys(BESIDE_CONFIG), hint
+            )
 
 
 def named_hosts(config: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -96,6 +115,19 @@ def named_hosts(config: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]
             yield place, host
 
 
+def refuse_unsound_hosts(path: Path) -> None:
+    """Raise ``SettingsError`` with what keeps the hosts of a stack file from being asked by SSH."""
+    config = config_of(path)
+    for _, host in named_hosts(config):
+        host["hostKey"] = ANY_HOST_KEY
+    try:
+        settings_of(config)
+    except SettingsError as error:
+        found = tuple(each for each in error.problems if _WAY_TO_HOSTS.fullmatch(each.path))
+        if found:
+            raise SettingsError(found, f"stacks/{path.name}") from None
+
+
 def _section(config: Mapping[str, Any], key: str) -> dict[str, Any]:
     found = config.get(f"{PROJECT}:{key}")
     return found if isinstance(found, dict) else {}
@@ -103,14 +135,13 @@ def _section(config: Mapping[str, Any], key: str) -> dict[str, Any]:
 
 def read_to_edit(path: Path) -> tuple[YAML, Any]:
     """The file's content as something that can be written back with its comments. Raises :class:`UserError`."""
+    _config_of(read_yaml(path).data, f"stacks/{path.name}")
     editor = YAML()
     editor.preserve_quotes = True
     editor.width = 4096
     try:
         content = editor.load(path)
-        if not isinstance(content["config"], dict):
-            raise TypeError("it has no `config:` with keys below it")
-    except (YAMLError, OSError, TypeError, KeyError) as error:
+    except (YAMLError, OSError) as error:
         raise UserError(f"stacks/{path.name} cannot be read: {error}") from None
     return editor, content
 
@@ -120,16 +151,9 @@ def settings_of(config: Mapping[str, Any]) -> AnySettings:
 
     A secret may be as encrypted as it is in the file: that it is there is all that can be said of it.
     """
-    prefix = f"{PROJECT}:"
-    return parse(
-        {
-            key.removeprefix(prefix): ENCRYPTED if is_encrypted(value) else value
-            for key, value in config.items()
-            if key.startswith(prefix) and key != f"{prefix}deleteData"
-        }
-    )
+    return parse(_raw(config))
 
 
-def is_encrypted(value: object) -> bool:
-    """Whether Pulumi has encrypted a value."""
-    return isinstance(value, dict) and set(value) == {"secure"}
+def _raw(config: Mapping[str, Any]) -> dict[str, object]:
+    settings = as_settings(config)
+    return {key: ENCRYPTED if is_encrypted(value) else value for key, value in settings.items()}

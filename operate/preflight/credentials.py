@@ -12,12 +12,15 @@ import boto3
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
+    ConfigNotFound,
+    ConfigParseError,
     NoCredentialsError,
     PartialCredentialsError,
     ProfileNotFound,
     SSOError,
     TokenRetrievalError,
 )
+from botocore.parsers import ResponseParserError
 
 from model.problems import Problem
 from model.settings import Settings
@@ -43,17 +46,19 @@ TOLERATED = timedelta(minutes=5)
 
 def credentials(situation: Situation) -> tuple[Problem, ...]:
     """Whether the region exists and AWS answers who the caller is, in one call. No secret is echoed."""
-    known = boto3.session.Session().get_available_regions("ec2")
-    if situation.region not in known:
-        return (_unknown_region(situation, known),)
     try:
+        known = boto3.session.Session().get_available_regions("ec2")
+        if situation.region not in known:
+            return (_unknown_region(situation, known),)
         situation.client("sts").get_caller_identity()
     except (NoCredentialsError, PartialCredentialsError):
         return _refused("no AWS credentials were found")
     except (SSOError, TokenRetrievalError):
         return _refused("the AWS sign-in has expired")
-    except ProfileNotFound as error:
+    except (ConfigNotFound, ConfigParseError, ProfileNotFound, UnicodeError) as error:
         return _refused(str(error))
+    except (ResponseParserError, ValueError) as error:
+        return (_not_aws(error),)
     except ClientError as error:
         code = error.response["Error"]["Code"]
         if code in REFUSED_SIGNATURE and abs(_behind(error.response)) > TOLERATED:
@@ -86,6 +91,17 @@ def _unknown_region(situation: Situation, known: Sequence[str]) -> Problem:
         repr(situation.region),
         "a region of AWS such as us-east-1 or eu-central-1",
         f"{meant}`aws ec2 describe-regions --output table` lists those of your account",
+    )
+
+
+def _not_aws(error: Exception) -> Problem:
+    """A proxy's page in place of an answer, or an address that is none."""
+    what = "no answer of AWS's" if isinstance(error, ResponseParserError) else str(error)
+    return Problem(
+        "AWS",
+        f"{what}, from where this shell sends its requests",
+        "AWS's own answers",
+        "look at HTTPS_PROXY, AWS_ENDPOINT_URL and endpoint_url in ~/.aws/config, and at a sign-in page of the network",
     )
 
 

@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+import yaml
 
 from operate import deployment
 from operate.deployment import Deployment, Target, program_environment
@@ -92,6 +93,70 @@ def test_a_folder_that_is_gone_is_told(opened: Deployment, tmp_path: Path) -> No
     assert f'Pulumi said: unable to open state directory "file://{tmp_path}/gone"' in str(
         raised.value
     )
+
+
+OTHER_SALT = "v1:C5QxiWCe5rs=:v1:Pmc/sLEbdfy/sTj/:gS4Um5hsnmT17tL/WRtq6OQqyl7KQQ=="
+OTHER_SECRET = f"v1:{OTHER_SALT.rpartition(':v1:')[2]}"
+
+
+def with_stack_file(opened: Deployment, *, secure: str = "", **top: str) -> None:
+    """Give the stack's file a private key of another stack, or other values at its top."""
+    content = yaml.safe_load(opened.config_file.read_text()) | top
+    key = {"graphistry-cluster:sshPrivateKey": {"secure": secure}} if secure else {}
+    opened.config_file.write_text(yaml.safe_dump({**content, "config": key}))
+
+
+@pytest.mark.parametrize("secure", ["abc", OTHER_SECRET], ids=["damaged", "of another stack"])
+def test_a_secret_of_another_stack_is_named_with_what_puts_it_in_anew(
+    opened: Deployment, secure: str
+) -> None:
+    with_stack_file(opened, secure=secure)
+    with pytest.raises(
+        UserError, match=r"graphistry-cluster:sshPrivateKey in stacks/Pulumi\.mine"
+    ) as raised:
+        opened.read("config", "--json", "--show-secrets", *opened.configured())
+    assert "`pulumi config set --secret sshPrivateKey --stack mine < " in str(raised.value)
+    assert "Pulumi said: could not decrypt configuration values" in str(raised.value)
+    assert OTHER_SECRET not in str(raised.value)
+
+
+@pytest.mark.parametrize("salt", ["rubbish", "v1:abc", "v1:abc:v1:abc:abc"])
+def test_a_damaged_salt_is_named(opened: Deployment, salt: str) -> None:
+    with_stack_file(opened, encryptionsalt=salt)
+    with pytest.raises(
+        UserError, match=r"`encryptionsalt` in stacks/Pulumi\.mine\.yaml is not"
+    ) as raised:
+        opened.require_passphrase()
+    assert "`pulumi config set --secret sshPrivateKey --stack mine" in str(raised.value)
+
+
+def test_the_salt_of_another_stack_is_thought_of(opened: Deployment) -> None:
+    with_stack_file(opened, encryptionsalt=OTHER_SALT)
+    with pytest.raises(UserError, match="one of another stack does not fit"):
+        opened.require_passphrase()
+
+
+@pytest.mark.parametrize("file", ["gone", "state"], ids=["no file", "a folder"])
+def test_a_file_of_the_passphrase_that_cannot_be_read_is_told(
+    opened: Deployment, tmp_path: Path, file: str
+) -> None:
+    changes = {PASSPHRASE: None, f"{PASSPHRASE}_FILE": str(tmp_path / file)}
+    with pytest.raises(UserError, match="the file that PULUMI_CONFIG_PASSPHRASE_FILE names cannot"):
+        with_environment(opened, **changes).require_passphrase()
+
+
+def test_a_secrets_provider_that_is_none_is_told(opened: Deployment) -> None:
+    with_stack_file(opened, secretsprovider="nonsense")
+    with pytest.raises(
+        UserError, match=r"`secretsprovider` in stacks/Pulumi\.mine\.yaml cannot be"
+    ):
+        opened.require_passphrase()
+
+
+@pytest.mark.parametrize("place", ["nonsense", "http://127.0.0.1:1"])
+def test_a_place_of_the_state_that_is_none_is_asked_for(opened: Deployment, place: str) -> None:
+    with pytest.raises(UserError, match="PULUMI_BACKEND_URL, where it is set, overrules"):
+        with_environment(opened, PULUMI_BACKEND_URL=place).exists()
 
 
 BLOB = 'error: read ".pulumi/meta.yaml": blob (key ".pulumi/meta.yaml") '

@@ -1,15 +1,19 @@
 """Mistakes in a stack file that are told before Pulumi is asked."""
 
+import re
 from pathlib import Path
 
 import pytest
 
+from model.problems import Problem
 from model.settings import SettingsError
 from operate.messages import UserError
-from operate.stack_file import read_stack_file
+from operate.stack_file import read_stack_file, read_to_edit
+from operate.stack_yaml import dumped, read_yaml
 from tests.harness import ROOT
 
 SOUND = (ROOT / "stacks" / "Pulumi.dev.yaml").read_text()
+DEEP_BLOCKS = "config:\n" + "".join(" " * depth + "- \n" for depth in range(200))
 
 
 def write(folder: Path, text: str) -> Path:
@@ -41,10 +45,17 @@ def test_those_of_hosts_lack_the_host_keys_only_which_are_yours(stack: str) -> N
         ("", "has no `config:`"),
         ("config:\n", "has no `config:`"),
         ("just words", "has no `config:`"),
-        ("config: {aws:region: us-east-1, aws:region: us-west-2}", "aws:region stands twice"),
-        (SOUND.replace("graphistry-cluster:followers", "graphistry:followers"), "did you mean"),
-        (SOUND.replace("aws:region: us-east-1", "aws:profile: x"), "has no aws:region"),
-        (SOUND.replace("    one:\n", "    one: {profile: t4}\n    one:\n"), "one stands twice"),
+        ("config:\n  - a\n", "has no `config:`"),
+        ("- config\n", "it is a list of 1"),
+        ("confg: {aws:region: us-east-1}\n", "did you mean `config:` by confg?"),
+        ("a: &a [*a]\n", "is not YAML in line 1: *a stands within what it is an alias of"),
+        ("a: !!python/object:os.system x\n", "put text in quotes"),
+        ("a: 1\n---\nb: 2\n", "in line 2: expected a single document"),
+        ("a: \x00\n", "is not YAML in line 1: the character U+0000"),
+        ('a: "\\Uffffffff"\n', "is no character"),
+        (f"config: {'[' * 5000}", "more than 50 deep"),
+        (DEEP_BLOCKS, "more than 50 deep"),
+        (f"config: {'x' * 2**20}", "is larger than 1 MiB"),
     ],
 )
 def test_what_is_no_stack_file_is_told_in_one_sentence(
@@ -54,6 +65,215 @@ def test_what_is_no_stack_file_is_told_in_one_sentence(
         read_stack_file(write(tmp_path, text))
     assert told in str(refused.value)
     assert "Pulumi.mine.yaml" in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_aliases_that_multiply_end_early(tmp_path: Path) -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 30)]
+    with pytest.raises(UserError, match="in line 5: with its aliases this is more than 50000"):
+        read_stack_file(write(tmp_path, "\n".join(lines)))
+
+
+@pytest.mark.parametrize(
+    ("raw", "told"),
+    [
+        (
+            SOUND.encode().replace(b"# Small", b"# Gr\xf6\xdfe"),
+            "is not UTF-8, line 1: the byte 0xf6",
+        ),
+        (SOUND.encode().replace(b"environment: dev", b"x: caf\xe9"), "is not UTF-8, line 46"),
+        (SOUND.encode("utf-16"), "is UTF-16"),
+    ],
+)
+def test_bytes_that_are_no_utf_8_are_told_with_their_line(
+    tmp_path: Path, raw: bytes, told: str
+) -> None:
+    path = tmp_path / "Pulumi.mine.yaml"
+    path.write_bytes(raw)
+    with pytest.raises(UserError) as refused:
+        read_stack_file(path)
+    assert told in str(refused.value)
+    assert "iconv -f" in str(refused.value)
+
+
+def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
+    path = tmp_path / "Pulumi.mine.yaml"
+    path.write_bytes(b"\xef\xbb\xbf" + SOUND.encode())
+    assert read_stack_file(path)["config"]
+
+
+def test_files_that_cannot_be_opened_are_told_in_one_sentence(tmp_path: Path) -> None:
+    folder, link = tmp_path / "Pulumi.folder.yaml", tmp_path / "Pulumi.link.yaml"
+    folder.mkdir()
+    link.symlink_to(tmp_path / "nowhere")
+    for path, told in (
+        (folder, "cannot be read: Is a directory"),
+        (link, f"No such file or directory; it is a link to {tmp_path / 'nowhere'}"),
+        (tmp_path / "Pulumi.gone.yaml", "No such file or directory"),
+    ):
+        for read in (read_stack_file, read_to_edit):
+            with pytest.raises(UserError) as refused:
+                read(path)
+            assert told in str(refused.value)
+
+
+def problems_of(folder: Path, text: str) -> dict[str, Problem]:
+    with pytest.raises(SettingsError) as refused:
+        read_stack_file(write(folder, text))
+    assert str(refused.value).startswith("stacks/Pulumi.mine.yaml has ")
+    return {each.path: each for each in refused.value.problems}
+
+
+FOLLOWER = "    one:\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "told"),
+    [
+        (
+            SOUND.replace(FOLLOWER, f"    one: {{profile: t4}}\n{FOLLOWER}"),
+            "followers.one",
+            "one stands twice, in line 24 and in line 25",
+        ),
+        (
+            f"{SOUND}  aws:region: us-west-2\n",
+            "aws:region",
+            "aws:region stands twice, in line 6 and in line",
+        ),
+        (SOUND.replace(FOLLOWER, "    no:\n"), "followers.no", 'takes for false.*quote it: "no":'),
+        (SOUND.replace(FOLLOWER, "    Yes:\n"), "followers.Yes", 'for true.*quote it: "Yes":'),
+        (SOUND.replace(FOLLOWER, "    on:\n"), "followers.on", 'for true.*quote it: "on":'),
+        (SOUND.replace(FOLLOWER, "    null:\n"), "followers.null", "takes for nothing"),
+        (SOUND.replace(FOLLOWER, "    1e3:\n"), "followers.1e3", "takes for a number"),
+        (SOUND.replace(FOLLOWER, "    0x10:\n"), "followers.0x10", "takes for a number"),
+        (SOUND.replace(FOLLOWER, "    7:\n"), "followers.7", "takes for a number"),
+        (SOUND.replace(FOLLOWER, "    2026-01-02:\n"), "followers.2026-01-02", "takes for a date"),
+        (
+            SOUND.replace(FOLLOWER, "    ? [a]\n    :\n"),
+            'followers."?"',
+            "a map or list",
+        ),
+        (
+            SOUND.replace("sizeGib: 20", "sizeGib: 0x20"),
+            "leader.dataVolume.sizeGib",
+            "0x20 in line",
+        ),
+        (SOUND.replace("sizeGib: 20", "sizeGib: 020"), "leader.dataVolume.sizeGib", "020 in line"),
+        (
+            SOUND.replace("sizeGib: 20", "sizeGib: .nan"),
+            "leader.dataVolume.sizeGib",
+            ".nan in line",
+        ),
+        (SOUND.replace("sizeGib: 20", "sizeGib: 2e1"), "leader.dataVolume.sizeGib", "2e1 in line"),
+        (SOUND.replace("sizeGib: 20", "sizeGib: yes"), "leader.dataVolume.sizeGib", '"yes"'),
+        (
+            SOUND.replace("sizeGib: 20", f"sizeGib: {'9' * 5000}"),
+            "leader.dataVolume.sizeGib",
+            "5000",
+        ),
+        (
+            SOUND.replace("environment: dev", "day: 2026-01-02"),
+            "tags.day",
+            'quote it: "2026-01-02"',
+        ),
+        (SOUND.replace("environment: dev", 'x: "\\ud800"'), "tags.x", "half a character"),
+        (SOUND.replace("environment: dev", "<<: [1]"), 'tags."<<"', "an alias of a map"),
+        (
+            SOUND.replace("graphistry-cluster:leader:", "leader:"),
+            "the key leader",
+            "write `graphistry-cluster:` in front of it",
+        ),
+        (SOUND.replace("aws:region", "region"), "the key region", "write `aws:` in front"),
+        (
+            SOUND.replace("graphistry-cluster:followers", "graphistry:followers"),
+            "graphistry:followers",
+            "did you mean graphistry-cluster:followers?",
+        ),
+        (
+            SOUND.replace("graphistry-cluster:followers", "graphistry-cluster:folowers"),
+            "folowers",
+            'did you mean "followers"',
+        ),
+        (SOUND.replace("aws:region", "aws:regoin"), "aws:regoin", "did you mean aws:region?"),
+        (SOUND.replace("aws:region: us-east-1", "aws:profile: x"), "aws:region", "nothing"),
+        (SOUND.replace("aws:region: us-east-1", "aws:profile: x"), "aws:profile", "AWS_PROFILE"),
+        (SOUND.replace("us-east-1", "useast1"), "aws:region", "a region of AWS such as"),
+        (SOUND.replace("us-east-1", "[us-east-1]"), "aws:region", "a list of 1"),
+        (
+            SOUND.replace("cuda:", "sha256: {secure: v1:a}\n    cuda:"),
+            "release",
+            "an encrypted value.*the only secret",
+        ),
+        (f"graphistry-cluster:tags: {{}}\n{SOUND}", '"graphistry-cluster:tags"', "indent it"),
+        (f"encryptionsalts: x\n{SOUND}", "encryptionsalts", 'did you mean "encryptionsalt"'),
+    ],
+)
+def test_what_reads_otherwise_than_it_was_meant_is_one_problem(
+    tmp_path: Path, text: str, place: str, told: str
+) -> None:
+    assert text != SOUND
+    problems = problems_of(tmp_path, text)
+    assert re.search(told, str(problems[place]), re.DOTALL)
+    beside = {"tags", "followers", "leader", "release"} & set(problems) - {place}
+    assert not beside  # and no second one that follows from it
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["secretKey", "accessKey", "token", "SecretKey", "sharedCredentialsToken", "webIdentityToken"],
+)
+@pytest.mark.parametrize("value", ["canary", "{secure: canary}"])
+def test_credentials_of_aws_are_refused_and_not_shown(tmp_path: Path, key: str, value: str) -> None:
+    text = SOUND.replace("config:\n", f"config:\n  aws:{key}: {value}\n")
+    problems = problems_of(tmp_path, text)
+    assert set(problems) == {f"aws:{key}"}
+    assert "take it out and use another one if it was shared" in str(problems[f"aws:{key}"])
+    assert "canary" not in str(problems)
+
+
+def test_the_keys_of_another_map_are_taken_over_as_pulumi_does(tmp_path: Path) -> None:
+    """Its reader takes the first of a list, and what stands in the map itself before that."""
+    text = SOUND.replace(
+        FOLLOWER,
+        "    zero: &zero {profile: none, market: spot}\n"
+        "    half: &half {profile: t4}\n"
+        "    two: {<<: [*half, *zero]}\n"
+        "    three: {market: on-demand, <<: *half}\n"
+        "    one:\n      <<: *zero\n",
+    ).replace("zero: &zero {profile: none", "zero: &zero {profile: t4, gpus: 1")
+    followers = read_stack_file(write(tmp_path, text))["config"]["graphistry-cluster:followers"]
+    assert followers["two"] == {"profile": "t4", "gpus": 1, "market": "spot"}
+    assert followers["three"] == {"profile": "t4", "market": "on-demand"}
+    assert followers["one"] == {"profile": "t4", "gpus": 1, "market": "spot"}
+
+
+@pytest.mark.parametrize("name", ["größe", "a.b", "T4", "two words", "名"])
+def test_a_wrong_name_of_a_profile_is_one_mistake(tmp_path: Path, name: str) -> None:
+    text = re.sub(r"\bt4\b", name, SOUND)
+    assert [each.rpartition(".")[0] for each in problems_of(tmp_path, text)] in (
+        ["gpuProfiles"],
+        ['gpuProfiles."a'],
+    )
+
+
+def test_many_problems_of_one_kind_are_counted_and_not_all_listed(tmp_path: Path) -> None:
+    followers = "".join(f"    F{number}: {{profile: t4}}\n" for number in range(100))
+    with pytest.raises(SettingsError) as refused:
+        read_stack_file(write(tmp_path, SOUND.replace(FOLLOWER, followers + FOLLOWER)))
+    assert "has 100 problems" in str(refused.value)
+    assert str(refused.value).endswith("and 70 more, once these are fixed")
+
+
+@pytest.mark.parametrize(
+    "text", ["no", "1e3", "0x10", "12:30", "2026-01-02", "a: b", "é", "\U0001f600", '"', "\\", " "]
+)
+def test_what_is_written_is_text_for_every_reader(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "Pulumi.mine.yaml"
+    written = {"config": {text: text, "number": 7, "on": True, "list": [1.5, None]}}
+    path.write_text(dumped(written))
+    assert read_yaml(path).data == written
+    assert read_yaml(path).problems == ()
 
 
 def test_missing_keys_and_wrong_values_are_told_together(tmp_path: Path) -> None:
@@ -66,6 +286,6 @@ def test_missing_keys_and_wrong_values_are_told_together(tmp_path: Path) -> None
 def test_a_private_key_in_plain_is_refused_and_not_shown(tmp_path: Path) -> None:
     text = (ROOT / "stacks" / "Pulumi.onprem.yaml").read_text()
     key = "  graphistry-cluster:sshPrivateKey: -----BEGIN PRIVATE KEY----- canary\n"
-    with pytest.raises(UserError, match="config set --secret sshPrivateKey") as raised:
+    with pytest.raises(SettingsError, match="config set --secret sshPrivateKey") as raised:
         read_stack_file(write(tmp_path, text + key))
     assert "canary" not in str(raised.value)
