@@ -60,6 +60,7 @@ def main() -> None:
         command,
         docker_provider,
         images,
+        launch_needs,
         price_list,
         quotas,
         reservations,
@@ -71,6 +72,7 @@ def main() -> None:
     images.mend(options.directory / IMAGES)
     price_list.mend_spot(options.directory / "prices.json")
     reservations.mend(options.directory / "shortages.json")
+    launch_needs.mend(options.directory / "subscriptions.json")
     server, provider_port = service.serve(endpoint)
     commands: dict[str, str] = {}  # what they see of the sandbox, known once its ports are
     command_server, command_port = command.serve(commands)
