@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from ipaddress import AddressValueError, IPv4Address, IPv4Network
 
+from model.docker_networks import TAKEN
 from model.fields import refusal
 from model.gpu_catalogue import CATALOGUE, UNSUPPORTED
 from model.problems import closest, did_you_mean, shown
@@ -17,8 +18,7 @@ from model.subnets import PREFIX_LENGTHS
 from model.tags import FEWEST_TAGS, OWN_TAGS, PROGRAM_TAGS
 
 _PRIVATE_BLOCKS = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")))
-# Docker gives its default bridge this block on every node, whatever the network is.
-_DOCKER_BLOCK = IPv4Network("172.17.0.0/16")
+_DEFAULT_BRIDGE = TAKEN[0]
 _WIDEST_ALLOWED = 8
 
 _S3_OBJECT = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[^\s?#]+")
@@ -99,9 +99,11 @@ def vpc_block(text: str) -> str:
     if not any(block.subnet_of(private) for private in _PRIVATE_BLOCKS):
         blocks = ", ".join(map(str, _PRIVATE_BLOCKS))
         raise refusal(f"only blocks within {blocks} are private")
-    if block.overlaps(_DOCKER_BLOCK):
+    # A VPC in another network of Docker's is safe: every subnet is a part of that network, so Docker leaves it alone.
+    # Images may set the address of the default bridge, and that is there first.
+    if block.overlaps(_DEFAULT_BRIDGE):
         raise refusal(
-            f"Docker uses {_DOCKER_BLOCK} on every node, which would hide part of the VPC"
+            f"Docker uses {_DEFAULT_BRIDGE} on every node, which would hide part of the VPC"
         )
     return text
 

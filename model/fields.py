@@ -63,6 +63,8 @@ class Words:
     text: str
     when_missing: str = "this key is required"
     """How to come by a value, where the key is required and missing."""
+    fewest: int = 1
+    """Of a list, how many entries it has at least if it has any."""
 
 
 @dataclass(frozen=True)
@@ -238,9 +240,19 @@ class _Slot:
             case str() if self.expected is bool and value.lower() in _SPELLINGS_OF_BOOL:
                 return "write true or false, without quotes"
             case str() if self.kind is tuple:
-                return f"write it as a list, even of one: [{shown(value)}]"
+                return self._as_list(value)
             case _:
                 return ""
+
+    def _as_list(self, text: str) -> str:
+        """How to write a list that was written as a text with one entry or several."""
+        entries = [shown(each) for each in re.split(r"[,\s]+", text.strip("[] ")) if each]
+        fewest = (self.metadata_of(Words) or Words("")).fewest
+        if len(entries) >= max(fewest, 2):
+            return f"write it as a list: [{', '.join(entries)}]"
+        if fewest > 1:
+            return f"write it as a list, with at least {fewest - len(entries)} more: [{', '.join([*entries, '…'])}]"
+        return f"write it as a list, even of one: [{', '.join(entries)}]"
 
 
 def _slot(model: _Model, location: Iterable[int | str]) -> _Slot:

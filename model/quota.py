@@ -160,9 +160,10 @@ class OpenRequest:
 
 
 def problem_of(
-    shortfall: Shortfall, region: str, open_request: OpenRequest | None = None
+    shortfall: Shortfall, region: str, command: str, open_request: OpenRequest | None = None
 ) -> Problem:
-    """A shortfall in words, with what does fit and what to type to raise the quota, unless that is done already."""
+    """A shortfall in words, with what does fit and the *command* to type to raise the quota, unless that is done
+    already."""
     quota, needs = shortfall.quota, shortfall.needs
     nodes = [each.node if each.node == "leader" else f"followers.{each.node}" for each in needs]
     more = f" and {len(nodes) - _SHOWN_NODES} more" if len(nodes) > _SHOWN_NODES else ""
@@ -174,15 +175,17 @@ def problem_of(
         got=f"{shortfall.need} vCPUs more ({machines}), with {shortfall.in_use} of {shortfall.limit} in use{new}: "
         f"{quota.name} in {region}",
         allowed=f"{shortfall.headroom} vCPUs more, which hold {_what_fits(shortfall)}",
-        hint=_how_to_raise(shortfall, region, open_request),
+        hint=_how_to_raise(shortfall, region, command, open_request),
     )
 
 
-def _how_to_raise(shortfall: Shortfall, region: str, open_request: OpenRequest | None) -> str:
+def _how_to_raise(
+    shortfall: Shortfall, region: str, command: str, open_request: OpenRequest | None
+) -> str:
     link = console_link(shortfall.quota, region)
     if open_request is None:
         return (
-            f"ask AWS for {shortfall.value}, which takes hours or days: {link}\n"
+            f"`{command}` asks AWS for {shortfall.value}, which takes hours or days; or by hand at {link}\n"
             f"         {request_command(shortfall, region)}"
         )
     asked = f"{open_request.value} were asked for on {open_request.day}, which is pending"

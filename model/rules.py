@@ -11,7 +11,9 @@ from collections.abc import Collection, Iterable, Iterator
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from model.access_rules import clients_get_answers
 from model.gpu_catalogue import CATALOGUE
+from model.named_zones import zones_of_nodes
 from model.problems import Finding, Problem, did_you_mean, path_of, shown, shown_choices
 
 if TYPE_CHECKING:
@@ -52,6 +54,7 @@ def broken_rules(settings: Settings) -> tuple[Finding, ...]:
             _data_volume(settings),
             _shared_folder(settings),
             _existing_network(settings),
+            clients_get_answers(settings),
             _release(settings),
             _image(settings),
         )
@@ -65,7 +68,7 @@ def broken_joined_rules(settings: JoinedSettings) -> tuple[Finding, ...]:
             _gpu_counts_of_profiles(settings),
             profiles_exist(settings.gpu_profiles, _nodes(settings)),
             _gpu_counts_of_followers(settings),
-            _one_region(list(_named_zones(settings))),
+            _one_region(list(zones_of_nodes(settings))),
             _reservations(settings),
             _image(settings),
         )
@@ -189,20 +192,10 @@ def _old_gpu(settings: Settings, path: str, name: str) -> Iterator[Finding]:
         )
 
 
-def _named_zones(settings: FollowersOnAws) -> Iterator[tuple[str, str]]:
-    """Path and name of every zone that a node asks for."""
-    leader = _leader(settings)
-    if leader is not None and leader.availability_zone is not None:
-        yield "leader.availabilityZone", leader.availability_zone
-    for name, follower in settings.followers.items():
-        for index, zone in enumerate(follower.availability_zones):
-            yield f"followers.{name}.availabilityZones[{index}]", zone
-
-
 def _zones(settings: Settings) -> Iterator[Finding]:
     path, zones = "network.availabilityZones", settings.network.availability_zones
     own = [(f"{path}[{index}]", zone) for index, zone in enumerate(zones)]
-    asked = list(_named_zones(settings))
+    asked = list(zones_of_nodes(settings))
     if zones:
         yield from _one_region(own)
         for place, zone in asked:

@@ -217,7 +217,7 @@ class Network(Section):
     availability_zones: Annotated[
         Zones,
         AfterValidator(checks.two_or_none),
-        Words("a list of at least two availability zones"),
+        Words("a list of at least two availability zones", fewest=2),
     ] = ()
     """Zones of a new VPC, at least two, in order of preference. Empty: all zones of the region. A
     zone can be added at the end any time and moves nothing; one can be removed when no node is in
@@ -248,7 +248,7 @@ class Network(Section):
         _FromList,
         AfterValidator(checks.unique),
         AfterValidator(checks.two_or_none),
-        Words("a list of at least two subnet ids"),
+        Words("a list of at least two subnet ids", fewest=2),
     ] = ()
     """Private subnets of the existing VPC, at least two, each in a zone of its own and with a
     route to the internet or to AWS's endpoints. One can be added any time, removed when no node is

@@ -48,6 +48,8 @@ class ImageFacts:
     """Day from which its publisher advises against it, empty without one. Machines can still be made of it."""
     notes: str
     """Where its publisher tells what is in it; may be empty."""
+    sold: bool = False
+    """Whether it is one of the AWS Marketplace or a copy of such a one, for which AWS wants a subscription."""
     stand_in: bool = False
     """Whether it is the sandbox's, which shows one under any id that a stack file names."""
 
@@ -132,6 +134,9 @@ def _facts(image: dict[str, Any]) -> ImageFacts:
         cuda=tags.get("cuda") or _first(_MARKETPLACE, name) or _first(_CUDA, name, description),
         deprecated=_day(image.get("DeprecationTime")),
         notes=notes[1].rstrip(".") if notes else "",
+        sold=any(
+            each.get("ProductCodeType") == "marketplace" for each in image.get("ProductCodes", [])
+        ),
         stand_in=description == STAND_IN,
     )
 

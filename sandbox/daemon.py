@@ -59,6 +59,7 @@ def main() -> None:
         command,
         docker_provider,
         images,
+        launch_needs,
         price_list,
         quotas,
         replacements,
@@ -72,6 +73,7 @@ def main() -> None:
     price_list.mend_spot(options.directory / "prices.json")
     reservations.mend(options.directory / "shortages.json")
     replacements.mend()
+    launch_needs.mend(options.directory / "subscriptions.json")
     server, provider_port = service.serve(endpoint)
     commands: dict[str, str] = {}  # what they see of the sandbox, known once its ports are
     command_server, command_port = command.serve(commands)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -12,17 +11,17 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
 from model.problems import Problem, counted, numbered
-from model.refusals import DENIED, missing_right
 from model.settings import CheckName
 from operate.preflight.budget import budget
 from operate.preflight.cost import price
 from operate.preflight.credentials import clock, credentials
 from operate.preflight.image import image
 from operate.preflight.offerings import offerings
+from operate.preflight.parts import unanswered
 from operate.preflight.quota import quota
 from operate.preflight.references import references
 from operate.preflight.reservations import reservations
-from operate.preflight.situation import ATTEMPTS, Finding, Remark, Situation, UnansweredError
+from operate.preflight.situation import Finding, Remark, Situation, Unanswered, UnansweredError
 
 DONE = "GRAPHISTRY_CLUSTER_PREFLIGHT"
 """Variable by which the operator's commands tell the program that the preflight was made."""
@@ -50,8 +49,6 @@ CHECKS: Mapping[CheckName, Check] = {
 RUN_SECONDS = 40
 """How long all checks may take. What AWS throttles to the end or does not answer ends by itself in less."""
 
-THROTTLED = re.compile("Throttl|RequestLimitExceeded|TooManyRequests|SlowDown")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
@@ -62,7 +59,7 @@ class Outcome:
     remark: str = ""
     """What a check that ran has to say beside its problems; it keeps nothing from starting."""
     unanswered: str = ""
-    """Why the check could not run, and what would let it."""
+    """Why the check or a part of it could not run, and what would let it."""
     skipped: bool = False
     """Whether the stack file switches it off."""
 
@@ -71,9 +68,9 @@ class Outcome:
         """One word for it."""
         if self.skipped:
             return "switched off"
-        if self.unanswered:
-            return "could not run"
-        return "failed" if self.problems else "passed"
+        if self.problems:
+            return "failed"
+        return "could not run" if self.unanswered else "passed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,17 +160,8 @@ def _outcome(name: CheckName, check: Future[tuple[Finding, ...]]) -> Outcome:
         check=name,
         problems=tuple(each for each in found if isinstance(each, Problem)),
         remark=". ".join(each.text for each in found if isinstance(each, Remark)),
+        # Parts of a check often lack the same permission.
+        unanswered="; ".join(
+            dict.fromkeys(each.text for each in found if isinstance(each, Unanswered))
+        ),
     )
-
-
-def unanswered(error: BotoCoreError | ClientError) -> str:
-    """Why AWS did not answer, and what would let it. What AWS says in its own words is not repeated in full."""
-    if not isinstance(error, ClientError):
-        return f"AWS was not reached: {error}"
-    code, message = error.response["Error"]["Code"], error.response["Error"].get("Message", "")
-    if DENIED.search(code):
-        right = missing_right(message) or error.operation_name
-        return f"the right {right} is missing ({code}); give it to whoever deploys"
-    if THROTTLED.search(code):
-        return f"AWS throttles {error.operation_name}, {ATTEMPTS} times in a row ({code}); try again in a minute"
-    return f"{error.operation_name} failed ({code}): {message[:200]}"

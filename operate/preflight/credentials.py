@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -22,8 +22,8 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 
+from model.named_zones import named_zones
 from model.problems import Problem
-from model.settings import Settings
 from operate.preflight.situation import Situation, UnansweredError
 
 HOW_TO_SIGN_IN = (
@@ -80,12 +80,11 @@ def credentials(situation: Situation) -> tuple[Problem, ...]:
 
 
 def _unknown_region(situation: Situation, known: Sequence[str]) -> Problem:
-    """The region that the file's own zones are in is meant, or else the one that is spelt most alike."""
-    settings = situation.settings
-    zones = settings.network.availability_zones if isinstance(settings, Settings) else ()
+    """The region that the file's own zones are in is meant, or else those that are spelt most alike."""
+    zones = [zone for _, zone in named_zones(situation.settings)]
     likely = [each for each in known if any(zone.startswith(each) for zone in zones)]
-    near = likely or get_close_matches(situation.region, known, n=1)
-    meant = f"did you mean {near[0]!r}? " if near else ""
+    near = likely or _spelt_alike(situation.region, known)
+    meant = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
     return Problem(
         "aws:region",
         repr(situation.region),
@@ -103,6 +102,16 @@ def _not_aws(error: Exception) -> Problem:
         "AWS's own answers",
         "look at HTTPS_PROXY, AWS_ENDPOINT_URL and endpoint_url in ~/.aws/config, and at a sign-in page of the network",
     )
+
+
+def _spelt_alike(got: str, known: Sequence[str]) -> list[str]:
+    """Regions with the same letters in another order, or else the nearest, two if they are equally near."""
+    swapped = [each for each in known if sorted(each) == sorted(got)]
+    if swapped:
+        return swapped
+    near = get_close_matches(got, known, n=2)
+    likeness = [SequenceMatcher(None, each, got).ratio() for each in near]
+    return sorted(near if len(set(likeness)) == 1 else near[:1])
 
 
 def _refused(got: str) -> tuple[Problem, ...]:

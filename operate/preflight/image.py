@@ -13,22 +13,26 @@ from model.problems import Problem
 from model.settings import Settings
 from operate.images import ImageFacts, NoImageError, facts, newest
 from operate.preflight.situation import Finding, Remark, Situation, UnansweredError
+from operate.preflight.subscription import subscription
 
 RIGHTS = "ec2:DescribeImages and ssm:GetParameter"
 
 
 def image(situation: Situation) -> tuple[Finding, ...]:
-    """Problems of the image of new machines: gone, not shared, of another processor, with a driver that is too old.
+    """Problems of the image of new machines: gone, not shared, of another processor, with a driver that is too old, or
+    sold without a subscription.
 
-    Two calls of AWS at most. It remarks that one is deprecated, as machines of it can still be made, that nobody says
-    which driver is in it, and that it is a stand-in. Raises :class:`UnansweredError` when AWS does not answer.
+    Two calls of AWS at most, and a third for an image of the Marketplace. It remarks that one is deprecated, as
+    machines of it can still be made, that nobody says which driver is in it, and that it is a stand-in. Raises
+    :class:`UnansweredError` when AWS does not answer.
     """
     wanted, region = situation.settings.image, situation.region
+    refresh = situation.make("image-refresh")
     release = situation.settings.release if isinstance(situation.settings, Settings) else None
     if release is None and wanted.marketplace and wanted.pinned(region) is None:
         raise UnansweredError(
             "which image of the Marketplace it is depends on the release, and that is in the leader's stack; lock the "
-            f"image that it has: `{_refresh(situation.cluster)} IMAGE=ami-...`"
+            f"image that it has: `{refresh} IMAGE=ami-...`"
         )
     ec2 = situation.client("ec2")
     try:
@@ -40,7 +44,7 @@ def image(situation: Situation) -> tuple[Finding, ...]:
         raise UnansweredError(
             f"AWS did not show the image ({RIGHTS} are needed): {error}"
         ) from None
-    path, refresh = _path(wanted, region), _refresh(situation.cluster)
+    path = _path(wanted, region)
     if found is None:
         return (_gone(path, identifier, refresh),)
     locked = wanted.lock.get(region)
@@ -55,7 +59,8 @@ def image(situation: Situation) -> tuple[Finding, ...]:
         remarks.append(
             f"nobody says which NVIDIA driver is in it, so each node looks; `{refresh} DRIVER=…` notes it"
         )
-    return (*problems, *map(Remark, remarks))
+    sold = subscription(situation, path, identifier) if found.sold else ()
+    return (*problems, *sold, *map(Remark, remarks))
 
 
 def _path(wanted: Image, region: str) -> str:
@@ -65,11 +70,6 @@ def _path(wanted: Image, region: str) -> str:
     if region in wanted.lock:
         return f"image.lock.{region}.id"
     return "image.marketplace" if wanted.marketplace else "image.ssmParameter"
-
-
-def _refresh(cluster: str) -> str:
-    stack = cluster.rpartition("/")[2]
-    return "make image-refresh" + ("" if stack == "sandbox" else f" STACK={stack}")
 
 
 def _gone(path: str, identifier: str, refresh: str) -> Problem:

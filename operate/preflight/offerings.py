@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
+from model.named_zones import named_zones
 from model.placement import place, place_followers
 from model.problems import Problem, SettingsError
 from model.settings import Settings
+from operate.preflight.network_facts import offered_types
 from operate.preflight.situation import Situation, UnansweredError, named_subnets, zones_of_region
 from operate.preflight.zones import closed_zones, leader_out_of_place, left_zones, zones_of_leader
 
@@ -19,8 +20,9 @@ def offerings(situation: Situation) -> tuple[Problem, ...]:
     zones are the region's; the program looks again at those of the network.
     """
     settings = situation.settings
-    offered = _offered(situation.client("ec2"), sorted(settings.instance_types))
+    offered = offered_types(situation)
     region_zones = zones_of_region(situation)
+    _all_of_region(situation)
     if not isinstance(settings, Settings):
         try:
             place_followers(settings, region_zones, offered)
@@ -50,15 +52,12 @@ def _misplaced(
     return tuple(leader_out_of_place(settings, planned, zones, leader, offered))
 
 
-def _offered(ec2: Any, types: list[str]) -> dict[str, frozenset[str]]:
-    pages = ec2.get_paginator("describe_instance_type_offerings").paginate(
-        LocationType="availability-zone", Filters=[{"Name": "instance-type", "Values": types}]
-    )
-    found: dict[str, set[str]] = {}
-    for page in pages:
-        for each in page["InstanceTypeOfferings"]:
-            found.setdefault(each["InstanceType"], set()).add(each["Location"])
-    return {each: frozenset(zones) for each, zones in found.items()}
+def _all_of_region(situation: Situation) -> None:
+    """Raises :class:`UnansweredError` for zones of another region, which the check ``references`` reports."""
+    if any(not zone.startswith(situation.region) for _, zone in named_zones(situation.settings)):
+        raise UnansweredError(
+            f"not asked, as the stack file names a zone that is not of {situation.region}"
+        )
 
 
 def _zones_of_network(situation: Situation, settings: Settings) -> Sequence[str]:

@@ -36,7 +36,12 @@ OPEN = ("PENDING", "CASE_OPENED")
 def quota(situation: Situation) -> tuple[Problem, ...]:
     """A problem per quota that does not hold the plan, each with what was asked for already."""
     return tuple(
-        problem_of(each, situation.region, _known_request(situation, each.quota))
+        problem_of(
+            each,
+            situation.region,
+            situation.make("quota-request"),
+            _known_request(situation, each.quota),
+        )
         for each in shortfalls_of(situation)
     )
 

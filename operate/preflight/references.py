@@ -1,4 +1,4 @@
-"""The check ``references``: whether what a stack file names by id or name is in this account and region.
+"""The check ``references``: whether what a stack file names by id or name is in this account and region, and works.
 
 Images and capacity reservations have checks of their own.
 """
@@ -8,40 +8,55 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from model.existing_network import wrong_subnets
+from model.named_zones import named_zones
 from model.problems import Problem
 from model.settings import Settings
+from operate.preflight.address_blocks import blocks
+from operate.preflight.mount_targets import reachable_folder
+from operate.preflight.network_facts import vpcs
+from operate.preflight.network_names import names
+from operate.preflight.network_routes import routes
+from operate.preflight.parts import together
 from operate.preflight.situation import (
+    Finding,
     Situation,
     file_systems,
     named_subnets,
     own_zones,
     zones_of_region,
 )
+from operate.preflight.subnet_addresses import addresses
+from operate.preflight.volume_key import volume_key
 
 
-def references(situation: Situation) -> tuple[Problem, ...]:
-    """Problems of VPC, subnets, zones and file system that the stack file names; no call of AWS where it names none.
+def references(situation: Situation) -> tuple[Finding, ...]:
+    """Problems of VPC, subnets, zones, file system and default key that the cluster depends on.
 
-    At most four paginated calls.
+    One call of AWS for a stack file that names none, and at most 25 for one that names all, some of them shared with
+    other checks, however many followers and subnets. A part that AWS does not answer hides no problem of another.
     """
+    return together(situation, PARTS)
+
+
+def _named(situation: Situation) -> Iterator[Problem]:
+    """What AWS does not show."""
     settings = situation.settings
-    if not isinstance(settings, Settings):
-        return ()  # the leader's stack names them
-    return (
-        *_network(situation, settings),
-        *_zones(situation, settings),
-        *_file_system(situation, settings),
-    )
+    yield from _zones(situation)
+    if isinstance(settings, Settings):  # else the leader's stack names them
+        yield from _network(situation, settings)
+        yield from _file_system(situation, settings)
+
+
+PARTS = (_named, names, routes, addresses, blocks, reachable_folder, volume_key)
 
 
 def _network(situation: Situation, settings: Settings) -> Iterator[Problem]:
     network = settings.network
     if network.vpc_id is None:
         return
-    pages = situation.client("ec2").get_paginator("describe_vpcs").paginate()
-    vpcs = sorted(each["VpcId"] for page in pages for each in page["Vpcs"])
-    if network.vpc_id not in vpcs:
-        yield _unknown("network.vpcId", network.vpc_id, situation, "VPC", vpcs)
+    known = sorted(vpcs(situation))
+    if network.vpc_id not in known:
+        yield _unknown("network.vpcId", network.vpc_id, situation, "VPC", known)
     subnets = named_subnets(situation)
     for each in network.subnet_ids:
         if each not in subnets:
@@ -52,19 +67,30 @@ def _network(situation: Situation, settings: Settings) -> Iterator[Problem]:
                 hint=f"aws ec2 describe-subnets --region {situation.region} "
                 f"--filters Name=vpc-id,Values={network.vpc_id} lists them",
             )
-    if network.vpc_id in vpcs:
+    if network.vpc_id in known:
         yield from wrong_subnets(network.vpc_id, subnets)
 
 
-def _zones(situation: Situation, settings: Settings) -> Iterator[Problem]:
+def _zones(situation: Situation) -> Iterator[Problem]:
     """Zones that AWS does not show; one that it has closed goes on where the cluster is in it."""
-    named = settings.network.availability_zones
+    named = list(named_zones(situation.settings))
     zones = zones_of_region(situation) if named else ()
-    unknown = [each for each in named if each not in zones]
+    unknown = [(path, each) for path, each in named if each not in zones]
     present = own_zones(situation) if unknown else frozenset()
-    for each in unknown:
-        if each not in present:
-            yield _unknown("network.availabilityZones", each, situation, "availability zone", zones)
+    told = set()
+    for path, each in unknown:
+        if each in present or each in told:
+            continue
+        told.add(each)
+        if each.startswith(situation.region):
+            yield _unknown(path, each, situation, "availability zone", zones)
+        else:
+            yield Problem(
+                path=path,
+                got=f"{each}, which is not a zone of {situation.region}",
+                allowed=", ".join(zones),
+                hint=f"or set aws:region to {each[:-1]}, if the cluster should be there",
+            )
 
 
 def _file_system(situation: Situation, settings: Settings) -> Iterator[Problem]:

@@ -45,8 +45,15 @@ class Remark:
     text: str
 
 
-Finding = Problem | Remark
-"""One thing that a check has found; a check that finds no problem has passed."""
+@dataclass(frozen=True)
+class Unanswered:
+    """A part of a check that AWS did not answer, while the other parts ran."""
+
+    text: str
+
+
+Finding = Problem | Remark | Unanswered
+"""One thing that a check has found; a check that finds no problem, and whose parts all ran, has passed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +91,11 @@ class Situation:
         return tuple(
             each for each in self.machines() if (each.cluster, each.name) == (self.cluster, name)
         )
+
+    def make(self, target: str) -> str:
+        """The command of the Makefile for this stack: ``make image-refresh STACK=prod``."""
+        stack = self.cluster.rpartition("/")[2]
+        return f"make {target}" + ("" if stack == "sandbox" else f" STACK={stack}")
 
     def name_of(self, part: str) -> str:
         """The ``Name`` tag of a node, or of what belongs to one: ``leader-data``."""
@@ -148,8 +160,8 @@ def zones_of_region(situation: Situation) -> tuple[str, ...]:
 
 
 @once
-def named_subnets(situation: Situation) -> Mapping[str, Subnet]:
-    """The subnets that the stack file names and AWS shows, in the order of the stack file; no call where it names
+def subnet_descriptions(situation: Situation) -> Mapping[str, Mapping[str, Any]]:
+    """What AWS says of the subnets that the stack file names, in the order of the stack file; no call if it names
     none."""
     settings = situation.settings
     wanted = settings.network.subnet_ids if isinstance(settings, Settings) else ()
@@ -160,20 +172,28 @@ def named_subnets(situation: Situation) -> Mapping[str, Subnet]:
         .get_paginator("describe_subnets")
         .paginate(Filters=[{"Name": "subnet-id", "Values": list(wanted)}])
     )
-    shown = {
-        each["SubnetId"]: Subnet(vpc_id=each["VpcId"], zone=each["AvailabilityZone"])
-        for page in pages
-        for each in page["Subnets"]
-    }
+    shown = {each["SubnetId"]: each for page in pages for each in page["Subnets"]}
     return {each: shown[each] for each in wanted if each in shown}
 
 
+def named_subnets(situation: Situation) -> Mapping[str, Subnet]:
+    """VPC and zone of those subnets."""
+    return {
+        name: Subnet(vpc_id=each["VpcId"], zone=each["AvailabilityZone"])
+        for name, each in subnet_descriptions(situation).items()
+    }
+
+
 @once
-def own_zones(situation: Situation) -> frozenset[str]:
-    """Zones in which the cluster has made subnets; none before the first deployment."""
+def own_subnets(situation: Situation) -> tuple[Mapping[str, Any], ...]:
+    """The subnets that the cluster has made, as AWS describes them; none before the first deployment."""
     ours = [{"Name": f"tag:{CLUSTER_TAG}", "Values": [situation.cluster]}]
-    subnets = situation.client("ec2").describe_subnets(Filters=ours)["Subnets"]
-    return frozenset(each["AvailabilityZone"] for each in subnets)
+    return tuple(situation.client("ec2").describe_subnets(Filters=ours)["Subnets"])
+
+
+def own_zones(situation: Situation) -> frozenset[str]:
+    """Zones of those subnets."""
+    return frozenset(each["AvailabilityZone"] for each in own_subnets(situation))
 
 
 @once

@@ -25,6 +25,8 @@ from model.quota import (
     shortfalls,
 )
 
+ASK = "make quota-request STACK=prod"
+
 
 def node(*types: str, name: str = "big", **other: Any) -> PlannedNode:
     """A planned follower on demand, in any zone."""
@@ -129,7 +131,7 @@ def test_a_quota_holds_a_plan_exactly_and_not_one_more() -> None:
 )
 def test_what_is_asked_for_already_is_not_to_be_asked_for_again(value: int, words: str) -> None:
     (lack,) = shortfalls(needs(2, "g4dn.2xlarge", 8), {G_ON_DEMAND: 9}, {G_ON_DEMAND: 8})
-    hint = problem_of(lack, "us-east-1", OpenRequest(value=value, day="2026-11-25")).hint
+    hint = problem_of(lack, "us-east-1", ASK, OpenRequest(value=value, day="2026-11-25")).hint
     assert hint.startswith(words)
     assert console_link(G_ON_DEMAND, "us-east-1") in hint
     assert "request-service-quota-increase" not in hint
@@ -149,7 +151,7 @@ def test_what_runs_beyond_a_lowered_limit_stops_nothing_that_adds_nothing() -> N
 def told(limit: int, in_use: int = 0, *, count: int = 2, region: str = "us-east-1") -> str:
     wanted = needs(count, "g6.12xlarge", 48)
     (lack,) = shortfalls(wanted, {G_ON_DEMAND: limit}, {G_ON_DEMAND: in_use})
-    return str(problem_of(lack, region))
+    return str(problem_of(lack, region, ASK))
 
 
 def test_a_quota_that_lacks_is_told_with_all_that_is_needed_to_raise_it() -> None:
@@ -158,7 +160,7 @@ def test_a_quota_that_lacks_is_told_with_all_that_is_needed_to_raise_it() -> Non
         "got:     96 vCPUs more (2 x g6.12xlarge), with 4 of 60 in use: "
         "Running On-Demand G and VT instances in us-east-1\n"
         "allowed: 56 vCPUs more, which hold 1 x g6.12xlarge or 1 x g6.8xlarge or 1 x gr6.8xlarge\n"
-        "hint:    ask AWS for 100, which takes hours or days: "
+        "hint:    `make quota-request STACK=prod` asks AWS for 100, which takes hours or days; or by hand at "
         "https://console.aws.amazon.com/servicequotas/home/services/ec2/quotas/L-DB2E81BA?region=us-east-1\n"
         "         aws service-quotas request-service-quota-increase --region us-east-1 --service-code ec2 "
         "--quota-code L-DB2E81BA --desired-value 100"

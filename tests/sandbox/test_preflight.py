@@ -300,7 +300,7 @@ def test_what_lacks_is_asked_for_once(world: World) -> None:
     world.says("quotas.json", {"L-DB2E81BA": 10, "L-3819A6DF": 64})
     (wanted,) = wanted_quotas(world.situation())
     assert (wanted.shortfall.value, wanted.open_request, wanted.enough) == (16, None, False)
-    assert "ask AWS for 16" in hint(world.look())
+    assert "`make quota-request STACK=prod` asks AWS for 16" in hint(world.look())
     assert "pending" in ask(world.situation(), wanted)
     assert re.match(r"16 were asked for on \d{4}-\d\d-\d\d, which is pending; ", hint(world.look()))
     (again,) = wanted_quotas(world.situation())
@@ -321,7 +321,7 @@ def test_a_request_that_may_not_be_seen_hides_no_lack(world: World) -> None:
             "servicequotas:ListRequestedServiceQuotaChangeHistoryByQuota": "AccessDeniedException",
         },
     )
-    assert "ask AWS for 8" in hint(world.look())
+    assert "asks AWS for 8" in hint(world.look())
 
 
 def test_requests_are_asked_for_only_where_a_quota_lacks(world: World) -> None:

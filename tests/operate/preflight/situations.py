@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import boto3
@@ -33,9 +35,24 @@ def situation(
         region=region,
         cluster=CLUSTER,
         nodes=planned_nodes(settings),
-        client=clients or (lambda service: client or boto3.client(service, region_name=region)),
+        client=clients or ((lambda _: client) if client else _of_moto(region)),
         machines=lambda: machines,
     )
+
+
+def _of_moto(region: str) -> Callable[[str], Any]:
+    """Makes a client of each service once, as parts of checks run side by side."""
+    making = threading.Lock()
+
+    @cache
+    def made(service: str) -> Any:
+        return boto3.client(service, region_name=region)
+
+    def client(service: str) -> Any:
+        with making:
+            return made(service)
+
+    return client
 
 
 def machine(

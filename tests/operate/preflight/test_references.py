@@ -9,10 +9,12 @@ import boto3
 import pytest
 from moto import mock_aws
 
+from model.problems import Problem
 from operate.preflight.offerings import offerings
-from operate.preflight.references import references
-from operate.preflight.situation import UnansweredError
+from operate.preflight.references import _named, references
+from operate.preflight.situation import Situation, UnansweredError
 from tests.model.examples import SMALLEST
+from tests.operate.preflight.existing_network import ExistingNetwork
 from tests.operate.preflight.situations import REGION, situation
 
 UNKNOWN_VPC = "vpc-0123456789abcdef0"
@@ -37,12 +39,13 @@ def network(vpc_id: str, *subnet_ids: str) -> dict[str, Any]:
     return {**SMALLEST, "network": {"vpcId": vpc_id, "subnetIds": list(subnet_ids)}}
 
 
-def test_what_is_there_has_no_problem() -> None:
-    first, second, *_ = subnets()
-    folder = boto3.client("efs", region_name=REGION).create_file_system(CreationToken="data")
-    raw = network(first["VpcId"], first["SubnetId"], second["SubnetId"])
-    raw["sharedFolder"] = {"fileSystemId": folder["FileSystemId"]}
-    assert references(situation(raw)) == ()
+def named(made: Situation) -> tuple[Problem, ...]:
+    """Problems of names and ids; the other parts have tests of their own."""
+    return tuple(_named(made))
+
+
+def test_what_is_there_and_works_has_no_problem() -> None:
+    assert references(situation(ExistingNetwork().with_folder())) == ()
 
 
 def test_a_stack_file_that_names_nothing_costs_no_call() -> None:
@@ -52,7 +55,7 @@ def test_a_stack_file_that_names_nothing_costs_no_call() -> None:
 def test_everything_that_is_not_there_is_told_at_once() -> None:
     raw = network(UNKNOWN_VPC, *UNKNOWN_SUBNETS)
     raw["sharedFolder"] = {"fileSystemId": "fs-0123456789abcdef0"}
-    vpc, first, second, folder = references(situation(raw))
+    vpc, first, second, folder = named(situation(raw))
     assert (vpc.path, folder.path) == ("network.vpcId", "sharedFolder.fileSystemId")
     assert vpc.got == f"{UNKNOWN_VPC}, which AWS does not show in this account in us-east-1"
     assert vpc.allowed == subnets()[0]["VpcId"]
@@ -75,7 +78,7 @@ def test_subnets_are_of_that_vpc_and_each_in_a_zone_of_its_own() -> None:
             (vpc, "10.40.1.0/24"),
         )
     )
-    first, second = references(situation(network(vpc, strange, own, twin)))
+    first, second = named(situation(network(vpc, strange, own, twin)))
     assert first.got == f"{strange}, a subnet of {mine['VpcId']}"
     assert second.got == f"{twin} and {own}, both in {other['AvailabilityZone']}"
 
@@ -85,16 +88,44 @@ def test_zones_that_the_region_has_not_are_told_but_not_a_closed_one_with_the_cl
 ):
     zones = ["us-east-1a", "us-east-1g", "us-east-1h"]
     raw = {**SMALLEST, "network": {"availabilityZones": zones}}
-    assert [each.got.split(",")[0] for each in references(situation(raw))] == zones[1:]
+    assert [each.got.split(",")[0] for each in named(situation(raw))] == zones[1:]
     ours = SimpleNamespace(
         describe_subnets=lambda **_: {"Subnets": [{"AvailabilityZone": "us-east-1g"}]},
         describe_availability_zones=boto3.client(
             "ec2", region_name=REGION
         ).describe_availability_zones,
     )
-    (problem,) = references(situation(raw, client=ours))
+    (problem,) = named(situation(raw, client=ours))
     assert problem.got.startswith("us-east-1h, ")
     assert "us-east-1a, us-east-1b" in problem.allowed
+
+
+@pytest.mark.parametrize(
+    ("changes", "path"),
+    [
+        (
+            {"network": {"availabilityZones": ["eu-west-1a", "eu-west-1b"]}},
+            "network.availabilityZones[0]",
+        ),
+        (
+            {"leader": {"profile": "t4", "availabilityZone": "eu-west-1a"}},
+            "leader.availabilityZone",
+        ),
+        (
+            {"followers": {"a": {"profile": "t4", "availabilityZones": ["eu-west-1a"]}}},
+            "followers.a.availabilityZones[0]",
+        ),
+    ],
+)
+def test_a_zone_of_another_region_is_said_to_be_one_whoever_names_it(
+    changes: dict[str, Any], path: str
+) -> None:
+    made = situation({**SMALLEST, **changes})
+    problem, *_ = named(made)
+    assert (problem.path, problem.got) == (path, "eu-west-1a, which is not a zone of us-east-1")
+    assert "aws:region to eu-west-1" in problem.hint
+    with pytest.raises(UnansweredError, match="a zone that is not of us-east-1"):
+        offerings(made)
 
 
 def test_a_file_system_that_goes_away_is_told() -> None:
@@ -102,7 +133,7 @@ def test_a_file_system_that_goes_away_is_told() -> None:
     pages = [{"FileSystems": folders}]
     efs = SimpleNamespace(get_paginator=lambda _: SimpleNamespace(paginate=lambda: pages))
     raw = {**SMALLEST, "sharedFolder": {"fileSystemId": "fs-0123456789abcdef0"}}
-    (problem,) = references(situation(raw, client=efs))
+    (problem,) = named(situation(raw, client=efs))
     assert problem.got == "fs-0123456789abcdef0, which is deleting"
 
 

@@ -1,0 +1,145 @@
+"""Part of the check ``references``: whether Auto Scaling may use the account's default key for volumes.
+
+The launch templates say that disks are encrypted and name no key, so each gets the account's default, whether or not
+the account encrypts by default. Whoever deploys launches the leader; followers are launched by the service-linked role
+of Auto Scaling, which has permission for AWS's own key alone (AWS: Required KMS key policy for encrypted volumes).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from fnmatch import fnmatchcase
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from model.problems import Problem
+from model.refusals import DENIED
+from operate.preflight.situation import Finding, Situation, Unanswered
+
+AWS_MANAGED = "alias/aws/ebs"
+PATH = "the default key of EBS"
+
+NEEDED = ("kms:Decrypt", "kms:GenerateDataKeyWithoutPlaintext", "kms:CreateGrant")
+"""What a launch does with the key in the role's name; the statement that AWS documents has more."""
+
+GRANTED = (
+    "Encrypt Decrypt ReEncryptFrom ReEncryptTo GenerateDataKey GenerateDataKeyWithoutPlaintext "
+    "DescribeKey CreateGrant"
+)
+"""Operations of the grant that AWS documents."""
+
+
+def volume_key(situation: Situation) -> Iterator[Finding]:
+    """A customer's key that the role may not use, or of which no disk can be made; at most five calls."""
+    if not situation.settings.followers:
+        return
+    named = situation.client("ec2").get_ebs_default_kms_key_id()["KmsKeyId"]
+    if named == AWS_MANAGED:
+        return
+    key = situation.client("kms").describe_key(KeyId=named)["KeyMetadata"]
+    if key["KeyManager"] == "AWS":
+        return
+    arn = str(key["Arn"])
+    if key["KeyState"] != "Enabled":
+        yield Problem(
+            PATH,
+            f"{arn}, which is {key['KeyState']}",
+            "a key that is enabled: every disk of the cluster is encrypted with it",
+            f"aws kms enable-key --region {situation.region} --key-id {arn}, or aws ec2 reset-ebs-default-kms-key-id",
+        )
+        return
+    yield from _use(situation, arn, _role(situation, arn))
+
+
+def _role(situation: Situation, key_arn: str) -> str:
+    """Auto Scaling's service-linked role in the account that the cluster is in, which may not be the key's."""
+    account = situation.client("sts").get_caller_identity()["Account"]
+    partition = key_arn.split(":")[1]
+    return (
+        f"arn:{partition}:iam::{account}:role/aws-service-role/autoscaling.amazonaws.com/"
+        "AWSServiceRoleForAutoScaling"
+    )
+
+
+def _use(situation: Situation, arn: str, role: str) -> Iterator[Finding]:
+    """The role's use of the key: by a grant, or by the key's policy. One of them that may not be read is named only if
+    the other does not answer the question."""
+    unread = []
+    ways: dict[str, Callable[[], bool]] = {
+        "kms:ListGrants": lambda: _is_granted(situation, arn, role),
+        "kms:GetKeyPolicy": lambda: _policy_admits(situation, arn, role),
+    }
+    for permission, admits in ways.items():
+        try:
+            if admits():
+                return
+        except ClientError as error:
+            if not DENIED.search(error.response["Error"]["Code"]):
+                raise
+            unread.append(permission)
+    if unread:
+        yield Unanswered(
+            f"the right {' and '.join(unread)} on {arn} is missing, so nobody knows whether Auto Scaling may use that "
+            f"default key of EBS: {_how_to_grant(situation, arn, role)} makes sure"
+        )
+        return
+    yield Problem(
+        PATH,
+        f"{arn}, a key of your own that Auto Scaling may not use: no follower would start",
+        f"a grant, or a statement in the key's policy, for {role}",
+        f"{_how_to_grant(situation, arn, role)}; or in its policy the statements of AWS's page \"Required AWS KMS key "
+        'policy for use with encrypted volumes"; or aws ec2 reset-ebs-default-kms-key-id',
+    )
+
+
+def _how_to_grant(situation: Situation, arn: str, role: str) -> str:
+    return (
+        f"aws kms create-grant --region {situation.region} --key-id {arn} --grantee-principal {role} "
+        f"--operations {GRANTED}"
+    )
+
+
+def _is_granted(situation: Situation, arn: str, role: str) -> bool:
+    operations: set[str] = set()
+    # Every attached volume has a grant of its own, so only the role's are asked for.
+    grants = situation.client("kms").get_paginator("list_grants")
+    for page in grants.paginate(KeyId=arn, GranteePrincipal=role):
+        for grant in page["Grants"]:
+            # A grant with constraints holds for some encryption context alone.
+            if not grant.get("Constraints"):
+                operations.update(f"kms:{each}" for each in grant["Operations"])
+    return all(each in operations for each in NEEDED)
+
+
+def _policy_admits(situation: Situation, arn: str, role: str) -> bool:
+    """Whether the key's policy lets the role use it.
+
+    What it gives the account as a whole is not the role's: that needs a policy of the role, and AWS alone writes those
+    of a service-linked role.
+    """
+    answer = situation.client("kms").get_key_policy(KeyId=arn, PolicyName="default")
+    statements = json.loads(answer["Policy"])["Statement"]
+    allowed = [
+        action
+        for each in (statements if isinstance(statements, list) else [statements])
+        if each["Effect"] == "Allow" and _is_for(each, role)
+        for action in _listed(each.get("Action"))
+    ]
+    return all(
+        any(fnmatchcase(needed.lower(), action.lower()) for action in allowed) for needed in NEEDED
+    )
+
+
+def _is_for(statement: Mapping[str, Any], role: str) -> bool:
+    """Whether a statement names the role, or everybody. Conditions are taken to hold: those that AWS documents do."""
+    principal = statement.get("Principal", {})
+    named = _listed(principal if isinstance(principal, str) else principal.get("AWS"))
+    return role in named or "*" in named
+
+
+def _listed(value: Any) -> list[str]:
+    if value is None:
+        return []
+    return [value] if isinstance(value, str) else list(value)
