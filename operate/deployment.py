@@ -11,8 +11,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -22,6 +23,7 @@ from typing import Any
 import boto3
 import yaml
 from botocore.config import Config
+from rich.markup import escape
 
 from model.hosts import FollowersOnHosts, JoinedHostsSettings
 from model.settings import AnySettings, JoinedSettings
@@ -31,6 +33,7 @@ from operate.messages import UserError, say
 from operate.preflight import DONE
 from operate.price_list import region_of
 from operate.pulumi_errors import explained
+from operate.removals import removal_lines
 from operate.sandbox_hosts import Unlike, rehearsed
 from operate.sandbox_images import rehearse_images
 from operate.stack_file import PROJECT, is_encrypted, read_stack_file, settings_of
@@ -78,10 +81,26 @@ class Deployment:
 
     def up(self, *options: str) -> tuple[int, list[str]]:
         """Deploy; the exit status, and a line for each resource that AWS refused for a known reason."""
+        with self._logged("up", *options) as (status, events):
+            return status, list(refused(events))
+
+    def destroy(self, *options: str) -> int:
+        """Destroy; the exit status."""
+        with self._logged("destroy", *options) as (status, _):
+            return status
+
+    @contextmanager
+    def _logged(self, command: str, *options: str) -> Iterator[tuple[int, Path]]:
+        """Run a Pulumi command on the stack and its file; its status and the engine's log of events.
+
+        What hosts that left have printed is shown once more: a terminal has forgotten it by then.
+        """
         with TemporaryDirectory() as folder:
             events = Path(folder) / "events"
-            status = self.run("up", *options, *self.configured(), "--event-log", str(events))
-            return status, list(refused(events))
+            status = self.run(command, *options, *self.configured(), "--event-log", str(events))
+            for line in removal_lines(events, self.stack):
+                say(escape(line))
+            yield status, events
 
     def read(self, *arguments: str, stdin: str = "") -> str:
         """What a Pulumi command prints, given *stdin*. Raises :class:`UserError` if it fails, with what to do where

@@ -10,6 +10,7 @@ import os
 import sys
 
 from model.specification import INSTALLED_AGENT, RUN_AGENT, STORE
+from operate.removals import NOTHING
 from operate.ssh import Access, SshError, connected
 
 REMOVE = f"sudo -n sh -c 'test ! -e {INSTALLED_AGENT} || exec {RUN_AGENT} remove \"$@\"' remove"
@@ -28,7 +29,7 @@ def main() -> int:
             f"  hint     when it is back: {REMOVE}"
         )
         return 0
-    print(done.output.strip() or "nothing was installed")
+    print(done.output.strip() or NOTHING)
     if not done.succeeded:
         print(f"{access.named}: {done.error.strip() or 'the removal failed'}", file=sys.stderr)
         return 1
