@@ -26,7 +26,11 @@ MODELLED = {
     "update",
 }
 """Inputs that are carried out; any other is refused."""
-SIGNALS = {signal.SIGKILL: "killed", signal.SIGTERM: "terminated", signal.SIGINT: "interrupt"}
+SIGNALS: dict[int, str] = {
+    signal.SIGKILL: "killed",
+    signal.SIGTERM: "terminated",
+    signal.SIGINT: "interrupt",
+}
 """As Go names them."""
 
 
@@ -82,9 +86,8 @@ def run(
         raise RefusalError(never_ends(max(too_long), command))
     if status:
         said = printed["stderr"] or printed["stdout"]
-        reason = (
-            f"signal: {SIGNALS.get(-status, -status)}" if status < 0 else f"exit status {status}"
-        )
+        ended = f"signal: {SIGNALS.get(-status, str(-status))}"
+        reason = ended if status < 0 else f"exit status {status}"
         raise RefusalError(f'{reason}: running "{command}":\n{said}')
     return {name: text.removesuffix("\n") for name, text in printed.items()}
 
