@@ -36,6 +36,7 @@ from operate.pulumi_errors import explained
 from operate.removals import removal_lines
 from operate.sandbox_hosts import Unlike, rehearsed
 from operate.sandbox_images import rehearse_images
+from operate.ssh_agent import without_dead_agent
 from operate.stack_file import PROJECT, is_encrypted, read_stack_file, settings_of
 from sandbox.lifecycle import Sandbox, SandboxError, find, start
 from sandbox.machines import releases
@@ -234,6 +235,8 @@ def open_deployment(stack: str, target: Target | None, *, boots: bool) -> Deploy
     if target is None:
         target = default_target(stack)
     config = read_stack_file(stack_file, rehearsal=target is Target.SANDBOX)["config"]
+    if dead := without_dead_agent():
+        say(f"no SSH agent answers at {escape(dead)} (SSH_AUTH_SOCK), so it is not asked")
     if target is Target.AWS:
         environment = {**os.environ, **program_environment()}
         if os.environ.get("AWS_ACCESS_KEY_ID") == "sandbox":

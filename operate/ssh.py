@@ -36,9 +36,6 @@ logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 KEY_KINDS = (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey)
 
-SIGNATURES = {"ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256")}
-"""Type of a host key to the algorithms that sign with it, where their names differ."""
-
 
 class SshError(Exception):
     """A host that cannot be used; the message says why, the hint what to do."""
@@ -227,9 +224,7 @@ def presented_key(access: Access) -> str:
     try:
         known = access.host_key.partition(" ")[0]
         types = sorted(HOST_KEY_TYPES, key=lambda each: each != known)
-        transport.get_security_options().key_types = [
-            name for each in types for name in SIGNATURES.get(each, (each,))
-        ]
+        transport.get_security_options().key_types = types
         return _handshake(transport, access)
     finally:
         transport.close()
@@ -247,7 +242,7 @@ def _transport(access: Access, below: Connection | None) -> paramiko.Transport:
             )
         kind = access.host_key.split()[0]
         # Of several keys the host shows the one that is known.
-        transport.get_security_options().key_types = SIGNATURES.get(kind, (kind,))
+        transport.get_security_options().key_types = (kind,)
         key = _handshake(transport, access)
         if key.split()[:2] != access.host_key.split()[:2]:
             raise HostKeyError(
@@ -286,8 +281,9 @@ def _handshake(transport: paramiko.Transport, access: Access) -> str:
         return _key_text(transport.get_remote_server_key())
     except paramiko.ssh_exception.IncompatiblePeer as problem:
         raise HostKeyError(
-            f"the host has no key of the type that the stack file names: {problem}",
-            "`make host-keys STACK=name NODE=name` takes a key that it has",
+            f"the host has no key of the type that is wanted: {problem}",
+            "`make host-keys STACK=name NODE=name` takes a key that it has; `sudo ssh-keygen -A` on the host "
+            f"makes those that are missing ({', '.join(HOST_KEY_TYPES)})",
         ) from problem
     except (paramiko.SSHException, EOFError, OSError) as problem:
         hung_up = time.monotonic() - begun < CONNECT_SECONDS / 2

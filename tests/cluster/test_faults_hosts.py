@@ -152,16 +152,15 @@ def awkward_users(cluster: OnHosts) -> Iterator[None]:
 
 
 def test_what_a_login_shell_does_is_told_or_does_not_matter(cluster: OnHosts) -> None:
-    with workers(cluster, "t4", 3):
-        with awkward_users(cluster):
-            done = cluster.up()
-            assert done.returncode != 0
-            assert tells(done.stdout, "the login shell of ubuntu runs no commands")
-            assert tells(done.stdout, "sudo chsh -s /bin/bash ubuntu")
-            assert "small" not in done.stdout.partition("looking at 3 hosts")[2]
-            cluster.run("large", "usermod --shell /bin/bash ubuntu")
-            cluster.succeed()
-            assert forge_workers(cluster, "small") == "3"
+    with workers(cluster, "t4", 3), awkward_users(cluster):
+        done = cluster.up()
+        assert done.returncode != 0
+        assert tells(done.stdout, "the login shell of ubuntu runs no commands")
+        assert tells(done.stdout, "sudo chsh -s /bin/bash ubuntu")
+        assert "small" not in done.stdout.partition("looking at 3 hosts")[2]
+        cluster.run("large", "usermod --shell /bin/bash ubuntu")
+        cluster.succeed()
+        assert forge_workers(cluster, "small") == "3"
     cluster.succeed()
     assert cluster.run("small", "ls -A /home/ubuntu | grep graphistry-cluster; ls /tmp") == ""
 

@@ -90,9 +90,16 @@ def test_another_host_key_is_refused_with_both_fingerprints(server: Server) -> N
 
 
 def test_a_host_without_a_key_of_the_known_type_is_refused(server: Server) -> None:
-    known = f"ssh-rsa {OTHER.get_base64()}"
-    with pytest.raises(HostKeyError), connected(access(server, host_key=known)):
+    other = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEp8kU1vC3mTqXIKp1vXYf0fYd2qMy3cEV7e0c0b3b3b"
+    with pytest.raises(HostKeyError) as raised, connected(access(server, host_key=other)):
         pass
+    assert "`sudo ssh-keygen -A` on the host" in raised.value.hint
+
+
+def test_a_host_with_an_rsa_key_only_is_told_how_to_get_another(tmp_path: Path) -> None:
+    with serving(tmp_path, KEY, OTHER) as old, pytest.raises(HostKeyError) as raised:
+        presented_key(access(old))
+    assert "`sudo ssh-keygen -A` on the host" in raised.value.hint
 
 
 def test_a_key_that_the_host_does_not_know_is_told(server: Server) -> None:
@@ -136,7 +143,7 @@ def test_a_host_that_falls_silent_is_told(
             address="127.0.0.1",
             port=listening.getsockname()[1],
             user="ubuntu",
-            host_key=f"ssh-rsa {OTHER.get_base64()}",
+            host_key=f"{HOST_KEY.get_name()} {HOST_KEY.get_base64()}",
             private_key=text_of(KEY),
         )
         with pytest.raises(SshError, match="does not speak SSH"):
