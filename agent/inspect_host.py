@@ -15,6 +15,7 @@ from agent import data_services, delivered, gpus, host_secret, incoming, release
 from agent.commands import run
 from agent.failures import Failure
 from agent.hosts_site import machine_id
+from agent.own_archive import digest
 from agent.preflight import SYSTEMD, os_release
 from agent.specification import Specification
 
@@ -125,13 +126,20 @@ def _node(known: Specification | None) -> dict[str, str] | None:
 def _lacks(known: Specification | None) -> list[str]:
     """What is delivered to a node and is not here."""
     here = {
-        "agent": delivered.AGENT.exists(),
+        "agent": _has_agent(known),
         "specification": delivered.specification() is not None,
         "secret": host_secret.read() is not None,
         "release": known is not None
         and (known.release_source != "file" or incoming.place(str(known.release_sha256)).exists()),
     }
     return [what for what, is_here in here.items() if not is_here]
+
+
+def _has_agent(known: Specification | None) -> bool:
+    """Whether the agent is there, whole, and the one that the specification names."""
+    if known is None or not delivered.AGENT.exists():
+        return delivered.AGENT.exists()
+    return digest(delivered.AGENT.read_bytes()) == known.agent_sha256
 
 
 def _firewall() -> str | None:

@@ -22,11 +22,11 @@ _DEFAULT_BRIDGE = TAKEN[0]
 _WIDEST_ALLOWED = 8
 
 _S3_OBJECT = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[^\s?#]+")
-HOST_KEY_TYPES = ("ecdsa-sha2-nistp256", "ssh-ed25519", "ssh-rsa")
+HOST_KEY_TYPES = ("ecdsa-sha2-nistp256", "ssh-ed25519")
 """Types of keys by which a host may be known, the one to know it by first.
 
-pulumi-command takes one key of a host. Go, in which it is written, asks for ecdsa, then rsa, then ed25519, unless it is
-told the key's type, and told ``ssh-rsa`` it asks for SHA-1, which OpenSSH has no more: ecdsa is right either way.
+Not ``ssh-rsa``: it is the name of a signature with SHA-1 too, which OpenSSH has offered no more since 8.8, and a client
+that is given the type of a pinned key asks for just that (Go's x/crypto/ssh, in Pulumi's plugins).
 """
 _NUMBERS = re.compile(r"[0-9.]+")
 _LOCAL_FILE = re.compile(r"file:(/[A-Za-z0-9 ._+-]+)+")
@@ -201,6 +201,12 @@ def _address(text: str) -> IPv4Address:
 def host_key(text: str) -> str:
     """A host's public key: its type and base64, as in known_hosts and without the host's name."""
     kind, _, rest = text.partition(" ")
+    if kind == "ssh-rsa":
+        raise refusal(
+            "an RSA key is refused, because its type also stands for signatures with SHA-1, which SSH servers offer no "
+            "more; name the host's ecdsa or ed25519 key: `make host-keys STACK=name` collects it, and "
+            "`sudo ssh-keygen -A` on the host makes it if there is none"
+        )
     if kind not in HOST_KEY_TYPES:
         raise refusal(
             f"it begins with {' or '.join(HOST_KEY_TYPES)}; `make host-keys STACK=name` collects them"

@@ -30,8 +30,8 @@ SHARED_FOLDER_PATH = "/mnt/graphistry"
 INSTALLED_AGENT = "/opt/graphistry-cluster/agent.pyz"
 """Where a node's agent runs from, on every site."""
 
-SENT_AGENT = ".graphistry-cluster-agent.pyz"
-"""Where a host gets the agent's archive first, in the home of the user: only root writes where it runs."""
+SENT_RELEASE = "/opt/graphistry-cluster/release.sent"
+"""Where a host gets a release of the operator's computer first; the agent moves it away."""
 
 RUN_AGENT = f"/usr/bin/python3 {INSTALLED_AGENT}"
 """The agent's command line, for root."""

@@ -11,8 +11,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -21,6 +22,7 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
+from rich.markup import escape
 
 from model.hosts import FollowersOnHosts, JoinedHostsSettings
 from model.settings import AnySettings, JoinedSettings
@@ -30,8 +32,10 @@ from operate.messages import UserError, say
 from operate.preflight import DONE
 from operate.price_list import region_of
 from operate.pulumi_errors import explained
+from operate.removals import removal_lines
 from operate.sandbox_hosts import Unlike, rehearsed
 from operate.sandbox_images import rehearse_images
+from operate.ssh_agent import without_dead_agent
 from operate.stack_file import (
     PROJECT,
     config_of,
@@ -85,10 +89,26 @@ class Deployment:
 
     def up(self, *options: str) -> tuple[int, list[str]]:
         """Deploy; the exit status, and a line for each known reason for which AWS refused resources."""
+        with self._logged("up", *options) as (status, events):
+            return status, list(refused(events))
+
+    def destroy(self, *options: str) -> int:
+        """Destroy; the exit status."""
+        with self._logged("destroy", *options) as (status, _):
+            return status
+
+    @contextmanager
+    def _logged(self, command: str, *options: str) -> Iterator[tuple[int, Path]]:
+        """Run a Pulumi command on the stack and its file; its status and the engine's log of events.
+
+        What hosts that left have printed is shown once more: a terminal has forgotten it by then.
+        """
         with TemporaryDirectory() as folder:
             events = Path(folder) / "events"
-            status = self.run("up", *options, *self.configured(), "--event-log", str(events))
-            return status, list(refused(events))
+            status = self.run(command, *options, *self.configured(), "--event-log", str(events))
+            for line in removal_lines(events, self.stack):
+                say(escape(line))
+            yield status, events
 
     def read(self, *arguments: str, stdin: str = "") -> str:
         """What a Pulumi command prints, given *stdin*. Raises :class:`UserError` if it fails, with what to do where
@@ -215,6 +235,8 @@ def open_deployment(stack: str, target: Target | None, *, boots: bool) -> Deploy
     if target is None:
         target = default_target(stack)
     config = read_stack_file(stack_file, rehearsal=target is Target.SANDBOX)["config"]
+    if dead := without_dead_agent():
+        say(f"no SSH agent answers at {escape(dead)} (SSH_AUTH_SOCK), so it is not asked")
     if target is Target.AWS:
         environment = {**os.environ, **program_environment()}
         if os.environ.get("AWS_ACCESS_KEY_ID") == "sandbox":

@@ -12,7 +12,7 @@ from model.stack_keys import DELETE_DATA, PROJECT
 from operate.deployment import SANDBOX_DIRECTORY, Deployment
 from operate.joined import joined_stacks, joined_stacks_on_hosts
 from operate.messages import UserError, say
-from operate.opening import consent, run
+from operate.opening import consent
 from operate.preparation import take_over
 from operate.present import hosts_in
 from operate.screen import show_kept
@@ -27,7 +27,9 @@ def take_down(opened: Deployment, *, yes: bool) -> None:
     on_hosts = isinstance(opened.settings, FollowersOnHosts)
     # What somebody else has destroyed already is no reason to fail. A host is asked when it is removed.
     refresh = [] if on_hosts else ["--refresh"]
-    run(opened, "destroy", "--exclude-protected", *refresh, *consent(opened, yes=yes))
+    status = opened.destroy("--exclude-protected", *refresh, *consent(opened, yes=yes))
+    if status:
+        raise typer.Exit(status)
     if on_hosts:
         # Pulumi proposes it, where it has nothing left that is protected.
         say(

@@ -13,7 +13,8 @@ import sys
 from collections.abc import Sequence
 from shlex import quote
 
-from operate.host_secret import AGENT, last_line
+from operate import step_output
+from operate.host_secret import AGENT, failed, last_line
 from operate.ssh import Access, SshError, connected
 
 
@@ -26,12 +27,12 @@ def main(addresses: Sequence[str]) -> int:
                 f"{AGENT} admit {quote(stack)}", stdin=json.dumps(list(addresses))
             )
     except SshError as error:
-        print(f"the leader ({leader.named}): {error}\n  hint     {error.hint}", file=sys.stderr)
+        failed("the leader", leader, str(error), error.hint)
         return 1 if addresses else 0
     if not done.succeeded:
-        print(f"the leader ({leader.named}): {last_line(done.error)}", file=sys.stderr)
+        step_output.complain(f"the leader ({leader.named}): {last_line(done.error)}")
         return 1 if addresses else 0
-    print(done.output.strip())
+    step_output.show(done.output.strip())
     return 0
 
 

@@ -127,7 +127,6 @@ def advice(
 KEY_FILES = {
     "ecdsa-sha2-nistp256": "/etc/ssh/ssh_host_ecdsa_key.pub",
     "ssh-ed25519": "/etc/ssh/ssh_host_ed25519_key.pub",
-    "ssh-rsa": "/etc/ssh/ssh_host_rsa_key.pub",
 }
 """Type of a host key to where OpenSSH has it on the host."""
 

@@ -20,24 +20,13 @@ from agent.preflight import COMPOSE, knows_override
 from components.agent_archive import build_archive
 from model.hosts import FollowersOnHosts, HostsSettings
 from model.sections import Release
-from model.specification import POSTGRES_PORT, REDIS_PORT, RUN_AGENT, SENT_AGENT
+from model.specification import POSTGRES_PORT, REDIS_PORT, RUN_AGENT
 from operate.host_facts import Facts
 from operate.host_losses import SECRET_GONE
 from operate.hosts import Hosts
+from operate.sent_agent import NO_PYTHON, NO_SUDO, run_once
 from operate.ssh import SshError
 from operate.tables import plain_table
-
-SEND_AND_INSPECT = f"""umask 077
-partial=$(mktemp "$HOME/{SENT_AGENT}.XXXXXX") && trap 'rm -f "$partial"' EXIT || exit 1
-cat > "$partial" && mv -f "$partial" "$HOME/{SENT_AGENT}" || exit 1
-test -x /usr/bin/python3 || {{ echo missing:python >&2; exit 1; }}
-sudo -n true 2>/dev/null || {{ echo missing:sudo >&2; exit 1; }}
-exec sudo -n /usr/bin/python3 "$HOME/{SENT_AGENT}" inspect
-"""
-"""The archive goes where the deployment puts it too, so that what was cut there is mended by the way.
-
-Each run writes a file of its own first: two at once must not take each other's half.
-"""
 
 NFS_PORT = 2049
 WEB_PORTS = (80, 443)
@@ -93,7 +82,7 @@ def preflight(
     if isinstance(hosts.settings, HostsSettings):
         troubles += without_data(facts, deployed)
     troubles += twins(facts)
-    troubles += _unreached(hosts, facts, cluster)
+    troubles += _unreached(hosts, facts, archive)
     order = list(hosts.settings.nodes)
     return sorted(troubles, key=lambda trouble: order.index(trouble.node))
 
@@ -118,18 +107,18 @@ def _look(hosts: Hosts, node: str, archive: bytes) -> Facts | Trouble:
     try:
         connection = hosts.connection(node)
         begun = time.time()
-        answer = connection.run(SEND_AND_INSPECT, stdin=archive, seconds=120)
+        answer = connection.run(run_once("inspect", archive), stdin=archive, seconds=120)
         ended = time.time()
     except SshError as error:
         return Trouble(node=node, what=str(error), hint=error.hint, unreachable=True)
     user = hosts.access[node].user
-    if "missing:sudo" in answer.error:
+    if NO_SUDO in answer.error:
         return Trouble(
             node=node,
             what=f"{user} may not use sudo without a password",
             hint=f"on the host: echo '{user} ALL=(ALL) NOPASSWD: ALL' | sudo tee /etc/sudoers.d/{user}",
         )
-    if "missing:python" in answer.error:
+    if NO_PYTHON in answer.error:
         return Trouble(
             node=node, what="there is no /usr/bin/python3", hint="install Python 3.8 or newer"
         )
@@ -137,9 +126,7 @@ def _look(hosts: Hosts, node: str, archive: bytes) -> Facts | Trouble:
         found = Facts.model_validate_json(answer.output)
     except ValidationError:
         said = (answer.error or answer.output).strip().splitlines() or ["nothing"]
-        hint = (
-            "the agent needs Python 3.8 or newer at /usr/bin/python3, and room in the home folder"
-        )
+        hint = "the agent needs Python 3.8 or newer at /usr/bin/python3, and room in /tmp"
         return Trouble(node=node, what=f"the agent cannot look around: {said[-1]}", hint=hint)
     # The host's clock was read at some moment in between.
     early, late = found.time - ended, found.time - begun
@@ -321,7 +308,7 @@ def twins(facts: Mapping[str, Facts]) -> Iterator[Trouble]:
         seen.setdefault(found.machine_id, node)
 
 
-def _unreached(hosts: Hosts, facts: Mapping[str, Facts], cluster: str) -> list[Trouble]:
+def _unreached(hosts: Hosts, facts: Mapping[str, Facts], archive: bytes) -> list[Trouble]:
     """Followers that do not get through to the leader's ports, tried while nothing else is there."""
     leader = facts.get("leader")
     followers = [node for node in facts if node != "leader"]
@@ -332,10 +319,10 @@ def _unreached(hosts: Hosts, facts: Mapping[str, Facts], cluster: str) -> list[T
     if exports_from_leader(hosts.settings):
         ports.append(NFS_PORT)
     words = " ".join(map(str, ports))
-    agent = f'sudo -n /usr/bin/python3 "$HOME/{SENT_AGENT}"'
+    listen, reach = run_once(f"listen {words}", archive), f"reach {address} {words}"
     try:
-        with hosts.connection("leader").started(f"{agent} listen {words}"):
-            answers = hosts.run(followers, f"{agent} reach {address} {words}", seconds=60)
+        with hosts.connection("leader").started(listen, stdin=archive):
+            answers = hosts.run(followers, run_once(reach, archive), stdin=archive, seconds=60)
     except SshError as error:
         return [Trouble(node="leader", what=str(error), hint=error.hint)]
     return [

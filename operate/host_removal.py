@@ -10,9 +10,14 @@ import os
 import sys
 
 from model.specification import INSTALLED_AGENT, RUN_AGENT, STORE
-from operate.ssh import Access, SshError, connected
+from operate import step_output
+from operate.host_secret import failed
+from operate.removals import NOTHING
+from operate.ssh import Access, SshError, connect, connected
 
-REMOVE = f"sudo -n sh -c 'test ! -e {INSTALLED_AGENT} || exec {RUN_AGENT} remove \"$@\"' remove"
+REMOVE = (
+    f"sudo -n sh -c 'if test -e {INSTALLED_AGENT}; then exec {RUN_AGENT} remove \"$@\"; fi' remove"
+)
 LEADERS_SECRET = f"sudo -n sha256sum {STORE}/secret.json"
 
 
@@ -20,17 +25,23 @@ def main() -> int:
     """The exit status: 1 where the host is there and the removal failed."""
     access = Access.read(os.environ["HOST"])
     try:
-        with connected(access) as connection:
-            done = connection.run(f"{REMOVE} {leaders_secret()}".rstrip(), seconds=900)
+        connection = connect(access)
     except SshError as error:
-        print(
+        step_output.show(
             f"{access.named} was not reached, and what was installed there stays: {error}\n"
             f"  hint     when it is back: {REMOVE}"
         )
         return 0
-    print(done.output.strip() or "nothing was installed")
+    try:
+        done = connection.run(f"{REMOVE} {leaders_secret()}".rstrip(), seconds=900)
+    except SshError as error:
+        # It is there: the next try finds out whether it still is.
+        return failed("the host", access, str(error), error.hint)
+    finally:
+        connection.close()
+    step_output.show(done.output.strip() or NOTHING)
     if not done.succeeded:
-        print(f"{access.named}: {done.error.strip() or 'the removal failed'}", file=sys.stderr)
+        step_output.complain(f"{access.named}: {done.error.strip() or 'the removal failed'}")
         return 1
     return 0
 
@@ -44,10 +55,12 @@ def leaders_secret() -> str:
         with connected(leader) as connection:
             shown = connection.run(LEADERS_SECRET)
     except SshError as error:
-        print(f"the secret is kept here: the leader ({leader.named}) was not asked: {error}")
+        step_output.show(
+            f"the secret is kept here: the leader ({leader.named}) was not asked: {error}"
+        )
         return ""
     if not shown.succeeded:
-        print(f"the secret is kept here: the leader ({leader.named}) has none")
+        step_output.show(f"the secret is kept here: the leader ({leader.named}) has none")
         return ""
     return shown.output.split()[0]
 

@@ -9,6 +9,7 @@ import os
 import sys
 
 from model.specification import RUN_AGENT
+from operate import step_output
 from operate.ssh import Access, SshError, connected
 
 AGENT = f"sudo -n {RUN_AGENT}"
@@ -33,13 +34,13 @@ def main() -> int:
         return failed(
             "the follower", follower, last_line(taken.error), "the reason is the agent's own"
         )
-    print("the follower has the cluster's secret")
+    step_output.show("the follower has the cluster's secret")
     return 0
 
 
 def failed(who: str, access: Access, reason: str, hint: str) -> int:
     """Say why, and what to do."""
-    print(f"{who} ({access.named}): {reason}\n  hint     {hint}", file=sys.stderr)
+    step_output.complain(f"{who} ({access.named}): {reason}\n  hint     {hint}")
     return 1
 
 

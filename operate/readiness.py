@@ -8,7 +8,6 @@ Scaling group tells, and at the latest at the deadline. A refusal is no failure 
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from model.node_report import Failure, NodeReport
+from operate import step_output
 from operate.group_members import node_of, replace_delisted
 from operate.refusals import Refusal, refusal_of, refused_launches
 from operate.reports import Read, read_report
@@ -346,7 +346,7 @@ def wait(watcher: Watcher, node: str, meaning: Callable[[Observation], Verdict])
             return verdict
         now = time.monotonic()
         if verdict.line != shown or now - shown_at > STILL_SECONDS:
-            print(f"{node}: {verdict.line} ({seen.elapsed_seconds:.0f} s)", flush=True)
+            step_output.show(f"{node}: {verdict.line} ({seen.elapsed_seconds:.0f} s)")
             shown, shown_at = verdict.line, now
         time.sleep(POLL_SECONDS)
 
@@ -369,13 +369,13 @@ def main(
     watcher = Watcher(region, bucket, node, instance=instance, group=group, types=listed)
     verdict = wait(watcher, node, meaning)
     if verdict.outcome == "ready":
-        print(f"{node}: {verdict.line}")
+        step_output.show(f"{node}: {verdict.line}")
         return
-    print(f"{node} is not ready: {verdict.line}", file=sys.stderr)
+    step_output.complain(f"{node} is not ready: {verdict.line}")
     for name, text in verdict.details.items():
-        print(f"  {name:8} {text}", file=sys.stderr)
+        step_output.complain(f"  {name:8} {text}")
     for line in verdict.log:
-        print(f"  log      {line}", file=sys.stderr)
+        step_output.complain(f"  log      {line}")
     raise typer.Exit(1)
 
 

@@ -7,8 +7,10 @@ import hashlib
 import io
 import json
 import logging
+import random
 import socket
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ from typing import Any
 import paramiko
 
 from model.checks import HOST_KEY_TYPES
+from operate.remote_shell import BEGIN, END, answer, under_sh
 from operate.run_command import Answer
 
 CONNECT_SECONDS = 10
@@ -25,13 +28,13 @@ CONNECT_SECONDS = 10
 COMMAND_SECONDS = 300
 """Longest wait for a command."""
 
+HUNG_UP_PAUSES = (0.5, 1.0, 2.0, 4.0)
+"""Seconds before another try at a host that hangs up: every resource signs in by itself, many through one bastion."""
+
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 """Its threads would print tracebacks of what is told as an :class:`SshError`."""
 
 KEY_KINDS = (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey)
-
-SIGNATURES = {"ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256")}
-"""Type of a host key to the algorithms that sign with it, where their names differ."""
 
 
 class SshError(Exception):
@@ -40,6 +43,10 @@ class SshError(Exception):
     def __init__(self, message: str, hint: str) -> None:
         super().__init__(message)
         self.hint = hint
+
+
+class HungUpError(SshError):
+    """A host that ends a connection at once, as an SSH server does while many sign in (sshd_config: MaxStartups)."""
 
 
 class HostKeyError(SshError):
@@ -91,45 +98,73 @@ class Connection:
         self._transport, self._below = transport, below
 
     def run(
-        self, command: str, *, stdin: str | bytes = b"", seconds: float = COMMAND_SECONDS
+        self,
+        script: str,
+        *,
+        stdin: str | bytes | Iterable[bytes] = b"",
+        seconds: float = COMMAND_SECONDS,
+        show: Callable[[str], None] | None = None,
     ) -> Answer:
-        """Run a shell command as the user; never raises for its status, :class:`SshError` where SSH itself ends."""
-        content = stdin.encode() if isinstance(stdin, str) else stdin
+        """Run *script* in sh as the user; never raises for its status.
+
+        *show* gets the lines of its output as they come. *seconds* is the longest silence. Raises :class:`SshError` if
+        the connection ends, or the user's login shell does not run commands.
+        """
+        output: list[bytes] = []
+        errors: list[bytes] = []
         try:
-            channel = self._transport.open_session(timeout=CONNECT_SECONDS)
-            channel.settimeout(seconds)
-            channel.exec_command(command)
-            errors = channel.makefile_stderr("rb")
+            channel = self._begun(script, seconds)
             with ThreadPoolExecutor(2) as aside:
-                said = aside.submit(errors.read)
-                aside.submit(_feed, channel, content)
-                output = channel.makefile("rb").read()
-                error = said.result()
+                said = aside.submit(errors.extend, channel.makefile_stderr("rb"))
+                aside.submit(_feed, channel, stdin)
+                for line in channel.makefile("rb"):
+                    output.append(line)
+                    if show and (text := _own(output)):
+                        show(text)
+                said.result()
             status = channel.recv_exit_status()
         except (paramiko.SSHException, OSError, EOFError) as problem:
             raise SshError(
                 f"the connection was lost: {problem}", "the same command again goes on"
             ) from problem
-        return Answer(
-            succeeded=status == 0,
-            output=output.decode(errors="replace"),
-            error=error.decode(errors="replace"),
-        )
+        printed, complained = (_text(lines) for lines in (output, errors))
+        own = answer(printed)
+        if own is None and printed + complained:
+            raise self._no_shell(complained or printed)
+        if own is None or (status == -1 and END not in printed):
+            raise SshError("the connection was lost: the host ended it", "the same command goes on")
+        return Answer(succeeded=status == 0, output=own, error=answer(complained) or "")
 
     @contextmanager
-    def started(self, command: str) -> Iterator[None]:
-        """A command that runs while the block does: begun once it has printed a line, ended with its input."""
+    def started(self, script: str, *, stdin: bytes = b"") -> Iterator[None]:
+        """A script that runs while the block does: begun once it has printed a line, ended with its input."""
         try:
-            channel = self._transport.open_session(timeout=CONNECT_SECONDS)
-            channel.settimeout(CONNECT_SECONDS)
-            channel.exec_command(command)
-            channel.makefile("r").readline()
+            channel = self._begun(script, CONNECT_SECONDS)
+            channel.sendall(stdin)
+            lines = iter(channel.makefile("r"))
+            while next(lines, BEGIN).rstrip("\n") != BEGIN:
+                continue
+            next(lines, "")
         except (paramiko.SSHException, OSError, EOFError) as problem:
             raise SshError(f"the connection was lost: {problem}", "try again") from problem
         try:
             yield
         finally:
             channel.close()
+
+    def _begun(self, script: str, seconds: float) -> paramiko.Channel:
+        channel = self._transport.open_session(timeout=CONNECT_SECONDS)
+        channel.settimeout(seconds)
+        channel.exec_command(under_sh(script))
+        return channel
+
+    def _no_shell(self, said: str) -> SshError:
+        user, last = self._transport.get_username(), (said.strip().splitlines() or [""])[-1]
+        return SshError(
+            f"the login shell of {user} runs no commands: {last}",
+            f"give {user} a shell on the host, `sudo chsh -s /bin/bash {user}`, or name another user; a forced command "
+            "in authorized_keys or sshd_config has the same effect",
+        )
 
     def channel_to(self, address: str, port: int) -> paramiko.Channel:
         """A way through this host to another."""
@@ -160,7 +195,17 @@ def connected(access: Access) -> Iterator[Connection]:
 
 
 def connect(access: Access) -> Connection:
-    """A connection that the caller closes. Raises :class:`SshError`."""
+    """A connection that the caller closes, tried again if the host hangs up at once. Raises :class:`SshError`."""
+    for pause in HUNG_UP_PAUSES:
+        try:
+            return _connect(access)
+        except HungUpError:
+            # Not all at the same moment once more.
+            time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 no secret
+    return _connect(access)
+
+
+def _connect(access: Access) -> Connection:
     below = connect(access.bastion) if access.bastion else None
     try:
         transport = _transport(access, below)
@@ -179,9 +224,7 @@ def presented_key(access: Access) -> str:
     try:
         known = access.host_key.partition(" ")[0]
         types = sorted(HOST_KEY_TYPES, key=lambda each: each != known)
-        transport.get_security_options().key_types = [
-            name for each in types for name in SIGNATURES.get(each, (each,))
-        ]
+        transport.get_security_options().key_types = types
         return _handshake(transport, access)
     finally:
         transport.close()
@@ -199,7 +242,7 @@ def _transport(access: Access, below: Connection | None) -> paramiko.Transport:
             )
         kind = access.host_key.split()[0]
         # Of several keys the host shows the one that is known.
-        transport.get_security_options().key_types = SIGNATURES.get(kind, (kind,))
+        transport.get_security_options().key_types = (kind,)
         key = _handshake(transport, access)
         if key.split()[:2] != access.host_key.split()[:2]:
             raise HostKeyError(
@@ -231,17 +274,20 @@ def _socket(access: Access, below: Connection | None) -> Any:
 def _handshake(transport: paramiko.Transport, access: Access) -> str:
     """The key that the host answers with."""
     transport.banner_timeout = transport.handshake_timeout = CONNECT_SECONDS
+    begun = time.monotonic()
     try:
         # Each of its steps has an end of its own; one for all of them would pass in silence.
         transport.start_client()
         return _key_text(transport.get_remote_server_key())
     except paramiko.ssh_exception.IncompatiblePeer as problem:
         raise HostKeyError(
-            f"the host has no key of the type that the stack file names: {problem}",
-            "`make host-keys STACK=name NODE=name` takes a key that it has",
+            f"the host has no key of the type that is wanted: {problem}",
+            "`make host-keys STACK=name NODE=name` takes a key that it has; `sudo ssh-keygen -A` on the host "
+            f"makes those that are missing ({', '.join(HOST_KEY_TYPES)})",
         ) from problem
     except (paramiko.SSHException, EOFError, OSError) as problem:
-        raise SshError(
+        hung_up = time.monotonic() - begun < CONNECT_SECONDS / 2
+        raise (HungUpError if hung_up else SshError)(
             f"what answers at {access.address}:{access.port} does not speak SSH: {problem}",
             "check address and port",
         ) from problem
@@ -300,10 +346,23 @@ def fingerprint(host_key: str) -> str:
     return f"SHA256:{base64.b64encode(digest).decode().rstrip('=')}"
 
 
-def _feed(channel: paramiko.Channel, content: bytes) -> None:
+def _feed(channel: paramiko.Channel, content: str | bytes | Iterable[bytes]) -> None:
     """Write a command's input; one that ends without reading it is no error."""
+    whole = content.encode() if isinstance(content, str) else content
     try:
-        channel.sendall(content)
+        for part in [whole] if isinstance(whole, bytes) else whole:
+            channel.sendall(part)
         channel.shutdown_write()
     except OSError:
         return
+
+
+def _text(lines: list[bytes]) -> str:
+    return b"".join(lines).decode(errors="replace")
+
+
+def _own(output: list[bytes]) -> str:
+    """The last line if it is the script's own, without its end; empty if it is not."""
+    if f"{BEGIN}\n".encode() not in output[:-1]:
+        return ""
+    return output[-1].decode(errors="replace").rstrip("\n").removesuffix(END)

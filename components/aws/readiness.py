@@ -31,7 +31,8 @@ def node_ready(
     def command(known: dict[str, str]) -> str:
         options = {"node": node, "region": site.region.name, **known}
         words = [word for option, value in options.items() for word in (f"--{option}", value)]
-        return join([PYTHON, "-m", "operate.readiness", *words])
+        # Pulumi kills the shell it starts, and nothing that the shell has started: `exec` makes them one process.
+        return join(["exec", PYTHON, "-m", "operate.readiness", *words])
 
     return local.Command(
         f"{name}-ready",

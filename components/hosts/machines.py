@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pulumi
@@ -10,7 +10,7 @@ from pulumi_command import local
 
 from components.hosts.connection import HostConnection, connection_to
 from components.hosts.data_services import DataServices, DataServicesArgs
-from components.hosts.host_node import PYTHON, HostNode, HostNodeArgs
+from components.hosts.host_node import HostNode, HostNodeArgs, step
 from components.hosts.hosts_cluster import HostsCluster
 from components.leader_node import NAME as LEADER
 from components.machines import Node
@@ -89,7 +89,7 @@ class HostsMachines:
 
     def _be_admitted(self) -> pulumi.Resource:
         """The leader's firewall and exports are its own agent's: it is told whom to let in beside its own."""
-        admit = f"{PYTHON} -m operate.host_admission"
+        admit = step("host_admission")
         return local.Command(
             f"{self._name}-admission",
             create=f"{admit} {' '.join(self.args.settings.follower_addresses)}".rstrip(),
@@ -146,6 +146,9 @@ class HostMachine:
     delivered: pulumi.Resource | None = None
     """The delivery of the specification, once there is one."""
 
+    data_services: list[pulumi.Resource] = field(default_factory=list)
+    """The leader's PostgreSQL and Redis if this program runs them, once they are there: every node waits for them."""
+
     def provision(self, name: str, parent: pulumi.Resource) -> pulumi.Output[str]:
         """The host is there; its private address."""
         return pulumi.Output.from_input(self.machines.args.settings.private_address(self.node))
@@ -169,13 +172,16 @@ class HostMachine:
         specification = self._specification(node, host.agent_sha256)
         self.delivered = host.deliver(specification)
         if self.role == "leader":
-            self._data_services(name, host, self.delivered, opts)
+            services = self._data_services(name, host, self.delivered, opts)
+            self.data_services = services
         else:
             leader = self.machines.leader
             before = [leader.delivered] if leader and leader.delivered else []
             after = [self.delivered, *before]
             host.receive_secret(after)
-        host.wait(specification, self.delivered)
+            # Without them a follower would wait for a PostgreSQL that nobody has started.
+            services = leader.data_services if leader else []
+        host.wait(specification, [self.delivered, *services])
 
     def _specification(self, node: Node, agent_sha256: str) -> pulumi.Output[str]:
         settings, cluster = self.machines.args.settings, self.machines.args.cluster
@@ -205,14 +211,14 @@ class HostMachine:
 
     def _data_services(
         self, name: str, host: HostNode, delivered: pulumi.Resource, opts: pulumi.ResourceOptions
-    ) -> None:
+    ) -> list[pulumi.Resource]:
         settings = self.machines.args.settings
         if not isinstance(settings, HostsSettings):
-            return
+            return []
         images = settings.data_services
         if images.postgres_image is None or images.redis_image is None:
-            return
-        DataServices(
+            return []
+        made = DataServices(
             f"{name}-data-services",
             DataServicesArgs(
                 connection=self.machines.connection(self.node),
@@ -225,3 +231,4 @@ class HostMachine:
             ),
             opts,
         )
+        return [made]

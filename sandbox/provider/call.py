@@ -24,19 +24,35 @@ class Call:
     engine: engine_pb2_grpc.EngineStub
     context: Connection
     ended: threading.Event = field(default_factory=threading.Event)
-    """Set when the request ends, be it that its engine is gone."""
+    """Set when the request ends or is cancelled, even if only because its engine is gone."""
+    _cancelling: list[Callable[[], None]] = field(default_factory=list)
 
     def show(self, line: str) -> None:
-        """Show a line, as long as there is an engine to show it."""
-        message = engine_pb2.LogRequest(severity=engine_pb2.INFO, message=line, urn=self.urn)
+        """Show a line as a status, which a terminal forgets at the next one, if there is an engine to show it."""
+        message = engine_pb2.LogRequest(
+            severity=engine_pb2.INFO, message=line, urn=self.urn, ephemeral=True
+        )
         try:
             self.engine.Log(message, timeout=LOG_SECONDS)
         except grpc.RpcError:
             return
 
     def at_end(self, act: Callable[[], None]) -> None:
-        """Do something when the request ends, or now where it has ended already."""
+        """Do something when the request ends, or now if it has ended already."""
         if not self.context.add_callback(act):
+            act()
+
+    def at_cancel(self, act: Callable[[], None]) -> None:
+        """Do something when the request ends or is cancelled, or now if it is already."""
+        self._cancelling.append(act)
+        self.at_end(act)
+        if self.ended.is_set():
+            act()
+
+    def cancel(self) -> None:
+        """Ctrl-C: the engine asks to stop, and waits for the answer all the same."""
+        self.ended.set()
+        for act in self._cancelling:
             act()
 
 
@@ -54,3 +70,18 @@ def shown_outputs(logging: str | None) -> set[str]:
     if logging in (None, "stdoutAndStderr"):
         return {"stdout", "stderr"}
     return {logging} & {"stdout", "stderr"} if logging else set()
+
+
+LONGEST_LINE = 64 * 1024
+"""Bytes of a line, with its end, from which on Go's bufio.Scanner reads no more: the real provider then hangs for
+ever, because nobody empties the pipe that it copies the output into. It does so also if nothing is to be shown."""
+
+
+def is_too_long(line: str) -> bool:
+    """Whether the real provider would hang at a line."""
+    return len(line.encode()) >= LONGEST_LINE
+
+
+def never_ends(length: int, command: str) -> str:
+    """What is said here instead of hanging."""
+    return f"a line of {length} bytes, at which the real provider hangs: running {command!r}"

@@ -1,7 +1,8 @@
 """The stand-in for Pulumi's `command` provider, with real processes and real SSH.
 
-Like the real one it shows every line that a command prints as it comes, replaces the resource when a
-trigger changes, and fails with what the command wrote.
+Like the real one it shows every line that a command prints as a status, which a terminal forgets, replaces the resource
+when a trigger changes, and fails with what the command wrote. What a command prints is plain in the state, even if the
+command itself is secret, unless the program names the output in additionalSecretOutputs.
 """
 
 # ruff: noqa: N802 - the protocol names the methods
@@ -11,11 +12,11 @@ from __future__ import annotations
 import importlib.metadata
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from typing import Any
 
 import grpc
-from google.protobuf import empty_pb2
+from google.protobuf import empty_pb2, struct_pb2
 from pulumi import _types as sdk
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 from pulumi_command import local, remote
@@ -58,6 +59,8 @@ class CommandProvider(provider_pb2_grpc.ResourceProviderServicer):
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = environment
         self._engines: dict[str, str] = {}
+        self._calls: dict[str, list[Call]] = {}
+        """What runs for each connection."""
 
     def Handshake(
         self, request: provider_pb2.ProviderHandshakeRequest, context: Connection
@@ -73,6 +76,8 @@ class CommandProvider(provider_pb2_grpc.ResourceProviderServicer):
         return plugin_pb2.PluginInfo(version=importlib.metadata.version("pulumi-command"))
 
     def Cancel(self, request: empty_pb2.Empty, context: Connection) -> empty_pb2.Empty:
+        for call in list(self._calls.get(context.peer(), ())):
+            call.cancel()
         return empty_pb2.Empty()
 
     def CheckConfig(
@@ -125,7 +130,7 @@ class CommandProvider(provider_pb2_grpc.ResourceProviderServicer):
             else:
                 state = self._run(token, inputs.get("create"), inputs, {}, call)
         return provider_pb2.CreateResponse(
-            id=f"{os.getpid()}-{request.urn}", properties=to_wire(state, sealed(state, secrets))
+            id=f"{os.getpid()}-{request.urn}", properties=stored(state, secrets)
         )
 
     @answering
@@ -154,7 +159,7 @@ class CommandProvider(provider_pb2_grpc.ResourceProviderServicer):
             else:
                 command = inputs.get("update", inputs.get("create"))
                 state = self._run(token, command, inputs, olds, call)
-        return provider_pb2.UpdateResponse(properties=to_wire(state, sealed(state, secrets)))
+        return provider_pb2.UpdateResponse(properties=stored(state, secrets))
 
     @answering
     def Delete(self, request: provider_pb2.DeleteRequest, context: Connection) -> empty_pb2.Empty:
@@ -166,8 +171,16 @@ class CommandProvider(provider_pb2_grpc.ResourceProviderServicer):
                 self._run(token, state["delete"], state, state, call)
         return empty_pb2.Empty()
 
-    def _calling(self, request: Any, context: Connection) -> AbstractContextManager[Call]:
-        return calling(request.urn, self._engines.get(context.peer(), ""), context)
+    @contextmanager
+    def _calling(self, request: Any, context: Connection) -> Iterator[Call]:
+        peer = context.peer()
+        running = self._calls.setdefault(peer, [])
+        with calling(request.urn, self._engines.get(peer, ""), context) as call:
+            running.append(call)
+            try:
+                yield call
+            finally:
+                running.remove(call)
 
     def _run(
         self,
@@ -216,11 +229,12 @@ def planned(token: str, inputs: Properties) -> Properties:
     return inputs if token == COPY else {**inputs, "stdout": UNKNOWN, "stderr": UNKNOWN}
 
 
-def sealed(state: Properties, secrets: list[Any]) -> list[Any]:
-    """The values that are secret in a state: what a secret command prints is secret too."""
-    if any(state.get(name) in secrets for name in ("create", "update") if state.get(name)):
-        return [*secrets, state["stdout"], state["stderr"]]
-    return secrets
+def stored(state: Properties, secrets: list[Any]) -> struct_pb2.Struct:
+    """The state on the wire: of the inputs what was secret is, and of what was printed nothing."""
+    printed = {name: state[name] for name in ("stdout", "stderr") if name in state}
+    wired = to_wire({name: state[name] for name in state.keys() - printed.keys()}, secrets)
+    wired.update(printed)
+    return wired
 
 
 def _plain(inputs: Properties) -> Properties:

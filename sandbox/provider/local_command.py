@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
-from .call import Call, shown_outputs
+from .call import Call, is_too_long, never_ends, shown_outputs
 from .values import Properties, RefusalError
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -26,6 +26,12 @@ MODELLED = {
     "update",
 }
 """Inputs that are carried out; any other is refused."""
+SIGNALS: dict[int, str] = {
+    signal.SIGKILL: "killed",
+    signal.SIGTERM: "terminated",
+    signal.SIGINT: "interrupt",
+}
+"""As Go names them."""
 
 
 def run(
@@ -35,9 +41,11 @@ def run(
     call: Call,
     environment: Mapping[str, str],
 ) -> Properties:
-    """Run a command to its end; what it printed. It is ended when the engine that asked is gone.
+    """Run a command to its end; what it printed.
 
-    Sees `environment` beside what its inputs say, and what its predecessor, `previous`, printed.
+    Sees `environment` besides what its inputs say, and what its predecessor, `previous`, printed. If the engine cancels
+    or is gone, only the shell is killed, as by Go's exec.CommandContext: what the shell has started keeps the pipes,
+    which are read to their end, and the command has failed whatever became of it.
     """
     handed_on = {
         f"PULUMI_COMMAND_{name.upper()}": previous[name]
@@ -54,13 +62,16 @@ def run(
         text=True,
         process_group=0,
     )
-    call.at_end(lambda: _end(process))
+    call.at_cancel(process.kill)
     shown, printed = shown_outputs(inputs.get("logging")), {"stdout": "", "stderr": ""}
+    too_long: list[int] = []
 
     def follow(name: str, stream: IO[str] | None) -> None:
         for line in stream or ():
             printed[name] += line
-            if name in shown:
+            if is_too_long(line):
+                too_long.append(len(line))
+            elif name in shown:
                 call.show(line.rstrip("\n"))
 
     streams = {"stdout": process.stdout, "stderr": process.stderr}
@@ -71,9 +82,13 @@ def run(
     status = process.wait()
     for reader in readers:
         reader.join()
+    if too_long:
+        raise RefusalError(never_ends(max(too_long), command))
     if status:
         said = printed["stderr"] or printed["stdout"]
-        raise RefusalError(f'exit status {status}: running "{command}":\n{said}')
+        ended = f"signal: {SIGNALS.get(-status, str(-status))}"
+        reason = ended if status < 0 else f"exit status {status}"
+        raise RefusalError(f'{reason}: running "{command}":\n{said}')
     return {name: text.removesuffix("\n") for name, text in printed.items()}
 
 
@@ -84,9 +99,3 @@ def _feed(process: subprocess.Popen[str], text: str) -> None:
             stream.write(text)
     except BrokenPipeError:  # a command may end without reading
         return
-
-
-def _end(process: subprocess.Popen[str]) -> None:
-    """End a command and all it has started."""
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGTERM)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import paramiko
 
-from .call import Call, shown_outputs
+from .call import Call, is_too_long, never_ends, shown_outputs
 from .protocol import Problem
 from .ssh import connected
 from .values import Properties, RefusalError
@@ -37,16 +37,22 @@ def problems(inputs: Properties) -> Iterator[Problem]:
 
 
 def run(command: str, inputs: Properties, call: Call) -> Properties:
-    """Run a command to its end; what it printed. Its connection ends with the engine that asked."""
+    """Run a command to its end; what it printed. Its connection ends with the engine that asked.
+
+    Cancelling ends a connection that is still being made, and never a command that runs.
+    """
     shown, printed = shown_outputs(inputs.get("logging")), {"stdout": "", "stderr": ""}
     both: list[str] = []
+    too_long: list[int] = []
 
     def follow(name: str, stream: Iterator[bytes | str]) -> None:
         for raw in stream:
             line = raw.decode(errors="replace") if isinstance(raw, bytes) else raw
             printed[name] += line
             both.append(line)
-            if name in shown:
+            if is_too_long(line):
+                too_long.append(len(line))
+            elif name in shown:
                 call.show(line.rstrip("\n"))
 
     with connected(inputs["connection"], call) as transport:
@@ -69,6 +75,8 @@ def run(command: str, inputs: Properties, call: Call) -> Properties:
                 reader.join()
         except (paramiko.SSHException, EOFError, OSError) as error:
             raise RefusalError(f"{error}: {_running(command, both)}") from error
+    if too_long:
+        raise RefusalError(never_ends(max(too_long), command))
     if status == -1:
         reason = "wait: remote command exited without exit status or exit signal"
         raise RefusalError(f"{reason}: {_running(command, both)}")

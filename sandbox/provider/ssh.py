@@ -21,9 +21,7 @@ HANDSHAKE_SECONDS = 30
 """The real one waits for ever; a test must not."""
 FIRST_PAUSE, BACKOFF, LONGEST_PAUSE = 0.1, 1.5, 5.0
 """Seconds between two attempts to dial, and how they grow."""
-# In the order in which Go's client asks for them: the server gives the first that it has. So a pinned
-# key of another kind is a mismatch, however right it is.
-KEY_KINDS = (
+UNPINNED = (
     "ecdsa-sha2-nistp256",
     "ecdsa-sha2-nistp384",
     "ecdsa-sha2-nistp521",
@@ -31,6 +29,10 @@ KEY_KINDS = (
     "rsa-sha2-512",
     "ssh-ed25519",
 )
+"""Algorithms that Go's client asks for if no key is pinned, in its order (x/crypto/ssh, defaultHostKeyAlgos); the
+server signs with the first that it has. With a pinned key the provider asks for the type of that key and no other."""
+SHA1 = "ssh-rsa"
+"""The type of an RSA key, and of its signatures the one with SHA-1, which OpenSSH has offered no more since 8.8."""
 _KEEPALIVE = {socket.TCP_KEEPIDLE: 15, socket.TCP_KEEPINTVL: 15, socket.TCP_KEEPCNT: 9}  # as Go has
 
 Found = TypeVar("Found")
@@ -54,11 +56,12 @@ def connected(connection: Properties, call: Call) -> Iterator[paramiko.Transport
 def _through_proxy(
     connection: Properties, call: Call, opened: list[paramiko.Transport]
 ) -> paramiko.Transport:
-    proxy = connection.get("proxy")
+    proxy, signers = connection.get("proxy"), _signers(connection)
     if proxy is None:
-        return _retried("Dial", connection, call, lambda: _dial(connection, opened))
+        return _retried("Dial", connection, call, lambda: _dial(connection, signers, opened))
     try:
-        bastion = _retried("Dial proxy", proxy, call, lambda: _dial(proxy, opened))
+        proxys = _signers(proxy)
+        bastion = _retried("Dial proxy", proxy, call, lambda: _dial(proxy, proxys, opened))
         host, port = _endpoint(connection)
 
         def open_channel() -> paramiko.Channel:
@@ -68,7 +71,9 @@ def _through_proxy(
                 raise DialError(f"ssh: rejected: connect failed ({error})") from error
 
         channel = _retried("Dial from proxy", connection, call, open_channel)
-        return _retried("Dial", connection, call, lambda: _handshake(channel, connection, opened))
+        return _retried(
+            "Dial", connection, call, lambda: _handshake(channel, connection, signers, opened)
+        )
     except RefusalError as error:
         raise RefusalError(f"proxy: {error}") from error
 
@@ -89,7 +94,9 @@ def _retried(what: str, connection: Properties, call: Call, attempt: Callable[[]
         pause = min(pause * BACKOFF, LONGEST_PAUSE)
 
 
-def _dial(connection: Properties, opened: list[paramiko.Transport]) -> paramiko.Transport:
+def _dial(
+    connection: Properties, signers: list[Any], opened: list[paramiko.Transport]
+) -> paramiko.Transport:
     host, port = _endpoint(connection)
     seconds = connection.get("perDialTimeout", PER_DIAL_SECONDS) or None
     try:
@@ -104,28 +111,34 @@ def _dial(connection: Properties, opened: list[paramiko.Transport]) -> paramiko.
     plain.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for option, value in _KEEPALIVE.items():
         plain.setsockopt(socket.IPPROTO_TCP, option, value)
-    return _handshake(plain, connection, opened)
+    return _handshake(plain, connection, signers, opened)
 
 
 def _handshake(
     plain: socket.socket | paramiko.Channel,
     connection: Properties,
+    signers: list[Any],
     opened: list[paramiko.Transport],
 ) -> paramiko.Transport:
     expected = connection.get("hostKey")
     if expected and len(expected.split()) < 2:
         raise RefusalError("failed to parse host key: ssh: no key found")
-    signer = _signer(connection)
     transport = paramiko.Transport(plain)
     transport.banner_timeout = HANDSHAKE_SECONDS
-    transport.get_security_options().key_types = KEY_KINDS
+    kind = expected.split()[0] if expected else None
+    if kind != SHA1:  # which paramiko may not know any more
+        transport.get_security_options().key_types = (kind,) if kind else UNPINNED
     opened.append(transport)
     try:
+        if kind == SHA1:
+            raise DialError(
+                "ssh: handshake failed: ssh: no common algorithm for host key; client offered: [ssh-rsa]"
+            )
         transport.start_client(timeout=HANDSHAKE_SECONDS)
         key = transport.get_remote_server_key()
         if expected and expected.split()[:2] != [key.get_name(), key.get_base64()]:
             raise DialError("ssh: handshake failed: ssh: host key mismatch")
-        _authenticate(transport, connection, signer)
+        _authenticate(transport, connection, signers)
     except (paramiko.SSHException, EOFError, OSError) as error:
         transport.close()
         raise DialError(f"ssh: handshake failed: {str(error) or 'EOF'}") from error
@@ -136,10 +149,9 @@ def _handshake(
 
 
 def _authenticate(
-    transport: paramiko.Transport, connection: Properties, signer: paramiko.PKey | None
+    transport: paramiko.Transport, connection: Properties, signers: list[Any]
 ) -> None:
     user = connection.get("user", "root")
-    signers = [signer] if signer else _of_agent(connection)
     for each in signers:
         try:
             transport.auth_publickey(user, each)
@@ -151,6 +163,16 @@ def _authenticate(
         f"ssh: handshake failed: ssh: unable to authenticate, attempted methods [{methods}], no"
         " supported methods remain"
     )
+
+
+def _signers(connection: Properties) -> list[Any]:
+    """The keys to sign in with: a connection's own, else the agent's.
+
+    The agent is asked even if there is a key, and one that does not answer is fatal. Go's client then tries the first
+    way of the method publickey only, which is the key.
+    """
+    signer, of_agent = _signer(connection), _of_agent(connection)
+    return [signer] if signer else of_agent
 
 
 def _signer(connection: Properties) -> paramiko.PKey | None:
@@ -182,7 +204,8 @@ def _of_agent(connection: Properties) -> list[Any]:
         reached.connect(path)
         agent._connect(reached)  # its public way in knows the variable alone
     except (OSError, paramiko.SSHException) as error:
-        raise RefusalError(f"dial unix {path}: connect: {error}") from error
+        reason = os.strerror(getattr(error, "errno", None) or 0).lower()
+        raise RefusalError(f"dial unix {path}: connect: {reason}") from error
     return list(agent.get_keys())
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from agent import host_secret, inspect_host, ports
 from agent.inspect_host import inspect
+from agent.own_archive import digest
 from agent.reach import reach
 from components.agent_archive import build_archive
 
@@ -134,7 +135,8 @@ def test_whose_data_there_are_is_told(fake: FakeMachine, kind: str | None) -> No
 )
 def test_what_was_delivered_and_is_gone_is_told(fake: FakeMachine, what: str, file: str) -> None:
     release = {"version": "2.50.1", "cuda": "12", "source": "file", "sha256": "abc"}
-    document = json.dumps(fake.host_document("follower", release=release))
+    agent = {"sha256": digest(b"")}
+    document = json.dumps(fake.host_document("follower", release=release, agent=agent))
     (fake.home / "incoming").mkdir()
     for name in ("agent.pyz", "incoming/abc"):
         (fake.home / name).touch()
@@ -142,6 +144,9 @@ def test_what_was_delivered_and_is_gone_is_told(fake: FakeMachine, what: str, fi
         (fake.home / name).write_text(document)
     host_secret.create("{}")
     assert inspect()["lacks"] == []
+    if what == "agent":
+        (fake.home / file).write_text("half of it")
+        assert inspect()["lacks"] == [what]
     (fake.store if what == "secret" else fake.home).joinpath(file).unlink()
     found = inspect()
     assert found["lacks"] == [what]

@@ -17,7 +17,7 @@ from tests.cluster.on_hosts import STORE, OnHosts, workers
 
 NODES = ("leader", "small", "large")
 HOME = "/opt/graphistry-cluster"
-SENT = "/home/ubuntu/.graphistry-cluster-agent.pyz"
+BASHRC = "/home/ubuntu/.bashrc"
 CUSTOM = "/home/ubuntu/graphistry/data/config/custom.env"
 
 
@@ -129,19 +129,40 @@ def test_a_private_key_that_no_host_knows_changes_nothing(cluster: OnHosts, tmp_
     assert cluster.started() == before
 
 
-def test_a_copy_of_the_agent_that_was_cut_is_not_run_and_sent_anew(cluster: OnHosts) -> None:
-    with workers(cluster, "l4-quad", 2):
-        cluster.nodes()  # writes the sandbox's copy of the changed stack file
-        cluster.run("large", f"truncate -s 1000 {SENT} {HOME}/agent.pyz")
-        # `make up` looks at the hosts first and mends it by the way; Pulumi alone does not.
-        done = cluster.pulumi("up", "--yes", "--skip-preview", "--continue-on-error")
+def test_an_agent_that_was_cut_is_sent_again(cluster: OnHosts) -> None:
+    cluster.run("large", f"truncate -s 1000 {HOME}/agent.pyz")
+    assert "it lacks what was delivered: agent" in cluster.succeed()
+    assert cluster.run("large", f"stat -c %s {HOME}/agent.pyz") == cluster.run(
+        "small", f"stat -c %s {HOME}/agent.pyz"
+    )
+    assert changed_nothing(cluster.succeed())
+
+
+@contextmanager
+def awkward_users(cluster: OnHosts) -> Iterator[None]:
+    """Meanwhile, a user has a ~/.bashrc that prints, and another one a shell that runs nothing."""
+    noise = "echo Welcome to rack 2; printf '> '; echo '{}' >&2"
+    cluster.run("small", f'cp -p {BASHRC} /root/bashrc; echo "{noise}" | tee {BASHRC}')
+    cluster.run("large", "usermod --shell /usr/sbin/nologin ubuntu")
+    try:
+        yield
+    finally:
+        cluster.run("small", f"mv /root/bashrc {BASHRC}")
+        cluster.run("large", "usermod --shell /bin/bash ubuntu")
+
+
+def test_what_a_login_shell_does_is_told_or_does_not_matter(cluster: OnHosts) -> None:
+    with workers(cluster, "t4", 3), awkward_users(cluster):
+        done = cluster.up()
         assert done.returncode != 0
-        assert "AgentChecksumMismatch: the agent is not on the host" in done.stdout + done.stderr
-        assert "`make up` sends it anew" in done.stdout + done.stderr
-        assert forge_workers(cluster, "large") != "8"
+        assert tells(done.stdout, "the login shell of ubuntu runs no commands")
+        assert tells(done.stdout, "sudo chsh -s /bin/bash ubuntu")
+        assert "small" not in done.stdout.partition("looking at 3 hosts")[2]
+        cluster.run("large", "usermod --shell /bin/bash ubuntu")
         cluster.succeed()
-        assert forge_workers(cluster, "large") == "8"
+        assert forge_workers(cluster, "small") == "3"
     cluster.succeed()
+    assert cluster.run("small", "ls -A /home/ubuntu | grep graphistry-cluster; ls /tmp") == ""
 
 
 def test_what_a_follower_has_lost_is_brought_again(cluster: OnHosts) -> None:

@@ -47,38 +47,49 @@ def test_nothing_of_aws_is_made(deploy_stack: Deploy) -> None:
     assert recorder.invokes == []
 
 
-def test_every_host_gets_the_agent_before_the_specification_and_is_waited_for(
+def test_every_host_gets_agent_and_specification_and_is_waited_for(
     deploy_stack: Deploy,
 ) -> None:
     recorder = deploy_stack(STACK)
     for node in NODES:
-        agent = recorder["CopyToRemote", f"{NAME}-{node}-agent"]
         stored = delivery(recorder, node)
         ready = recorder["Command", f"{NAME}-{node}-ready"]
-        assert agent.urn in stored.dependencies
         assert stored.urn in ready.dependencies
         digest = hashlib.sha256(stored.inputs["stdin"].encode()).hexdigest()
-        assert ready.inputs["create"].endswith(f"agent.pyz wait {digest}")
+        assert ready.inputs["create"].endswith(f"-m operate.host_ready {digest}")
 
 
-def test_root_runs_no_archive_but_the_one_that_was_built(deploy_stack: Deploy) -> None:
+def test_the_agent_that_is_sent_is_the_one_that_the_specification_names(
+    deploy_stack: Deploy,
+) -> None:
     recorder = deploy_stack(STACK)
     for node in NODES:
-        stored = delivery(recorder, node)
         named = specification(recorder, node)["agent"]["sha256"]
-        assert f"{named}  $archive" in stored.inputs["create"]
-        assert "sha256sum --check" in stored.inputs["create"]
+        assert (
+            delivery(recorder, node).inputs["create"].endswith(f"-m operate.host_delivery {named}")
+        )
 
 
 def test_every_connection_names_its_host_key(deploy_stack: Deploy) -> None:
     recorder = deploy_stack(STACK)
-    remote = [each for each in recorder if each.type.startswith("command:remote:")]
-    assert len(remote) == 9
-    for each in remote:
-        connection = each.inputs["connection"]
-        text = json.dumps(connection)
-        assert "hostKey" in text, each.urn
-        assert '"ssh-ed25519 ' in text, each.urn
+    signing_in = [each for each in recorder if each.type.startswith("command:")]
+    assert len(signing_in) == 11
+    for each in signing_in:
+        text = json.dumps(each.inputs["environment"])
+        assert '\\"hostKey\\": \\"ssh-ed25519 ' in text, each.urn
+
+
+def test_pulumi_kills_the_programs_that_it_runs_and_not_their_shell_alone(
+    deploy_stack: Deploy,
+) -> None:
+    """Joined followers have an admission besides; the programs on AWS are tested with those."""
+    for recorder in (deploy_stack(STACK), deploy_stack("sandbox")):
+        commands = [each for each in recorder if each.type.startswith("command:")]
+        assert commands
+        for each in commands:
+            for when in {"create", "update", "delete"} & each.inputs.keys():
+                command = each.inputs[when]
+                assert command == ":" or command.startswith("exec .venv/bin/python -m "), each.urn
 
 
 def test_the_leader_lets_in_and_exports_to_its_followers_only(deploy_stack: Deploy) -> None:
@@ -122,7 +133,7 @@ def test_the_secret_is_carried_to_followers_after_both_have_their_specification(
     for node in ("small", "large"):
         relay = recorder["Command", f"{NAME}-{node}-secret"]
         assert {leader, delivery(recorder, node).urn} <= set(relay.dependencies)
-        assert relay.inputs["create"] == ".venv/bin/python -m operate.host_secret"
+        assert relay.inputs["create"] == "exec .venv/bin/python -m operate.host_secret"
     assert not [each for each in recorder if each.name == f"{NAME}-leader-secret"]
 
 
@@ -143,8 +154,8 @@ def test_no_host_is_removed_before_what_was_installed_on_it_is(deploy_stack: Dep
     recorder = deploy_stack(STACK)
     for node in NODES:
         removal = recorder["Command", f"{NAME}-{node}-removal"]
-        assert removal.inputs["delete"] == ".venv/bin/python -m operate.host_removal"
-        assert removal.urn in recorder["CopyToRemote", f"{NAME}-{node}-agent"].dependencies
+        assert removal.inputs["delete"] == "exec .venv/bin/python -m operate.host_removal"
+        assert removal.urn in delivery(recorder, node).dependencies
         others = [
             each for each in recorder if each.type.startswith("command:") and each is not removal
         ]
@@ -192,12 +203,11 @@ def test_a_release_of_this_computer_is_sent_to_every_host(deploy_stack: Deploy) 
     }
     recorder = deploy_stack(STACK, release=release)
     for node in NODES:
-        sent = recorder["CopyToRemote", f"{NAME}-{node}-release"]
-        assert sent.inputs["source"].path == "/srv/g.tar.gz"
+        sent = recorder["Command", f"{NAME}-{node}-release"]
+        words = f"operate.host_release /srv/g.tar.gz {release['sha256']}"
+        assert sent.inputs["create"].endswith(words)
         assert sent.urn in delivery(recorder, node).dependencies
-        # A host throws away what another checksum was named for.
-        assert release["sha256"] in sent.inputs["triggers"]
-        assert "--release" in delivery(recorder, node).inputs["create"]
+        assert delivery(recorder, node).inputs["create"].endswith("/release.sent")
         assert specification(recorder, node)["release"]["source"] == "file"
 
 
@@ -235,6 +245,14 @@ def test_containers_are_made_when_their_password_is_there(deploy_stack: Deploy) 
     delivered = delivery(recorder, "leader").urn
     for each in (*recorder.of("Container"), *recorder.of("Volume"), *recorder.of("RemoteImage")):
         assert delivered in each.dependencies, each.urn
+
+
+def test_no_node_waits_for_data_services_that_could_not_be_made(deploy_stack: Deploy) -> None:
+    recorder = deploy_stack(STACK, dataServices=CONTAINERS)
+    made = {each.urn for each in recorder.of("Container")}
+    for node in NODES:
+        ready = recorder["Command", f"{NAME}-{node}-ready"]
+        assert made <= set(ready.dependencies), node
 
 
 def test_docker_accepts_the_host_keys_of_the_stack_file_only(deploy_stack: Deploy) -> None:

@@ -172,5 +172,5 @@ def test_the_leader_of_the_other_stack_is_told_whom_to_let_in(
     recorder = joined_hosts(monkeypatch, deploy_stack)
     admission = recorder["Command", "graphistry-onprem-sandbox-admission"]
     addresses = sorted(host["host"]["address"] for host in followers_on_hosts().values())
-    assert sorted(admission.inputs["create"].split()[3:]) == addresses
+    assert sorted(admission.inputs["create"].split()[4:]) == addresses
     assert admission.inputs["delete"].endswith("operate.host_admission")

@@ -116,7 +116,7 @@ def test_every_node_is_waited_for(deploy_stack: Deploy) -> None:
         ready = recorder["Command", f"graphistry-sandbox-{node}-ready"]
         machine = "--instance" if node == "leader" else "--group"
         words = shlex.split(ready.inputs["create"])
-        assert words[:5] == [".venv/bin/python", "-m", "operate.readiness", "--node", node]
+        assert words[:6] == ["exec", ".venv/bin/python", "-m", "operate.readiness", "--node", node]
         assert words[words.index("--specification") + 1] == wanted
         assert words[words.index(machine) + 1]
         assert stored.urn in ready.dependencies

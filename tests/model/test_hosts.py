@@ -72,9 +72,19 @@ def test_is_accepted(changes: dict[str, Any]) -> None:
             "`make host-keys STACK=name` collects",
         ),
         (
-            {"leader.host.hostKey": "ssh-rsa AAAAC3NzaC1lZDI1NTE5"},
+            {"leader.host.hostKey": "ecdsa-sha2-nistp256 AAAAC3NzaC1lZDI1NTE5"},
             "leader.host.hostKey",
             "another type",
+        ),
+        (
+            {"leader.host.hostKey": "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQ=="},
+            "leader.host.hostKey",
+            "name the host's ecdsa or ed25519 key",
+        ),
+        (
+            {"ssh.bastion.hostKey": "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQ=="},
+            "ssh.bastion.hostKey",
+            "`sudo ssh-keygen -A` on the host",
         ),
         ({"leader.host.address": "leader.lab"}, "leader.host.privateAddress", "need an address"),
         (

@@ -24,8 +24,7 @@ Down = Callable[..., list[str]]
 @pytest.fixture
 def down(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Down:
     """The lines of `make down` after Pulumi's own."""
-    for name in ("take_over", "run"):
-        monkeypatch.setattr(ending, name, lambda *_, **__: None)
+    monkeypatch.setattr(ending, "take_over", lambda *_: None)
     monkeypatch.setattr(ending, "stop", lambda _: True)
 
     def act(raw: dict[str, Any], *, rehearsal: bool) -> list[str]:
@@ -35,6 +34,7 @@ def down(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
             settings=parse(raw),
             sandbox=SimpleNamespace() if rehearsal else None,
             outputs=lambda: {"keptData": KEPT},
+            destroy=lambda *_: 0,
             read=lambda *_: "[]",
         )
         take_down(opened, yes=True)

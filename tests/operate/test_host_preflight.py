@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,11 +10,9 @@ import pytest
 from model.hosts import HostsSettings, JoinedHostsSettings
 from model.sections import Release
 from model.settings import parse
-from model.specification import SENT_AGENT
 from operate import preparation
 from operate.host_facts import Facts
 from operate.host_preflight import (
-    SEND_AND_INSPECT,
     Trouble,
     problems,
     twins,
@@ -238,31 +233,3 @@ def test_a_file_server_that_is_there_already_gets_one_more_export() -> None:
     for holder, count in (("nfs-server", 0), ("python3", 1)):
         facts = Facts.model_validate(changed(SOUND, {"listening": {"2049": holder}}))
         assert len(list(problems(found, "leader", facts, CLUSTER, None))) == count
-
-
-def test_two_that_send_the_agent_at_once_do_not_take_each_others_half(tmp_path: Path) -> None:
-    home, programs, archive = tmp_path / "home", tmp_path / "bin", b"agent" * 50000
-    home.mkdir()
-    programs.mkdir()
-    sudo = programs / "sudo"
-    sudo.write_text("#!/bin/sh\nexit 1\n")
-    sudo.chmod(0o755)
-    environment = {"HOME": str(home), "PATH": f"{programs}:{os.environ['PATH']}"}
-
-    def send() -> subprocess.Popen[bytes]:
-        pipe = subprocess.PIPE
-        command = ["sh", "-c", SEND_AND_INSPECT]
-        return subprocess.Popen(command, env=environment, stdin=pipe, stderr=pipe)
-
-    with send() as first:
-        assert first.stdin
-        first.stdin.write(archive[:100000])
-        first.stdin.flush()
-        while not list(home.iterdir()):
-            assert first.poll() is None
-        with send() as second:
-            assert b"missing:" in second.communicate(archive)[1]
-        said = first.communicate(archive[100000:])[1]
-    assert b"missing:" in said, said
-    assert [each.name for each in home.iterdir()] == [SENT_AGENT]
-    assert (home / SENT_AGENT).read_bytes() == archive

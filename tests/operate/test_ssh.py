@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import socket
 import threading
@@ -9,12 +11,13 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import paramiko
 import pytest
 
-from operate import host_removal, host_secret, ssh
+from operate import host_delivery, host_ready, host_release, host_removal, host_secret, ssh
 from operate.hosts import Hosts
 from operate.ssh import (
     Access,
@@ -87,9 +90,16 @@ def test_another_host_key_is_refused_with_both_fingerprints(server: Server) -> N
 
 
 def test_a_host_without_a_key_of_the_known_type_is_refused(server: Server) -> None:
-    known = f"ssh-rsa {OTHER.get_base64()}"
-    with pytest.raises(HostKeyError), connected(access(server, host_key=known)):
+    other = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEp8kU1vC3mTqXIKp1vXYf0fYd2qMy3cEV7e0c0b3b3b"
+    with pytest.raises(HostKeyError) as raised, connected(access(server, host_key=other)):
         pass
+    assert "`sudo ssh-keygen -A` on the host" in raised.value.hint
+
+
+def test_a_host_with_an_rsa_key_only_is_told_how_to_get_another(tmp_path: Path) -> None:
+    with serving(tmp_path, KEY, OTHER) as old, pytest.raises(HostKeyError) as raised:
+        presented_key(access(old))
+    assert "`sudo ssh-keygen -A` on the host" in raised.value.hint
 
 
 def test_a_key_that_the_host_does_not_know_is_told(server: Server) -> None:
@@ -133,7 +143,7 @@ def test_a_host_that_falls_silent_is_told(
             address="127.0.0.1",
             port=listening.getsockname()[1],
             user="ubuntu",
-            host_key=f"ssh-rsa {OTHER.get_base64()}",
+            host_key=f"{HOST_KEY.get_name()} {HOST_KEY.get_base64()}",
             private_key=text_of(KEY),
         )
         with pytest.raises(SshError, match="does not speak SSH"):
@@ -161,7 +171,8 @@ def test_a_host_that_does_not_answer_is_told(server: Server) -> None:
         pass
 
 
-def test_what_does_not_speak_ssh_is_told() -> None:
+def test_what_does_not_speak_ssh_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ssh, "CONNECT_SECONDS", 1)
     with socket.create_server(("127.0.0.1", 0)) as mute:
         there = Access(
             address="127.0.0.1",
@@ -178,6 +189,48 @@ def test_what_does_not_speak_ssh_is_told() -> None:
         threading.Thread(target=hang_up, daemon=True).start()
         with pytest.raises(SshError, match="does not speak SSH"), connected(there):
             pass
+
+
+def test_a_host_that_hangs_up_while_many_sign_in_is_tried_again(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ssh, "HUNG_UP_PAUSES", (0.01, 0.01))
+    server.hangs_up = 2
+    with connected(access(server)) as connection:
+        assert connection.run("echo yes").output == "yes\n"
+    server.hangs_up = 3
+    with pytest.raises(SshError, match="does not speak SSH"), connected(access(server)):
+        pass
+
+
+@pytest.fixture
+def noisy(server: Server, tmp_path: Path) -> Server:
+    """A host whose user has a ~/.bashrc that prints, as bash reads it for a command that sshd hands it."""
+    (tmp_path / "rc").write_text("echo Welcome to rack 2; printf '> '; echo '{}' >&2\n")
+    server.shell = ["bash", "-c"]
+    server.environment["BASH_ENV"] = str(tmp_path / "rc")
+    return server
+
+
+def test_what_a_login_shell_prints_is_no_answer(noisy: Server) -> None:
+    shown: list[str] = []
+    with connected(access(noisy)) as connection:
+        asked = "echo '{}'; sleep 0.1; printf end; echo no >&2; exit 2"
+        answer = connection.run(asked, show=shown.append)
+        with connection.started("echo begun; cat", stdin=b"more"):
+            pass
+    assert (answer.output, answer.error, answer.succeeded) == ("{}\nend", "no\n", False)
+    assert shown == ["{}", "end"]
+
+
+def test_a_login_shell_that_runs_no_commands_is_shown_with_what_it_says(server: Server) -> None:
+    server.shell = ["sh", "-c", "echo This account is currently not available.; exit 1"]
+    with connected(access(server)) as connection, pytest.raises(SshError) as raised:
+        connection.run("true")
+    assert str(raised.value) == (
+        "the login shell of ubuntu runs no commands: This account is currently not available."
+    )
+    assert "chsh -s /bin/bash ubuntu" in raised.value.hint
 
 
 def test_a_connection_that_is_cut_is_told(server: Server) -> None:
@@ -199,7 +252,7 @@ def test_a_bastion_leads_to_the_host(server: Server, tmp_path: Path) -> None:
             bastion=access(server),
         )
         with connected(there) as connection:
-            assert connection.run("pwd").output.strip().endswith("/inner")
+            assert connection.run("readlink /proc/$PPID/cwd").output.strip().endswith("/inner")
         assert presented_key(there) == inner.host_key
 
 
@@ -218,9 +271,9 @@ def test_the_secret_is_carried_and_never_printed(
     capfd: pytest.CaptureFixture[str],
     tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(host_secret, "AGENT", "./agent")
+    monkeypatch.setattr(host_secret, "AGENT", f"{tmp_path}/agent")
     agent = tmp_path / "agent"
-    agent.write_text('#!/bin/sh\n[ "$1" = secret ] && echo canary || cat > taken\n')
+    agent.write_text('#!/bin/sh\n[ "$1" = secret ] && echo canary || cat > "${0%/*}/taken"\n')
     agent.chmod(0o755)
     monkeypatch.setenv("LEADER", variable(server))
     monkeypatch.setenv("HOST", variable(server))
@@ -255,6 +308,85 @@ def test_a_removal_that_fails_on_a_host_that_is_there_fails(
     monkeypatch.setattr(host_removal, "REMOVE", "echo kept; echo in the way >&2; false")
     assert host_removal.main() == 1
     assert "in the way" in capfd.readouterr().err
+
+
+@pytest.fixture
+def host(server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Server:
+    """A host of which everybody is root, for the programs that the deployment runs."""
+    (tmp_path / "sudo").write_text('#!/bin/sh\nshift\nexec "$@"\n')
+    (tmp_path / "sudo").chmod(0o755)
+    server.environment["PATH"] = f"{tmp_path}:{server.environment['PATH']}"
+    monkeypatch.setenv("HOST", variable(server))
+    return server
+
+
+def test_a_delivery_brings_agent_and_specification(
+    host: Server,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    archive = tmp_path / "agent.pyz"
+    archive.write_text("import sys; print(sys.argv[1:], sys.stdin.read()); sys.exit('refused')\n")
+    monkeypatch.setattr(host_delivery, "build_archive", lambda: archive)
+    given = SimpleNamespace(buffer=io.BytesIO(b"specification"))
+    monkeypatch.setattr("sys.stdin", given)
+    sha256 = hashlib.sha256(archive.read_bytes()).hexdigest()
+    assert host_delivery.main([sha256, "/opt/release"]) == 1
+    printed = capfd.readouterr()
+    assert printed.out == "['deliver', '--release', '/opt/release'] specification\n"
+    assert printed.err == "refused\n"
+    assert host_delivery.main(["0" * 64]) == 1
+    assert "sources changed meanwhile" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("status", [0, 1])
+def test_a_wait_shows_lines_and_ends_as_the_agents_does(
+    host: Server, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], status: int
+) -> None:
+    script = f"sh -c 'echo $0 $1; echo why >&2; exit {status}'"
+    monkeypatch.setattr(host_ready, "AGENT", script)
+    assert host_ready.main(["abc"]) == status
+    assert capfd.readouterr() == ("wait abc\n", "why\n")
+
+
+def test_a_wait_that_loses_its_host_fails(
+    host: Server, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(host_ready, "AGENT", "echo begun; sleep 30;")
+    monkeypatch.setattr(host_ready.step_output, "show", lambda _: host.cut())
+    assert host_ready.main(["abc"]) == 1
+    assert "127.0.0.1" in capfd.readouterr().err
+
+
+def test_a_host_that_goes_while_it_is_removed_is_tried_again(
+    host: Server, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(host_removal, "REMOVE", "sleep 30;")
+    threading.Timer(1, host.cut).start()
+    assert host_removal.main() == 1
+    assert "the connection was lost" in capfd.readouterr().err
+
+
+def test_a_release_is_sent_unless_the_host_has_it(
+    host: Server,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    archive, home = tmp_path / "release.tar.gz", tmp_path / "opt"
+    archive.write_bytes(b"release" * 300_000)
+    monkeypatch.setattr(host_release, "SENT_RELEASE", f"{home}/release.sent")
+    monkeypatch.setattr(host_release, "INCOMING", f"{home}/incoming")
+    assert host_release.main([str(archive), "abc"]) == 0
+    assert (home / "release.sent").read_bytes() == archive.read_bytes()
+    (home / "incoming").mkdir()
+    (home / "release.sent").rename(home / "incoming" / "abc")
+    assert host_release.main([str(archive), "abc"]) == 0
+    assert "is there already" in capfd.readouterr().out
+    assert not (home / "release.sent").exists()
+    assert host_release.main([str(tmp_path / "none"), "def"]) == 1
+    assert "No such file" in capfd.readouterr().err
 
 
 @pytest.fixture

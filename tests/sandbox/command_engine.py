@@ -20,9 +20,11 @@ class Shown(engine_pb2_grpc.EngineServicer):
     """The part of Pulumi's engine that shows lines."""
 
     lines: list[str] = field(default_factory=list)
+    ephemeral: list[bool] = field(default_factory=list)
 
     def Log(self, request: engine_pb2.LogRequest, context: Any) -> Any:  # noqa: N802 the protocol's name
         self.lines.append(request.message)
+        self.ephemeral.append(request.ephemeral)
         return empty_pb2.Empty()
 
 

@@ -28,6 +28,11 @@ class Server:
         self.folder, self.key = folder, key
         self.host_keys = list(kinds)
         self.connections = 0
+        self.shell = ["/bin/sh", "-c"]
+        """The login shell; a command is its last word."""
+        self.environment = {"PATH": os.environ["PATH"]}
+        self.hangs_up = 0
+        """Connections that are ended at once from now on."""
         self.cut_after: int | None = None
         """Bytes that SFTP takes before the connection is cut."""
         self._transports: list[paramiko.Transport] = []
@@ -58,6 +63,10 @@ class Server:
             while True:
                 plain, _ = listening.accept()
                 self.connections += 1
+                if self.hangs_up:
+                    self.hangs_up -= 1
+                    plain.close()
+                    continue
                 threading.Thread(target=self._serve, args=(plain,), daemon=True).start()
 
     def _serve(self, plain: socket.socket) -> None:
@@ -139,9 +148,9 @@ class Session(paramiko.ServerInterface):
 
     def _run(self, channel: paramiko.Channel, command: bytes) -> None:
         process = subprocess.Popen(
-            ["/bin/sh", "-c", command.decode()],
+            [*self.server.shell, command.decode()],
             cwd=self.server.folder,
-            env={"PATH": os.environ["PATH"]},
+            env=self.server.environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

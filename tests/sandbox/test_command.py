@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
+from google.protobuf import empty_pb2
 from pulumi.runtime.proto import provider_pb2
 
 from sandbox.provider import command
@@ -53,18 +55,66 @@ def test_a_failed_command_fails_with_what_it_said(commands: Any) -> None:
     assert "reason" in str(refused.value.details())
 
 
-def test_a_command_ends_with_the_engine_that_asked(commands: Any, tmp_path: Path) -> None:
-    ended = tmp_path / "ended"
-    script = f"trap 'touch {ended}; exit' TERM; touch {tmp_path}/began; sleep 60 & wait"
-    request = provider_pb2.CreateRequest(urn=URN, properties=to_wire({"create": script}, []))
+def begun(commands: Any, tmp_path: Path, script: str) -> tuple[Any, int]:
+    """A command that runs *script*, and the process of its shell."""
+    written = tmp_path / "pid"
+    inputs = {"create": f"echo $$ >{written}.partial; mv {written}.partial {written}; {script}"}
+    request = provider_pb2.CreateRequest(urn=URN, properties=to_wire(inputs, []))
     call = commands.Create.future(request)
+    assert until(written.exists)
+    return call, int(written.read_text())
+
+
+def is_gone(process: int) -> bool:
+    return not Path(f"/proc/{process}").exists()
+
+
+def until(condition: Callable[[], bool]) -> bool:
     end = time.monotonic() + 10
-    while not (tmp_path / "began").exists() and time.monotonic() < end:
+    while not condition() and time.monotonic() < end:
         time.sleep(0.05)
+    return condition()
+
+
+def test_a_command_is_killed_with_the_engine_that_asked(commands: Any, tmp_path: Path) -> None:
+    call, shell = begun(commands, tmp_path, "exec sleep 60")
     call.cancel()
-    while not ended.exists() and time.monotonic() < end:
-        time.sleep(0.05)
-    assert ended.exists()
+    assert until(lambda: is_gone(shell))
+
+
+def test_cancelling_kills_the_shell_and_not_what_holds_its_pipes(
+    commands: Any, tmp_path: Path
+) -> None:
+    call, shell = begun(commands, tmp_path, "sleep 2; true")
+    began = time.monotonic()
+    commands.Cancel(empty_pb2.Empty())
+    with pytest.raises(grpc.RpcError, match="signal: killed"):
+        call.result()
+    assert until(lambda: is_gone(shell))
+    assert time.monotonic() - began > 1  # the sleep was waited for
+
+
+def test_cancelling_ends_at_once_what_the_shell_has_made_way_for(
+    commands: Any, tmp_path: Path
+) -> None:
+    call, _ = begun(commands, tmp_path, "exec sleep 30")
+    began = time.monotonic()
+    commands.Cancel(empty_pb2.Empty())
+    with pytest.raises(grpc.RpcError, match="signal: killed"):
+        call.result()
+    assert time.monotonic() - began < 5
+
+
+def test_a_line_that_the_real_one_would_hang_at_is_refused(commands: Any) -> None:
+    line = "head -c {} /dev/zero | tr '\\0' x; echo"
+    assert len(create(commands, create=line.format(65535 - 1))["stdout"]) == 65534
+    with pytest.raises(grpc.RpcError, match="a line of 65536 bytes, at which the real provider"):
+        create(commands, create=line.format(65535), logging="none")
+
+
+def test_a_terminal_forgets_the_lines(commands: Any, shown: Shown) -> None:
+    create(commands, create="echo one")
+    assert shown.ephemeral == [True]
 
 
 def test_a_preview_runs_nothing(commands: Any, tmp_path: Path) -> None:
@@ -123,11 +173,14 @@ def test_an_update_sees_what_was_printed_before_and_an_end_runs_its_own(
     assert (tmp_path / "ended").exists()
 
 
-def test_what_a_secret_command_prints_is_secret(commands: Any) -> None:
+def test_what_a_command_prints_is_plain_even_if_it_was_given_as_a_secret(commands: Any) -> None:
+    inputs = {"create": "printf secret; cat >&2", "stdin": "secret"}
     request = provider_pb2.CreateRequest(
-        urn=URN, properties=to_wire({"create": "echo x"}, ["echo x"])
+        urn=URN, properties=to_wire(inputs, ["secret", inputs["create"]])
     )
-    assert "x" in from_wire(commands.Create(request).properties)[1]
+    properties = commands.Create(request).properties
+    assert (properties["stdout"], properties["stderr"]) == ("secret", "secret")
+    assert set(from_wire(properties)[1]) == {"secret", inputs["create"]}
 
 
 def test_another_type_is_refused(commands: Any) -> None:

@@ -120,12 +120,34 @@ def test_another_host_key_is_refused_before_anything_is_told(
     assert not (tmp_path / "ran").exists()
 
 
-def test_the_host_key_counts_that_go_would_ask_for_first(commands: Any, tmp_path: Path) -> None:
-    keys = (HOST_KEY, paramiko.RSAKey.generate(2048))
-    with serving(tmp_path, OPERATOR, *keys) as server:
-        assert create(commands, server, create="echo ok")["stdout"] == "ok"
-        right = connection(server, hostKey=f"{keys[1].get_name()} {keys[1].get_base64()}")
-        assert "host key mismatch" in words(commands, server, create="true", connection=right)
+def pinned(key: paramiko.PKey) -> str:
+    return f"{key.get_name()} {key.get_base64()}"
+
+
+def test_of_several_host_keys_the_pinned_one_is_asked_for(commands: Any, tmp_path: Path) -> None:
+    other = paramiko.ECDSAKey.generate(bits=384)
+    with serving(tmp_path, OPERATOR, HOST_KEY, other) as server:
+        for key in (HOST_KEY, other):
+            known = connection(server, hostKey=pinned(key))
+            assert create(commands, server, create="echo ok", connection=known)["stdout"] == "ok"
+
+
+def test_a_pinned_rsa_key_is_asked_for_with_sha_1_which_no_host_offers(
+    commands: Any, tmp_path: Path
+) -> None:
+    key = paramiko.RSAKey.generate(2048)
+    with serving(tmp_path, OPERATOR, key) as server:
+        said = words(commands, server, create="true", connection=connection(server))
+    assert "no common algorithm for host key" in said
+
+
+def test_an_agent_that_does_not_answer_is_fatal_even_next_to_a_key(
+    commands: Any, server: Server, tmp_path: Path
+) -> None:
+    dead = connection(server, agentSocketPath=str(tmp_path / "gone"))
+    said = words(commands, server, create="true", connection=dead)
+    assert said == f"dial unix {tmp_path}/gone: connect: no such file or directory"
+    assert server.connections == 0
 
 
 def test_without_a_host_key_any_server_will_do(commands: Any, server: Server) -> None:
