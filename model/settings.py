@@ -273,6 +273,7 @@ CheckName = Literal[
     "quota",
     "reservations",
     "image",
+    "release",
     "price",
     "budget",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import NoReturn
 
 import typer
@@ -25,6 +26,7 @@ from operate.engine import EngineError
 from operate.messages import UserError, console, say
 from operate.preflight import PreflightError
 from operate.recover import clear_dead_run, refuse_while_busy
+from operate.stand_in import require_stand_in
 from sandbox import workbench
 from sandbox.lifecycle import find
 
@@ -63,6 +65,7 @@ def deployment(
             clear_dead_run(opened)
             if changes:
                 refuse_while_busy(opened)
+            require_stand_in(opened)
             yield opened
     except (UserError, EngineError, PreflightError, SettingsError) as error:
         fail(error)
@@ -93,6 +96,15 @@ def require_sandbox(stack: str, target: Target | None) -> None:
     """Raise :class:`UserError` where a command is about a sandbox that does not run."""
     if not sandbox_runs(stack, target):
         raise UserError("the sandbox is not running, so nothing is deployed to it; `make up` does")
+
+
+def require_reach(archive: Path, stack: str, target: Target | None) -> None:
+    """Raise :class:`UserError` for a file that a rehearsal cannot see, as it runs in a container of its own here."""
+    if workbench_of(stack, target, start=True) and not archive.is_relative_to(ROOT):
+        raise UserError(
+            f"the sandbox is in a container of your Docker, which sees this checkout alone: copy {archive} below "
+            f"{ROOT} first"
+        )
 
 
 def consent(opened: Deployment, *, yes: bool) -> list[str]:

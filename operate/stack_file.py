@@ -38,6 +38,11 @@ class UniqueKeys(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+def parsed(text: str) -> Any:
+    """The content of a YAML in which no key stands twice. Raises ``yaml.YAMLError``."""
+    return yaml.load(text, UniqueKeys)  # noqa: S506 a SafeLoader that refuses more
+
+
 def read_stack_file(path: Path, *, rehearsal: bool = False) -> dict[str, Any]:
     """The content of a stack file whose settings are sound.
 
@@ -45,7 +50,7 @@ def read_stack_file(path: Path, *, rehearsal: bool = False) -> dict[str, Any]:
     :class:`UserError` for what is no stack file, and ``SettingsError`` with every problem of its settings.
     """
     try:
-        content = yaml.load(path.read_text(), UniqueKeys)  # noqa: S506 a SafeLoader that refuses more
+        content = parsed(path.read_text())
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f" in line {mark.line + 1}" if mark else ""

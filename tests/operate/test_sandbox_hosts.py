@@ -60,7 +60,7 @@ def rehearse(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Rehearse:
         }
         settings = settings_of(config)
         assert isinstance(settings, FollowersOnHosts)
-        return rehearsed(config, settings, tmp_path, STACK, SANDBOX_SALT, boots=boots)
+        return rehearsed(config, settings, None, tmp_path, STACK, SANDBOX_SALT, boots=boots)
 
     return act
 
@@ -184,6 +184,6 @@ def test_a_gpu_of_a_rehearsal_is_not_called_like_its_profile() -> None:
     file = ROOT / "stacks" / f"Pulumi.{STACK}.yaml"
     settings = settings_of(read_stack_file(file, rehearsal=True)["config"])
     assert isinstance(settings, FollowersOnHosts)
-    machines = wanted_machines(settings, [])
+    machines = wanted_machines(settings, [], None)
     assert {each.gpu_name for each in machines} == {"NVIDIA stand-in"}
     assert {each.gpu_memory_mib for each in machines} == {16 * 1024, 24 * 1024}

@@ -8,7 +8,8 @@ from typing import Any
 import boto3
 
 from model.plan import planned_nodes
-from model.settings import FollowersOnAws, parse
+from model.sections import Release
+from model.settings import FollowersOnAws, Settings, parse
 from operate.preflight.situation import RunningMachine, Situation
 
 REGION = "us-east-1"
@@ -21,6 +22,8 @@ def situation(
     client: Any = None,
     clients: Callable[[str], Any] | None = None,
     region: str = REGION,
+    release: Release | None = None,
+    is_rehearsal: bool = False,
 ) -> Situation:
     """What a stack file means while *machines* run.
 
@@ -35,6 +38,9 @@ def situation(
         nodes=planned_nodes(settings),
         client=clients or (lambda service: client or boto3.client(service, region_name=region)),
         machines=lambda: machines,
+        release=settings.release if isinstance(settings, Settings) else release,
+        choice=" STACK=prod",
+        is_rehearsal=is_rehearsal,
     )
 
 
