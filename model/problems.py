@@ -29,8 +29,8 @@ class Problem:
 
     def __str__(self) -> str:
         lines = [self.path, f"got:     {self.got}", f"allowed: {self.allowed}"]
-        for number, line in enumerate(self.hint.splitlines()):
-            lines.append(f"{'' if number else 'hint:':9}{line}")
+        if self.hint:
+            lines.append(f"hint:    {self.hint}")
         return "\n".join(lines)
 
 

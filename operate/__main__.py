@@ -377,7 +377,7 @@ def publish(
     """Check the vendor's archive, store it in a bucket, and let the stack fetch it from there."""
     archive = archive.expanduser().absolute()
     require_reach(archive, stack, target)
-    with deployment(stack, target) as opened:
+    with deployment(stack, target, changes=False) as opened:
         publish_archive(opened, archive, bucket, yes=yes)
 
 

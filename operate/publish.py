@@ -6,7 +6,9 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+from botocore.config import Config
 from botocore.exceptions import ClientError
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
 from rich.progress import TextColumn as Text
@@ -17,7 +19,7 @@ from operate.deployment import ROOT, SANDBOX_DIRECTORY, Deployment
 from operate.messages import UserError, console, say
 from operate.rehearsed_release import remember
 from operate.release_archive import ReleaseArchive, inspect
-from operate.release_bucket import default_bucket, require_bucket
+from operate.release_bucket import default_bucket, require_bucket, require_name
 from operate.release_file import write_release
 from operate.screen import confirmed
 from operate.upload import PATIENCE, upload
@@ -30,13 +32,15 @@ def publish(opened: Deployment, file: Path, bucket: str, *, yes: bool) -> None:
     rehearsal they are remembered below `.sandbox`. Raises :class:`UserError` for an archive that the stack cannot use.
     """
     settings = _settings(opened)
+    if bucket:
+        require_name(bucket)
     archive = checked(file)
     say(
         f"{file.name} is Graphistry {archive.version} for CUDA {archive.cuda}, {_size(archive.size)}, "
         f"sha256 {archive.sha256}"
     )
     changed = _changed(opened, settings.release, archive, yes=yes)
-    source = stored(opened, archive, bucket)
+    source = stored(opened.client, opened.region, archive, bucket)
     where = {"source": source, "sha256": archive.sha256}
     if opened.sandbox is not None:
         remember(SANDBOX_DIRECTORY, opened.stack, settings.release.model_copy(update=where))
@@ -76,14 +80,19 @@ def checked(file: Path) -> ReleaseArchive:
         return inspect(file, total)
 
 
-def stored(opened: Deployment, archive: ReleaseArchive, bucket: str) -> str:
-    """Where *archive* is in *bucket*, of this account; the bucket is made if it is not there."""
-    caller = opened.client("sts").get_caller_identity()
+def stored(
+    client: Callable[[str, Config], Any], region: str, archive: ReleaseArchive, bucket: str = ""
+) -> str:
+    """Where *archive* is in *bucket*, of this account; the bucket is made if it is not there.
+
+    *client* makes a boto3 client of a service. Raises :class:`UserError`.
+    """
+    caller = client("sts", PATIENCE).get_caller_identity()
     account, partition = str(caller["Account"]), str(caller["Arn"]).split(":")[1]
-    bucket = bucket or default_bucket(account, opened.region)
-    s3 = opened.client("s3", PATIENCE)
+    bucket = bucket or default_bucket(account, region)
+    s3 = client("s3", PATIENCE)
     source = f"s3://{bucket}/{archive.key}"
-    require_bucket(s3, bucket, account, opened.region, partition)
+    require_bucket(s3, bucket, account, region, partition)
     try:
         with _bar(f"uploading to {bucket}", archive.size) as (added, _):
             is_new = upload(s3, bucket, archive, added)

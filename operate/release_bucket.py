@@ -6,11 +6,14 @@ It is the account's and no stack's: several stacks fetch the same archive, and n
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from botocore.exceptions import ClientError
 
 from operate.messages import UserError, say
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 UNFINISHED_DAYS = 7
 """After which S3 forgets the parts of an upload that nobody resumed."""
@@ -19,6 +22,14 @@ UNFINISHED_DAYS = 7
 def default_bucket(account: str, region: str) -> str:
     """The name of the bucket of releases of an account in a region; bucket names are one for all accounts of AWS."""
     return f"graphistry-releases-{account}-{region}"
+
+
+def require_name(bucket: str) -> None:
+    """Raise :class:`UserError` for what is no name of a bucket."""
+    if not _NAME.fullmatch(bucket):
+        raise UserError(
+            f"BUCKET: got {bucket!r}; a bucket's name is 3 to 63 lower-case letters, digits, dots and hyphens, without s3://"
+        )
 
 
 def require_bucket(s3: Any, bucket: str, account: str, region: str, partition: str) -> None:
@@ -52,10 +63,6 @@ def _make(s3: Any, bucket: str, region: str, partition: str) -> None:
         if code == "BucketAlreadyExists":
             raise UserError(
                 f"the bucket {bucket} belongs to another account; BUCKET=name takes another name"
-            ) from None
-        if code == "InvalidBucketName":
-            raise UserError(
-                f"BUCKET: got {bucket!r}; a bucket's name is 3 to 63 lower-case letters, digits, dots and hyphens"
             ) from None
         raise
     own = {"Bucket": bucket}

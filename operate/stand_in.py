@@ -32,7 +32,7 @@ def require_stand_in(opened: Deployment) -> None:
             return
     except (OSError, ValueError):
         pass
-    stored(opened, inspect(opened.stand_in), source.removeprefix("s3://").partition("/")[0])
+    stored(opened.client, opened.region, inspect(opened.stand_in))
     write(file, known)
 
 

@@ -166,4 +166,4 @@ def _sent(
             f"the upload was cut: {error}. The same command goes on with the parts that are there"
         ) from None
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        pool.shutdown(wait=True, cancel_futures=True)

@@ -12,8 +12,11 @@ from operate.preflight.archive_policies import bucket_policy, key_policy
 from operate.preflight.situation import Finding, Remark, Situation, UnansweredError
 
 UNPACKED = 3
-"""Disk that a release takes while it is unpacked, as a multiple of its archive (the vendor's hardware planning: an image
-archive of 10 to 20 GB, "allow 3x")."""
+"""Disk that a release takes while it is unpacked, as a multiple of its archive (the vendor's hardware planning: 10 to
+20 GB, "allow 3x")."""
+
+NEXT_LINE = "\n" + 9 * " "
+"""Of a hint, below its first one."""
 
 SYSTEM_GIB = 40
 """What the machine image takes of the root disk: driver, CUDA, Docker. Our estimate for the Deep Learning AMI."""
@@ -77,7 +80,7 @@ def _preinstalled(situation: Situation) -> Iterator[Problem]:
         f"preinstalled{' in the stack of the leader' if joined else ''}, and {which} has no Graphistry in it as far as "
         "this file says",
         "an archive of Graphistry, or an image with Graphistry in it",
-        "\n".join(ways),
+        NEXT_LINE.join(ways),
     )
 
 
@@ -106,7 +109,7 @@ def _unavailable(situation: Situation, wanted: Release, why: UnavailableError) -
         "release.source",
         f"{wanted.source}: {why}",
         "an archive that is there, and that you and the nodes may read",
-        "\n".join([stores, *_stand_in(situation)]),
+        NEXT_LINE.join([stores, *_stand_in(situation)]),
     )
 
 

@@ -134,7 +134,7 @@ def add(backend: Any, identifier: str, *, name: str, owner: str = OWNER, release
         root_device_type="ebs",
         root_device_name="/dev/sda1",
     )
-    if release:
+    if release or present is not None:  # tags are kept by the id, and outlive the image
         backend.amis[identifier].add_tags({RELEASE_TAG: release})
 
 
