@@ -3,6 +3,7 @@
 #   YES=1        do not ask before changing AWS     NAME=name            what `make purge` would ask for
 #   NODE=name    the node of `make shell`           ABANDON=names    stacks that `make down` may leave without a leader
 #   NAME=names           for `make up`: kept data that it may give up
+#   ARCHIVE=file  the vendor's archive for `make publish`, BUCKET=name  where to, if not to the account's own
 #   IMAGE=newest|running|ami-...  DRIVER=, CUDA=  what `make image-refresh` locks, and what its release notes say of it
 SHELL := /bin/sh
 STACK ?= sandbox
@@ -10,6 +11,7 @@ TARGET ?=
 NAME ?=
 NODE ?= leader
 YES ?=
+ARCHIVE ?=
 ABANDON ?=
 # The option of a variable that was typed, not one of that name that a shell happens to have.
 lower = $(shell echo $(1) | tr A-Z a-z)
@@ -23,7 +25,7 @@ OPERATE := $(PYTHON) -m operate
 CHOICE = --stack $(call quoted,$(STACK)) $(if $(TARGET),--target $(call quoted,$(TARGET)))
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview show prove shell host-keys image-refresh cost quota-request down purge test check bench engine
+.PHONY: help up preview show prove shell host-keys image-refresh cost quota-request publish down purge test check bench engine
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +53,9 @@ cost: $(VENV)/ready ## Show what a stack costs, beside what of it runs now
 
 quota-request: $(VENV)/ready ## Ask AWS for the quotas that a stack lacks
 	@$(OPERATE) quota-request $(CHOICE) $(if $(YES),--yes)
+
+publish: $(VENV)/ready ## Check the vendor's archive and store it where the nodes fetch it (ARCHIVE=file)
+	@$(OPERATE) publish $(CHOICE) $(if $(YES),--yes) $(call typed,BUCKET) -- "$(ARCHIVE)"
 
 prove: $(VENV)/ready ## Try the cluster's promises on its running nodes
 	@$(OPERATE) prove $(CHOICE)

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import Mapping
 from typing import Any
 
 import boto3
@@ -16,7 +17,15 @@ from components.cluster import Cluster, ClusterArgs
 from components.leader_stack import LeaderStackError, read_leader_stack
 from components.sites import machines_on_aws, machines_on_hosts
 from model.hosts import FollowersOnHosts, JoinedHostsSettings
-from model.settings import FollowersOnAws, JoinedSettings, SettingsError, given
+from model.sections import Release
+from model.settings import (
+    AnySettings,
+    FollowersOnAws,
+    JoinedSettings,
+    Settings,
+    SettingsError,
+    given,
+)
 from model.stack_keys import DELETE_DATA, checked
 from model.tags import cluster_tags
 from operate.preflight import DONE, PreflightError
@@ -25,6 +34,7 @@ from operate.preflight.cost import reckoning
 from operate.preflight.cost_table import cost_table
 from operate.preflight.situation import situation_of
 from operate.price_list import region_of
+from operate.rehearsed_release import VARIABLE as REHEARSED
 from operate.tables import as_text
 
 # Pulumi interrupts the program when a resource has failed and said why; a traceback would hide that.
@@ -34,13 +44,27 @@ PROJECT = pulumi.get_project()
 STACK = pulumi.get_stack()
 
 
-def preflight_on_aws(settings: FollowersOnAws, region: str) -> None:
+def preflight_on_aws(
+    settings: FollowersOnAws, region: str, joined: Mapping[str, Any] | None
+) -> None:
     """Make the preflight, which the operator's commands have made already. Raises :class:`PreflightError`."""
 
     def client(service: str, config: Config) -> Any:
         return boto3.client(service, region_name=region_of(service, region), config=config)
 
-    situation = situation_of(settings, region, f"{PROJECT}/{STACK}", client)
+    release = (
+        settings.release
+        if isinstance(settings, Settings)
+        else Release.model_validate(joined["release"] if joined else None)
+    )
+    situation = situation_of(
+        settings,
+        region,
+        f"{PROJECT}/{STACK}",
+        client,
+        release,
+        choice="" if STACK == "sandbox" else f" STACK={STACK}",
+    )
     report = run_preflight(situation, settings.preflight.skip)
     if "credentials" not in report.checks("failed"):
         pulumi.log.info(as_text(cost_table(reckoning(situation))))
@@ -50,6 +74,8 @@ def preflight_on_aws(settings: FollowersOnAws, region: str) -> None:
             pulumi.log.warn(f"preflight: {each.check} could not run: {each.unanswered}")
         if each.remark:
             pulumi.log.info(f"preflight: {each.check}: {each.remark}")
+        if each.document:
+            pulumi.log.info(each.document)
     if report.problems:
         raise PreflightError(report)
 
@@ -64,10 +90,25 @@ def config_keys() -> dict[str, object]:
     }
 
 
+def rehearsed(settings: AnySettings) -> AnySettings:
+    """The settings of plain Pulumi in the sandbox, whose release is where the operator's commands have put it."""
+    told = os.environ.get(REHEARSED)
+    if not told or not isinstance(settings, Settings):
+        return settings
+    wanted, release = settings.release, Release.model_validate_json(told)
+    if (wanted.version, wanted.cuda, wanted.source) != (
+        release.version,
+        release.cuda,
+        "preinstalled",
+    ):
+        return settings
+    return settings.model_copy(update={"release": release})
+
+
 def main() -> None:
     raw = given(pulumi.runtime.get_config_env(), PROJECT)
     delete_data = raw.pop(DELETE_DATA, "") == STACK
-    settings = checked(config_keys(), raw)
+    settings = rehearsed(checked(config_keys(), raw))
     leader_stack = (
         read_leader_stack(settings.leader_stack, settings.site)
         if isinstance(settings, JoinedSettings | JoinedHostsSettings)
@@ -80,7 +121,7 @@ def main() -> None:
     else:
         region = pulumi.Config("aws").require("region")
         if not os.environ.get(DONE):
-            preflight_on_aws(settings, region)
+            preflight_on_aws(settings, region, joined)
         tags = cluster_tags(PROJECT, STACK, settings.tags)
         providers.append(aws_provider(region, tags, delete_data=delete_data))
         machines = machines_on_aws(

@@ -17,12 +17,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import boto3
 import yaml
+from botocore.config import Config
 
+from model.sections import Release
+from model.settings import Settings
 from operate.deployment import ROOT, SANDBOX_SALT, program_environment
 from operate.messages import UserError
-from operate.stack_file import PROJECT
-from sandbox.lifecycle import SandboxError, start, stop
+from operate.publish import stored
+from operate.rehearsed_release import VARIABLE as REHEARSED
+from operate.rehearsed_release import rehearsed_release
+from operate.release_archive import inspect
+from operate.stack_file import PROJECT, settings_of
+from sandbox.lifecycle import Sandbox, SandboxError, start, stop
 from sandbox.machines.availability import Machines
 
 FLOOR = Path(__file__).with_name("floor")
@@ -163,6 +171,7 @@ def workbench(
         except SandboxError as error:
             raise UserError(str(error)) from None
         try:
+            release = _stand_in(directory, sandbox)
             yield Workbench(
                 directory=directory,
                 commands=commands,
@@ -171,6 +180,7 @@ def workbench(
                     **os.environ,
                     **program_environment(),
                     **sandbox.environment(),
+                    REHEARSED: release.model_dump_json(by_alias=True),
                     "PULUMI_HOME": str(directory / "pulumi"),
                     "PULUMI_CONFIG_PASSPHRASE": "",
                     "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
@@ -178,6 +188,25 @@ def workbench(
             )
         finally:
             stop(directory / "sandbox")
+
+
+def _stand_in(directory: Path, sandbox: Sandbox) -> Release:
+    """The release that the nodes fetch, once it is in the sandbox's S3."""
+    config = cluster_config(0)
+    settings, region = settings_of(config), str(config["aws:region"])
+    assert isinstance(settings, Settings)  # noqa: S101 the stack file has a leader
+    rehearsed = rehearsed_release(directory, STACK, settings, region, at_home=True)
+    assert rehearsed is not None  # noqa: S101 and names no archive
+    assert rehearsed.stand_in is not None  # noqa: S101 nor was one published
+
+    def client(service: str, config: Config) -> Any:
+        keys = {"aws_access_key_id": "bench", "aws_secret_access_key": "bench"}  # moto takes any
+        return boto3.client(
+            service, region, endpoint_url=sandbox.aws_endpoint, config=config, **keys
+        )
+
+    stored(client, region, inspect(rehearsed.stand_in))
+    return rehearsed.release
 
 
 def cluster_config(followers: int) -> dict[str, Any]:

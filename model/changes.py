@@ -118,6 +118,7 @@ ON_AWS: Mapping[str, Change] = {
     "image.lock.<name>.date": _TOUCHES_NOTHING,
     "image.ssmParameter": Change(_NEXT, "nodes made later; `make image-refresh` for the others"),
     "image.marketplace": Change(_NEXT, "nodes made later; `make image-refresh` for the others"),
+    "image.release": _TOUCHES_NOTHING,
     "tags": _AT_ONCE,
     "leader.profile": Change(_IN_PLACE, "stops and starts as the new type; address and data stay"),
     "leader.availabilityZone": Change(_NEVER, "a data volume cannot leave its zone"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import StringConstraints
 
@@ -18,6 +18,9 @@ ImageId = Annotated[
     Words('the id of an image such as "ami-0123456789abcdef0"'),
     StandIn("ami-00000000"),
 ]
+PUBLIC_PARAMETERS = "/aws/service/"
+"""Where AWS and its partners publish the ids of images; none of those has Graphistry."""
+
 Region = Annotated[
     str,
     StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-[0-9]$"),
@@ -73,6 +76,16 @@ class Image(Section):
     """Take Graphistry's image of the AWS Marketplace for the release's version and CUDA flavour
     instead. The account must have subscribed to it. A change is like one of `ssm_parameter`: for machines
     created later."""
+    release: (
+        Annotated[
+            Literal["preinstalled"],
+            Words('"preinstalled", for an image of your own with Graphistry in it'),
+        ]
+        | None
+    ) = None
+    """Says that an image of your own (`id`, `lock`, or a parameter of yours) has the release unpacked in
+    /home/ubuntu/graphistry, /var/graphistry or /opt/graphistry, as Graphistry's Marketplace image has. Absent: it has
+    none, and `release.source` must name an archive. Read before anything starts; a change touches no machine."""
     lock: Annotated[dict[Region, LockedImage], Words("a map from region to locked image")] = {}  # noqa: RUF012 pydantic copies it
     """The image by region, written by `make image-refresh`, which shows what a newer one would do.
     A region without: what is looked up when a machine is first created. A new lock replaces the
@@ -83,6 +96,11 @@ class Image(Section):
         """Id of the image that the stack file names for a region; None where it is looked up."""
         locked = self.lock.get(region)
         return self.id or (locked.id if locked else None)
+
+    def has_release(self, region: str) -> bool:
+        """Whether machines of the image begin with a release: Graphistry's own do, and yours where the file says so."""
+        looked_up = self.pinned(region) is None and self.ssm_parameter.startswith(PUBLIC_PARAMETERS)
+        return self.marketplace or (self.release is not None and not looked_up)
 
 
 def marketplace_name(release: Release) -> str:

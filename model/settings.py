@@ -277,6 +277,7 @@ CheckName = Literal[
     "quota",
     "reservations",
     "image",
+    "release",
     "price",
     "budget",
 ]

@@ -8,6 +8,7 @@ import os
 import shlex
 import shutil
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -45,6 +46,7 @@ from operate.opening import (
     consent,
     deployment,
     mistakes_told,
+    require_reach,
     require_sandbox,
     run,
     sandbox_runs,
@@ -72,6 +74,8 @@ from operate.present import (
     shell_command,
 )
 from operate.prove import Proof, proofs
+from operate.publish import publish as publish_archive
+from operate.rehearsed_release import VARIABLE
 from operate.sandbox_hosts import take_keys
 from operate.screen import (
     confirmed,
@@ -81,6 +85,7 @@ from operate.screen import (
     show_nodes,
     show_unready,
 )
+from operate.stand_in import write_stand_in
 from operate.streams import open_streams
 from operate.words import (
     cuda_version,
@@ -407,6 +412,36 @@ def quota_request(stack: Stack = "sandbox", target: Where = None, yes: Yes = Fal
             raise typer.Exit(1)
 
 
+@app.command()
+def publish(
+    archive: Annotated[Path, typer.Argument(help="The vendor's archive, release.tar.gz.")],
+    stack: Stack = "sandbox",
+    target: Where = None,
+    bucket: Annotated[
+        str, typer.Option(help="Where to; made if it is not there. Without it the account's own.")
+    ] = "",
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Write the archive's version into the stack file too.")
+    ] = False,
+) -> None:
+    """Check the vendor's archive, store it in a bucket, and let the stack fetch it from there."""
+    archive = archive.expanduser().absolute()
+    require_reach(archive, stack, target)
+    with deployment(stack, target, changes=False) as opened:
+        publish_archive(opened, archive, bucket, yes=yes)
+
+
+@app.command(name="stand-in")
+def stand_in(
+    archive: Annotated[Path, typer.Argument(help="Where to write it.")], stack: Stack = "dev"
+) -> None:
+    """Write the sandbox's stand-in for the release of a stack to a file, to publish in a rehearsal."""
+    with mistakes_told():
+        write_stand_in(stack, archive)
+    say(f"{archive}: a stand-in for rehearsals, which holds nothing of Graphistry's")
+    say(f"next: make publish ARCHIVE={archive} STACK={stack} TARGET=sandbox")
+
+
 @app.command(name="image-refresh")
 def image_refresh(
     stack: Stack = "sandbox",
@@ -455,6 +490,7 @@ def environment(stack: Stack = "sandbox", target: Where = None) -> None:
         if opened.sandbox is not None:
             names |= {*opened.sandbox.environment(), "PULUMI_HOME", "PULUMI_BACKEND_URL"}
             names |= {"PULUMI_CONFIG_PASSPHRASE", "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION"}
+            names |= {VARIABLE} & opened.environment.keys()
         for name in sorted(names):
             print(f"export {name}={shlex.quote(opened.environment[name])}")
 

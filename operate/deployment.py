@@ -24,16 +24,24 @@ import boto3
 from botocore.config import Config
 from rich.markup import escape
 
-from model.hosts import FollowersOnHosts, JoinedHostsSettings
-from model.settings import AnySettings, JoinedSettings
+from model.hosts import FollowersOnHosts
+from model.settings import AnySettings, Settings
 from operate.aws_errors import refused
 from operate.engine import ensure
 from operate.messages import UserError, say
 from operate.preflight import DONE
 from operate.price_list import region_of
 from operate.pulumi_errors import explained
+from operate.rehearsed_release import (
+    VARIABLE,
+    Rehearsed,
+    rehearsed_release,
+    release_of_cluster,
+    with_release,
+)
 from operate.removals import removal_lines
-from operate.sandbox_hosts import Unlike, rehearsed
+from operate.sandbox_hosts import Unlike
+from operate.sandbox_hosts import rehearsed as rehearsed_hosts
 from operate.sandbox_images import rehearse_images
 from operate.ssh_agent import without_dead_agent
 from operate.stack_file import (
@@ -46,7 +54,6 @@ from operate.stack_file import (
 )
 from operate.stack_yaml import dumped
 from sandbox.lifecycle import Sandbox, SandboxError, find, start
-from sandbox.machines import releases
 from sandbox.machines.availability import Machines, prepare
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -74,6 +81,8 @@ class Deployment:
     sandbox: Sandbox | None = None
     unlike: Mapping[str, Unlike] = field(default_factory=dict)
     """Nodes of a rehearsal on hosts whose machine is not as the stack file has it."""
+    stand_in: Path | None = None
+    """The archive that `release.source` of a rehearsal names, where it is the sandbox's own stand-in."""
 
     def run(self, *arguments: str) -> int:
         """Run a Pulumi command with the caller's terminal; return its exit status.
@@ -254,14 +263,18 @@ def open_deployment(stack: str, target: Target | None, *, boots: bool) -> Deploy
         sandbox = start_sandbox(machines.result() if machines else None)
     if sandbox.ssh_agent:
         os.environ["SSH_AUTH_SOCK"] = sandbox.ssh_agent  # this process goes to the hosts too
-    config_file, unlike = sandbox_stack_file(stack_file, config, boots=boots)
+    copy = sandbox_stack_file(stack_file, config, boots=boots)
+    environment |= sandbox_environment(sandbox)
+    if copy.rehearsed:
+        environment[VARIABLE] = copy.rehearsed.release.model_dump_json(by_alias=True)
     return Deployment(
         stack=stack,
         target=target,
-        environment={**environment, **sandbox_environment(sandbox)},
-        config_file=config_file,
+        environment=environment,
+        config_file=copy.file,
         sandbox=sandbox,
-        unlike=unlike,
+        unlike=copy.unlike,
+        stand_in=copy.rehearsed.stand_in if copy.rehearsed else None,
     )
 
 
@@ -332,34 +345,46 @@ def start_sandbox(machines: Machines | None) -> Sandbox:
     return sandbox
 
 
-def _release(settings: AnySettings) -> releases.Release:
-    """What the sandbox's machines of a stack come with: its release, or the one of the stack that has its leader."""
-    if isinstance(settings, JoinedSettings | JoinedHostsSettings):
-        return releases.of(SANDBOX_DIRECTORY, settings.leader_stack.rpartition("/")[2])
-    return releases.Release(settings.release.version, settings.release.cuda)
+@dataclass(frozen=True, kw_only=True)
+class _Copy:
+    """A stack file as the sandbox has it."""
+
+    file: Path
+    unlike: Mapping[str, Unlike]
+    """Nodes on hosts whose machine is not as the user's file has it."""
+    rehearsed: Rehearsed | None
+    """The release, where it is in the sandbox's S3 and not where the user's file says."""
 
 
-def sandbox_stack_file(
-    stack_file: Path, config: dict[str, Any], *, boots: bool
-) -> tuple[Path, Mapping[str, Unlike]]:
+def sandbox_stack_file(stack_file: Path, config: dict[str, Any], *, boots: bool) -> _Copy:
     """A copy of a stack file for the sandbox, so that what is the sandbox's never shows in the user's file.
 
-    With it the nodes on hosts whose machine is not as the file has it, which *boots* sees to.
+    *boots* sees to the machines of hosts.
     """
     settings = settings_of(config)
     stack = stack_in(stack_file)
+    at_home = default_target(stack) is Target.SANDBOX
     unlike: Mapping[str, Unlike] = {}
-    if boots:
-        releases.want(SANDBOX_DIRECTORY, stack, _release(settings))
+    rehearsed: Rehearsed | None = None
+    release = release_of_cluster(SANDBOX_DIRECTORY, settings)
     if isinstance(settings, FollowersOnHosts):
-        rehearsal = rehearsed(config, settings, SANDBOX_DIRECTORY, stack, SANDBOX_SALT, boots=boots)
+        rehearsal = rehearsed_hosts(
+            config, settings, release, SANDBOX_DIRECTORY, stack, SANDBOX_SALT, boots=boots
+        )
         config, unlike = rehearsal.config, rehearsal.unlike
-    elif default_target(stack) is Target.AWS:
-        rehearse_images(SANDBOX_DIRECTORY, config["aws:region"], settings.image)
+    else:
+        region = config["aws:region"]
+        rehearse_images(SANDBOX_DIRECTORY, region, settings.image, release, own=not at_home)
+        if isinstance(settings, Settings):
+            rehearsed = rehearsed_release(
+                SANDBOX_DIRECTORY, stack, settings, region, at_home=at_home
+            )
+        if rehearsed:
+            config = with_release(config, rehearsed.release)
     copy = SANDBOX_DIRECTORY / "stacks" / stack_file.name
     copy.parent.mkdir(parents=True, exist_ok=True)
     partial = copy.with_name(f".{copy.name}")
     partial.touch(mode=0o600)
     partial.write_text(dumped({"config": config, "encryptionsalt": SANDBOX_SALT}))
     partial.replace(copy)
-    return copy, unlike
+    return _Copy(file=copy, unlike=unlike, rehearsed=rehearsed)

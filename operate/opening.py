@@ -6,6 +6,7 @@ import errno
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import NoReturn
 
 import typer
@@ -27,6 +28,7 @@ from operate.engine import EngineError
 from operate.messages import UserError, console, say
 from operate.preflight import PreflightError
 from operate.recover import clear_dead_run, refuse_while_busy
+from operate.stand_in import require_stand_in
 from sandbox import workbench
 from sandbox.lifecycle import find
 
@@ -65,6 +67,7 @@ def deployment(
             clear_dead_run(opened)
             if changes:
                 refuse_while_busy(opened)
+            require_stand_in(opened)
             yield opened
 
 
@@ -132,6 +135,15 @@ def require_sandbox(stack: str, target: Target | None) -> None:
     """Raise :class:`UserError` where a command is about a sandbox that does not run."""
     if not sandbox_runs(stack, target):
         raise UserError("the sandbox is not running, so nothing is deployed to it; `make up` does")
+
+
+def require_reach(archive: Path, stack: str, target: Target | None) -> None:
+    """Raise :class:`UserError` for a file that a rehearsal cannot see, as it runs in a container of its own here."""
+    if workbench_of(stack, target, start=True) and not archive.is_relative_to(ROOT):
+        raise UserError(
+            f"the sandbox is in a container of your Docker, which sees this checkout alone: copy {archive} below "
+            f"{ROOT} first"
+        )
 
 
 def consent(opened: Deployment, *, yes: bool) -> list[str]:

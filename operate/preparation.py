@@ -35,7 +35,7 @@ from operate.kept_data import (
     planned,
     refuse,
 )
-from operate.messages import UserError, say
+from operate.messages import UserError, console, say
 from operate.nodes import entries
 from operate.preflight import PreflightError
 from operate.preflight import run as run_preflight
@@ -99,7 +99,15 @@ def situation_on_aws(opened: Deployment) -> Situation:
         raise UserError(
             f"the stack {opened.stack} is on hosts, which have neither quotas nor prices of AWS"
         )
-    return situation_of(settings, opened.region, opened.cluster, opened.client)
+    return situation_of(
+        settings,
+        opened.region,
+        opened.cluster,
+        opened.client,
+        cluster_and_release(opened)[1],
+        choice=opened.choice,
+        is_rehearsal=opened.sandbox is not None,
+    )
 
 
 def preflight_on_aws(opened: Deployment) -> Looked:
@@ -107,6 +115,9 @@ def preflight_on_aws(opened: Deployment) -> Looked:
     situation = situation_on_aws(opened)
     report = run_preflight(situation, situation.settings.preflight.skip)
     print_table(report_table(report), stderr=True)
+    for each in report.outcomes:
+        if each.document:
+            console.print(each.document, highlight=False, markup=False, soft_wrap=True)
     if "credentials" not in report.checks("failed"):
         print_table(cost_table(reckoning(situation)), stderr=True)
     if "quota" in report.checks("failed"):

@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 
 from model.hosts import FollowersOnHosts, HostsSettings
+from model.sections import Release
 from operate.messages import UserError, say
 from operate.sandbox_secret import encrypted
 from operate.stack_file import PRIVATE_KEY, PROJECT
@@ -69,6 +70,7 @@ class Rehearsal:
 def rehearsed(
     config: dict[str, Any],
     settings: FollowersOnHosts,
+    release: Release | None,
     sandbox: Path,
     stack: str,
     encryption_salt: str,
@@ -78,11 +80,12 @@ def rehearsed(
     """The stack file as it is rehearsed. With *boots* its machines are booted; without, none is touched.
 
     A machine is the one that has an address. Those that the file names no more stay as they are, as hosts do, until the
-    sandbox ends. Raises :class:`UserError` where there can be no machines.
+    sandbox ends. One that is made has the *release* of the cluster unpacked on it where that is ``preinstalled``, which
+    on hosts is its owner's work. Raises :class:`UserError` where there can be no machines.
     """
     try:
         before = hosts.wanted(sandbox).get(stack, ())
-        machines = wanted_machines(settings, before)
+        machines = wanted_machines(settings, before, release)
         pins = {node: pin for node, pin in pinned(sandbox, stack).items() if node in settings.nodes}
         reached = (
             _booted(sandbox, stack, machines, before, pins)
@@ -168,7 +171,7 @@ def _booted(
 def refuse_impossible(settings: FollowersOnHosts, sandbox: Path, stack: str) -> None:
     """Raise :class:`UserError` for hosts that the sandbox cannot have, as in two networks; touches none."""
     before = hosts.wanted(sandbox).get(stack, ())
-    machines = wanted_machines(settings, before)
+    machines = wanted_machines(settings, before, None)
     try:
         hosts.check(sandbox, stack, [*machines, *_kept(machines, before)])
     except MachineError as error:
@@ -191,13 +194,15 @@ def memory_gib() -> int:
 
 
 def wanted_machines(
-    settings: FollowersOnHosts, before: Collection[HostMachine]
+    settings: FollowersOnHosts, before: Collection[HostMachine], release: Release | None
 ) -> list[HostMachine]:
     """A machine for each host, of the size that its GPU profile says; and the NFS server, if there is one.
 
     One that was there *before* keeps its name, whichever node it is now.
     """
     named = {each.address: each.name for each in before}
+    is_unpacked = release is not None and release.source == "preinstalled"
+    unpacked = f"{release.version}-{release.cuda}" if release and is_unpacked else ""
 
     def name_at(address: str, name: str) -> str:
         free = name if name not in named.values() else f"{name}-{address.replace('.', '-')}"
@@ -214,6 +219,7 @@ def wanted_machines(
                 gpus=profile.gpus,
                 gpu_name=STAND_IN_GPU,  # a profile says how big a GPU is, and no more
                 gpu_memory_mib=profile.gpu_memory_mib,
+                release=unpacked,
             )
         )
     folder = settings.shared_folder if isinstance(settings, HostsSettings) else None

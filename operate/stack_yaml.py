@@ -87,6 +87,11 @@ def read_yaml(path: Path) -> Content:
         ) from None
 
 
+def parsed(text: str) -> Any:
+    """The plain data of a text that is a sound stack file's. Raises ``yaml.YAMLError`` for what is no YAML."""
+    return _content(text).data
+
+
 def dumped(content: Any) -> str:
     """Plain data as YAML that every reader takes for the same: all of its text is in quotes."""
     return yaml.dump(content, Dumper=_Quoting, allow_unicode=True, sort_keys=False, width=4096)

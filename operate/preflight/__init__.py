@@ -20,6 +20,7 @@ from operate.preflight.offerings import offerings
 from operate.preflight.parts import unanswered
 from operate.preflight.quota import quota
 from operate.preflight.references import references
+from operate.preflight.release import release
 from operate.preflight.reservations import reservations
 from operate.preflight.situation import Finding, Remark, Situation, Unanswered, UnansweredError
 
@@ -41,6 +42,7 @@ CHECKS: Mapping[CheckName, Check] = {
     "quota": quota,
     "reservations": reservations,
     "image": image,
+    "release": release,
     "price": price,
     "budget": budget,
 }
@@ -58,6 +60,8 @@ class Outcome:
     problems: tuple[Problem, ...] = ()
     remark: str = ""
     """What a check that ran has to say beside its problems; it keeps nothing from starting."""
+    document: str = ""
+    """What somebody is to copy."""
     unanswered: str = ""
     """Why the check or a part of it could not run, and what would let it."""
     skipped: bool = False
@@ -160,6 +164,9 @@ def _outcome(name: CheckName, check: Future[tuple[Finding, ...]]) -> Outcome:
         check=name,
         problems=tuple(each for each in found if isinstance(each, Problem)),
         remark=". ".join(each.text for each in found if isinstance(each, Remark)),
+        document="\n".join(
+            each.document for each in found if isinstance(each, Remark) and each.document
+        ),
         # Parts of a check often lack the same permission.
         unanswered="; ".join(
             dict.fromkeys(each.text for each in found if isinstance(each, Unanswered))

@@ -10,7 +10,6 @@ from botocore.exceptions import BotoCoreError, ClientError
 from agent.preflight import driver_verdict
 from model.image import Image
 from model.problems import Problem
-from model.settings import Settings
 from operate.images import ImageFacts, NoImageError, facts, newest
 from operate.preflight.situation import Finding, Remark, Situation, UnansweredError
 from operate.preflight.subscription import subscription
@@ -28,7 +27,7 @@ def image(situation: Situation) -> tuple[Finding, ...]:
     """
     wanted, region = situation.settings.image, situation.region
     refresh = situation.make("image-refresh")
-    release = situation.settings.release if isinstance(situation.settings, Settings) else None
+    release = situation.release
     if release is None and wanted.marketplace and wanted.pinned(region) is None:
         raise UnansweredError(
             "which image of the Marketplace it is depends on the release, and that is in the leader's stack; lock the "

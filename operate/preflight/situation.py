@@ -15,6 +15,7 @@ from botocore.config import Config
 from model.existing_network import Subnet
 from model.plan import PlannedNode, planned_nodes
 from model.problems import Problem
+from model.sections import Release
 from model.settings import FollowersOnAws, Settings
 from model.tags import CLUSTER_TAG
 
@@ -43,6 +44,8 @@ class Remark:
     """What a check has to say that keeps no deployment from starting."""
 
     text: str
+    document: str = ""
+    """What somebody is to copy, shown as it is below the table of the checks."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,17 @@ class Situation:
     """Makes a boto3 client of one service in the region; of ``pricing`` in `operate.price_list.SERVICE_REGION`."""
     machines: Callable[[], tuple[RunningMachine, ...]]
     """What runs in the region; asked of AWS once, by the first check that wants it."""
+    release: Release | None = None
+    """The release of the nodes, of a joined stack the one of its leader; None while that is not deployed."""
+    choice: str = ""
+    """What ``make`` must be told to mean this stack in this place (`operate.deployment.choice_of`)."""
+    is_rehearsal: bool = False
+    """Whether AWS is the sandbox's, whose machines reach nothing else."""
+
+    @property
+    def stack(self) -> str:
+        """Name of the stack."""
+        return self.cluster.rpartition("/")[2]
 
     def machines_of(self, node: str) -> tuple[RunningMachine, ...]:
         """The machines of a node of this cluster that run; two while one replaces the other."""
@@ -99,11 +113,18 @@ class Situation:
 
     def name_of(self, part: str) -> str:
         """The ``Name`` tag of a node, or of what belongs to one: ``leader-data``."""
-        return f"graphistry-{self.cluster.rpartition('/')[2]}-{part}"
+        return f"graphistry-{self.stack}-{part}"
 
 
 def situation_of(
-    settings: FollowersOnAws, region: str, cluster: str, client: Callable[[str, Config], Any]
+    settings: FollowersOnAws,
+    region: str,
+    cluster: str,
+    client: Callable[[str, Config], Any],
+    release: Release | None,
+    *,
+    choice: str = "",
+    is_rehearsal: bool = False,
 ) -> Situation:
     """The situation of a stack file, nothing of it asked yet; *client* makes a boto3 client of a service.
 
@@ -125,6 +146,9 @@ def situation_of(
         nodes=planned_nodes(settings),
         client=shared,
         machines=lambda: _running(situation),
+        release=release,
+        choice=choice,
+        is_rehearsal=is_rehearsal,
     )
     return situation
 

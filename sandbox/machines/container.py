@@ -17,11 +17,11 @@ import docker.types
 
 from model.gpu_catalogue import read_catalogue
 
-from . import image, metadata, releases
+from ..release.build import Release
+from . import image, metadata
 from .files import write
 from .inventory import Machine
 from .leftovers import PrivateDocker
-from .releases import Release
 
 DRIVER = "595.58.03"
 """The NVIDIA driver that the stand-in shows; Graphistry runs with it in both CUDA flavours (its Helm charts)."""
@@ -113,7 +113,7 @@ def create(around: Surroundings, machine: Machine, block: str) -> None:
             labels={"vpc": machine.vpc, "name": machine.name},
             resolver=f"nameserver {at}\noptions timeout:1 attempts:2\n",
             files=_files(around, at),
-            release=releases.of(around.sandbox, machine.stack),
+            release=machine.release,
             mac=machine.mac,
         ),
     )
@@ -132,7 +132,7 @@ class Shape:
     """Text of /etc/resolv.conf."""
     files: Mapping[str, tuple[str, int]]
     """Path -> text and mode, of root's, on the image's file system."""
-    release: Release
+    release: Release | None
     """What it comes with."""
     mac: str | None = None
     capabilities: tuple[str, ...] = ()
@@ -178,9 +178,8 @@ def run(around: Surroundings, shape: Shape) -> None:
         ),
     )
     try:
-        if shape.release != Release():
-            another = image.release_archive(around.directory, shape.release)
-            api.put_archive(created["Id"], "/", another)
+        if shape.release is not None:
+            api.put_archive(created["Id"], "/", image.release_archive(shape.release))
         api.put_archive(created["Id"], "/", image.archive_of(shape.files))
         api.start(created["Id"])
     except docker.errors.APIError:
@@ -294,9 +293,13 @@ def _files(around: Surroundings, at: str) -> dict[str, tuple[str, int]]:
 
 
 def of_the_agent() -> dict[str, str]:
-    """The settings of the agent that were given to the sandbox."""
+    """The settings of the agent that were given to the sandbox.
+
+    A stand-in's images hold next to nothing, and the disk of a machine is this computer's.
+    """
     found = os.environ.items()
-    return {name: value for name, value in sorted(found) if name.startswith(AGENT_PREFIX)}
+    given = {name: value for name, value in sorted(found) if name.startswith(AGENT_PREFIX)}
+    return {f"{AGENT_PREFIX}FREE_GIB": "1", **given}
 
 
 def environment_of_services(environment: Mapping[str, str]) -> dict[str, tuple[str, int]]:

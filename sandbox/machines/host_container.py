@@ -6,7 +6,8 @@ import json
 import shutil
 from collections.abc import Mapping
 
-from . import container, file_server, hosts, operator_key, releases
+from ..release.build import Release
+from . import container, file_server, hosts, operator_key
 from .container import Shape, Surroundings
 from .files import write
 from .hosts import USER, HostMachine
@@ -61,7 +62,7 @@ def boot(
             labels=labels,
             resolver="# no name server: hosts know each other by address\n",
             files=_files(around, machine),
-            release=releases.of(around.sandbox, stack),
+            release=Release.named(machine.release),
             capabilities=("NET_ADMIN",),  # its owner's firewall is its own
             has_containers=True,
         ),

@@ -15,7 +15,7 @@ import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,9 @@ class HostMachine:
     gpu_memory_mib: int
     exports: tuple[str, ...] = ()
     """Folders that it serves over NFS to its whole network, without being a node."""
+    release: str = field(default="", compare=False)
+    """The release that its owner has unpacked on it, as ``2.50.1-12``; empty: none. Read when it is made; what it has
+    later is its own affair, so two that differ in nothing else are the same."""
 
 
 @dataclass(frozen=True)

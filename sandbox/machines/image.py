@@ -1,7 +1,8 @@
 """The machines' image: a plain Debian that is built once per user, and a thin layer of our own files.
 
 The base holds packages only and takes about 90 seconds, so it is cached by what it is made of. The
-layer holds the stand-ins and the stand-in release; it is made anew by every sandbox that changed.
+layer holds the stand-ins; it is made anew by every sandbox that changed. A release is in neither: it
+is put on machines of those images of AWS that have one.
 """
 
 from __future__ import annotations
@@ -21,9 +22,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..release import build_release
+from ..release.build import Release, build_release
 from .commands import MachineError, run
-from .releases import Release
 
 Say = Callable[[str], None]
 
@@ -110,10 +110,10 @@ def _bootstrap(draft: Path, log: Path) -> None:
             ) from error
 
 
-def load(client: Any, archive: Path, directory: Path) -> None:
+def load(client: Any, archive: Path) -> None:
     """Make IMAGE in a Docker from the base's archive and our own files, as far as it lacks them."""
     base = f"{BASE}:{archive.name.split('-')[-1].split('.')[0]}"
-    layer = _layer(directory)
+    layer = _layer()
     name = f"{IMAGE}:{hashlib.sha256(base.encode() + layer).hexdigest()[:16]}"
     present = {tag for image in client.images.list() for tag in image.tags}
     if base not in present:
@@ -137,7 +137,7 @@ def load(client: Any, archive: Path, directory: Path) -> None:
             client.images.remove(tag, force=True)
 
 
-def _layer(directory: Path) -> bytes:
+def _layer() -> bytes:
     """Our own files as an archive that is the same for the same files."""
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w") as tar:
@@ -153,21 +153,25 @@ def _layer(directory: Path) -> bytes:
                 tar.addfile(link)
             else:
                 _add(tar, name, path.read_bytes(), 0o755 if os.access(path, os.X_OK) else 0o644)
-        _add_release(tar, directory, Release())
     return stream.getvalue()
 
 
-def release_archive(directory: Path, release: Release) -> bytes:
-    """Another release than the image's, to be unpacked over it."""
+def release_archive(release: Release) -> bytes:
+    """A release as it is unpacked on a machine of an image that has it."""
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w") as tar:
-        _add_release(tar, directory, release)
+        _add_release(tar, release)
     return stream.getvalue()
 
 
-def _add_release(tar: tarfile.TarFile, directory: Path, wanted: Release) -> None:
+def release_cache() -> Path:
+    """Where the archives of stand-in releases are, for all sandboxes of this user."""
+    return cache() / "releases"
+
+
+def _add_release(tar: tarfile.TarFile, wanted: Release) -> None:
     """Unpack the stand-in release as the image's own user would have."""
-    archive = build_release(directory / "release", wanted.version, wanted.cuda)
+    archive = build_release(release_cache(), wanted.version, wanted.cuda)
     with tarfile.open(archive) as release:
         contents = {Path(member.name): member for member in release if member.name != "."}
         folders = {parent for path in contents for parent in path.parents} | {

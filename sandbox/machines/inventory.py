@@ -13,10 +13,10 @@ from moto.efs import efs_backends
 from moto.iam import iam_backends
 from moto.route53 import route53_backends
 
-from model.tags import CLUSTER_TAG
-
 from ..provider.aws import ACCOUNT
+from ..provider.images import release_of
 from ..provider.moto_gaps import MEMORY
+from ..release.build import Release
 from .firewall import Allowed
 
 TEMPLATE_ID, TEMPLATE_VERSION = "aws:ec2launchtemplate:id", "aws:ec2launchtemplate:version"
@@ -39,6 +39,8 @@ class Machine:
     zone: str
     instance_type: str
     image: str
+    release: Release | None
+    """What its image comes with."""
     address: str
     mac: str
     vpc: str
@@ -59,11 +61,6 @@ class Machine:
     def name(self) -> str:
         """The Name tag, or the id."""
         return self.tags.get("Name", self.identifier)
-
-    @property
-    def stack(self) -> str:
-        """Whose it is; empty for what is of no cluster."""
-        return self.tags.get(CLUSTER_TAG, "").rpartition("/")[2]
 
 
 @dataclass(frozen=True)
@@ -171,6 +168,7 @@ def _machines(region: str, backend: Any) -> Iterator[Machine]:
                 zone=instance.placement.zone,
                 instance_type=instance.instance_type,
                 image=instance.image_id,
+                release=release_of(backend, instance.image_id),
                 address=interface.private_ip_address,
                 mac=interface.mac_address,
                 vpc=interface.subnet.vpc_id,

@@ -135,7 +135,7 @@ def _run(keeper: Keeper) -> None:
 
 def _prepare(keeper: Keeper) -> None:
     file_server.make_key(keeper.around.directory)
-    image.load(keeper.around.client, keeper.archive, keeper.around.directory)
+    image.load(keeper.around.client, keeper.archive)
 
 
 def _round(keeper: Keeper, pool: ThreadPoolExecutor) -> None:

@@ -1,7 +1,7 @@
 """What moto does not know of machine images: stand-ins for those of a real account, and deprecation.
 
-A file names images of a real account that stack files have locked, as region to id to name, so that such a stack can
-be rehearsed. They and the images behind public parameters have no contents.
+A file describes images of a real account that stack files name, as region to id to description, so that such a stack
+can be rehearsed. Machines of an image have the release that its description says, as a tag, and else none.
 """
 
 from __future__ import annotations
@@ -23,11 +23,14 @@ from moto.ssm import ssm_backends
 from moto.ssm.models import Parameter, SimpleSystemManagerBackend
 
 from ..lifecycle import STAND_IN
+from ..release.build import Release
 from .aws import ACCOUNT
 
 OWNER = "898082745236"
 """Account of AWS that publishes the Deep Learning AMIs."""
 
+RELEASE_TAG = "graphistry-sandbox:release"
+"""Tag of an image with the release that machines of it come with, as ``2.50.1-12``."""
 
 STAND_IN_IMAGES: Mapping[str, str] = {
     "/aws/service/deeplearning/ami/x86_64/base-oss-nvidia-driver-gpu-ubuntu-22.04/latest/ami-id": (
@@ -53,9 +56,9 @@ def mend(file: Path) -> None:
 
     @functools.wraps(describe)
     def describe_with_locked(backend: Any, *arguments: Any, **named: Any) -> Any:
-        for identifier, name in locked(file).get(backend.region_name, {}).items():
-            if identifier not in backend.amis and identifier not in backend.deleted_amis:
-                add(backend, identifier, name)
+        for identifier, image in described(file).get(backend.region_name, {}).items():
+            if identifier not in backend.deleted_amis:
+                add(backend, identifier, **image)
         return describe(backend, *arguments, **named)
 
     def answer_without_deprecated(request: Any) -> ActionResult:
@@ -91,7 +94,7 @@ def publish(region: str) -> None:
         if parameters[parameter]:
             continue
         identifier = identifier_of(parameter, region)
-        add(ec2_backends[ACCOUNT][region], identifier, name)
+        add(ec2_backends[ACCOUNT][region], identifier, name=name)
         parameters[parameter].append(
             Parameter(
                 account_id=ACCOUNT,
@@ -108,21 +111,38 @@ def publish(region: str) -> None:
         )
 
 
-def add(backend: Any, identifier: str, name: str) -> None:
-    """Put a stand-in image into moto's memory, as AWS shows one of its own."""
+def add(backend: Any, identifier: str, *, name: str, owner: str = OWNER, release: str = "") -> None:
+    """Put a stand-in image into moto's memory, as AWS shows one of its own; or change one that is there.
+
+    What is there without being a stand-in of *owner* stays as it is.
+    """
+    present = backend.amis.get(identifier)
+    if present is not None and (present.description, present.owner_id) != (STAND_IN, owner):
+        return
+    if present is not None and release_of(backend, identifier) == Release.named(release):
+        return
     backend.amis[identifier] = Ami(
         backend,
         identifier,
         name=name,
         description=STAND_IN,
-        owner_id=OWNER,
-        owner_alias="amazon",
+        owner_id=owner,
+        owner_alias="amazon" if owner == OWNER else None,
         public=True,
         virtualization_type="hvm",
         architecture="x86_64",
         root_device_type="ebs",
         root_device_name="/dev/sda1",
     )
+    if release or present is not None:  # tags are kept by the id, and outlive the image
+        backend.amis[identifier].add_tags({RELEASE_TAG: release})
+
+
+def release_of(backend: Any, identifier: str) -> Release | None:
+    """The release that machines of an image come with."""
+    image = backend.amis.get(identifier)
+    tags = {tag["key"]: tag["value"] for tag in image.get_tags()} if image else {}
+    return Release.named(tags.get(RELEASE_TAG, ""))
 
 
 def identifier_of(parameter: str, region: str) -> str:
@@ -130,10 +150,10 @@ def identifier_of(parameter: str, region: str) -> str:
     return f"ami-{hashlib.sha256(f'{region} {parameter}'.encode()).hexdigest()[:17]}"
 
 
-def locked(file: Path) -> dict[str, dict[str, str]]:
-    """Region to id to name of the images that stack files have locked."""
+def described(file: Path) -> dict[str, dict[str, dict[str, str]]]:
+    """Region to id to name, owner and release of the images that stack files name."""
     try:
-        found: dict[str, dict[str, str]] = json.loads(file.read_text())
+        found: dict[str, dict[str, dict[str, str]]] = json.loads(file.read_text())
     except FileNotFoundError:
         return {}
     return found

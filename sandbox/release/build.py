@@ -11,6 +11,7 @@ import subprocess
 import tarfile
 import tempfile
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -21,9 +22,26 @@ from .standin.variables import interpolate
 Compression = Literal["gz", "zst", "none"]
 HERE = Path(__file__).parent
 VERSION, CUDA = "2.50.1", "12"
-"""Of the release that the machines' image has."""
+"""What is built where nobody says otherwise: the release of the shipped stack files."""
 SUFFIXES: dict[Compression, str] = {"gz": ".tar.gz", "zst": ".tar.zst", "none": ".tar"}
 _LAYER_BYTES = 4096
+
+
+@dataclass(frozen=True)
+class Release:
+    """A stand-in release that a machine image comes with."""
+
+    version: str
+    cuda: str
+
+    @staticmethod
+    def named(text: str) -> Release | None:
+        """The one that ``2.50.1-12`` names; None for the empty text."""
+        version, _, cuda = text.partition("-")
+        return Release(version, cuda) if text else None
+
+    def __str__(self) -> str:
+        return f"{self.version}-{self.cuda}"
 
 
 def build_release(

@@ -55,6 +55,9 @@ class Cluster:
 
     checkout: Checkout
 
+    release = "/opt/graphistry-cluster/releases/2.50.1-12"
+    """Where the release of the stack ``sandbox`` is on its nodes, which fetch it."""
+
     def operate(self, command: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         """One of the operator's commands on the stack; both streams are in ``stdout``."""
         return self.checkout.operate(

@@ -23,6 +23,9 @@ LEADER = "10.77.0.10"
 class OnHosts(Cluster):
     """One checkout whose sandbox boots hosts."""
 
+    release = "/home/ubuntu/graphistry"
+    """Where it is unpacked on hosts before they are nodes."""
+
     def instance(self, node: str) -> str:
         return hosts.container(self.checkout.stack, node)
 

@@ -88,7 +88,8 @@ def test_different_profiles_run_with_different_workers(cluster: Cluster) -> None
     for node in ("small", "large"):
         counts[node] = cluster.run(
             node,
-            "grep -E '^(FORGE|STREAMGL|DASK)_NUM_WORKERS|^CUDA' /home/ubuntu/graphistry/data/config/custom.env",
+            "grep -E '^(FORGE|STREAMGL|DASK)_NUM_WORKERS|^CUDA' "
+            f"{cluster.release}/data/config/custom.env",
         )
     assert "FORGE_NUM_WORKERS=4\n" in counts["small"]
     assert "FORGE_NUM_WORKERS=16\n" in counts["large"]

@@ -15,7 +15,6 @@ from tests.cluster.nodes import Cluster, Report, changed_nothing, check
 
 FOLLOWERS = ("small", "large")
 NODES = ("leader", *FOLLOWERS)
-RELEASE = "/home/ubuntu/graphistry"
 
 
 @pytest.fixture(autouse=True)
@@ -107,7 +106,7 @@ def test_a_container_that_lost_its_gpus_is_made_anew(cluster: Cluster) -> None:
 
 
 def test_a_service_that_never_gets_healthy_is_told_with_its_log(cluster: Cluster) -> None:
-    cluster.run("small", f"cd {RELEASE} && ./graphistry stop pivot")
+    cluster.run("small", f"cd {cluster.release} && ./graphistry stop pivot")
     cluster.trap("small", unhealthy=["pivot"])
     cluster.restart_agent("small")
     failure = cluster.until_failed("small", "ServiceUnhealthy")
@@ -121,7 +120,7 @@ def test_a_service_that_never_gets_healthy_is_told_with_its_log(cluster: Cluster
 
 def test_a_service_that_was_stopped_is_started_again(cluster: Cluster) -> None:
     instance, before = cluster.instance("small"), cluster.report("small")["repairs"]
-    cluster.run("small", f"cd {RELEASE} && ./graphistry stop streamgl-viz")
+    cluster.run("small", f"cd {cluster.release} && ./graphistry stop streamgl-viz")
     # A look that had just counted the services misses what answers no more instead.
     cluster.until(
         "small",
@@ -223,7 +222,9 @@ def test_services_that_would_share_the_leaders_redis_are_found_and_parted(cluste
     assert "streamgl-viz.environment.REDIS_URL" in failure["message"]
     report = cluster.until_ready("small")
     assert "wiring (try 1): configured anew" in repaired(report)
-    shown = json.loads(cluster.run("small", f"cd {RELEASE} && ./graphistry config --format json"))
+    shown = json.loads(
+        cluster.run("small", f"cd {cluster.release} && ./graphistry config --format json")
+    )
     leader = cluster.nodes()["leader"]["machine"]["address"]
     urls = {
         name: service["environment"]["REDIS_URL"]
@@ -242,8 +243,11 @@ def test_services_that_would_share_the_leaders_redis_are_found_and_parted(cluste
 
 @pytest.fixture
 def stored(cluster: Cluster, tmp_path: Path) -> Iterator[tuple[str, str]]:
-    """A release in a bucket of its own: address and checksum. Afterwards the cluster uses the image's again."""
-    archive = build_release(tmp_path)
+    """A release in a bucket of its own: address and checksum. Afterwards the cluster fetches the one that it had.
+
+    The same release in another archive, as one that is unpacked already is not fetched again.
+    """
+    archive = build_release(tmp_path, compression="none")
     s3 = cluster.checkout.client("s3")
     s3.create_bucket(Bucket="vendor-releases")
     s3.upload_file(str(archive), "vendor-releases", archive.name)
@@ -281,7 +285,7 @@ def test_only_the_release_with_the_right_checksum_is_used(
         assert failure["phase"] == "release"
         assert digest in failure["message"]
         assert "0" * 64 in failure["message"]
-        assert cluster.run(node, f"ls -A {shlex.quote(RELEASES)}") == ""
+        assert cluster.run(node, f"ls -A {shlex.quote(RELEASES)}") == "2.50.1-12\n"
     assert "ReleaseChecksumMismatch" in done.stdout
     assert "release.sha256" in done.stdout
 

@@ -190,11 +190,11 @@ def test_services_that_began_without_the_shared_folder_are_restarted(cluster: Cl
     """As Docker starts containers at boot by itself, whether or not the folder below them is mounted."""
     cluster.run(
         "small",
-        """
+        f"""
         set -e
         systemctl stop graphistry-cluster-agent
         umount -l /mnt/graphistry
-        cd /home/ubuntu/graphistry && ./graphistry restart forge-etl-python streamgl-viz
+        cd {cluster.release} && ./graphistry restart forge-etl-python streamgl-viz
         systemctl start graphistry-cluster-agent
         """,
     )

@@ -15,7 +15,6 @@ from tests.cluster.nodes import BOUND_SECONDS, Cluster, Report, changed_nothing
 NODES = ("leader", "small", "large")
 RED_SECONDS = 15
 """From a failure to the line that tells it."""
-CUSTOM = "/home/ubuntu/graphistry/data/config/custom.env"
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +53,11 @@ def extra(cluster: Cluster) -> Iterator[str]:
 
 def forge_workers(cluster: Cluster, node: str) -> str:
     """The count that a node's release is configured with."""
-    return cluster.run(node, f"grep ^FORGE_NUM_WORKERS= {CUSTOM}").strip().partition("=")[2]
+    return (
+        cluster.run(node, f"grep ^FORGE_NUM_WORKERS= {cluster.release}/data/config/custom.env")
+        .strip()
+        .partition("=")[2]
+    )
 
 
 def failed_at(report: Report) -> float:
@@ -128,7 +131,7 @@ def test_a_changed_worker_count_restarts_what_it_is_about(cluster: Cluster) -> N
 
 def configurations(cluster: Cluster, node: str) -> dict[str, Any]:
     """What each service of a node should run with, by the release's own merged configuration."""
-    command = "cd /home/ubuntu/graphistry && ./graphistry config --format json"
+    command = f"cd {cluster.release} && ./graphistry config --format json"
     found: dict[str, Any] = json.loads(cluster.run(node, command))["services"]
     return found
 

@@ -43,7 +43,8 @@ LISTED = {
     "flow logs": ("ec2", "describe_flow_logs", "FlowLogs[]"),
     "groups": ("autoscaling", "describe_auto_scaling_groups", "AutoScalingGroups[]"),
     "file systems": ("efs", "describe_file_systems", "FileSystems[]"),
-    "buckets": ("s3", "list_buckets", "Buckets[]"),
+    # The one of releases is the account's, and outlives every cluster.
+    "buckets": ("s3", "list_buckets", "Buckets[?!starts_with(Name, 'graphistry-releases-')]"),
     "secrets": ("secretsmanager", "list_secrets", "SecretList[]"),
     "roles": ("iam", "list_roles", "Roles[]"),
     "instance profiles": ("iam", "list_instance_profiles", "InstanceProfiles[]"),

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.engine
 
 STACK = "onprem"
 ONE = HostMachine("one", "10.77.0.10", 0, "NVIDIA L4", 23034, ("/srv/share", "/srv/other"))
-TWO = HostMachine("two", "10.77.0.11", 2, "NVIDIA L4", 23034)
+TWO = HostMachine("two", "10.77.0.11", 2, "NVIDIA L4", 23034, release="2.50.1-12")
 MOUNT = "sudo mkdir -p /mnt/it && sudo mount -t nfs -o nfsvers=4.2,hard,nosuid,nodev,_netdev"
 
 
@@ -101,6 +101,7 @@ def test_an_operator_finds_a_bare_machine(pair: Pair) -> None:
     assert pair.ssh("one", "nvidia-smi").returncode == 6
     assert pair.said("two", "docker version --format '{{.Server.Version}}'").startswith("28")
     assert "docker-compose.yml" in pair.said("two", "ls /home/ubuntu/graphistry")
+    assert pair.ssh("one", "ls /home/ubuntu/graphistry").returncode != 0  # its owner unpacked none
     assert pair.ssh("two", "env; sudo env; systemctl show-environment").stdout.count("AWS_") == 0
     assert pair.ssh("two", "curl -m 3 http://169.254.169.254/").returncode != 0
     assert pair.ssh("two", "test -e /run/cloud-init/enabled").returncode != 0

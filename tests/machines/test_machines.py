@@ -54,6 +54,12 @@ def test_a_machine_runs_its_user_data_with_the_ec2_datasource(
     assert cloud.shell(pair[0], "hostname -I") == address(cloud, pair[0])
 
 
+def test_a_machine_has_no_release_unless_its_image_has_one(cloud: World, pair: list[str]) -> None:
+    for folder in ("/home/ubuntu/graphistry", "/var/graphistry", "/opt/graphistry"):
+        assert not cloud.succeeds(pair[0], f"test -e {folder}")
+    assert cloud.shell(pair[0], "docker image ls") == ""
+
+
 def test_metadata_is_that_of_the_asking_machine(cloud: World, pair: list[str]) -> None:
     for machine in pair:
         script = f'eval "$(systemctl show-environment)"; {TOKEN}; {ASK}; '

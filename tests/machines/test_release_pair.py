@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from sandbox.provider.images import OWNER, RELEASE_TAG
 from tests.machines.world import World, allow, until
 
 pytestmark = pytest.mark.engine
@@ -107,7 +108,11 @@ def pair(cloud: World) -> Pair:
         "mkdir -p /mnt/graphistry; for try in $(seq 60);"
         f" do mount -t efs -o tls,iam {system}:/ /mnt/graphistry && break; sleep 1; done"
     )
-    machines = [cloud.run(user_data) for _ in range(2)]
+    ec2 = cloud.client("ec2")
+    images = [each["ImageId"] for each in ec2.describe_images(Owners=[OWNER])["Images"]]
+    image = next(each for each in images if each != cloud.image)
+    ec2.create_tags(Resources=[image], Tags=[{"Key": RELEASE_TAG, "Value": "2.50.1-12"}])
+    machines = [cloud.run(user_data, image=image) for _ in range(2)]
     leader, follower = (cloud.booted(each) for each in machines)
     own = address(cloud, leader)
     with_password = "".join(

@@ -59,13 +59,18 @@ class World:
         )
 
     def run(
-        self, user_data: str = "", group: str | None = None, kind: str = "g4dn.xlarge", **more: Any
+        self,
+        user_data: str = "",
+        group: str | None = None,
+        kind: str = "g4dn.xlarge",
+        image: str | None = None,
+        **more: Any,
     ) -> str:
         """Run an instance; its id."""
         if "NetworkInterfaces" not in more:
             more |= {"SubnetId": self.subnets[0], "SecurityGroupIds": [group or self.group]}
         answer = self.client("ec2").run_instances(
-            ImageId=self.image,
+            ImageId=image or self.image,
             InstanceType=kind,
             IamInstanceProfile={"Name": self.profile},
             UserData=f"#!/bin/sh\n{user_data}\n",

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from model.hosts import FollowersOnHosts
+from model.sections import Release
 from operate import sandbox_hosts
 from operate.deployment import SANDBOX_SALT
 from operate.messages import UserError
@@ -60,7 +61,7 @@ def rehearse(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Rehearse:
         }
         settings = settings_of(config)
         assert isinstance(settings, FollowersOnHosts)
-        return rehearsed(config, settings, tmp_path, STACK, SANDBOX_SALT, boots=boots)
+        return rehearsed(config, settings, None, tmp_path, STACK, SANDBOX_SALT, boots=boots)
 
     return act
 
@@ -184,6 +185,19 @@ def test_a_gpu_of_a_rehearsal_is_not_called_like_its_profile() -> None:
     file = ROOT / "stacks" / f"Pulumi.{STACK}.yaml"
     settings = settings_of(read_stack_file(file, rehearsal=True)["config"])
     assert isinstance(settings, FollowersOnHosts)
-    machines = wanted_machines(settings, [])
+    machines = wanted_machines(settings, [], None)
     assert {each.gpu_name for each in machines} == {"NVIDIA stand-in"}
     assert {each.gpu_memory_mib for each in machines} == {16 * 1024, 24 * 1024}
+
+
+@pytest.mark.parametrize(
+    ("source", "unpacked"), [("preinstalled", "2.51.3-12"), ("file:/srv/release.tar.gz", "")]
+)
+def test_hosts_come_with_what_their_owner_has_unpacked(source: str, unpacked: str) -> None:
+    file = ROOT / "stacks" / f"Pulumi.{STACK}.yaml"
+    settings = settings_of(read_stack_file(file, rehearsal=True)["config"])
+    assert isinstance(settings, FollowersOnHosts)
+    release = Release(version="2.51.3", cuda="12", source=source)
+    machines = wanted_machines(settings, [], release)
+    assert {each.release for each in machines} == {unpacked}
+    assert machines == wanted_machines(settings, [], None)  # no reason to make another machine

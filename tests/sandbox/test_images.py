@@ -10,12 +10,14 @@ from typing import Any
 import boto3
 import pytest
 
-from model.image import Image, LockedImage
+from model.image import MARKETPLACE_OWNER, Image, LockedImage, marketplace_name
+from model.sections import Release
 from operate.sandbox_images import rehearse_images
 from sandbox.lifecycle import start, stop
-from sandbox.provider.images import STAND_IN_IMAGES, identifier_of
+from sandbox.provider.images import RELEASE_TAG, STAND_IN_IMAGES, identifier_of
 
 LOCKED = "ami-0123456789abcdef0"
+RELEASE = Release(version="2.50.1", cuda="12")
 Clients = Callable[[str, str], Any]
 
 
@@ -60,13 +62,56 @@ def test_a_locked_image_of_a_real_account_has_a_stand_in_in_its_region(
         "us-east-1": LockedImage(id=LOCKED, name="locked"),
         "eu-west-1": LockedImage(id="ami-0123456789abcdef1"),
     }
-    rehearse_images(directory, "us-east-1", Image(lock=lock))
-    rehearse_images(directory, "us-east-1", Image(id="ami-0123456789abcdef2"))
+    rehearse_images(directory, "us-east-1", Image(lock=lock), RELEASE, own=True)
+    own = Image(id="ami-0123456789abcdef2", release="preinstalled")
+    rehearse_images(directory, "us-east-1", own, RELEASE, own=True)
     ec2 = clients("ec2", "us-east-1")
     found = ec2.describe_images(ImageIds=[LOCKED, "ami-0123456789abcdef2"])["Images"]
     assert [each["Name"] for each in found] == ["locked", "an image of your own"]
+    assert [released(each) for each in found] == ["", "2.50.1-12"]
     with pytest.raises(ec2.exceptions.ClientError, match=r"InvalidAMIID.NotFound"):
         ec2.describe_images(ImageIds=["ami-0123456789abcdef1"])
+
+
+def test_an_image_of_ones_own_follows_the_release_of_the_stack_file(
+    clients: Clients, directory: Path
+) -> None:
+    identifier, ec2 = "ami-0123456789abcdef3", clients("ec2", "us-east-1")
+    seen = []
+    for version, declared in (
+        ("2.50.1", "preinstalled"),
+        ("2.51.3", "preinstalled"),
+        ("2.51.3", None),
+    ):
+        image = Image(id=identifier, release=declared)
+        release = RELEASE.model_copy(update={"version": version})
+        rehearse_images(directory, "us-east-1", image, release, own=True)
+        (found,) = ec2.describe_images(ImageIds=[identifier])["Images"]
+        seen.append(released(found))
+    assert seen == ["2.50.1-12", "2.51.3-12", ""]
+
+
+def test_the_marketplace_sells_an_image_of_the_wanted_release(
+    clients: Clients, directory: Path
+) -> None:
+    ec2 = clients("ec2", "us-east-1")
+    wanted = {
+        "Owners": [MARKETPLACE_OWNER],
+        "Filters": [{"Name": "name", "Values": [marketplace_name(RELEASE)]}],
+    }
+    assert ec2.describe_images(**wanted)["Images"] == []
+    rehearse_images(directory, "us-east-1", Image(marketplace=True), RELEASE, own=False)
+    (image,) = ec2.describe_images(**wanted)["Images"]
+    assert released(image) == "2.50.1-12"
+    other = RELEASE.model_copy(update={"version": "2.51.3"})
+    wanted["Filters"] = [{"Name": "name", "Values": [marketplace_name(other)]}]
+    assert ec2.describe_images(**wanted)["Images"] == []
+
+
+def released(image: dict[str, Any]) -> str:
+    """The release that machines of an image come with."""
+    tags = {each["Key"]: each["Value"] for each in image.get("Tags", [])}
+    return tags.get(RELEASE_TAG, "")
 
 
 def test_a_deprecated_image_is_off_the_list_and_there_for_who_knows_its_id(

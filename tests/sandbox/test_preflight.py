@@ -14,7 +14,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from model.settings import FollowersOnAws, parse
+from model.settings import FollowersOnAws, Settings, parse
 from model.tags import CLUSTER_TAG
 from operate.preflight import CHECKS, FIRST, Outcome, Report, run
 from operate.preflight.credentials import credentials
@@ -110,7 +110,8 @@ class World:
     def situation(self, raw: dict[str, Any] = RAW, region: str = "us-east-1") -> Situation:
         settings = parse(raw)
         assert isinstance(settings, FollowersOnAws)
-        return situation_of(settings, region, CLUSTER, self.client)
+        release = settings.release if isinstance(settings, Settings) else None
+        return situation_of(settings, region, CLUSTER, self.client, release)
 
     def look(self, raw: dict[str, Any] = RAW) -> Report:
         return run(self.situation(raw), ())

@@ -10,7 +10,8 @@ from typing import Any
 import boto3
 
 from model.plan import planned_nodes
-from model.settings import FollowersOnAws, parse
+from model.sections import Release
+from model.settings import FollowersOnAws, Settings, parse
 from operate.preflight.situation import RunningMachine, Situation
 
 REGION = "us-east-1"
@@ -23,6 +24,8 @@ def situation(
     client: Any = None,
     clients: Callable[[str], Any] | None = None,
     region: str = REGION,
+    release: Release | None = None,
+    is_rehearsal: bool = False,
 ) -> Situation:
     """What a stack file means while *machines* run.
 
@@ -37,6 +40,9 @@ def situation(
         nodes=planned_nodes(settings),
         client=clients or ((lambda _: client) if client else _of_moto(region)),
         machines=lambda: machines,
+        release=settings.release if isinstance(settings, Settings) else release,
+        choice=" STACK=prod",
+        is_rehearsal=is_rehearsal,
     )
 
 

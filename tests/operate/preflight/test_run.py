@@ -209,7 +209,7 @@ def test_what_runs_is_asked_once_whoever_asks_and_so_is_an_error() -> None:
             asked.append(name)
             raise refused("RequestLimitExceeded")
 
-    made = situation_of(situation(RAW).settings, "us-east-1", "p/s", lambda *_: Ec2())
+    made = situation_of(situation(RAW).settings, "us-east-1", "p/s", lambda *_: Ec2(), None)
     for _ in range(2):
         with pytest.raises(ClientError):
             made.machines()
