@@ -133,7 +133,7 @@ def _leaves(group: Any, state: Any) -> bool:
 
 
 def _is_spot(state: Any) -> bool:
-    return state.instance.lifecycle == "spot"
+    return bool(state.instance.lifecycle == "spot")
 
 
 def _replace(group: Any) -> None:

@@ -238,7 +238,8 @@ def test_a_follower_that_fell_back_to_on_demand_stays_and_another_market_is_anot
     spot = {**followers, "small": {**followers["small"], "market": "spot"}}
     on_demand = machines(deployed)["small"]["instance_id"]
     deployed.change(followers=spot)
-    assert any("small-group" in name for name in deployed.plan().get("create-replacement", []))
+    plan = deployed.plan()
+    assert plan["replace"] == ["Group graphistry-sandbox-small-group"], plan
     deployed.succeed("up")
     bought = machines(deployed)["small"]
     assert bought["instance_id"] != on_demand

@@ -28,7 +28,7 @@ def told(folder: Path, *events: dict[str, Any], end: str = "") -> list[str]:
     return list(refused(file))
 
 
-HINTS = {each.code: each.hint for each in REASONS if not each.generic} | LEADERS
+HINTS = {**{each.code: each.hint for each in REASONS if not each.generic}, **LEADERS}
 DENIES = "UnauthorizedOperation"
 
 
