@@ -63,12 +63,12 @@ def _value(value: Any, shape: Shape, path: str) -> Iterator[tuple[str, str]]:
     elif kind == "list":
         yield from _size(len(value), shape, path, "items")
         for number, item in enumerate(value):
-            yield from _value(item, shape.member, f"{path}[{number}]")  # type: ignore[attr-defined] # of lists
+            yield from _value(item, shape.member, f"{path}[{number}]")
     elif kind == "map":
         yield from _size(len(value), shape, path, "entries")
         for key, item in value.items():
-            yield from _value(key, shape.key, f"{path} key")  # type: ignore[attr-defined] # of maps
-            yield from _value(item, shape.value, f"{path}.{key}")  # type: ignore[attr-defined]
+            yield from _value(key, shape.key, f"{path} key")
+            yield from _value(item, shape.value, f"{path}.{key}")
     elif kind == "string" and isinstance(value, str):
         yield from _text(value, shape, path)
     elif kind in ("integer", "long", "float", "double"):
