@@ -3,21 +3,39 @@
 import functools
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
+from botocore.client import BaseClient
 from moto import mock_aws
 
 from operate.preflight import DONE
 from sandbox.machines import availability
 from sandbox.machines.availability import Machines
+from sandbox.provider.api_values import problems
 from tests.harness import Recorder, deploy, run_program, stack_config
 
 # Machines that boot take half a minute; the tests of tests/machines and tests/cluster ask for them.
 os.environ["SANDBOX_MACHINES"] = "off"
 
 Deploy = Callable[..., Recorder]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def judged_requests() -> Iterator[None]:
+    """Every request to AWS that a test makes, the operator's commands' too, has values that AWS takes."""
+    ask = BaseClient._make_api_call
+
+    @functools.wraps(ask)
+    def judged(client: Any, operation: str, parameters: Mapping[str, Any]) -> Any:
+        wrong = problems(parameters, client.meta.service_model.operation_model(operation))
+        assert not wrong, wrong
+        return ask(client, operation, parameters)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(BaseClient, "_make_api_call", judged)
+        yield
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -19,6 +19,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from botocore.model import Shape
 
+from .api_values import checked
 from .values import Properties, RefusalError
 
 ACCOUNT = "123456789012"
@@ -147,7 +148,7 @@ def _client(service: str, region: str, endpoint: str) -> BaseClient:
 
 @cache
 def _created_client(service: str, region: str, endpoint: str) -> BaseClient:
-    return boto3.client(
+    client = boto3.client(
         service,
         region_name=region,
         endpoint_url=endpoint,
@@ -160,3 +161,4 @@ def _created_client(service: str, region: str, endpoint: str) -> BaseClient:
             parameter_validation=True,
         ),
     )
+    return checked(client)

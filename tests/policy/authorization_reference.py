@@ -85,8 +85,8 @@ def _missing_dependencies(policies: Sequence[Policy]) -> Iterator[str]:
     allowed: dict[str, set[str]] = {}
     for policy in policies:
         if policy.role:
-            actions = (action for each in policy.statements for action in listed(each["Action"]))
-            allowed.setdefault(policy.role, set()).update(actions)
+            own = (action for each in policy.statements for action in listed(each["Action"]))
+            allowed.setdefault(policy.role, set()).update(own)
     for role, actions in allowed.items():
         for action in sorted(actions):
             known = _action(action) or {"resource_types": {}}
