@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 
+from agent import endpoints
+from agent.failures import HINTS
 from model.node_report import NodeReport
+from operate import readiness
 from operate.readiness import (
     BOOT_SECONDS,
     DEGRADED_SECONDS,
@@ -411,3 +414,8 @@ def test_a_recorded_node_waits_for_the_next_zone_too() -> None:
 def test_a_recorded_node_with_a_machine_is_said_not_to_be_booted() -> None:
     verdict = judge_recorded(seen(report=None))
     assert (verdict.outcome, verdict.line.split(";")[0]) == ("ready", "not booted")
+
+
+def test_whatever_passes_with_the_leader_is_waited_for_while_that_is_at_work() -> None:
+    of_followers = set(endpoints.PASSING) - {"DataServiceDown"}
+    assert of_followers < set(readiness.LEADERS_CODES) <= set(HINTS)
