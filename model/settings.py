@@ -113,7 +113,7 @@ class GpuProfile(Section):
     place."""
     root_volume_gib: Annotated[int, Field(ge=100, le=16384)] = 200
     """Root disk in GiB, 100 to 16384. The images of a release take about 14 GiB each, hence 200.
-    Larger: grown in place on the leader. Smaller: refused for the leader, as AWS shrinks no disk.
+    Larger: grown in place on the leader, its file system too. Smaller: refused for the leader, as AWS shrinks no disk.
     Either holds for a follower's next machine."""
 
 
@@ -122,7 +122,8 @@ class DataVolume(Section):
 
     size_gib: Annotated[int, Field(ge=10, le=65536)] = 100
     """GiB, 10 to 65536. PostgreSQL holds accounts and metadata only, so 100 is plenty. Grows in
-    place; a smaller one is refused, as AWS shrinks no volume."""
+    place, and the file system on it within seconds; a smaller one is refused, as AWS shrinks no
+    volume."""
     iops: Annotated[int, Field(ge=3000, le=80000)] = 3000
     """I/O operations per second, 3000 (included in the price) to 80000, at most 500 per GiB.
     Changed in place, once in six hours."""

@@ -11,8 +11,10 @@ from collections.abc import Callable
 import pytest
 
 from agent import nfs, ports
+from agent.mount_errors import mount_failure
 from agent.postgres_client import PostgresError, Scram, max_connections
 from agent.redis_client import Redis, RedisError
+from agent.specification import Nfs
 
 
 def serve(answer: Callable[[socket.socket], None]) -> int:
@@ -158,3 +160,8 @@ def test_an_nfs_server_that_hangs_does_not_answer(monkeypatch: pytest.MonkeyPatc
         assert ports.state("127.0.0.1", nfs.PORT) == "open"
         assert not nfs.answers("127.0.0.1")
     assert not nfs.answers("127.0.0.1")
+
+
+def test_an_nfs_server_whose_name_is_not_known_is_said_to_be() -> None:
+    done = nfs.mount(Nfs("/mnt/shared", "files.invalid", "/export"))
+    assert mount_failure("it", done.tail()).code == "SharedFolderNameUnknown"

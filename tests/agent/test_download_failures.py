@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from http.client import HTTPMessage
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -69,7 +70,7 @@ def server() -> Iterator[Server]:
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """How long the download would have waited, each time."""
     found: list[float] = []
-    monkeypatch.setattr(download.time, "sleep", found.append)
+    monkeypatch.setattr("agent.download.time.sleep", found.append)
     # urllib asks the environment once in a process.
     monkeypatch.setattr("urllib.request._opener", None)
     for name in ("http_proxy", "https_proxy", "no_proxy"):
@@ -78,13 +79,13 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return found
 
 
-def only_https(source: str, offset: int) -> None:
+def only_https(source: str, offset: int) -> NoReturn:
     raise AssertionError(f"the site was asked for {source} at {offset}")
 
 
 def failure(source: str) -> Failure:
     with pytest.raises(Failure) as raised:
-        Download(source, only_https).drain()  # type: ignore[arg-type]
+        Download(source, only_https).drain()
     return raised.value
 
 
@@ -95,7 +96,7 @@ def url(server: Server, scheme: str = "http") -> str:
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 503])
 def test_what_passes_is_asked_again(server: Server, status: int) -> None:
     server.answers = [(status, {})] * 2
-    Download(url(server), only_https).drain()  # type: ignore[arg-type]
+    Download(url(server), only_https).drain()
     assert server.asked == 3
 
 
@@ -128,13 +129,13 @@ def test_a_server_says_when_to_come_back(
     server: Server, pauses: list[float], asked: str, expected: float
 ) -> None:
     server.answers = [(503, {"Retry-After": asked})]
-    Download(url(server), only_https).drain()  # type: ignore[arg-type]
+    Download(url(server), only_https).drain()
     assert pauses == [expected]
 
 
 def test_a_server_may_say_it_as_a_date(server: Server, pauses: list[float]) -> None:
     server.answers = [(429, {"Retry-After": email.utils.formatdate(time.time() + 60, usegmt=True)})]
-    Download(url(server), only_https).drain()  # type: ignore[arg-type]
+    Download(url(server), only_https).drain()
     assert 50 < pauses[0] <= 60
 
 
@@ -201,11 +202,11 @@ def test_a_proxy_that_wants_credentials(
 
 
 def test_s3_that_is_busy_is_not_cut() -> None:
-    def busy(source: str, offset: int) -> None:
+    def busy(source: str, offset: int) -> NoReturn:
         raise AwsError("503", "Slow Down")
 
     with pytest.raises(Failure, match="it answers 503: Slow Down, 8 times") as raised:
-        Download("s3://bucket/key", busy).drain()  # type: ignore[arg-type]
+        Download("s3://bucket/key", busy).drain()
     assert raised.value.code == "ReleaseUnreachable"
 
 

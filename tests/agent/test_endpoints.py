@@ -19,9 +19,10 @@ import pytest
 from agent import endpoints
 from agent.failures import HINTS, Failure
 from agent.node import Node
-from agent.postgres_client import max_connections
+from agent.postgres_client import PostgresError, max_connections
 from agent.redis_client import Redis, RedisError
 from agent.specification import Endpoint
+from agent.start import _wait_for_data_services
 from tests.agent.fakes import FakeMachine
 
 from .test_clients import serve
@@ -37,10 +38,12 @@ def until_open(port: int) -> None:
     end = time.monotonic() + 20
     while True:
         try:
-            return socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
         except OSError:
             assert time.monotonic() < end
-        time.sleep(0.02)
+            time.sleep(0.02)
+        else:
+            return
 
 
 def free_port() -> int:
@@ -52,7 +55,7 @@ def free_port() -> int:
 
 @contextmanager
 def running(words: Sequence[str | Path], port: int, **how: Any) -> Iterator[None]:
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     process = subprocess.Popen(list(map(str, words)), **quiet, **how)
     try:
         until_open(port)
@@ -112,7 +115,15 @@ def redis(tmp_path: Path) -> Iterator[Callable[..., int]]:
 
         def start(*settings: str) -> int:
             port = free_port()
-            words = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--dir", tmp_path]
+            words = [
+                "redis-server",
+                "--port",
+                str(port),
+                "--bind",
+                "127.0.0.1",
+                "--dir",
+                str(tmp_path),
+            ]
             words += ["--requirepass", PASSWORD, "--save", "", *settings]
             stack.enter_context(running(words, port))
             return port
@@ -386,8 +397,6 @@ class TestWhatFollows:
     def test_a_follower_does_not_wait_for_a_password_that_is_wrong(
         self, fake: FakeMachine, node: Node, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from agent.start import _wait_for_data_services
-
         monkeypatch.setattr("agent.limits.PATIENCE", 60)
         monkeypatch.setattr(endpoints, "max_connections", refuse("28P01"))
         began = time.monotonic()
@@ -398,8 +407,6 @@ class TestWhatFollows:
     def test_a_follower_waits_for_one_that_starts(
         self, fake: FakeMachine, node: Node, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from agent.start import _wait_for_data_services
-
         answers = [refuse("57P03"), refuse("57P03"), lambda *_: 200]
         monkeypatch.setattr("agent.limits.PATIENCE", 60)
         monkeypatch.setattr(endpoints, "max_connections", lambda *_: answers.pop(0)())
@@ -408,8 +415,6 @@ class TestWhatFollows:
 
 
 def refuse(sqlstate: str) -> Callable[..., int]:
-    from agent.postgres_client import PostgresError
-
     def answer(*_: object) -> int:
         raise PostgresError("no", sqlstate)
 

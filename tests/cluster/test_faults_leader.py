@@ -114,6 +114,21 @@ def test_a_data_disk_that_is_nearly_full_is_shown_and_costs_no_restart(cluster: 
     assert cluster.services_started("leader") == before
 
 
+def test_a_redis_that_refuses_is_quoted_by_every_node_and_started_by_none(
+    cluster: Cluster,
+) -> None:
+    before = {node: cluster.services_started(node) for node in ("leader", *FOLLOWERS)}
+    ask = "cd /home/ubuntu/graphistry && ./graphistry exec -T redis redis-cli config set maxmemory"
+    cluster.run("leader", f"{ask} 1")
+    for node in before:
+        failure = cluster.until_failed(node, "RedisMemoryFull")
+        assert "answers: OOM command not allowed" in failure["message"]
+    cluster.run("leader", f"{ask} 0")
+    for node, started in before.items():
+        cluster.until_ready(node)
+        assert cluster.services_started(node) == started
+
+
 def test_a_replaced_leader_keeps_address_and_data(cluster: Cluster) -> None:
     before, address = cluster.instance("leader"), cluster.report("leader")["instance"]["address"]
     cluster.exercise("leader", "sign-up", "alice")

@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from agent import endpoints
+from agent.failures import HINTS
 from model.node_report import NodeReport
+from operate import readiness
 from operate.group_members import node_of, replace_delisted
 from operate.readiness import (
     BOOT_SECONDS,
@@ -506,3 +509,8 @@ def test_a_replacement_that_aws_denies_is_told() -> None:
     }
     with pytest.raises(ClientError, match="AccessDenied"):
         replace_delisted(Refreshes("AccessDenied"), group, ("g6.xlarge",))
+
+
+def test_whatever_passes_with_the_leader_is_waited_for_while_that_is_at_work() -> None:
+    of_followers = set(endpoints.PASSING) - {"DataServiceDown"}
+    assert of_followers < set(readiness.LEADERS_CODES) <= set(HINTS)

@@ -246,6 +246,20 @@ def test_a_folder_that_cannot_be_mounted_is_never_written(
     assert [each.name for each in (fake.root / "shared").iterdir()] == [MARKER]
 
 
+def test_an_efs_that_refuses_is_waited_for_as_long_as_a_new_role_takes(
+    fake: FakeMachine, make_node: MakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = "mount.nfs4: access denied by server while mounting 127.0.0.1:/"
+    fake.command("systemctl", "case $2 in *.mount) exit 1; esac")
+    fake.command("journalctl", f"echo '{said}'")
+    monkeypatch.setattr("agent.limits.PATIENCE", 600)
+    monkeypatch.setattr("agent.shared_folder.REFUSED_SECONDS", 0.5)
+    found = failure(claimed(fake, make_node))
+    assert found["code"] == "SharedFolderDenied"
+    assert found["message"].endswith(f"within 0.5 s: {said}")
+    assert "file-system policy" in found["hint"]
+
+
 def test_a_folder_that_is_closed_already_is_closed_again(
     fake: FakeMachine, make_node: MakeNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
