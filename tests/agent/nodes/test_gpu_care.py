@@ -24,7 +24,6 @@ from tests.agent.fakes import FakeMachine
 from tests.agent.test_xid import HARMLESS, REBOOT, REPLACE, RESET
 
 from .test_converge import claimed, unchanged
-from .test_hosts import claimed as claimed_host
 from .test_repair import state, unhealthy
 
 MakeNode = Callable[..., Node]
@@ -85,14 +84,14 @@ def reboots(fake: FakeMachine) -> int:
     return fake.log("systemctl").count("reboot")
 
 
-@pytest.mark.parametrize("line", HARMLESS)
-def test_a_harmless_line_changes_nothing(fake: FakeMachine, follower: Node, line: str) -> None:
-    write(fake, line)
+def test_harmless_lines_change_nothing(fake: FakeMachine, follower: Node) -> None:
+    write(fake, *HARMLESS)
     look(fake, Repairs(follower), 2)
     assert state(follower) == ("ready", None)
     assert (steps(), unhealthy(follower), reboots(fake), resets(fake)) == ([], [], 0, 0)
-    event = xid.parse(line)
-    assert len(follower.report.document["gpuEvents"]) == (event is not None)
+    events = follower.report.document["gpuEvents"]
+    assert len(events) == gpu_record.KEPT_EVENTS
+    assert {each["action"] for each in events} == {"application", "record", "cleared"}
     jsonschema.validate(follower.report.document, SCHEMA)
 
 
@@ -155,15 +154,21 @@ def test_a_leader_is_neither_rebooted_nor_replaced(fake: FakeMachine, leader: No
     assert (steps(), unhealthy(leader), reboots(fake)) == ([], [], 0)
 
 
-def test_a_host_is_neither_rebooted_nor_replaced(fake: FakeMachine, make_host: MakeNode) -> None:
-    node = claimed_host(fake, make_host)
-    assert converge(node, unchanged)
+@pytest.mark.parametrize(
+    ("action", "words", "hint"),
+    [
+        (Action.REPLACE, "the agent does not replace a host", "power-cycle the host"),
+        (Action.REBOOT, "the agent does not reboot a host", "reboot the host"),
+    ],
+)
+def test_a_host_is_neither_rebooted_nor_replaced(
+    fake: FakeMachine, make_host: MakeNode, action: Action, words: str, hint: str
+) -> None:
+    node = make_host("follower")
     gpu_care.well(node)
-    write(fake, REPLACE[0])
-    look(fake, Repairs(node), 3)
-    failure = node.report.document["failure"]
-    assert "the agent does not replace a host" in failure["message"]
-    assert "power-cycle" in failure["hint"]
+    told = Care(node).act(GpuFailure("GpuUnhealthy", "Xid 79 on GPU", action, pci=PCI))
+    assert words in told.message
+    assert hint in told.hint
     assert (steps(), reboots(fake)) == ([], 0)
 
 
