@@ -17,6 +17,7 @@ from agent import host_secret, inspect_host, ports
 from agent.inspect_host import inspect
 from agent.reach import reach
 from components.agent_archive import build_archive
+from operate.host_preflight import NO_COMMAND
 
 from .fakes import FakeMachine
 
@@ -171,6 +172,7 @@ def test_what_is_missing_is_told(fake: FakeMachine, monkeypatch: pytest.MonkeyPa
         "node": None,
     }
     assert (found["os"], found["osId"], found["machineId"]) == ("unknown", "", "")
+    assert found["gpuProblem"]["message"].endswith(NO_COMMAND)
 
 
 def test_ports_of_another_host(busy: int, free: int, monkeypatch: pytest.MonkeyPatch) -> None:
