@@ -29,7 +29,7 @@ def inspect() -> dict[str, Any]:
     """The facts that the operator's preflight judges."""
     system = os_release(OS_RELEASE.read_text()) if OS_RELEASE.exists() else {}
     docker = _docker()
-    driver, found = _gpus()
+    driver, found, problem = _gpus()
     known = delivered.last_known()
     return {
         "os": system.get("PRETTY_NAME", "unknown"),
@@ -41,6 +41,7 @@ def inspect() -> dict[str, Any]:
         "docker": docker,
         "driver": driver,
         "gpus": found,
+        "gpuProblem": problem,
         "memoryMib": _memory_mib(),
         "listening": _listening(),
         "time": time.time(),
@@ -81,13 +82,13 @@ def _is_open_to_user() -> bool:
     return run(["sudo", "-n", "-u", user, "docker", "version"], seconds=30).succeeded
 
 
-def _gpus() -> tuple[str | None, list[dict[str, Any]]]:
-    """The driver's version and the GPUs."""
+def _gpus() -> tuple[str | None, list[dict[str, Any]], dict[str, str] | None]:
+    """The driver's version, the GPUs, and what is wrong with them: message and hint."""
     try:
         found = gpus.read()
-    except Failure:
-        return None, []
-    return (found[0].driver if found else None), [each.described() for each in found]
+    except Failure as failure:
+        return None, [], {"message": failure.message, "hint": failure.hint}
+    return (found[0].driver if found else None), [each.described() for each in found], None
 
 
 def _free_gib(folder: str) -> float:

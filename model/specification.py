@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, TypedDict
 
+from model.gpu_catalogue import CATALOGUE
 from model.hosts import SharedFolder
 from model.sections import Release
 from model.workers import GpuAllocation
@@ -51,9 +52,13 @@ class Endpoint(TypedDict):
     port: int
 
 
+NODES = "nodes/"
+"""Below it each node has a folder in the bucket."""
+
+
 def node_prefix(node: str) -> str:
     """Where one node's documents are kept in the bucket."""
-    return f"nodes/{node}/"
+    return f"{NODES}{node}/"
 
 
 def specification_key(node: str) -> str:
@@ -64,6 +69,11 @@ def specification_key(node: str) -> str:
 def report_key(node: str) -> str:
     """Where a node's agent keeps the node report in the bucket."""
     return f"{node_prefix(node)}report.json"
+
+
+def replacement_key(node: str) -> str:
+    """Where a follower keeps its wish for another machine, which the other followers may read."""
+    return f"{node_prefix(node)}replacement.json"
 
 
 def aws_specification(
@@ -106,7 +116,11 @@ def aws_specification(
         "dataVolume": None if data_volume_id is None else {"volumeId": data_volume_id},
         "dataServices": "bundled",
         "firewall": None,
-        "gpu": {"instanceTypes": list(instance_types), **_gpu(gpu)},
+        "gpu": {
+            "instanceTypes": list(instance_types),
+            "gpusByType": {each: CATALOGUE[each].gpus for each in instance_types},
+            **_gpu(gpu),
+        },
         "release": _release(release),
         "secret": {"arn": secret_arn},
         "docker": {"useLocalDisks": use_local_disks},

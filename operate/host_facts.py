@@ -27,6 +27,13 @@ class Gpu(_Part):
     memory_mib: int
 
 
+class GpuProblem(_Part):
+    """Why the GPUs cannot be used: a driver that is not there, a GPU that has to be reset, MIG."""
+
+    message: str
+    hint: str
+
+
 class PresentNode(_Part):
     """The node that a host already is."""
 
@@ -54,6 +61,7 @@ class Facts(_Part):
     docker: Docker
     driver: str | None
     gpus: tuple[Gpu, ...]
+    gpu_problem: GpuProblem | None = None
     memory_mib: int
     listening: dict[str, str]
     time: float

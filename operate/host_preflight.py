@@ -42,6 +42,8 @@ SHORTFALL = 0.9
 
 TESTED = ("ubuntu 22.04", "ubuntu 24.04", "debian 12")
 
+NO_COMMAND = "No such file or directory"
+"""How the agent says that there is no nvidia-smi."""
 PROGRAMS = {
     "docker": "install Docker Engine with the compose plugin (docs.docker.com/engine/install)",
     "compose": "install Docker's compose plugin: the package docker-compose-plugin of Docker's own repository",
@@ -205,7 +207,9 @@ def _programs(found: Facts) -> Iterator[tuple[str, str]]:
             )
         if found.docker.nvidia_runtime is None:
             yield "there is no nvidia-container-runtime", PROGRAMS["nvidia"]
-    if found.driver is None:
+    if found.gpu_problem is not None and not found.gpu_problem.message.endswith(NO_COMMAND):
+        yield found.gpu_problem.message, found.gpu_problem.hint
+    elif found.driver is None:
         yield "NVIDIA's driver does not answer", PROGRAMS["driver"]
 
 

@@ -10,7 +10,7 @@ from pulumi_aws import iam
 from components.aws.policies import assumable_by, policy
 from components.aws.shared_folder import CLIENT_ACTIONS, SharedFolderReference
 from components.aws.site import AwsSite
-from model.specification import report_key, specification_key
+from model.specification import NODES, replacement_key, report_key, specification_key
 from model.tags import CLUSTER_TAG, named
 
 SYSTEMS_MANAGER_ACTIONS = (
@@ -116,16 +116,19 @@ def _policy(
             {"Sid": sid, "Effect": "Allow", "Action": actions, "Resource": resources}
             for sid, (actions, resources) in statements.items()
         ),
-        *([_replacement(name, args.site)] if args.role == "follower" else []),
+        *(_replacement(name, args, bucket_arn) if args.role == "follower" else []),
     )
 
 
-def _replacement(name: str, site: AwsSite) -> dict[str, object]:
-    """Lets a machine that cannot be repaired be replaced by its own group, found by its tags."""
-    region = site.region
+def _replacement(name: str, args: NodeRoleArgs, bucket_arn: str) -> list[dict[str, object]]:
+    """What a machine that cannot be repaired needs to be replaced by its own group, found by its tags.
+
+    Before that it looks whether others of the cluster's followers ask too: at names of nodes, and at their wishes.
+    """
+    site, region = args.site, args.site.region
     # The stack's own tag, as the group has it: of a stack of followers, the site's cluster is the leader's.
     tags = {**named(f"{name}-group"), CLUSTER_TAG: site.tags[CLUSTER_TAG]}
-    return {
+    replace = {
         "Sid": "ReplaceMe",
         "Effect": "Allow",
         "Action": ["autoscaling:SetInstanceHealth"],
@@ -136,3 +139,25 @@ def _replacement(name: str, site: AwsSite) -> dict[str, object]:
             "StringEquals": {f"autoscaling:ResourceTag/{key}": value for key, value in tags.items()}
         },
     }
+    return [
+        replace,
+        {
+            "Sid": "NamesOfNodes",
+            "Effect": "Allow",
+            "Action": ["s3:ListBucket"],
+            "Resource": [bucket_arn],
+            "Condition": {"StringLike": {"s3:prefix": [f"{NODES}*"]}},
+        },
+        {
+            "Sid": "WishesForReplacement",
+            "Effect": "Allow",
+            "Action": ["s3:GetObject"],
+            "Resource": [f"{bucket_arn}/{replacement_key('*')}"],
+        },
+        {
+            "Sid": "OwnWishForReplacement",
+            "Effect": "Allow",
+            "Action": ["s3:PutObject"],
+            "Resource": [f"{bucket_arn}/{replacement_key(args.node)}"],
+        },
+    ]

@@ -198,7 +198,7 @@ class FakeMachine:
             firewall={"allow": ["10.77.0.11"]} if is_leader else None,
             secret=None,
         )
-        del found["gpu"]["instanceTypes"]
+        del found["gpu"]["instanceTypes"], found["gpu"]["gpusByType"]
         found.update(changes)
         return found
 
@@ -227,6 +227,7 @@ def specification_document(role: str, shared: Path, **changes: Any) -> dict[str,
         "firewall": None,
         "gpu": {
             "instanceTypes": ["g4dn.xlarge"],
+            "gpusByType": {"g4dn.xlarge": 1},
             "gpus": 1,
             "cudaVisibleDevices": "0",
             "forgeWorkers": 4,

@@ -121,6 +121,8 @@ def test_refusals_of_all_protocols_are_understood(body: str, code: str, message:
     ("service", "method", "url", "extra"),
     [
         ("s3", "GET", "https://b.s3.us-east-1.amazonaws.com/a%20key/x", {}),
+        ("s3", "GET", "https://b.s3.us-east-1.amazonaws.com/"
+         "?continuation-token=a%2Bb%2Fc%3D&list-type=2&prefix=nodes%2F", {}),
         ("secretsmanager", "POST", "https://secretsmanager.us-east-1.amazonaws.com/",
          {"x-amz-target": "secretsmanager.GetSecretValue", "content-type": "application/x-amz-json-1.1"}),
     ],

@@ -18,6 +18,7 @@ from agent.inspect_host import inspect
 from agent.own_archive import digest
 from agent.reach import reach
 from components.agent_archive import build_archive
+from operate.host_preflight import NO_COMMAND
 
 from .fakes import FakeMachine
 
@@ -176,6 +177,7 @@ def test_what_is_missing_is_told(fake: FakeMachine, monkeypatch: pytest.MonkeyPa
         "node": None,
     }
     assert (found["os"], found["osId"], found["machineId"]) == ("unknown", "", "")
+    assert found["gpuProblem"]["message"].endswith(NO_COMMAND)
 
 
 def test_ports_of_another_host(busy: int, free: int, monkeypatch: pytest.MonkeyPatch) -> None:

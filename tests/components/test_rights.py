@@ -54,3 +54,33 @@ def test_what_switches_a_group_may_tag_what_its_launch_makes_and_nothing_else(
         # AWS knows the launch template of RunInstances alone; of CreateTags it knows which call it is part of.
         "Condition": {"StringEquals": {"ec2:CreateAction": "RunInstances"}},
     }
+
+
+@pytest.mark.parametrize("stack", ["prod", "gpu-team"])
+def test_a_follower_sees_who_else_asks_to_be_replaced_and_writes_its_own_wish_only(
+    deploy_stack: Deploy, stack: str
+) -> None:
+    recorder = deploy_stack(stack)
+    for group in recorder.of("Group"):
+        role = f"{group.name.removesuffix('-group')}-role"
+        node = recorder["Role", role].inputs["description"].removeprefix("Graphistry node ")
+        listing = statement(recorder, role, "s3:ListBucket")
+        bucket = listing["Resource"][0]
+        assert "/" not in bucket.rpartition(":::")[2]
+        assert listing["Condition"] == {"StringLike": {"s3:prefix": ["nodes/*"]}}
+        policy = json.loads(recorder["RolePolicy", role].inputs["policy"])
+        objects = {each["Sid"]: (each["Action"], each["Resource"]) for each in policy["Statement"]}
+        assert objects["WishesForReplacement"] == (
+            ["s3:GetObject"],
+            [f"{bucket}/nodes/*/replacement.json"],
+        )
+        assert objects["OwnWishForReplacement"] == (
+            ["s3:PutObject"],
+            [f"{bucket}/nodes/{node}/replacement.json"],
+        )
+
+
+def test_a_leader_lists_nothing_and_asks_for_nothing(deploy_stack: Deploy) -> None:
+    policy = deploy_stack("prod")["RolePolicy", "graphistry-prod-leader-role"].inputs["policy"]
+    assert "ListBucket" not in policy
+    assert "replacement.json" not in policy

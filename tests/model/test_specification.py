@@ -67,6 +67,7 @@ def test_the_document_says_what_it_was_given() -> None:
     assert document["sharedFolder"]["path"] == "/mnt/graphistry"
     assert document["gpu"] == {
         "instanceTypes": ["g5.12xlarge", "g6.12xlarge"],
+        "gpusByType": {"g5.12xlarge": 4, "g6.12xlarge": 4},
         "gpus": 2,
         "cudaVisibleDevices": "0,1",
         "forgeWorkers": 8,

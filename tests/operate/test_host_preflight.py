@@ -75,6 +75,23 @@ def test_a_sound_host_has_no_problem() -> None:
         ({"docker.compose": "2.24.3-desktop.1"}, "Docker's compose plugin is 2.24.3-desktop.1"),
         ({"docker.nvidiaRuntime": None}, "no nvidia-container-runtime"),
         ({"driver": None}, "NVIDIA's driver does not answer"),
+        (
+            {
+                "driver": None,
+                "gpuProblem": {
+                    "message": "nvidia-smi: nvidia-smi: No such file or directory",
+                    "hint": "h",
+                },
+            },
+            "NVIDIA's driver does not answer",
+        ),
+        (
+            {
+                "driver": None,
+                "gpuProblem": {"message": "GPU 0 says [GPU requires reset]", "hint": "reset it"},
+            },
+            "GPU 0 says [GPU requires reset]",
+        ),
         ({"gpus": SOUND["gpus"][:3]}, "it shows 3 of 4 GPUs"),
         (
             {"gpus": [{"name": "A100", "memoryMib": 40960}] * 4},
