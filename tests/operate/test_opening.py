@@ -1,4 +1,4 @@
-"""How a command ends that the operating system stops: with one message, and a traceback for nothing but our mistakes."""
+"""How a command ends that the operating system stops: with a message, and a traceback for our mistakes alone."""
 
 from __future__ import annotations
 
