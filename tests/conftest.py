@@ -68,6 +68,10 @@ def deploy_changed(
         for key, value in changed.items()
     }
     monkeypatch.setenv("PULUMI_CONFIG", json.dumps(texts))
+    # As the engine says it of a key that `pulumi config set --secret` has written.
+    monkeypatch.setenv(
+        "PULUMI_CONFIG_SECRET_KEYS", json.dumps(["graphistry-cluster:sshPrivateKey"])
+    )
     if (
         DONE not in os.environ
     ):  # the preflight has tests of its own, and would look at an empty moto each time

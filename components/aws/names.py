@@ -1,6 +1,9 @@
 """How long the names of stacks and nodes may be: AWS ends the names of what is made for them."""
 
+import re
+
 from components.aws.spot_fallback import FALLBACK
+from model.problems import shown
 from model.settings import FollowersOnAws, Problem, SettingsError
 
 NAME_LIMIT = 64
@@ -12,12 +15,26 @@ APPENDED = len("-1234567")
 LONGEST_SUFFIX = len("-profile")
 """What the longest name of a role or instance profile adds to a node's."""
 
+_IN_A_BUCKET = re.compile(r"[a-z0-9-]+")
+"""AWS takes dots too (S3: bucket naming rules), which no stack's name has here."""
+
 
 def check_names(name: str, settings: FollowersOnAws) -> None:
     """Raise :class:`SettingsError` where physical names would be longer than AWS takes, for every follower.
 
     *name* is the cluster's, ``graphistry-<stack>``, with which they begin. One that is too long alone is told alone.
     """
+    if not _IN_A_BUCKET.fullmatch(name):
+        raise SettingsError(
+            (
+                Problem(
+                    path="the stack's name",
+                    got=f"{shown(name)}, as the cluster is called after it",
+                    allowed="lower-case letters, digits and hyphens, because S3 takes no others in a bucket's name",
+                    hint="call the stack file stacks/Pulumi.NAME.yaml by such a name",
+                ),
+            )
+        )
     on_spot = any(follower.market == "spot" for follower in settings.followers.values())
     longest = f"{FALLBACK}-role" if on_spot else "leader-profile"
     fits = NAME_LIMIT - APPENDED - len(f"-{longest}")

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from botocore.exceptions import BotoCoreError, ClientError
-from botocore.parsers import ResponseParserError
 
 from model.problems import Problem, counted, numbered
 from model.settings import CheckName
@@ -158,8 +157,6 @@ def _outcome(name: CheckName, check: Future[tuple[Finding, ...]]) -> Outcome:
         return Outcome(check=name, unanswered=str(error))
     except (BotoCoreError, ClientError) as error:
         return Outcome(check=name, unanswered=unanswered(error))
-    except ResponseParserError:
-        return Outcome(check=name, unanswered="what answered is not AWS; see the check credentials")
     return Outcome(
         check=name,
         problems=tuple(each for each in found if isinstance(each, Problem)),

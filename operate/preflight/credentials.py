@@ -124,6 +124,8 @@ def clock(situation: Situation) -> tuple[Problem, ...]:
         answer = situation.client("sts").get_caller_identity()
     except ClientError as error:
         answer = error.response
+    except (ResponseParserError, ValueError):
+        raise UnansweredError("what answered is not AWS; see the check credentials") from None
     behind = _behind(answer)
     if abs(behind) <= TOLERATED:
         return ()

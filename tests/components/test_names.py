@@ -53,3 +53,13 @@ def test_a_stack_whose_name_alone_is_too_long_is_told_alone(market: str, fits: i
     assert problem.path == "the stack's name"
     assert f"{fits}, because" in problem.allowed
     assert "1 shorter" in problem.hint
+
+
+@pytest.mark.parametrize("name", ["graphistry-Dev", "graphistry-dev_1"])
+def test_a_stack_whose_name_no_bucket_may_have_is_told_before_anything_is_made(name: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        check_names(name, on_aws(FULL))
+    (problem,) = refused.value.problems
+    assert problem.path == "the stack's name"
+    assert name in problem.got
+    assert "because S3 takes no others" in problem.allowed

@@ -12,7 +12,14 @@ import pytest
 from operate.preflight import DONE
 from tests.components.test_contracts import STACKS
 from tests.conftest import Deploy
-from tests.harness import ANSWERS, Recorder, Registration, stack_config
+from tests.harness import (
+    ANSWERS,
+    Recorder,
+    Registration,
+    deploy,
+    run_program,
+    stack_config,
+)
 
 FOLLOWER = {"profile": "t4"}
 
@@ -442,3 +449,29 @@ def test_a_misspelt_region_is_refused(
 def test_a_misspelt_key_of_the_stack_file_is_refused(deploy_stack: Deploy) -> None:
     with pytest.raises(pulumi.RunError, match="folowers"):
         deploy_stack(folowers={})
+
+
+@pytest.mark.parametrize(
+    ("stack", "key", "told"),
+    [
+        ("dev", "aws:secretKey", "what sounds like a credential"),
+        ("dev", "aws:profile", "a key that nothing reads"),
+        ("dev", "graphistry-clustr:leader", "did you mean graphistry-cluster:leader?"),
+        ("onprem", "graphistry-cluster:sshPrivateKey", "`pulumi config set --secret sshPrivateKey"),
+    ],
+)
+def test_plain_pulumi_refuses_keys_in_the_words_of_the_commands(
+    monkeypatch: pytest.MonkeyPatch, stack: str, key: str, told: str
+) -> None:
+    config = {**stack_config(stack), key: "canary"}
+    texts = {
+        name: value if isinstance(value, str) else json.dumps(value)
+        for name, value in config.items()
+    }
+    monkeypatch.setenv("PULUMI_CONFIG", json.dumps(texts))
+    monkeypatch.setenv("PULUMI_CONFIG_SECRET_KEYS", "[]")
+    monkeypatch.setenv(DONE, "done")
+    with pytest.raises(pulumi.RunError) as refused:
+        deploy(run_program, stack=stack)
+    assert told in str(refused.value)
+    assert "canary" not in str(refused.value)

@@ -1,4 +1,4 @@
-"""How a command ends that the operating system stops: one message, and a traceback only for our own mistakes."""
+"""How a command ends that the operating system stops: with a message, and a traceback for our mistakes alone."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def test_an_answer_that_is_not_of_aws_is_a_failure_and_no_traceback(
     error: Exception, got: str
 ) -> None:
     report = run(situation(RAW, client=NotAws(error)), ())
-    assert report.checks("failed") == ("credentials",)
+    assert report.checks("failed") == ["credentials"]
     (problem,) = report.problems
     assert problem.got.startswith(got)
     assert "AWS_ENDPOINT_URL" in problem.hint
