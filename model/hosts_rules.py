@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import AddressValueError, IPv4Address
-from itertools import chain
+from ipaddress import AddressValueError, IPv4Address, IPv4Network
+from itertools import chain, permutations
 from typing import TYPE_CHECKING
 
+from model.docker_networks import shared_network
 from model.problems import Finding, Problem, shown
 from model.rules import profiles_exist, release_has_its_checksum
 
@@ -78,6 +79,23 @@ def _addresses(settings: FollowersOnHosts) -> Iterator[Finding]:
             )
             yield Finding(problem, (where, taken[reached]))
         taken.setdefault(reached, where)
+
+
+def hidden_hosts(settings: FollowersOnHosts) -> Iterator[tuple[str, str, IPv4Network]]:
+    """Each node whose address is in a network that Docker takes on another node: node, the other, that network.
+
+    Not a broken rule: a host's Docker may have been given other networks (``default-address-pools``), and one in the
+    same network as the node takes another by itself.
+    """
+    addresses = {
+        name: IPv4Network(address)
+        for name in settings.nodes
+        if _is_ipv4(address := settings.private_address(name))
+    }
+    for node, other in permutations(addresses, 2):
+        network = shared_network(addresses[other], addresses[node])
+        if network is not None:
+            yield node, other, network
 
 
 def _is_ipv4(text: str) -> bool:

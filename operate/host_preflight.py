@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
+from ipaddress import IPv4Network
 from typing import Any
 
 from pydantic import ValidationError
@@ -19,6 +20,7 @@ from rich.table import Table
 from agent.preflight import COMPOSE, knows_override
 from components.agent_archive import build_archive
 from model.hosts import FollowersOnHosts, HostsSettings
+from model.hosts_rules import hidden_hosts
 from model.sections import Release
 from model.specification import POSTGRES_PORT, REDIS_PORT, RUN_AGENT
 from operate.host_facts import Facts
@@ -84,6 +86,7 @@ def preflight(
     if isinstance(hosts.settings, HostsSettings):
         troubles += without_data(facts, deployed)
     troubles += twins(facts)
+    troubles += hidden(hosts.settings)
     troubles += _unreached(hosts, facts, archive)
     order = list(hosts.settings.nodes)
     return sorted(troubles, key=lambda trouble: order.index(trouble.node))
@@ -97,6 +100,21 @@ def without_data(facts: Mapping[str, Facts], deployed: Collection[str]) -> Itera
             node="leader",
             what="it has no data of a cluster: this one begins with an empty database",
             hint="right for a new cluster; the data of another host are brought first (docs/on-premises.md, 4)",
+            blocks=False,
+        )
+
+
+def hidden(settings: FollowersOnHosts) -> Iterator[Trouble]:
+    """Hosts that others may look for in a bridge of their own Docker, each told once."""
+    told: dict[str, tuple[list[str], IPv4Network]] = {}
+    for node, other, network in hidden_hosts(settings):
+        told.setdefault(node, ([], network))[0].append(other)
+    for node, (others, network) in told.items():
+        yield Trouble(
+            node=node,
+            what=f"its address {settings.private_address(node)} is in {network}, which Docker takes by default: "
+            f"{', '.join(others)} may not reach it",
+            hint='give Docker there other networks: "default-address-pools" (and "bip") in /etc/docker/daemon.json',
             blocks=False,
         )
 

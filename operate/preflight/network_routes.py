@@ -127,7 +127,7 @@ def reach(
     An endpoint with a private DNS name takes all calls of the VPC to its service, so if it is closed no other way
     helps.
     """
-    mine = [each for each in endpoints(situation) if _serves(each, service)]
+    mine = _endpoints_for(situation, service)
     interfaces = [each for each in mine if _takes_the_name(each)]
     if interfaces:
         return _admission(situation, interfaces, subnet)
@@ -137,11 +137,14 @@ def reach(
     return Reach.UNCERTAIN if way is Way.OTHER_NETWORKS else Reach.NO
 
 
-def _serves(endpoint: Mapping[str, Any], service: str) -> bool:
-    return bool(
-        endpoint["ServiceName"].rpartition(".")[2] == service
-        and str(endpoint["State"]).lower() == "available"
-    )
+def _endpoints_for(situation: Situation, service: str) -> list[Description]:
+    """The endpoints that work, of the service in this region."""
+    return [
+        each
+        for each in endpoints(situation)
+        if each["ServiceName"].endswith(f".{situation.region}.{service}")
+        and str(each["State"]).lower() == "available"
+    ]
 
 
 def _takes_the_name(endpoint: Mapping[str, Any]) -> bool:
@@ -207,8 +210,8 @@ def _finding(
 def _open(situation: Situation, services: tuple[str, ...]) -> str:
     groups = dict.fromkeys(
         group["GroupId"]
-        for each in endpoints(situation)
-        if any(_serves(each, service) for service in services)
+        for service in services
+        for each in _endpoints_for(situation, service)
         for group in each.get("Groups", [])
     )
     named = ", ".join(groups) or "their security group"

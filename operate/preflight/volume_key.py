@@ -81,8 +81,8 @@ def _use(situation: Situation, arn: str, role: str) -> Iterator[Finding]:
             unread.append(permission)
     if unread:
         yield Unanswered(
-            f"the right {' and '.join(unread)} on {arn} is missing, so nobody knows whether Auto Scaling may use that "
-            f"default key of EBS: {_how_to_grant(situation, arn, role)} makes sure"
+            f"the permission {' and '.join(unread)} on {arn} is missing, so nobody knows whether Auto Scaling may use "
+            f"that default key of EBS: {_how_to_grant(situation, arn, role)} makes sure"
         )
         return
     yield Problem(

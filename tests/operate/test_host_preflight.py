@@ -14,6 +14,7 @@ from operate import preparation
 from operate.host_facts import Facts
 from operate.host_preflight import (
     Trouble,
+    hidden,
     problems,
     twins,
     without_data,
@@ -241,6 +242,32 @@ def test_one_machine_under_two_addresses_is_told() -> None:
     assert list(twins({"leader": facts, "rack2": other})) == []
     (found,) = twins({"leader": facts, "rack2": facts})
     assert (found.node, found.what) == ("rack2", "it has the machine id of leader")
+
+
+@pytest.mark.parametrize(
+    ("leader", "follower", "told_of"),
+    [
+        ("10.0.0.10", "10.0.0.12", []),
+        ("172.17.0.10", "172.17.8.12", []),  # Docker sees that its host is in that network
+        ("172.17.0.10", "172.18.0.12", ["leader", "rack2"]),
+        ("10.0.0.10", "172.18.0.12", ["rack2"]),
+        ("172.17.0.10", "10.0.0.12", ["leader"]),
+        ("10.0.0.10", "172.19.0.12", []),  # a third network of Docker's is rare
+    ],
+)
+def test_hosts_in_a_network_that_docker_takes_elsewhere_are_told_and_go_on(
+    leader: str, follower: str, told_of: list[str]
+) -> None:
+    raw = changed(
+        HOSTS,
+        {"leader.host.address": leader, "followers.rack2.host.privateAddress": follower},
+    )
+    found = parse(raw)
+    assert isinstance(found, HostsSettings)
+    troubles = list(hidden(found))
+    assert [each.node for each in troubles] == told_of
+    assert not any(each.blocks for each in troubles)
+    assert all("default-address-pools" in each.hint for each in troubles)
 
 
 def test_a_file_server_that_is_there_already_gets_one_more_export() -> None:

@@ -20,6 +20,7 @@ from operate.preflight import CHECKS, FIRST, Outcome, Report, run
 from operate.preflight.credentials import credentials
 from operate.preflight.quota_request import ask, wanted_quotas
 from operate.preflight.situation import Situation, situation_of
+from operate.preflight.volume_key import GRANTED
 from sandbox.lifecycle import Sandbox, start, stop
 from sandbox.provider.quotas import limits
 from tests.harness import stack_config
@@ -33,6 +34,10 @@ RAW: dict[str, Any] = {
     "leader": {"profile": "t4"},
     "followers": {"small": {"profile": "t4"}, "cheap": {"profile": "t4", "market": "spot"}},
 }
+AUTO_SCALING = (
+    "arn:aws:iam::123456789012:role/aws-service-role/autoscaling.amazonaws.com/"
+    "AWSServiceRoleForAutoScaling"
+)
 IMAGE = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64"
 RUNNING_LEADER = [
     {"Name": "tag:Name", "Values": ["graphistry-prod-leader"]},
@@ -265,8 +270,17 @@ def test_a_wrong_secret_key_is_not_taken_for_a_wrong_clock(world: World) -> None
 def test_a_misspelt_region_is_told_before_aws_is_asked(world: World) -> None:
     (problem,) = credentials(world.situation(region="us-est-1"))
     assert (problem.path, problem.got) == ("aws:region", "'us-est-1'")
-    assert "did you mean 'us-" in problem.hint
+    assert "did you mean 'us-east-1' or 'us-west-1'?" in problem.hint
     assert not world.calls
+
+
+@pytest.mark.parametrize(
+    ("got", "meant"),
+    [("us-esat-1", "us-east-1"), ("eu-wset-1", "eu-west-1"), ("us-east1", "us-east-1")],
+)
+def test_swapped_letters_of_a_region_are_recognized(world: World, got: str, meant: str) -> None:
+    (problem,) = credentials(world.situation(region=got))
+    assert f"did you mean '{meant}'?" in problem.hint
 
 
 def test_a_misspelt_region_is_that_of_the_files_own_zones(world: World) -> None:
@@ -275,26 +289,118 @@ def test_a_misspelt_region_is_that_of_the_files_own_zones(world: World) -> None:
     assert "did you mean 'us-east-1'?" in problem.hint
 
 
-def test_twenty_followers_cost_as_many_calls_as_two(world: World) -> None:
-    def calls(count: int) -> Counter[str]:
+def existing_network(world: World, subnets: int) -> dict[str, Any]:
+    """Keys of a stack file that name private subnets, an interface endpoint and a file system in a VPC of their own."""
+    ec2, efs = world.client("ec2"), world.client("efs")
+    number = len(ec2.describe_vpcs()["Vpcs"])
+    block = f"10.{50 + number}"
+    vpc = ec2.create_vpc(CidrBlock=f"{block}.0.0/16")["Vpc"]["VpcId"]
+    ec2.modify_vpc_attribute(VpcId=vpc, EnableDnsHostnames={"Value": True})
+    options = ec2.create_dhcp_options(
+        DhcpConfigurations=[{"Key": "domain-name-servers", "Values": ["AmazonProvidedDNS"]}]
+    )["DhcpOptions"]["DhcpOptionsId"]
+    ec2.associate_dhcp_options(DhcpOptionsId=options, VpcId=vpc)
+    made = [
+        ec2.create_subnet(
+            VpcId=vpc, CidrBlock=f"{block}.{index}.0/24", AvailabilityZone=f"us-east-1{zone}"
+        )["Subnet"]["SubnetId"]
+        for index, zone in enumerate("abcdf"[:subnets])
+    ]
+    (table,) = ec2.describe_route_tables(Filters=[{"Name": "vpc-id", "Values": [vpc]}])[
+        "RouteTables"
+    ]
+    hub = ec2.create_transit_gateway()["TransitGateway"]["TransitGatewayId"]
+    ec2.create_route(
+        RouteTableId=table["RouteTableId"],
+        DestinationCidrBlock="0.0.0.0/0",
+        TransitGatewayId=hub,
+    )
+    group = ec2.create_security_group(GroupName="open", Description="open", VpcId=vpc)["GroupId"]
+    rule = {"IpProtocol": "-1", "IpRanges": [{"CidrIp": f"{block}.0.0/16"}]}
+    ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[rule])
+    ec2.create_vpc_endpoint(
+        VpcId=vpc,
+        ServiceName="com.amazonaws.us-east-1.secretsmanager",
+        VpcEndpointType="Interface",
+        SubnetIds=made,
+        SecurityGroupIds=[group],
+        PrivateDnsEnabled=True,
+    )
+    folder = efs.create_file_system(CreationToken=vpc)["FileSystemId"]
+    for each in made:
+        efs.create_mount_target(FileSystemId=folder, SubnetId=each, SecurityGroups=[group])
+    return {
+        "network": {"vpcId": vpc, "subnetIds": made},
+        "sharedFolder": {"fileSystemId": folder},
+        "access": {"allowedCidrs": ["10.8.0.0/16"]},
+    }
+
+
+def test_twenty_followers_in_five_subnets_cost_as_many_calls_as_two_in_two(world: World) -> None:
+    key = world.client("kms").create_key()["KeyMetadata"]["Arn"]
+    world.client("kms").create_grant(
+        KeyId=key, GranteePrincipal=AUTO_SCALING, Operations=GRANTED.split()
+    )
+    world.client("ec2").modify_ebs_default_kms_key_id(KmsKeyId=key)
+
+    def calls(count: int, network: dict[str, Any]) -> Counter[str]:
         followers = {f"f{number}": {"profile": "t4"} for number in range(count - 1)}
-        raw = {**RAW, "followers": {**followers, "fast": {"profile": "h100"}}, "network": network}
+        raw = {**RAW, "followers": {**followers, "fast": {"profile": "h100"}}, **network}
         world.calls.clear()
-        assert world.look({**raw, "sharedFolder": {"fileSystemId": folder}}).problems == ()
+        report = world.look(raw)
+        assert report.problems == ()
+        assert outcome(report, "references").result == "passed"
+        assert outcome(report, "references").remark == ""
         return world.calls.copy()
 
-    first, second, *_ = world.client("ec2").describe_subnets()["Subnets"]
-    network = {"vpcId": first["VpcId"], "subnetIds": [first["SubnetId"], second["SubnetId"]]}
-    efs = world.client("efs")
-    folder = efs.create_file_system(CreationToken="named")["FileSystemId"]
-
-    twenty = calls(20)
-    assert twenty == calls(2)
-    for call in ("DescribeInstances", "DescribeVpcs", "DescribeSubnets"):
-        assert twenty[f"ec2.{call}"] == 1, call
-    assert twenty["efs.DescribeFileSystems"] == 1
+    five, two = existing_network(world, 5), existing_network(world, 2)
+    twenty = calls(20, five)
+    assert twenty == calls(2, two)
+    for call in ("Instances", "Vpcs", "Subnets", "RouteTables", "VpcEndpoints", "SecurityGroups"):
+        assert twenty[f"ec2.Describe{call}"] == 1, call
+    assert twenty["ec2.DescribeVpcAttribute"] == 2  # AWS tells one attribute a call
+    assert twenty["ec2.DescribeNetworkInterfaces"] == 2  # the cluster's, and those of mount targets
+    assert twenty["efs.DescribeFileSystems"] == twenty["efs.DescribeMountTargets"] == 1
+    assert twenty["kms.ListGrants"] == 1
     assert twenty["service-quotas.GetServiceQuota"] == 2
-    assert twenty.total() <= 24
+    assert twenty.total() <= 38
+    world.client("ec2").reset_ebs_default_kms_key_id()
+
+
+@pytest.mark.parametrize(
+    "denied",
+    [
+        "ec2:DescribeVpcAttribute",
+        "ec2:DescribeDhcpOptions",
+        "ec2:DescribeRouteTables",
+        "ec2:DescribeVpcEndpoints",
+        "ec2:DescribeNetworkInterfaces",
+        "ec2:GetEbsDefaultKmsKeyId",
+    ],
+)
+def test_what_may_not_be_read_of_a_network_stops_nothing_and_is_named(
+    world: World, denied: str
+) -> None:
+    network = existing_network(world, 2)
+    world.says("refusals.json", {denied: "UnauthorizedOperation"})
+    wrong = {**network, "sharedFolder": {"fileSystemId": "fs-0123456789abcdef0"}}
+    found = outcome(world.look({**RAW, **wrong}), "references")
+    assert f"the right {denied} is missing" in found.unanswered
+    (problem,) = found.problems
+    assert problem.got.startswith("fs-0123456789abcdef0, which AWS does not show")
+
+
+def test_a_default_key_that_auto_scaling_may_not_use_is_told_before_followers_die_of_it(
+    world: World,
+) -> None:
+    assert outcome(world.look(), "references").result == "passed"
+    key = world.client("kms").create_key()["KeyMetadata"]["Arn"]
+    world.client("ec2").modify_ebs_default_kms_key_id(KmsKeyId=key)
+    (problem,) = outcome(world.look(), "references").problems
+    assert "aws kms create-grant" in problem.hint
+    alone = {"gpuProfiles": RAW["gpuProfiles"], "leader": RAW["leader"]}
+    assert outcome(world.look(alone), "references").problems == ()
+    world.client("ec2").reset_ebs_default_kms_key_id()
 
 
 def test_what_lacks_is_asked_for_once(world: World) -> None:

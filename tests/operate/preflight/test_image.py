@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from model.image import MARKETPLACE_OWNER
 from model.problems import Problem
 from operate.preflight.image import image
-from operate.preflight.situation import Finding, Remark, UnansweredError
+from operate.preflight.situation import Finding, Remark, Unanswered, UnansweredError
 from sandbox.lifecycle import STAND_IN
 from tests.model.examples import SMALLEST, changed
 from tests.operate.preflight.situations import situation
@@ -27,8 +27,12 @@ PAST, FUTURE = (
 class Aws:
     """EC2 and Systems Manager with one image, behind every parameter but one."""
 
-    def __init__(self, *, refused: str = "", **changes: Any) -> None:
+    def __init__(
+        self, *, refused: str = "", launch: tuple[str, str] = ("", ""), **changes: Any
+    ) -> None:
         self.calls: list[str] = []
+        self.launches: list[dict[str, Any]] = []
+        self._launch = launch
         self._refused = refused
         self._image = {
             "ImageId": IMAGE,
@@ -49,6 +53,12 @@ class Aws:
             return {"Images": []}
         assert asked.get("IncludeDeprecated") or "Owners" in asked
         return {"Images": [self._image] if self._image else []}
+
+    def run_instances(self, **asked: Any) -> dict[str, Any]:
+        assert asked["DryRun"] is True
+        self.launches.append(asked)
+        code, message = self._launch
+        raise ClientError({"Error": {"Code": code, "Message": message}}, "RunInstances")
 
     def get_parameter(self, Name: str) -> dict[str, Any]:  # noqa: N803 the name is botocore's
         self.calls.append("get_parameter")
@@ -202,3 +212,53 @@ def test_a_missing_right_is_said_by_its_name() -> None:
 @pytest.mark.parametrize(("day", "is_said"), [(PAST, True), (FUTURE, False), (None, False)])
 def test_a_deprecated_image_is_told_and_no_problem(day: str | None, *, is_said: bool) -> None:
     assert ("is deprecated since" in remarked(Aws(DeprecationTime=day), image=LOCKED)) is is_said
+
+
+SOLD = [{"ProductCodeId": "8fvdn95s5ev33cprr62nq3q7t", "ProductCodeType": "marketplace"}]
+TERMS = (
+    "In order to use this AWS Marketplace product you need to accept terms and subscribe. To do so please visit "
+    "https://aws.amazon.com/marketplace/pp?sku=8fvdn95s5ev33cprr62nq3q7t"
+)
+"""What EC2 answers in a real account (StreisandEffect/streisand#86)."""
+
+
+@pytest.mark.parametrize("keys", [{"marketplace": True}, LOCKED, {"id": IMAGE}])
+def test_an_image_that_is_sold_needs_a_subscription_whoever_names_it(keys: dict[str, Any]) -> None:
+    aws = Aws(launch=("OptInRequired", TERMS), ProductCodes=SOLD)
+    ((_, text),) = told(aws, image=keys)
+    assert (
+        f"{IMAGE}, an image of the AWS Marketplace that this account has not subscribed to" in text
+    )
+    assert "https://aws.amazon.com/marketplace/pp?sku=8fvdn95s5ev33cprr62nq3q7t; " in text
+    (launch,) = aws.launches
+    assert (launch["ImageId"], launch["InstanceType"]) == (IMAGE, "g4dn.2xlarge")
+
+
+def test_a_subscription_is_seen_without_a_launch() -> None:
+    assert found(Aws(launch=("DryRunOperation", ""), ProductCodes=SOLD), image=LOCKED) == ()
+
+
+def test_an_image_that_is_not_sold_is_not_asked_about() -> None:
+    aws = Aws(launch=("OptInRequired", TERMS), ProductCodes=[{"ProductCodeType": "devpay"}])
+    assert found(aws, image=LOCKED) == ()
+    assert aws.launches == []
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "words"),
+    [
+        (
+            "UnauthorizedOperation",
+            "You are not authorized to perform this operation.",
+            "RunInstances is missing",
+        ),
+        ("VPCIdNotSpecified", "No default VPC for this user", "No default VPC"),
+    ],
+)
+def test_what_ec2_does_not_say_of_a_subscription_is_not_guessed(
+    code: str, message: str, words: str
+) -> None:
+    (unknown,) = found(Aws(launch=(code, message), ProductCodes=SOLD), image=LOCKED)
+    assert isinstance(unknown, Unanswered)
+    assert words in unknown.text
+    assert IMAGE in unknown.text

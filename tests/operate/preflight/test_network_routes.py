@@ -116,6 +116,13 @@ def test_an_endpoint_without_a_private_name_is_no_way_and_closes_none(*, private
     assert found(made) == ([], [])
 
 
+def test_an_endpoint_for_another_region_is_none_for_this_one() -> None:
+    made = ExistingNetwork(nat=False)
+    made.endpoint("secretsmanager", OPEN, ServiceName="com.amazonaws.eu-west-1.secretsmanager")
+    problems, _ = found(made)
+    assert "without a route to Secrets Manager" in problems[0].got
+
+
 def test_a_part_of_the_subnet_that_is_let_in_is_remarked() -> None:
     made = ExistingNetwork()
     made.endpoint("secretsmanager", [{**OPEN[0], "IpRanges": [{"CidrIp": "10.40.0.0/25"}]}])
