@@ -270,9 +270,10 @@ def _data_services(settings: HostsSettings, found: Facts) -> Iterator[tuple[str,
             f"on the host: sudo usermod -aG docker {user}",
         )
     if kind == "containers" and found.login_noise:
+        first = found.login_noise.splitlines()[0]
         yield (
-            f"the login shell of {user} prints before every command ({found.login_noise.splitlines()[0]}), which breaks "
-            "the connection of Docker's plugin (dataServices.kind is containers)",
+            f"the login shell of {user} prints before every command ({first}), which breaks the connection of Docker's "
+            "plugin (dataServices.kind is containers)",
             "begin ~/.bashrc, or what prints, with: case $- in *i*) ;; *) return;; esac",
         )
     if found.data_services not in (None, kind):
