@@ -17,6 +17,7 @@ On a host:
   guests                         whom `admit` has let in; one JSON object
   remove [SHA256]                take away what the agent has installed; no data, and of the secret only a copy of
                                  the leader's, whose file has this hash
+  strays                         take away data services that a cluster of before has left here as containers
 On every node:
   exercise NAME [ARGUMENT...]    use this node as its users do; one JSON object
 """
@@ -28,7 +29,7 @@ import sys
 from pathlib import Path
 from typing import Sequence
 
-from agent import guests, host_secret, unit
+from agent import data_containers, guests, host_secret, unit
 from agent.aws_site import AwsSite
 from agent.deliver import deliver
 from agent.exercise import exercise
@@ -83,6 +84,9 @@ def _run(command: str, rest: list[str]) -> int:
         return exercise(rest[0], rest[1:])
     elif command in FACTS and not rest:
         print(json.dumps(FACTS[command](), sort_keys=True))
+    elif command == "strays" and not rest:
+        for volume in data_containers.remove():
+            print(f"containers of a cluster of before were removed; their volume {volume} stays")
     elif command == "remove" and len(rest) <= 1:
         for line in remove(*rest):
             print(line, flush=True)

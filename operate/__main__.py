@@ -26,7 +26,13 @@ from operate.deployment import (
     default_target,
     stack_file_of,
 )
-from operate.ending import lift_protection, refuse_to_abandon, stop_unused_sandbox, take_down
+from operate.ending import (
+    forget_restarted,
+    lift_protection,
+    refuse_to_abandon,
+    stop_unused_sandbox,
+    take_down,
+)
 from operate.host_keys import CHANGED, KNOWN, NEW, advice, collect, key_table, write
 from operate.image_lock import stack_file_to_lock, write_lock
 from operate.image_refresh import (
@@ -250,6 +256,8 @@ def purge(
                 f"got {name!r} as the name of what to delete; allowed is {stack!r}: "
                 f"make purge{opened.choice} NAME={stack}. Nothing was deleted"
             )
+        if forget_restarted(opened):
+            return
         lift_protection(opened)
         run(opened, "destroy", *consent(opened, yes=True))
         opened.read("stack", "rm", "--yes", "--preserve-config", *opened.named())

@@ -13,7 +13,7 @@ from operate.deployment import SANDBOX_DIRECTORY, Deployment
 from operate.joined import joined_stacks, joined_stacks_on_hosts
 from operate.messages import UserError, say
 from operate.opening import consent
-from operate.preparation import take_over
+from operate.preparation import sandbox_knows, take_over
 from operate.present import hosts_in
 from operate.screen import show_kept
 from operate.stack_yaml import dumped, read_yaml
@@ -88,6 +88,23 @@ def _ended(opened: Deployment) -> str:
     if isinstance(opened.settings, FollowersOnHosts):
         return "its hosts are gone with it; real ones keep what stands after `kept:` above"
     return "its account is gone with it, with everything that a real one keeps"
+
+
+def forget_restarted(opened: Deployment) -> bool:
+    """Forget a stack whose sandbox has ended since, and its AWS with all data; whether it was one."""
+    outputs = opened.outputs()
+    if (
+        opened.sandbox is None
+        or "bucket" not in outputs
+        or sandbox_knows(opened, outputs["bucket"])
+    ):
+        return False
+    # Its resources are protected, and nothing of them is there to be destroyed.
+    opened.read("stack", "rm", "--yes", "--force", "--preserve-config", *opened.named())
+    say(
+        "the sandbox was restarted since the last deployment, and its AWS is empty: there was nothing left to delete"
+    )
+    return True
 
 
 def lift_protection(opened: Deployment) -> None:

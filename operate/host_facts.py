@@ -76,3 +76,5 @@ class Facts(_Part):
     """What ``release.source: preinstalled`` finds."""
     clock_offset: float = 0.0
     """Seconds by which the host is ahead of this computer; added here."""
+    login_noise: str = ""
+    """What the user's login shell prints before every command; added here."""

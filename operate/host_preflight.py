@@ -151,7 +151,7 @@ def _look(hosts: Hosts, node: str, archive: bytes) -> Facts | Trouble:
     # The host's clock was read at some moment in between.
     early, late = found.time - ended, found.time - begun
     offset = early if early > 0 else min(late, 0.0)
-    return found.model_copy(update={"clock_offset": offset})
+    return found.model_copy(update={"clock_offset": offset, "login_noise": answer.noise})
 
 
 def problems(
@@ -290,6 +290,13 @@ def _data_services(settings: HostsSettings, found: Facts) -> Iterator[tuple[str,
         yield (
             f"{user} may not use Docker without sudo, and dataServices.kind is containers",
             f"on the host: sudo usermod -aG docker {user}",
+        )
+    if kind == "containers" and found.login_noise:
+        first = found.login_noise.splitlines()[0]
+        yield (
+            f"the login shell of {user} prints before every command ({first}), which breaks the connection of Docker's "
+            "plugin (dataServices.kind is containers)",
+            "begin ~/.bashrc, or what prints, with: case $- in *i*) ;; *) return;; esac",
         )
     if found.data_services not in (None, kind):
         yield (

@@ -32,6 +32,11 @@ def under_sh(script: str) -> str:
     return f"sh -c {quote(f'{begun}; ({script}); {ended}')}"
 
 
+def noise(output: str) -> str:
+    """What the login shell itself printed before the script of :func:`under_sh`."""
+    return f"\n{output}".partition(f"\n{BEGIN}\n")[0].strip()
+
+
 def answer(output: str) -> str | None:
     """What the script of :func:`under_sh` printed in *output*; None if the login shell did not run it."""
     # `set -x` in a user's own file prints the words too, within longer lines.

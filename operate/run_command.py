@@ -24,6 +24,8 @@ class Answer:
     succeeded: bool
     output: str
     error: str
+    noise: str = ""
+    """What the login shell printed before it, over SSH."""
 
     def json(self) -> dict[str, Any]:
         """The one JSON object it printed. Raises :class:`ValueError` with what it printed instead."""

@@ -19,7 +19,7 @@ from typing import Any
 import paramiko
 
 from model.checks import HOST_KEY_TYPES
-from operate.remote_shell import BEGIN, END, answer, under_sh
+from operate.remote_shell import BEGIN, END, answer, noise, under_sh
 from operate.run_command import Answer
 
 CONNECT_SECONDS = 10
@@ -133,7 +133,12 @@ class Connection:
             raise self._no_shell(complained or printed)
         if own is None or (status == -1 and END not in printed):
             raise SshError("the connection was lost: the host ended it", "the same command goes on")
-        return Answer(succeeded=status == 0, output=own, error=answer(complained) or "")
+        return Answer(
+            succeeded=status == 0,
+            output=own,
+            error=answer(complained) or "",
+            noise=noise(printed),
+        )
 
     @contextmanager
     def started(self, script: str, *, stdin: bytes = b"") -> Iterator[None]:

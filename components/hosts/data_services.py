@@ -147,8 +147,14 @@ def _healthcheck(tests: list[str]) -> docker.ContainerHealthcheckArgs:
 
 
 def _replaced_in_order(opts: pulumi.ResourceOptions) -> pulumi.ResourceOptions:
-    """Two containers of one name, port and volume cannot be there at a time."""
-    return pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(delete_before_replace=True))
+    """Two containers of one name, port and volume cannot be there at a time.
+
+    Docker changes the health check of no container that is there, and the plugin says nothing: it takes another one.
+    """
+    return pulumi.ResourceOptions.merge(
+        opts,
+        pulumi.ResourceOptions(delete_before_replace=True, replace_on_changes=["healthcheck"]),
+    )
 
 
 def _ssh_options(name: str, connection: HostConnection) -> list[str]:

@@ -44,6 +44,9 @@ class HostNodeArgs:
     """What lets the host in to the leader of another stack. A host leaves before it: services whose shared folder has
     gone behind a firewall do not end."""
 
+    has_containers: bool
+    """Whether this program makes containers on the host, for which those of a cluster of before must be gone."""
+
     release: Path | None
     """An archive of the operator's computer, which hosts without internet get over SSH."""
 
@@ -61,7 +64,8 @@ class HostNode:
         # Deleted last, so that a host is left as it was found; another address is another host.
         self.removal = local.Command(
             f"{name}-removal",
-            create=":",
+            create=step("host_strays") if args.has_containers else ":",
+            update=":",
             delete=step("host_removal"),
             environment={
                 "HOST": args.connection.as_variable(),

@@ -164,6 +164,8 @@ class HostMachine:
                 connection=self.machines.connection(self.node),
                 leader=None if self.role == "leader" else self.machines.leader_connection,
                 admission=self.machines.admission,
+                has_containers=self.role == "leader"
+                and self.machines.args.cluster.data_services == "containers",
                 release=Path(source.removeprefix("file:")) if source.startswith("file:") else None,
                 release_sha256=release.sha256,
             ),

@@ -1,4 +1,4 @@
-"""The stand-in for Pulumi's `command` provider, with real processes and real SSH.
+"""The stand-in for Pulumi's `command` provider, with real processes.
 
 Like the real one it shows every line that a command prints as a status, which a terminal forgets, replaces the resource
 when a trigger changes, and fails with what the command wrote. What a command prints is plain in the state, even if the
@@ -19,9 +19,9 @@ import grpc
 from google.protobuf import empty_pb2, struct_pb2
 from pulumi import _types as sdk
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
-from pulumi_command import local, remote
+from pulumi_command import local
 
-from . import local_command, protocol, remote_command, remote_copy, schema
+from . import local_command, protocol, schema
 from .call import Call, calling
 from .protocol import (
     NO_CHANGE,
@@ -36,19 +36,6 @@ from .protocol import (
 from .values import UNKNOWN, Properties, RefusalError, from_wire, is_asset, to_wire
 
 COMMAND = "command:local:Command"
-REMOTE_COMMAND = "command:remote:Command"
-COPY = "command:remote:CopyToRemote"
-MODELLED = {
-    COMMAND: local_command.MODELLED,
-    REMOTE_COMMAND: remote_command.MODELLED,
-    COPY: remote_copy.MODELLED,
-}
-_ARGUMENTS = {
-    COMMAND: local.CommandArgs,
-    REMOTE_COMMAND: remote.CommandArgs,
-    COPY: remote.CopyToRemoteArgs,
-}
-_UNMODELLED_CONNECTION = {"password"}  # of the machine's user
 MOST_COMMANDS = 128
 """Commands that run at the same time: a cluster waits for all of its nodes at once."""
 
@@ -100,9 +87,9 @@ class CommandProvider(provider_pb2_grpc.ResourceProviderServicer):
         self, request: provider_pb2.CheckRequest, context: Connection
     ) -> provider_pb2.CheckResponse:
         token = token_of(request)
-        if token not in MODELLED:
-            raise RefusalError(f"the sandbox models {', '.join(MODELLED)}, not {token}")
-        found = check_failures(list(problems(token, from_wire(request.news)[0])))
+        if token != COMMAND:
+            raise RefusalError(f"the sandbox models {COMMAND}, not {token}")
+        found = check_failures(list(problems(from_wire(request.news)[0])))
         return provider_pb2.CheckResponse(inputs=request.news, failures=found)
 
     @answering
@@ -118,17 +105,11 @@ class CommandProvider(provider_pb2_grpc.ResourceProviderServicer):
     def Create(
         self, request: provider_pb2.CreateRequest, context: Connection
     ) -> provider_pb2.CreateResponse:
-        token = token_of(request)
         inputs, secrets = from_wire(request.properties)
         if request.preview:
-            state = planned(token, inputs)
-            return provider_pb2.CreateResponse(properties=to_wire(state, secrets))
+            return provider_pb2.CreateResponse(properties=to_wire(planned(inputs), secrets))
         with self._calling(request, context) as call:
-            if token == COPY:
-                remote_copy.copy(inputs, call)
-                state = inputs
-            else:
-                state = self._run(token, inputs.get("create"), inputs, {}, call)
+            state = self._run(inputs.get("create"), inputs, {}, call)
         return provider_pb2.CreateResponse(
             id=f"{os.getpid()}-{request.urn}", properties=stored(state, secrets)
         )
@@ -145,30 +126,22 @@ class CommandProvider(provider_pb2_grpc.ResourceProviderServicer):
     def Update(
         self, request: provider_pb2.UpdateRequest, context: Connection
     ) -> provider_pb2.UpdateResponse:
-        token = token_of(request)
         inputs, secrets = from_wire(request.news)
         olds, _ = from_wire(request.olds)
         if request.preview:
-            state = planned(token, inputs)
-            return provider_pb2.UpdateResponse(properties=to_wire(state, secrets))
+            return provider_pb2.UpdateResponse(properties=to_wire(planned(inputs), secrets))
         with self._calling(request, context) as call:
-            if token == COPY:
-                if remote_copy.is_another(olds, inputs):
-                    remote_copy.copy(inputs, call)
-                state = inputs
-            else:
-                command = inputs.get("update", inputs.get("create"))
-                state = self._run(token, command, inputs, olds, call)
+            command = inputs.get("update", inputs.get("create"))
+            state = self._run(command, inputs, olds, call)
         return provider_pb2.UpdateResponse(properties=stored(state, secrets))
 
     @answering
     def Delete(self, request: provider_pb2.DeleteRequest, context: Connection) -> empty_pb2.Empty:
         """With what the resource was made or last changed with, be it out of date."""
         state, _ = from_wire(request.properties)
-        token = token_of(request)
-        if token != COPY and "delete" in state:
+        if "delete" in state:
             with self._calling(request, context) as call:
-                self._run(token, state["delete"], state, state, call)
+                self._run(state["delete"], state, state, call)
         return empty_pb2.Empty()
 
     @contextmanager
@@ -183,50 +156,31 @@ class CommandProvider(provider_pb2_grpc.ResourceProviderServicer):
                 running.remove(call)
 
     def _run(
-        self,
-        token: str,
-        command: str | None,
-        inputs: Properties,
-        previous: Properties,
-        call: Call,
+        self, command: str | None, inputs: Properties, previous: Properties, call: Call
     ) -> Properties:
-        """Run one of the commands of a resource, where there is one; the state afterwards."""
+        """Run one of the commands of a resource, if there is one; the state afterwards."""
         printed = {name: previous.get(name, "") for name in ("stdout", "stderr")}
-        if command is not None and token == REMOTE_COMMAND:
-            printed = remote_command.run(command, inputs, call)
-        elif command is not None:
+        if command is not None:
             printed = local_command.run(command, inputs, previous, call, self._environment)
         return {**inputs, **printed}
 
 
-def problems(token: str, inputs: Properties) -> Iterator[Problem]:
-    """Everything that is wrong with the inputs of a resource."""
-    kinds, modelled = sdk.input_type_types(_ARGUMENTS[token]), MODELLED[token]
-    for name in sorted(schema.required(_ARGUMENTS[token]) - inputs.keys()):
-        yield name, f"is missing and {token} needs it"
-    if token != COPY and not {"create", "delete"} & inputs.keys():
-        yield "create", f"is missing and so is delete: {token} would do nothing"
+def problems(inputs: Properties) -> Iterator[Problem]:
+    """Everything that is wrong with the inputs of a command."""
+    kinds = sdk.input_type_types(local.CommandArgs)
+    if not {"create", "delete"} & inputs.keys():
+        yield "create", f"is missing and so is delete: {COMMAND} would do nothing"
     for name, value in inputs.items():
-        if name not in modelled:
-            listed = ", ".join(sorted(modelled))
+        if name not in local_command.MODELLED:
+            listed = ", ".join(sorted(local_command.MODELLED))
             yield name, f"the sandbox does not model this input; it models {listed}"
         else:
             yield from schema.problems(value, kinds[name], name)
-    connection = inputs.get("connection")
-    if isinstance(connection, dict):
-        proxy = connection.get("proxy")
-        for path, each in (("connection", connection), ("connection.proxy", proxy)):
-            for name in _UNMODELLED_CONNECTION & (each.keys() if isinstance(each, dict) else set()):
-                yield f"{path}.{name}", "the sandbox does not model this input: give a key"
-    if token == REMOTE_COMMAND:
-        yield from remote_command.problems(inputs)
-    if token == COPY:
-        yield from remote_copy.problems(inputs)
 
 
-def planned(token: str, inputs: Properties) -> Properties:
+def planned(inputs: Properties) -> Properties:
     """What a preview knows of the outputs."""
-    return inputs if token == COPY else {**inputs, "stdout": UNKNOWN, "stderr": UNKNOWN}
+    return {**inputs, "stdout": UNKNOWN, "stderr": UNKNOWN}
 
 
 def stored(state: Properties, secrets: list[Any]) -> struct_pb2.Struct:

@@ -27,8 +27,8 @@ SETTLE_SECONDS = 1.0
 _PAUSE_SECONDS = 0.25
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h))+")
 _NANOSECONDS = {"ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
-UPDATED = {"restart", "wait", "waitTimeout", "mustRun"}
-"""Inputs of a container that do not replace it."""
+UPDATED = {"healthcheck", "restart", "wait", "waitTimeout", "mustRun"}
+"""Inputs of a container that do not replace it. A changed health check is in the state then, and in no container."""
 
 
 def problems(inputs: Properties) -> Iterator[Problem]:

@@ -6,11 +6,13 @@ import hashlib
 import io
 import re
 import tarfile
+import threading
 from typing import Any
 
 from ..machines import image
 from .values import RefusalError
 
+_ONE_AT_A_TIME = threading.Lock()
 _PINNED = re.compile(
     r"(?:docker\.io/)?(?:library/)?(postgres|redis)(?::[\w.-]+)?@sha256:[0-9a-f]{64}"
 )
@@ -56,5 +58,7 @@ def pulled(client: Any, name: str) -> str:
         tar.addfile(entry, io.BytesIO(recipe))
     context.seek(0)
     tag = f"graphistry-sandbox-{of}:{hashlib.sha256(name.encode()).hexdigest()[:16]}"
-    built, _ = client.images.build(fileobj=context, custom_context=True, tag=tag, rm=True)
+    # Side by side, one build may take away a mount that another one is at.
+    with _ONE_AT_A_TIME:
+        built, _ = client.images.build(fileobj=context, custom_context=True, tag=tag, rm=True)
     return str(built.id)

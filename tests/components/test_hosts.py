@@ -162,6 +162,20 @@ def test_no_host_is_removed_before_what_was_installed_on_it_is(deploy_stack: Dep
         assert not [each.urn for each in others if "delete" in each.inputs and node in each.name]
 
 
+@pytest.mark.parametrize(
+    "services", [{"kind": "bundled"}, CONTAINERS], ids=lambda each: each["kind"]
+)
+def test_containers_of_a_cluster_of_before_go_when_the_leader_joins_and_never_later(
+    deploy_stack: Deploy, services: dict[str, str]
+) -> None:
+    recorder = deploy_stack(STACK, dataServices=services)
+    for node in NODES:
+        inputs = recorder["Command", f"{NAME}-{node}-removal"].inputs
+        takes_away = inputs["create"] == "exec .venv/bin/python -m operate.host_strays"
+        assert takes_away == (node == "leader" and services is CONTAINERS)
+        assert inputs["update"] == ":"  # else a change of the connection would create again
+
+
 def test_a_followers_removal_can_ask_the_leader_for_its_secret(deploy_stack: Deploy) -> None:
     recorder = deploy_stack(STACK)
     for node in NODES:

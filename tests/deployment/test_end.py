@@ -59,6 +59,10 @@ def test_down_says_what_is_kept_and_why_and_stops_the_sandbox(checkout: Checkout
     again = checkout.succeed("up")
     assert "the sandbox was restarted since the last deployment" in again
     assert checkout.account()["instances"] == 3
+    checkout.succeed("down")
+    purged = checkout.succeed("purge", "--name", "sandbox")
+    assert "there was nothing left to delete" in purged
+    assert "nothing to delete" in checkout.operate("purge", "--name", "sandbox").stdout
 
 
 def kept(checkout: Checkout) -> dict[str, str]:

@@ -153,6 +153,12 @@ def test_containers_need_a_docker_that_is_open_to_the_user() -> None:
     (found,) = problems(contained, "leader", facts, CLUSTER, None)
     assert found.what.startswith("operator may not use Docker without sudo")
     assert found.hint.endswith("usermod -aG docker operator")
+    noisy = Facts.model_validate(
+        changed(SOUND, {"loginNoise": "Welcome\nto rack 2", "dataServices": "containers"})
+    )
+    (found,) = problems(contained, "leader", noisy, CLUSTER, None)
+    assert "the login shell of operator prints before every command (Welcome)" in found.what
+    assert list(problems(settings(), "rack2", noisy, CLUSTER, None)) == []
     assert told(closed) == []
 
 

@@ -221,6 +221,7 @@ def test_what_a_login_shell_prints_is_no_answer(noisy: Server) -> None:
             pass
     assert (answer.output, answer.error, answer.succeeded) == ("{}\nend", "no\n", False)
     assert shown == ["{}", "end"]
+    assert answer.noise == "Welcome to rack 2\n>"
 
 
 def test_a_login_shell_that_runs_no_commands_is_shown_with_what_it_says(server: Server) -> None:

@@ -85,7 +85,8 @@ def test_a_command_is_killed_with_the_engine_that_asked(commands: Any, tmp_path:
 def test_cancelling_kills_the_shell_and_not_what_holds_its_pipes(
     commands: Any, tmp_path: Path
 ) -> None:
-    call, shell = begun(commands, tmp_path, "sleep 2; true")
+    call, shell = begun(commands, tmp_path, f"(touch {tmp_path}/child; sleep 2); true")
+    assert until((tmp_path / "child").exists)
     began = time.monotonic()
     commands.Cancel(empty_pb2.Empty())
     with pytest.raises(grpc.RpcError, match="signal: killed"):

@@ -153,6 +153,7 @@ def test_a_host_that_is_gone_is_told_in_the_real_ones_words(tmp_path: Path) -> N
         (CONTAINER, {}, []),
         (CONTAINER, {"restart": "no"}, []),
         (CONTAINER, {"waitTimeout": 31}, []),
+        (CONTAINER, {"healthcheck": {"tests": ["CMD", "false"]}}, []),
         (CONTAINER, {"image": "sha256:2"}, ["image"]),
         (CONTAINER, {"envs": ["A=c"]}, ["envs"]),
         (IMAGE, {"keepLocally": False}, []),

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.__main__ import main
 from agent.configure import BEGIN, END, with_block
 from agent.converge import converge
 from agent.node import Node
@@ -70,14 +71,12 @@ def test_the_vendors_units_have_their_places_again(fake: FakeMachine, make_host:
     assert "unmask graphistry-compose.service" in fake.log("systemctl")
 
 
-def test_containers_of_the_data_services_go_and_their_volume_stays(
-    fake: FakeMachine, make_host: MakeNode
-) -> None:
-    make_ready(make_host(dataServices="containers", dataVolume=None))
+def has_container(fake: FakeMachine, password: str) -> None:
+    """A container named as PostgreSQL's, with a file as its password."""
     docker = (fake.root / "bin" / "docker").read_text()
     mounts = [
         {"Name": "pg", "Destination": "/var/lib/postgresql/data"},
-        {"Source": "/password", "Destination": "/run/secrets/postgres-password"},
+        {"Source": password, "Destination": "/run/secrets/postgres-password"},
         {"Name": "f" * 64, "Destination": "/elsewhere"},
     ]
     found = json.dumps([{"Mounts": mounts}])
@@ -86,6 +85,33 @@ def test_containers_of_the_data_services_go_and_their_volume_stays(
         'case "$1" in', f'case "$*" in {answer} esac\ncase "$1" in', 1
     )
     fake.command("docker", script)
+
+
+def test_somebody_elses_container_of_the_same_name_stays(
+    fake: FakeMachine, make_host: MakeNode, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_ready(make_host(dataServices="containers", dataVolume=None))
+    has_container(fake, "/srv/theirs/postgres-password")
+    assert main(["strays"]) == 0
+    assert not [line for line in remove() if "Docker volume" in line]
+    assert not [line for line in fake.log("docker") if line.startswith(("stop", "rm"))]
+    assert "volume" not in capsys.readouterr().out
+
+
+def test_containers_that_no_stack_knows_are_taken_away_and_their_volume_stays(
+    fake: FakeMachine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    has_container(fake, f"{fake.store}/data-services/postgres-password")
+    assert main(["strays"]) == 0
+    assert "their volume pg stays" in capsys.readouterr().out
+    assert "rm --volumes graphistry-cluster-postgres" in fake.log("docker")
+
+
+def test_containers_of_the_data_services_go_and_their_volume_stays(
+    fake: FakeMachine, make_host: MakeNode
+) -> None:
+    make_ready(make_host(dataServices="containers", dataVolume=None))
+    has_container(fake, f"{fake.store}/data-services/postgres-password")
     kept = [line for line in remove() if "Docker volume" in line]
     assert kept == ["kept: 127.0.0.1:pg (PostgreSQL, a Docker volume)"]
     calls = [line for line in fake.log("docker") if line.startswith(("stop", "rm"))]
