@@ -74,10 +74,10 @@ from operate.present import (
 )
 from operate.prove import Proof, proofs
 from operate.publish import publish as publish_archive
-from operate.rehearsed_release import VARIABLE
 from operate.sandbox_hosts import take_keys
 from operate.screen import confirmed, next_steps, print_table, show_kept, show_nodes
 from operate.stand_in import write_stand_in
+from operate.told_release import VARIABLE
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 

@@ -32,7 +32,6 @@ from operate.preflight import DONE
 from operate.price_list import region_of
 from operate.pulumi_errors import explained
 from operate.rehearsed_release import (
-    VARIABLE,
     Rehearsed,
     rehearsed_release,
     release_of_cluster,
@@ -42,6 +41,7 @@ from operate.sandbox_hosts import Unlike
 from operate.sandbox_hosts import rehearsed as rehearsed_hosts
 from operate.sandbox_images import rehearse_images
 from operate.stack_file import PROJECT, is_encrypted, read_stack_file, settings_of
+from operate.told_release import told
 from sandbox.lifecycle import Sandbox, SandboxError, find, start
 from sandbox.machines.availability import Machines, prepare
 
@@ -244,7 +244,7 @@ def open_deployment(stack: str, target: Target | None, *, boots: bool) -> Deploy
     copy = sandbox_stack_file(stack_file, config, boots=boots)
     environment |= sandbox_environment(sandbox)
     if copy.rehearsed:
-        environment[VARIABLE] = copy.rehearsed.release.model_dump_json(by_alias=True)
+        environment |= told(copy.rehearsed.release)
     return Deployment(
         stack=stack,
         target=target,

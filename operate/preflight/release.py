@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from botocore.exceptions import ClientError
+
 from model.problems import Problem
 from model.sections import Release
 from model.settings import JoinedSettings
@@ -158,7 +160,10 @@ def _is_of_aws(situation: Situation, key: str) -> bool:
     region = key.split(":")[3]
     if region != situation.region:
         return False  # a client of another region is not asked; the policy is shown in any case
-    described = situation.client("kms").describe_key(KeyId=key)["KeyMetadata"]
+    try:
+        described = situation.client("kms").describe_key(KeyId=key)["KeyMetadata"]
+    except ClientError:
+        return False  # whoever may not ask is shown the policy too
     return bool(described["KeyManager"] == "AWS")
 
 
