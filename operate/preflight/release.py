@@ -11,7 +11,7 @@ from model.sections import Release
 from model.settings import JoinedSettings
 from operate.preflight.archive_at import Archive, UnavailableError, in_s3, on_the_web
 from operate.preflight.archive_policies import bucket_policy, key_policy
-from operate.preflight.situation import Finding, Remark, Situation, UnansweredError
+from operate.preflight.situation import Finding, Remark, Situation, UnansweredError, once
 
 UNPACKED = 3
 """Disk that a release takes while it is unpacked, as a multiple of its archive (the vendor's hardware planning: 10 to
@@ -186,5 +186,6 @@ def _disks(situation: Situation, archive: Archive) -> Iterator[Problem]:
         )
 
 
+@once
 def _account(situation: Situation) -> str:
     return str(situation.client("sts").get_caller_identity()["Account"])
