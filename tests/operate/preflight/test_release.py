@@ -175,7 +175,7 @@ def test_what_may_be_another_accounts_comes_with_the_policy_for_its_owner() -> N
         ({"StorageClass": "STANDARD_IA"}, True),
     ],
 )
-def test_an_archived_archive_is_not_readable(state: dict[str, str], *, readable: bool) -> None:
+def test_an_archived_archive_is_not_readable(state: dict[str, Any], *, readable: bool) -> None:
     if readable:
         assert found(Aws(**state)) == ()
     else:
