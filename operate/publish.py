@@ -36,9 +36,8 @@ def publish(opened: Deployment, file: Path, bucket: str, *, yes: bool) -> None:
     settings = _settings(opened)
     if bucket:
         require_name(bucket)
-    for problem in credentials(
-        situation_on_aws(opened)
-    ):  # before the minutes that the archive takes
+    # Before the minutes that the archive takes.
+    for problem in credentials(situation_on_aws(opened)):
         raise UserError(str(problem))
     archive = checked(file)
     say(
