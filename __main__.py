@@ -19,7 +19,6 @@ from components.sites import machines_on_aws, machines_on_hosts
 from model.hosts import FollowersOnHosts, JoinedHostsSettings
 from model.sections import Release
 from model.settings import (
-    AnySettings,
     FollowersOnAws,
     JoinedSettings,
     Settings,
@@ -34,8 +33,8 @@ from operate.preflight.cost import reckoning
 from operate.preflight.cost_table import cost_table
 from operate.preflight.situation import situation_of
 from operate.price_list import region_of
-from operate.rehearsed_release import VARIABLE as REHEARSED
 from operate.tables import as_text
+from operate.told_release import as_told
 
 # Pulumi interrupts the program when a resource has failed and said why; a traceback would hide that.
 signal.signal(signal.SIGINT, lambda *_: os._exit(1))
@@ -90,25 +89,10 @@ def config_keys() -> dict[str, object]:
     }
 
 
-def rehearsed(settings: AnySettings) -> AnySettings:
-    """The settings of plain Pulumi in the sandbox, whose release is where the operator's commands have put it."""
-    told = os.environ.get(REHEARSED)
-    if not told or not isinstance(settings, Settings):
-        return settings
-    wanted, release = settings.release, Release.model_validate_json(told)
-    if (wanted.version, wanted.cuda, wanted.source) != (
-        release.version,
-        release.cuda,
-        "preinstalled",
-    ):
-        return settings
-    return settings.model_copy(update={"release": release})
-
-
 def main() -> None:
     raw = given(pulumi.runtime.get_config_env(), PROJECT)
     delete_data = raw.pop(DELETE_DATA, "") == STACK
-    settings = rehearsed(checked(config_keys(), raw))
+    settings = as_told(checked(config_keys(), raw), os.environ)
     leader_stack = (
         read_leader_stack(settings.leader_stack, settings.site)
         if isinstance(settings, JoinedSettings | JoinedHostsSettings)

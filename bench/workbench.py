@@ -26,10 +26,10 @@ from model.settings import Settings
 from operate.deployment import ROOT, SANDBOX_SALT, program_environment
 from operate.messages import UserError
 from operate.publish import stored
-from operate.rehearsed_release import VARIABLE as REHEARSED
 from operate.rehearsed_release import rehearsed_release
 from operate.release_archive import inspect
 from operate.stack_file import PROJECT, settings_of
+from operate.told_release import told
 from sandbox.lifecycle import Sandbox, SandboxError, start, stop
 from sandbox.machines.availability import Machines
 
@@ -180,7 +180,7 @@ def workbench(
                     **os.environ,
                     **program_environment(),
                     **sandbox.environment(),
-                    REHEARSED: release.model_dump_json(by_alias=True),
+                    **told(release),
                     "PULUMI_HOME": str(directory / "pulumi"),
                     "PULUMI_CONFIG_PASSPHRASE": "",
                     "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",

@@ -81,7 +81,6 @@ from operate.present import (
 )
 from operate.prove import Proof, proofs
 from operate.publish import publish as publish_archive
-from operate.rehearsed_release import VARIABLE
 from operate.sandbox_hosts import take_keys
 from operate.screen import (
     confirmed,
@@ -93,6 +92,7 @@ from operate.screen import (
 )
 from operate.stand_in import write_stand_in
 from operate.streams import open_streams
+from operate.told_release import VARIABLE
 from operate.words import (
     cuda_version,
     driver_version,

@@ -33,7 +33,6 @@ from operate.preflight import DONE
 from operate.price_list import region_of
 from operate.pulumi_errors import explained
 from operate.rehearsed_release import (
-    VARIABLE,
     Rehearsed,
     rehearsed_release,
     release_of_cluster,
@@ -53,6 +52,7 @@ from operate.stack_file import (
     stack_in,
 )
 from operate.stack_yaml import dumped
+from operate.told_release import told
 from sandbox.lifecycle import Sandbox, SandboxError, find, start
 from sandbox.machines.availability import Machines, prepare
 
@@ -266,7 +266,7 @@ def open_deployment(stack: str, target: Target | None, *, boots: bool) -> Deploy
     copy = sandbox_stack_file(stack_file, config, boots=boots)
     environment |= sandbox_environment(sandbox)
     if copy.rehearsed:
-        environment[VARIABLE] = copy.rehearsed.release.model_dump_json(by_alias=True)
+        environment |= told(copy.rehearsed.release)
     return Deployment(
         stack=stack,
         target=target,

@@ -17,6 +17,8 @@ from model.sections import Release
 from model.settings import JoinedSettings, Settings
 from operate.deployment import ROOT, SANDBOX_DIRECTORY, Deployment
 from operate.messages import UserError, console, say
+from operate.preflight.credentials import credentials
+from operate.preparation import situation_on_aws
 from operate.rehearsed_release import remember
 from operate.release_archive import ReleaseArchive, inspect
 from operate.release_bucket import default_bucket, require_bucket, require_name
@@ -34,6 +36,9 @@ def publish(opened: Deployment, file: Path, bucket: str, *, yes: bool) -> None:
     settings = _settings(opened)
     if bucket:
         require_name(bucket)
+    # Before the minutes that the archive takes.
+    for problem in credentials(situation_on_aws(opened)):
+        raise UserError(str(problem))
     archive = checked(file)
     say(
         f"{file.name} is Graphistry {archive.version} for CUDA {archive.cuda}, {_size(archive.size)}, "
@@ -75,7 +80,9 @@ def _settings(opened: Deployment) -> Settings:
 def checked(file: Path) -> ReleaseArchive:
     """What *file* is, with a bar while it is read."""
     if not file.is_file():
-        raise UserError(f"ARCHIVE: there is no file {file}; it is the vendor's release.tar.gz")
+        raise UserError(
+            f"ARCHIVE: got {file}, which is no file; give the vendor's archive: make publish ARCHIVE=release.tar.gz"
+        )
     with _bar(f"checking {file.name}", file.stat().st_size) as (_, total):
         return inspect(file, total)
 

@@ -25,9 +25,6 @@ from sandbox.machines.image import release_cache
 from sandbox.provider.aws import ACCOUNT
 from sandbox.release import build_release
 
-VARIABLE = "GRAPHISTRY_REHEARSED_RELEASE"
-"""By which plain Pulumi, which reads the user's stack file, is told of it (`python -m operate environment`)."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Rehearsed:

@@ -6,6 +6,8 @@ import json
 import shutil
 from pathlib import Path
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from model.settings import Settings
 from operate.deployment import ROOT, SANDBOX_DIRECTORY, Deployment
 from operate.messages import UserError
@@ -32,7 +34,10 @@ def require_stand_in(opened: Deployment) -> None:
             return
     except (OSError, ValueError):
         pass
-    stored(opened.client, opened.region, inspect(opened.stand_in))
+    try:
+        stored(opened.client, opened.region, inspect(opened.stand_in))
+    except (BotoCoreError, ClientError):
+        return  # this AWS refuses on purpose (docs/sandbox.md), and the preflight shows what
     write(file, known)
 
 

@@ -20,6 +20,8 @@ NO_HEAD = (405, 501)
 """What servers answer that know no HEAD."""
 ASK_AGAIN = (408, 425, 429)
 """Refusals of this request that say nothing of the next one."""
+COLD = ("GLACIER", "DEEP_ARCHIVE")
+"""Storage classes whose objects are there and cannot be read."""
 NOTED = "graphistry-"
 """Begin of the names of the metadata by which `make publish` notes version, CUDA flavour and checksum of an archive."""
 
@@ -64,6 +66,9 @@ def in_s3(s3: Any, source: str, account: Callable[[], str]) -> Archive:
                 may_be_foreign=True,
             ) from None
         raise
+    is_cold = "ArchiveStatus" in found or found.get("StorageClass") in COLD
+    if is_cold and 'ongoing-request="false"' not in found.get("Restore", ""):
+        raise UnavailableError("S3 has archived it, and nobody reads it before it is restored")
     noted = {
         name.removeprefix(NOTED): value
         for name, value in found.get("Metadata", {}).items()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from botocore.exceptions import ClientError
+
 from model.problems import Problem
 from model.sections import Release
 from model.settings import JoinedSettings
 from operate.preflight.archive_at import Archive, UnavailableError, in_s3, on_the_web
 from operate.preflight.archive_policies import bucket_policy, key_policy
-from operate.preflight.situation import Finding, Remark, Situation, UnansweredError
+from operate.preflight.situation import Finding, Remark, Situation, UnansweredError, once
 
 UNPACKED = 3
 """Disk that a release takes while it is unpacked, as a multiple of its archive (the vendor's hardware planning: 10 to
@@ -158,7 +160,10 @@ def _is_of_aws(situation: Situation, key: str) -> bool:
     region = key.split(":")[3]
     if region != situation.region:
         return False  # a client of another region is not asked; the policy is shown in any case
-    described = situation.client("kms").describe_key(KeyId=key)["KeyMetadata"]
+    try:
+        described = situation.client("kms").describe_key(KeyId=key)["KeyMetadata"]
+    except ClientError:
+        return False  # whoever may not ask is shown the policy too
     return bool(described["KeyManager"] == "AWS")
 
 
@@ -181,5 +186,6 @@ def _disks(situation: Situation, archive: Archive) -> Iterator[Problem]:
         )
 
 
+@once
 def _account(situation: Situation) -> str:
     return str(situation.client("sts").get_caller_identity()["Account"])

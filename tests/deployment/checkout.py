@@ -102,6 +102,12 @@ class Checkout:
         """The stack's name as ``leaderStack`` wants it."""
         return f"organization/graphistry-cluster/{self.stack}"
 
+    def publish(self, stack: str) -> None:
+        """Publish a stand-in for the release of an account's stack, which is to be rehearsed."""
+        file = str(self.root / "graphistry.tar.gz")
+        self.succeed("stand-in", file, "--stack", stack)
+        self.succeed("publish", file, "--stack", stack, "--target", "sandbox")
+
     def command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "operate", *arguments]
 

@@ -135,3 +135,15 @@ def test_a_stack_that_fetches_no_archive_of_its_own_is_told_what_to_do(
         assert refused.returncode == 1
         assert words in refused.stdout
         assert "Traceback" not in refused.stdout
+
+
+def test_an_account_that_refuses_everything_is_told_by_the_preflight(checkout: Checkout) -> None:
+    """And not by the stand-in, which the sandbox's own stacks need first."""
+    (checkout.root / ".sandbox").mkdir()
+    refusals = checkout.root / ".sandbox" / "refusals.json"
+    refusals.write_text('{"sts:GetCallerIdentity": "ExpiredToken"}')
+    refused = checkout.operate("preview")
+    assert refused.returncode == 1
+    assert "the AWS credentials have expired" in refused.stdout
+    refusals.unlink()
+    assert "to create" in checkout.succeed("preview")

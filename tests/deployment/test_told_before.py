@@ -226,7 +226,7 @@ def test_hosts_have_nothing_that_only_aws_has(checkout: Checkout, command: str, 
 def test_a_locked_stack_can_be_rehearsed_and_its_lock_is_not_touched(checkout: Checkout) -> None:
     path = checkout.root / "stacks" / "Pulumi.dev.yaml"
     text = path.read_text() + (
-        "  graphistry-cluster:image:\n    lock: {us-east-1: {id: ami-0123456789abcdef0}}\n"
+        "  graphistry-cluster:image:\n    release: preinstalled\n    lock: {us-east-1: {id: ami-0123456789abcdef0}}\n"
     )
     path.write_text(text)
     arguments = ("--stack", "dev", "--target", "sandbox")

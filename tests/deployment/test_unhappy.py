@@ -87,6 +87,7 @@ def test_plain_pulumi_tells_the_same_ten(checkout: Checkout) -> None:
 
 
 def test_the_sandbox_goes_on_while_another_stack_lives_in_it(deployed: Checkout) -> None:
+    deployed.publish("dev")
     deployed.succeed("up", "--stack", "dev", "--target", "sandbox")
     assert "goes on for the stack sandbox" in deployed.succeed(
         "down", "--stack", "dev", "--target", "sandbox"
@@ -101,6 +102,7 @@ def test_a_shell_of_the_sandbox_does_not_deploy_to_aws(deployed: Checkout) -> No
 
 
 def test_hints_of_a_rehearsal_lead_back_to_the_sandbox(deployed: Checkout) -> None:
+    deployed.publish("dev")
     shown = deployed.succeed("up", "--stack", "dev", "--target", "sandbox")
     assert "`make down STACK=dev TARGET=sandbox`" in shown
     deployed.succeed("down", "--stack", "dev", "--target", "sandbox")
@@ -307,6 +309,7 @@ def test_two_checkouts_run_side_by_side(checkout: Checkout, tmp_path: Path) -> N
 
 def test_any_stack_can_be_rehearsed_in_the_sandbox(checkout: Checkout) -> None:
     before = (checkout.root / "stacks" / "Pulumi.prod.yaml").read_text()
+    checkout.publish("prod")
     shown = checkout.succeed("up", "--stack", "prod", "--target", "sandbox")
     assert "p5.48xlarge" in shown
     assert checkout.account()["instances"] == 5

@@ -21,6 +21,7 @@ from operate.rehearsed_release import (
 )
 from operate.release_archive import inspect
 from operate.stack_file import settings_of
+from operate.told_release import as_told, told
 
 PUBLISHED = Release(version="2.50.1", cuda="12", source="s3://published/key", sha256="a" * 64)
 RAW: dict[str, Any] = {
@@ -105,3 +106,23 @@ def test_a_joined_stack_has_the_release_of_its_leaders_rehearsal(tmp_path: Path)
     text = yaml.safe_dump({"config": json.loads(json.dumps(config))})
     (tmp_path / "stacks" / "Pulumi.mine.yaml").write_text(text)
     assert release_of_cluster(tmp_path, joined) == PUBLISHED
+
+
+@pytest.mark.parametrize(
+    ("release", "is_told"),
+    [
+        (None, True),
+        ({"version": "2.51.3", "cuda": "12"}, False),
+        ({"version": "2.50.1", "cuda": "13"}, False),
+        ({**PUBLISHED.model_dump(by_alias=True), "source": "s3://mine/key"}, False),
+    ],
+    ids=["no archive", "another version", "another flavour", "an archive of its own"],
+)
+def test_plain_pulumi_is_told_where_the_release_is(
+    release: dict[str, Any] | None, *, is_told: bool
+) -> None:
+    settings = parse({**RAW, **({"release": release} if release else {})})
+    found = as_told(settings, told(PUBLISHED))
+    assert isinstance(found, Settings)
+    assert (found.release == PUBLISHED) is is_told
+    assert as_told(settings, {}) == settings

@@ -97,7 +97,8 @@ def test_each_part_has_its_own_checksum(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(release_archive, "SMALLEST_PART", 1000)
     monkeypatch.setattr(release_archive, "MEBIBYTE", 500)
     file = written(tmp_path, tar({**SOUND, **IMAGES}))
-    content, told = file.read_bytes(), []
+    content = file.read_bytes()
+    told: list[int] = []
     found = inspect(file, told.append)
     assert [part.offset for part in found.parts] == list(range(0, len(content), 1000))
     assert sum(part.size for part in found.parts) == len(content)

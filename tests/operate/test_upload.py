@@ -119,7 +119,8 @@ def test_an_upload_that_was_cut_goes_on(
     with pytest.raises(raised):
         upload(cut, BUCKET, archive, lambda _: None)
     assert len(cut.sent) == 2
-    line, added = Line(s3), []
+    line = Line(s3)
+    added: list[int] = []
     assert upload(line, BUCKET, archive, added.append) is True
     assert set(line.sent) == {1, 2, 3, 4} - set(cut.sent)
     assert sum(added) == archive.size

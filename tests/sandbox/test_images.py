@@ -78,12 +78,11 @@ def test_an_image_of_ones_own_follows_the_release_of_the_stack_file(
 ) -> None:
     identifier, ec2 = "ami-0123456789abcdef3", clients("ec2", "us-east-1")
     seen = []
-    for version, declared in (
-        ("2.50.1", "preinstalled"),
-        ("2.51.3", "preinstalled"),
-        ("2.51.3", None),
+    for version, image in (
+        ("2.50.1", Image(id=identifier, release="preinstalled")),
+        ("2.51.3", Image(id=identifier, release="preinstalled")),
+        ("2.51.3", Image(id=identifier)),
     ):
-        image = Image(id=identifier, release=declared)
         release = RELEASE.model_copy(update={"version": version})
         rehearse_images(directory, "us-east-1", image, release, own=True)
         (found,) = ec2.describe_images(ImageIds=[identifier])["Images"]
@@ -111,7 +110,7 @@ def test_the_marketplace_sells_an_image_of_the_wanted_release(
 def released(image: dict[str, Any]) -> str:
     """The release that machines of an image come with."""
     tags = {each["Key"]: each["Value"] for each in image.get("Tags", [])}
-    return tags.get(RELEASE_TAG, "")
+    return str(tags.get(RELEASE_TAG, ""))
 
 
 def test_a_deprecated_image_is_off_the_list_and_there_for_who_knows_its_id(

@@ -33,6 +33,12 @@ RAW: dict[str, Any] = {
     },
     "leader": {"profile": "t4"},
     "followers": {"small": {"profile": "t4"}, "cheap": {"profile": "t4", "market": "spot"}},
+    "release": {
+        "version": "2.50.1",
+        "cuda": "12",
+        "source": "s3://releases/graphistry.tar.gz",
+        "sha256": "0" * 64,
+    },
 }
 AUTO_SCALING = (
     "arn:aws:iam::123456789012:role/aws-service-role/autoscaling.amazonaws.com/"
@@ -48,7 +54,11 @@ RUNNING_LEADER = [
 @pytest.fixture(scope="module")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     directory = tmp_path_factory.mktemp("preflight")
-    yield start(directory)
+    started = start(directory)
+    s3 = World(started).client("s3")
+    s3.create_bucket(Bucket="releases")
+    s3.put_object(Bucket="releases", Key="graphistry.tar.gz", Body=b"an archive")
+    yield started
     stop(directory)
 
 
@@ -148,7 +158,9 @@ def test_the_account_of_the_sandbox_holds_the_stacks_that_come_with_the_project(
         for key, value in stack_config(stack).items()
         if key.startswith(prefix) and value not in ("", {})
     }
-    report = world.look(raw)
+    (bare,) = world.look(raw).problems
+    assert (bare.path, bare.got.partition(",")[0]) == ("release.source", "preinstalled")
+    report = world.look({**raw, "release": RAW["release"]})
     assert report.checks("passed") == [*FIRST, *CHECKS]
     assert outcome(report, "image").remark.startswith("a stand-in, as every image of the sandbox")
 
@@ -363,7 +375,8 @@ def test_twenty_followers_in_five_subnets_cost_as_many_calls_as_two_in_two(world
     assert twenty["efs.DescribeFileSystems"] == twenty["efs.DescribeMountTargets"] == 1
     assert twenty["kms.ListGrants"] == 1
     assert twenty["service-quotas.GetServiceQuota"] == 2
-    assert twenty.total() <= 38
+    assert (twenty["s3.HeadObject"], twenty["sts.GetCallerIdentity"]) == (2, 3)
+    assert twenty.total() <= 41
     world.client("ec2").reset_ebs_default_kms_key_id()
 
 

@@ -62,6 +62,8 @@ class Aws:
 
     def describe_key(self, **asked: str) -> Any:
         self.calls.append("describe_key")
+        if isinstance(self.manager, ClientError):
+            raise self.manager
         return {"KeyMetadata": {"KeyManager": self.manager, "Arn": asked["KeyId"]}}
 
 
@@ -163,6 +165,23 @@ def test_what_may_be_another_accounts_comes_with_the_policy_for_its_owner() -> N
     assert policy["Principal"] == {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}
 
 
+@pytest.mark.parametrize(
+    ("state", "readable"),
+    [
+        ({"StorageClass": "GLACIER"}, False),
+        ({"StorageClass": "INTELLIGENT_TIERING", "ArchiveStatus": "ARCHIVE_ACCESS"}, False),
+        ({"StorageClass": "DEEP_ARCHIVE", "Restore": 'ongoing-request="true"'}, False),
+        ({"StorageClass": "GLACIER", "Restore": 'ongoing-request="false", expiry-date="x"'}, True),
+        ({"StorageClass": "STANDARD_IA"}, True),
+    ],
+)
+def test_an_archived_archive_is_not_readable(state: dict[str, Any], *, readable: bool) -> None:
+    if readable:
+        assert found(Aws(**state)) == ()
+    else:
+        assert "S3 has archived it" in one_problem(Aws(**state)).got
+
+
 def test_an_outage_of_s3_is_no_problem_of_the_archive() -> None:
     with pytest.raises(ClientError):
         found(Aws(status=503))
@@ -188,6 +207,7 @@ def test_a_key_of_ones_own_must_let_the_nodes_decrypt() -> None:
         "kms:ViaService": "s3.us-east-1.amazonaws.com",
     }
     assert found(Aws(SSEKMSKeyId=KEY.format(ACCOUNT), manager="AWS")) == ()
+    assert one_remark(Aws(SSEKMSKeyId=KEY.format(ACCOUNT), manager=refusal(400))).document
 
 
 def test_a_key_of_another_account_is_refused() -> None:
