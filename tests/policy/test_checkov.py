@@ -32,7 +32,12 @@ MISTAKES: list[tuple[str, str, Change, str]] = [
     ),
     ("Group", "ingest-group", inputs(tags=None), "CKV_AWS_153"),
     ("RolePolicy", "leader", statement(Action="*", Resource="*"), "CKV_AWS_62"),
-    ("RolePolicy", "ingest", statement(Action=["s3:PutObject"], Resource="*"), "CKV_AWS_290"),
+    (
+        "RolePolicy",
+        "network-flow-logs",
+        statement(Action=["s3:PutObject"], Resource="*"),
+        "CKV_AWS_290",
+    ),
     ("Role", "leader", statement("assumeRolePolicy", Principal={"AWS": "*"}), "CKV_AWS_60"),
     ("BucketPublicAccessBlock", "documents", inputs(blockPublicPolicy=False), "CKV_AWS_54"),
     ("BucketLifecycleConfiguration", "documents", MISSING, "CKV2_AWS_61"),
