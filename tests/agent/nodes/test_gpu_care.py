@@ -328,6 +328,14 @@ def test_five_interventions_in_seven_days_are_enough(follower: Node) -> None:
     assert "rm /opt/graphistry-cluster/gpus.json" in (stopped.hint or "")
 
 
+def test_a_machine_of_another_type_than_wanted_has_no_fault(follower: Node) -> None:
+    failure = GpuFailure("GpuMissing", "1 of 4 GPUs are there", Action.REBOOT)
+    follower.instance["type"] = "g5.xlarge"
+    decision = decide(failure, NOW, record(follower), follower)
+    assert decision.step is None
+    assert "is a g5.xlarge, the GPU profile wants g4dn.xlarge" in decision.reason
+
+
 def test_what_was_done_outlives_the_agent_for_seven_days(follower: Node) -> None:
     del follower
     known = gpu_record.load()
