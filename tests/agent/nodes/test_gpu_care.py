@@ -111,6 +111,16 @@ def test_a_gpu_to_be_reset_is_reset_without_its_services(fake: FakeMachine, foll
     jsonschema.validate(follower.report.document, SCHEMA)
 
 
+def test_the_kernel_logs_word_needs_no_new_containers_first(
+    fake: FakeMachine, follower: Node
+) -> None:
+    healthy = (fake.root / "gpus").read_text()
+    (fake.root / "gpus").write_text(healthy.replace("15360", "[GPU requires reset]"))
+    write(fake, RESET[4])
+    look(fake, Repairs(follower))
+    assert steps() == ["reset"]
+
+
 def test_a_reset_that_fails_is_followed_by_reboots_and_then_a_person(
     fake: FakeMachine, follower: Node
 ) -> None:
