@@ -53,10 +53,16 @@ def decide(failure: GpuFailure, now: float, record: Record, node: Node) -> Decis
         return Decision(None, f"{tried}a person has to look" if ladder else "")
     if record.ready != node.instance["id"]:
         return Decision(None, "this machine never was ready: nothing is tried by force", _BY_HAND)
+    kind, types = node.instance.get("type", ""), node.specification.gpus_by_type
+    if failure.code == "GpuMissing" and types and kind not in types:
+        # Its GPUs are all there: the profile names other types now.
+        return Decision(
+            None, f"this machine is a {kind}, the GPU profile wants {', '.join(types)}", _TYPE
+        )
     if len(record.deeds) >= MOST_DEEDS:
         return Decision(None, f"{MOST_DEEDS} interventions in 7 days: a person has to look", _GO_ON)
     step = rest[0]
-    if False:
+    if step != RESET and not is_disposable(node):
         return Decision(None, f"the agent does not {step} {_whose(node)}", _hint(failure, node))
     steps = [each.at for each in record.deeds if each.fault == fault(failure)]
     due = max([record.since.get(fault(failure), now), *steps]) + limits.GPU_FAULT
@@ -169,6 +175,7 @@ def _hint(failure: GpuFailure, node: Node) -> str:
 _BY_HAND = (
     "see whether image, driver and GPU profile fit; AWS: terminate the machine to get another one"
 )
+_TYPE = "terminate the machine: its group brings one of the wanted type"
 _GO_ON = (
     "find the cause; then `rm /opt/graphistry-cluster/gpus.json` on the node lets the agent go on"
 )

@@ -95,7 +95,7 @@ class Repairs:
         ill = [each.failure for each in failed if each.name in GPUS]
         worst = max(
             (each for each in ill if isinstance(each, GpuFailure)),
-            key=lambda each: each.action,
+            key=lambda each: (each.action, each.code == "GpuUnhealthy"),
             default=None,
         )
         if worst is not None:

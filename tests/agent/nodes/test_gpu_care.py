@@ -111,6 +111,16 @@ def test_a_gpu_to_be_reset_is_reset_without_its_services(fake: FakeMachine, foll
     jsonschema.validate(follower.report.document, SCHEMA)
 
 
+def test_the_kernel_logs_word_needs_no_new_containers_first(
+    fake: FakeMachine, follower: Node
+) -> None:
+    healthy = (fake.root / "gpus").read_text()
+    (fake.root / "gpus").write_text(healthy.replace("15360", "[GPU requires reset]"))
+    write(fake, RESET[4])
+    look(fake, Repairs(follower))
+    assert steps() == ["reset"]
+
+
 def test_a_reset_that_fails_is_followed_by_reboots_and_then_a_person(
     fake: FakeMachine, follower: Node
 ) -> None:
@@ -326,6 +336,14 @@ def test_five_interventions_in_seven_days_are_enough(follower: Node) -> None:
     assert stopped.step is None
     assert "5 interventions in 7 days" in stopped.reason
     assert "rm /opt/graphistry-cluster/gpus.json" in (stopped.hint or "")
+
+
+def test_a_machine_of_another_type_than_wanted_has_no_fault(follower: Node) -> None:
+    failure = GpuFailure("GpuMissing", "1 of 4 GPUs are there", Action.REBOOT)
+    follower.instance["type"] = "g5.xlarge"
+    decision = decide(failure, NOW, record(follower), follower)
+    assert decision.step is None
+    assert "is a g5.xlarge, the GPU profile wants g4dn.xlarge" in decision.reason
 
 
 def test_what_was_done_outlives_the_agent_for_seven_days(follower: Node) -> None:
