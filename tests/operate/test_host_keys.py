@@ -60,6 +60,7 @@ config:
 def file(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The stack file, in which the leader has no key, rack1 another than it answers with, and rack2 is away."""
     monkeypatch.setattr(commands, "ROOT", tmp_path)
+    monkeypatch.setattr(deployment, "ROOT", tmp_path)
     (tmp_path / "stacks").mkdir()
     path = tmp_path / "stacks" / "Pulumi.mine.yaml"
     path.write_text(STACK.format(port=server.port, known=public(FORMER), away=closed_port()))
