@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from typer.testing import CliRunner, Result
 
 import operate.__main__ as commands
+from operate import deployment
 from operate.host_keys import collect, write
 from operate.ssh import fingerprint
 from tests.operate.test_ssh import KEY, closed_port
