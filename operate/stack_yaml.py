@@ -12,9 +12,10 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
+from yaml.reader import ReaderError
 
 from model.problems import Problem, counted, path_of, shown
 from model.stack_keys import PROJECT, place_of
@@ -68,7 +69,7 @@ def read_yaml(path: Path) -> Content:
         raise UserError(f"{name} is larger than {LARGEST // 2**20} MiB, which no stack file is")
     try:
         return _content(_decoded(raw))
-    except yaml.reader.ReaderError as error:
+    except ReaderError as error:
         line = _line(raw.decode("utf-8-sig")[: error.position])
         what = f"the character U+{error.character:04X}" if isinstance(error.character, int) else ""
         raise UserError(
@@ -94,7 +95,8 @@ def parsed(text: str) -> Any:
 
 def dumped(content: Any) -> str:
     """Plain data as YAML that every reader takes for the same: all of its text is in quotes."""
-    return yaml.dump(content, Dumper=_Quoting, allow_unicode=True, sort_keys=False, width=4096)
+    text: str = yaml.dump(content, Dumper=_Quoting, allow_unicode=True, sort_keys=False, width=4096)
+    return text
 
 
 class _Quoting(yaml.SafeDumper):
@@ -163,7 +165,7 @@ class _Bounded(yaml.SafeLoader):
         """Values and levels below each node that is complete."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        event = self.peek_event()
+        event = self.peek_event()  # type: ignore[no-untyped-call] # its stub has no types
         if getattr(event, "tag", None) not in (None, "!"):
             self.refuse(f"the tag {event.tag} is not read here; put text in quotes", event)
         self.level += 1
@@ -177,7 +179,7 @@ class _Bounded(yaml.SafeLoader):
             self.measure(node, event)
         return node
 
-    def measure(self, node: yaml.Node, event: yaml.Event) -> None:
+    def measure(self, node: yaml.Node, event: Any) -> None:
         below = [self.measured[id(each)] for each in _children(node)]
         values = 1 + sum(size for size, _ in below)
         depth = 1 + max((depth for _, depth in below), default=0)
@@ -187,7 +189,7 @@ class _Bounded(yaml.SafeLoader):
             self.refuse(f"maps and lists within each other more than {DEEPEST} deep", event)
         self.measured[id(node)] = values, depth
 
-    def refuse(self, problem: str, event: yaml.Event) -> None:
+    def refuse(self, problem: str, event: Any) -> NoReturn:
         raise yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)
 
 
@@ -209,9 +211,9 @@ class _Reader:
             return [self.value(each, (*place, index)) for index, each in enumerate(node.value)]
         return self.scalar(node, place)
 
-    def scalar(self, node: yaml.ScalarNode, place: tuple[str | int, ...]) -> Any:
+    def scalar(self, node: yaml.Node, place: tuple[str | int, ...]) -> Any:
         text = self.text(node, place)
-        if node.style:
+        if _is_quoted(node):
             return text
         if text in _NULL:
             return None
@@ -226,7 +228,7 @@ class _Reader:
             self.note(place, f"{_bare(text)} in line {_at(node)}", allowed, _quoted(text))
         return text
 
-    def text(self, node: yaml.ScalarNode, place: tuple[str | int, ...]) -> str:
+    def text(self, node: yaml.Node, place: tuple[str | int, ...]) -> str:
         """The text of a scalar, of whole characters."""
         text: str = node.value
         if _HALF_CHARACTER.search(text):
@@ -239,7 +241,7 @@ class _Reader:
         merged: dict[str, Any] = {}
         lines: dict[str, list[int]] = {}
         for key_node, value_node in node.value:
-            if key_node.tag == _MERGE and not key_node.style:
+            if key_node.tag == _MERGE and not _is_quoted(key_node):
                 merged = {**self.merged(value_node, place), **merged}
                 continue
             key = self.key(key_node, place)
@@ -270,7 +272,7 @@ class _Reader:
             self.note((*place, "?"), got, "text as a key")
             return "?"
         key = self.text(node, (*place, node.value))
-        if not node.style and (
+        if not _is_quoted(node) and (
             (node.tag not in (_TEXT, "tag:yaml.org,2002:value")) or _is_taken_for_else(key)
         ):
             got = f"the key {_bare(key)} in line {_at(node)}, which YAML takes for {_kind(node)}"
@@ -293,8 +295,12 @@ def _is_taken_for_else(text: str) -> bool:
     return text[:1] != "_" and _TAKEN_FOR_ELSE.fullmatch(text.replace("_", "")) is not None
 
 
+def _is_quoted(node: yaml.Node) -> bool:
+    return isinstance(node, yaml.ScalarNode) and bool(node.style)
+
+
 def _at(node: yaml.Node) -> int:
-    return int(node.start_mark.line) + 1
+    return node.start_mark.line + 1 if node.start_mark else 1
 
 
 def _bare(text: str) -> str:
@@ -305,7 +311,7 @@ def _quoted(text: str) -> str:
     return f"quote it: {json.dumps(text[:40], ensure_ascii=False)}"
 
 
-def _kind(node: yaml.ScalarNode) -> str:
+def _kind(node: yaml.Node) -> str:
     if node.tag == "tag:yaml.org,2002:bool":
         return "true" if node.value.lower() in ("yes", "on", "true") else "false"
     kinds = {"null": "nothing", "timestamp": "a date"}

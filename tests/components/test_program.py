@@ -457,7 +457,7 @@ def test_a_misspelt_key_of_the_stack_file_is_refused(deploy_stack: Deploy) -> No
         ("dev", "aws:secretKey", "what sounds like a credential"),
         ("dev", "aws:profile", "a key that nothing reads"),
         ("dev", "graphistry-clustr:leader", "did you mean graphistry-cluster:leader?"),
-        ("onprem", "graphistry-cluster:sshPrivateKey", "`pulumi config set --secret sshPrivateKey"),
+        ("onprem", "graphistry-cluster:sshPrivateKey", "a private key for everybody to read"),
     ],
 )
 def test_plain_pulumi_refuses_keys_in_the_words_of_the_commands(

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from typer.testing import CliRunner, Result
 
 import operate.__main__ as commands
+from operate import deployment
 from operate.host_keys import collect, write
 from operate.ssh import fingerprint
 from tests.operate.test_ssh import KEY, closed_port
@@ -60,6 +61,7 @@ config:
 def file(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The stack file, in which the leader has no key, rack1 another than it answers with, and rack2 is away."""
     monkeypatch.setattr(commands, "ROOT", tmp_path)
+    monkeypatch.setattr(deployment, "ROOT", tmp_path)
     (tmp_path / "stacks").mkdir()
     path = tmp_path / "stacks" / "Pulumi.mine.yaml"
     path.write_text(STACK.format(port=server.port, known=public(FORMER), away=closed_port()))
