@@ -14,7 +14,7 @@ from operate.remote_shell import BEGIN, answer, under_sh
 from operate.sent_agent import NO_PYTHON, NO_SUDO, run_once
 from operate.step_output import LONGEST_LINE, shortened
 
-SHELLS = {"sh": [], "bash": [], "rbash": [], "fish": [], "tcsh": ["-f"]}
+SHELLS: dict[str, list[str]] = {"sh": [], "bash": [], "rbash": [], "fish": [], "tcsh": ["-f"]}
 """Login shells with their options; fish and tcsh are tried if they are installed."""
 HERE = [name for name in SHELLS if shutil.which(name)]
 SCRIPTS = (

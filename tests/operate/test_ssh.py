@@ -17,7 +17,15 @@ from typing import Any
 import paramiko
 import pytest
 
-from operate import host_delivery, host_ready, host_release, host_removal, host_secret, ssh
+from operate import (
+    host_delivery,
+    host_ready,
+    host_release,
+    host_removal,
+    host_secret,
+    ssh,
+    step_output,
+)
 from operate.hosts import Hosts
 from operate.ssh import (
     Access,
@@ -355,7 +363,7 @@ def test_a_wait_that_loses_its_host_fails(
     host: Server, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(host_ready, "AGENT", "echo begun; sleep 30;")
-    monkeypatch.setattr(host_ready.step_output, "show", lambda _: host.cut())
+    monkeypatch.setattr(step_output, "show", lambda _: host.cut())
     assert host_ready.main(["abc"]) == 1
     assert "127.0.0.1" in capfd.readouterr().err
 
