@@ -93,32 +93,6 @@ def test_followers_of_another_stack_are_refused_before_they_start(checkout: Chec
     assert "make publish ARCHIVE=FILE STACK=prod TARGET=sandbox" in refused.stdout
 
 
-def test_on_aws_the_stack_file_gets_source_checksum_and_after_a_yes_the_version(
-    checkout: Checkout, archive: Path
-) -> None:
-    checkout.succeed("preview")  # starts an AWS, which is then used as a real one is
-    path = checkout.root / "stacks" / "Pulumi.dev.yaml"
-    path.write_text(path.read_text().replace('"2.50.1"', '"2.51.3"'))
-    account = {
-        "AWS_ENDPOINT_URL": checkout.daemon()["aws_endpoint"],
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-    }
-    words = ("publish", str(archive), "--stack", "dev", "--bucket", "our-releases")
-    before = path.read_text()
-    refused = checkout.operate(*words, environment=account)
-    assert refused.returncode == 1
-    assert "YES=1" in refused.stdout
-    assert path.read_text() == before
-    done = checkout.operate(*words, "--yes", environment=account)
-    assert done.returncode == 0, done.stdout
-    assert "make preview STACK=dev" in done.stdout
-    after = path.read_text()
-    assert after.replace('"2.50.1"', '"2.51.3"').startswith(before.partition("    cuda:")[0])
-    assert 'source: "s3://our-releases/graphistry-2.50.1-12-' in after
-    assert not (checkout.root / ".sandbox" / "published").exists()
-
-
 def test_a_stack_that_fetches_no_archive_of_its_own_is_told_what_to_do(
     checkout: Checkout, archive: Path
 ) -> None:

@@ -25,6 +25,7 @@ RAW: dict[str, Any] = {
     "gpuProfiles": {
         "t4": {"instanceTypes": ["g4dn.2xlarge"], "rootVolumeGib": 100},
         "big": {"instanceTypes": ["g6.12xlarge"], "rootVolumeGib": 500},
+        "nobodys": {"instanceTypes": ["g5.xlarge"], "rootVolumeGib": 101},
     },
     "leader": {"profile": "big"},
     "followers": {"one": {"profile": "t4"}},
