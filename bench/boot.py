@@ -24,9 +24,9 @@ from rich.table import Table
 
 from bench.workbench import COMMANDS, STACK, Stack, Workbench, cluster_config, workbench
 from model.specification import report_key
+from model.stack_keys import PROJECT
 from operate.deployment import ROOT
 from operate.messages import UserError, say
-from operate.stack_file import PROJECT
 from sandbox.lifecycle import find
 from sandbox.machines.availability import prepare
 

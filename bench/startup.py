@@ -9,8 +9,8 @@ import time
 from collections.abc import Mapping
 
 from bench.workbench import cluster_config
+from model.stack_keys import PROJECT
 from operate.deployment import ROOT
-from operate.stack_file import PROJECT
 
 BARE_PYTHON = "bare Python"
 SDK = "the SDK: pulumi, pulumi_aws"

@@ -23,12 +23,13 @@ from botocore.config import Config
 
 from model.sections import Release
 from model.settings import Settings
+from model.stack_keys import PROJECT
 from operate.deployment import ROOT, SANDBOX_SALT, program_environment
 from operate.messages import UserError
 from operate.publish import stored
 from operate.rehearsed_release import rehearsed_release
 from operate.release_archive import inspect
-from operate.stack_file import PROJECT, settings_of
+from operate.stack_file import settings_of
 from operate.told_release import told
 from sandbox.lifecycle import Sandbox, SandboxError, start, stop
 from sandbox.machines.availability import Machines

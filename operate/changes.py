@@ -12,10 +12,11 @@ from model.changed_keys import ChangedKey, changed_keys
 from model.changes import Effect
 from model.problems import Problem, counted, numbered
 from model.settings import AnySettings, SettingsError, given, parse
+from model.stack_keys import PROJECT
 from operate.deployment import Deployment
 from operate.messages import UserError
 from operate.sandbox_hosts import STACK_FILE
-from operate.stack_file import ENCRYPTED, PROJECT, settings_of
+from operate.stack_file import ENCRYPTED, settings_of
 from operate.tables import plain_table
 
 _COLOURS = {

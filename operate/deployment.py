@@ -26,6 +26,7 @@ from rich.markup import escape
 
 from model.hosts import FollowersOnHosts
 from model.settings import AnySettings, Settings
+from model.stack_keys import PROJECT, is_encrypted
 from operate.aws_errors import refused
 from operate.engine import ensure
 from operate.messages import UserError, say
@@ -43,14 +44,7 @@ from operate.sandbox_hosts import Unlike
 from operate.sandbox_hosts import rehearsed as rehearsed_hosts
 from operate.sandbox_images import rehearse_images
 from operate.ssh_agent import without_dead_agent
-from operate.stack_file import (
-    PROJECT,
-    config_of,
-    is_encrypted,
-    read_stack_file,
-    settings_of,
-    stack_in,
-)
+from operate.stack_file import config_of, read_stack_file, settings_of, stack_in
 from operate.stack_yaml import dumped
 from operate.told_release import told
 from sandbox.lifecycle import Sandbox, SandboxError, find, start

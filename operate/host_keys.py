@@ -13,9 +13,10 @@ from typing import Any
 
 from rich.table import Table
 
+from model.stack_keys import PROJECT
 from operate.messages import UserError
 from operate.ssh import Access, SshError, fingerprint, presented_key
-from operate.stack_file import PROJECT, named_hosts, read_to_edit, refuse_unsound_hosts
+from operate.stack_file import named_hosts, read_to_edit, refuse_unsound_hosts
 from operate.tables import plain_table
 
 NEW, KNOWN, CHANGED = "new", "as in the stack file", "CHANGED"

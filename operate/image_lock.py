@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from model.image import LockedImage
+from model.stack_keys import PROJECT
 from operate.deployment import ROOT, Deployment, Target, choice_of, default_target
 from operate.messages import UserError
-from operate.stack_file import PROJECT, read_to_edit
+from operate.stack_file import read_to_edit
 
 KEY = f"{PROJECT}:image"
 

@@ -16,9 +16,9 @@ from rich.table import Table
 
 from model.changed_keys import ChangedKey
 from model.changes import Effect
+from model.stack_keys import PROJECT
 from operate.deployment import ROOT, Deployment
 from operate.messages import UserError, say
-from operate.stack_file import PROJECT
 from operate.tables import plain_table
 
 DATA: Mapping[str, str] = {

@@ -141,7 +141,7 @@ def state_of(machine: Machine, read: Read | None) -> str:
     return f"converging: {report.phase}" if report.state == "converging" else report.state
 
 
-def explained(read: Read | None) -> dict[str, str]:
+def explained(read: Read | None) -> dict[str, Any]:
     """The fields of a :class:`Node` that explain why it is not ready, as its agent reports it."""
     failure = read.report.failure if read else None
     if failure is None:

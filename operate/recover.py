@@ -21,10 +21,10 @@ from typing import Any
 import psutil
 from botocore.exceptions import ClientError
 
+from model.stack_keys import PROJECT
 from model.tags import CLUSTER_TAG
 from operate.deployment import Deployment
 from operate.messages import UserError, say
-from operate.stack_file import PROJECT
 
 Inputs = Mapping[str, Any]
 

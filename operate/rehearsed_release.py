@@ -16,9 +16,10 @@ from typing import Any
 from model.hosts import JoinedHostsSettings
 from model.sections import Release
 from model.settings import AnySettings, JoinedSettings, Settings
+from model.stack_keys import PROJECT
 from operate.release_archive import object_key
 from operate.release_bucket import default_bucket
-from operate.stack_file import PROJECT, settings_of
+from operate.stack_file import settings_of
 from operate.stack_yaml import parsed
 from sandbox.machines.files import write
 from sandbox.machines.image import release_cache

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from model.settings import Settings
+from model.stack_keys import PROJECT
 from operate.messages import UserError
-from operate.stack_file import PROJECT, read_to_edit, settings_of
+from operate.stack_file import read_to_edit, settings_of
 from operate.stack_yaml import parsed
 
 KEY = f"{PROJECT}:release"

@@ -18,9 +18,10 @@ import psutil
 
 from model.hosts import FollowersOnHosts, HostsSettings
 from model.sections import Release
+from model.stack_keys import PROJECT
 from operate.messages import UserError, say
 from operate.sandbox_secret import encrypted
-from operate.stack_file import PRIVATE_KEY, PROJECT
+from operate.stack_file import PRIVATE_KEY
 from sandbox.lifecycle import find
 from sandbox.machines import hosts, operator_key
 from sandbox.machines.commands import MachineError

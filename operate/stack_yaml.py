@@ -124,7 +124,7 @@ def _decoded(raw: bytes) -> str:
 
 
 def _line(before: str | bytes) -> int:
-    return before.count("\n" if isinstance(before, str) else b"\n") + 1
+    return (before.count("\n") if isinstance(before, str) else before.count(b"\n")) + 1
 
 
 def _about(path: Path) -> str:

@@ -128,7 +128,7 @@ def _replacement(name: str, args: NodeRoleArgs, bucket_arn: str) -> list[dict[st
     site, region = args.site, args.site.region
     # The stack's own tag, as the group has it: of a stack of followers, the site's cluster is the leader's.
     tags = {**named(f"{name}-group"), CLUSTER_TAG: site.tags[CLUSTER_TAG]}
-    replace = {
+    replace: dict[str, object] = {
         "Sid": "ReplaceMe",
         "Effect": "Allow",
         "Action": ["autoscaling:SetInstanceHealth"],

@@ -10,9 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from model.settings import SettingsError
-from operate.host_keys import refuse_unsound_hosts
 from operate.messages import UserError
-from operate.stack_file import read_stack_file, read_to_edit, settings_of
+from operate.stack_file import read_stack_file, read_to_edit, refuse_unsound_hosts, settings_of
 from operate.stack_yaml import dumped, read_yaml
 from tests.harness import ROOT
 

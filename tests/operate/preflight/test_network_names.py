@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from moto import mock_aws
 
+from model.problems import Problem
 from operate.preflight.network_names import names
 from operate.preflight.situation import Remark
 from tests.model.examples import SMALLEST
@@ -41,7 +42,7 @@ def test_a_vpc_without_private_names_is_a_problem_with_the_command(
     made = ExistingNetwork()
     made.ec2.modify_vpc_attribute(VpcId=made.vpc, **{attribute: {"Value": False}})
     (problem,) = names(situation(made.stack()))
-    assert not isinstance(problem, Remark)
+    assert isinstance(problem, Problem)
     assert problem.path == "network.vpcId"
     assert problem.got.startswith(f"{made.vpc}, in which DNS ")
     assert f"--vpc-id {made.vpc} {option} '{{\"Value\":true}}'" in problem.hint
@@ -77,6 +78,6 @@ def test_options_without_a_resolver_are_a_problem() -> None:
     made = ExistingNetwork()
     options = resolvers(made)
     (problem,) = names(situation(made.stack()))
-    assert not isinstance(problem, Remark)
+    assert isinstance(problem, Problem)
     assert problem.got == f"{made.vpc}, whose DHCP options {options} name no resolver"
     assert "associate-dhcp-options" in problem.hint

@@ -15,7 +15,8 @@ from rich.console import Console
 from model.problems import Problem
 from model.settings import CheckName
 from operate import preflight
-from operate.preflight import PreflightError, Report, run, unanswered
+from operate.preflight import PreflightError, Report, run
+from operate.preflight.parts import unanswered
 from operate.preflight.situation import (
     Finding,
     Remark,
