@@ -39,6 +39,11 @@ ALLOWANCES = (
         reason="a machine that boots during an update still fetches the archive that its specification names",
     ),
     Allowance(
+        action="s3:GetObject",
+        resource=r"arn:aws:mock:::[\w-]+-documents/nodes/\*/replacement\.json",
+        reason="a follower asks for another machine only if not too many others do, whoever they will be",
+    ),
+    Allowance(
         action="autoscaling:SetInstanceHealth",
         resource=ARN + r"autoScalingGroup:\*",
         conditions=frozenset({"autoscaling:ResourceTag/graphistry-cluster:cluster"}),
