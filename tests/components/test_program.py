@@ -157,6 +157,7 @@ def test_each_profile_gives_its_own_gpus_and_workers(deploy_stack: Deploy) -> No
     recorder = deploy_stack()
     assert specification(recorder, "small")["gpu"] == {
         "instanceTypes": ["g4dn.2xlarge"],
+        "gpusByType": {"g4dn.2xlarge": 1},
         "gpus": 1,
         "cudaVisibleDevices": "0",
         "forgeWorkers": 4,

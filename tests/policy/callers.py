@@ -23,6 +23,7 @@ from typing import Any
 import pytest
 
 from agent import aws, bootstrap
+from agent.bucket_asks import BucketAsks
 from components.aws.spot_fallback import DOCUMENT
 from tests.harness import ROOT
 
@@ -64,8 +65,8 @@ group whose template has tags and a role."""
 
 LEADER_ONLY = {"secretsmanager:PutSecretValue"}
 """agent/cluster_secret.py: the leader fills the secret, followers wait for it."""
-FOLLOWERS_ONLY = {"autoscaling:SetInstanceHealth"}
-"""agent/watch.py: a follower's group replaces it, the leader has none."""
+FOLLOWERS_ONLY = {"autoscaling:SetInstanceHealth", "s3:ListBucket"}
+"""agent/replacement.py: a follower's group replaces it unless too many others ask; the leader has no group."""
 
 SIGNING = ("aws.py", "bootstrap.py")
 """The modules of the agent that sign requests."""
@@ -114,6 +115,7 @@ def agent_calls(patch: pytest.MonkeyPatch) -> Recording:
         lambda: aws.open_object(region, "another", "key", 0),
         secret.get,
         lambda: secret.put("text", "token"),
+        lambda: BucketAsks(region, aws.Bucket(region, "one")).all(),
         lambda: aws.mark_unhealthy(region, "i-0123456789abcdef0"),
     )
     for call in calls:
@@ -152,6 +154,8 @@ def _action(asked: urllib.request.Request) -> str:
     service = scope[1]
     if target := asked.headers.get("X-amz-target"):
         return f"{service}:{target.rpartition('.')[2]}"
+    if service == "s3" and "?list-type=2" in asked.full_url:
+        return "s3:ListBucket"
     if service == "s3":
         return {"GET": "s3:GetObject", "PUT": "s3:PutObject"}[asked.get_method()]
     assert isinstance(asked.data, bytes)

@@ -40,7 +40,7 @@ ALLOWANCES = (
     ),
     Allowance(
         action="s3:GetObject",
-        resource=r"arn:aws:mock:::[\w-]+-documents/nodes/\*/replacement\.json",
+        resource=r"arn:aws:s3:::[\w-]+-documents/nodes/\*/replacement\.json",
         reason="a follower asks for another machine only if not too many others do, whoever they will be",
     ),
     Allowance(

@@ -158,7 +158,7 @@ class Session(paramiko.ServerInterface):
         )
 
         def pass_on(stream: Any, send: Any) -> None:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, EOFError):  # the client may be gone
                 while data := os.read(stream.fileno(), 32768):
                     send(data)
 
