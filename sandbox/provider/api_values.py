@@ -19,6 +19,9 @@ from .values import RefusalError
 ALLOWED: dict[tuple[str, str], str] = {}
 """What AWS takes although the model does not: operation and member, and how that is known."""
 
+ROUTE53_IDS = ("ResourceId", "DelegationSetId", "ChangeId")
+"""Shapes of ids that botocore shortens before it sends them (botocore.handlers.fix_route53_ids)."""
+
 SURROGATES = r"\uD800\uDC00-\uDBFF\uDFFF"
 """How a model writes the characters above U+FFFF, in pairs as Java has them."""
 
@@ -70,7 +73,9 @@ def _value(value: Any, shape: Shape, path: str) -> Iterator[tuple[str, str]]:
             yield from _value(key, shape.key, f"{path} key")
             yield from _value(item, shape.value, f"{path}.{key}")
     elif kind == "string" and isinstance(value, str):
-        yield from _text(value, shape, path)
+        # botocore takes the folder of Route 53's ids away itself: /hostedzone/Z123.
+        is_path = shape.name in ROUTE53_IDS and value.startswith("/")
+        yield from _text(value.rpartition("/")[2] if is_path else value, shape, path)
     elif kind in ("integer", "long", "float", "double"):
         yield from _size(value, shape, path, "")
 

@@ -19,6 +19,7 @@ def machine(address: str = "10.0.0.9", zone: str = "us-east-1a", **more: object)
         "zone": zone,
         "instance_type": "g4dn.xlarge",
         "image": "ami-1",
+        "release": None,
         "address": address,
         "mac": "02:00:00:00:00:01",
         "vpc": "vpc-1",
