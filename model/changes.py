@@ -91,7 +91,9 @@ EVERYWHERE: Mapping[str, Change] = {
     "release.version": _RELEASE,
     "release.cuda": _RELEASE,
     "release.source": Change(_IN_PLACE, "the next installation takes it from there"),
-    "release.sha256": Change(_IN_PLACE, "the next installation is compared with it"),
+    "release.sha256": Change(
+        _IN_PLACE, "the nodes fetch the archive again, and compare it with this"
+    ),
 }
 """Keys that mean the same on every site."""
 

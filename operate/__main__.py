@@ -66,6 +66,7 @@ from operate.preparation import (
     check_hosts,
     data_to_give_up,
     prepare,
+    signed_in,
     situation_on_aws,
     take_over,
     tell_changes,
@@ -396,7 +397,7 @@ def cost(
 def quota_request(stack: Stack = "sandbox", target: Where = None, yes: Yes = False) -> None:
     """Ask AWS for the quotas that a stack lacks; exit status 1 while one of them is not asked for."""
     with deployment(stack, target, changes=False) as opened:
-        situation = situation_on_aws(opened)
+        situation = signed_in(opened)
         wanted = wanted_quotas(situation)
         if not wanted:
             say(f"the quotas of AWS hold the stack {stack}; there is nothing to ask for")

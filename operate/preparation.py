@@ -41,6 +41,7 @@ from operate.preflight import PreflightError
 from operate.preflight import run as run_preflight
 from operate.preflight.cost import reckoning
 from operate.preflight.cost_table import cost_line, cost_table
+from operate.preflight.credentials import credentials
 from operate.preflight.situation import Situation, situation_of
 from operate.preflight.table import could_not_run, report_table
 from operate.recover import recover
@@ -108,6 +109,14 @@ def situation_on_aws(opened: Deployment) -> Situation:
         choice=opened.choice,
         is_rehearsal=opened.sandbox is not None,
     )
+
+
+def signed_in(opened: Deployment) -> Situation:
+    """The same, once AWS knows the caller. Raises :class:`UserError` with how to sign in."""
+    situation = situation_on_aws(opened)
+    for problem in credentials(situation):
+        raise UserError(str(problem))
+    return situation
 
 
 def preflight_on_aws(opened: Deployment) -> Looked:

@@ -17,8 +17,7 @@ from model.sections import Release
 from model.settings import JoinedSettings, Settings
 from operate.deployment import ROOT, SANDBOX_DIRECTORY, Deployment
 from operate.messages import UserError, console, say
-from operate.preflight.credentials import credentials
-from operate.preparation import situation_on_aws
+from operate.preparation import signed_in
 from operate.rehearsed_release import remember
 from operate.release_archive import ReleaseArchive, inspect
 from operate.release_bucket import default_bucket, require_bucket, require_name
@@ -37,8 +36,7 @@ def publish(opened: Deployment, file: Path, bucket: str, *, yes: bool) -> None:
     if bucket:
         require_name(bucket)
     # Before the minutes that the archive takes.
-    for problem in credentials(situation_on_aws(opened)):
-        raise UserError(str(problem))
+    signed_in(opened)
     archive = checked(file)
     say(
         f"{file.name} is Graphistry {archive.version} for CUDA {archive.cuda}, {_size(archive.size)}, "

@@ -120,7 +120,7 @@ def test_credentials_are_asked_for_before_the_archive_is_read(
     def refused(*_: object) -> tuple[str, ...]:
         return ("the AWS credentials have expired",)
 
-    monkeypatch.setattr(publishing, "credentials", refused)
+    monkeypatch.setattr("operate.preparation.credentials", refused)
     monkeypatch.setattr(publishing, "inspect", None)
     with pytest.raises(UserError, match="have expired"):
         publish(opened, archive(), "", yes=False)
