@@ -11,7 +11,7 @@ from model.sections import Release
 from model.settings import JoinedSettings
 from operate.preflight.archive_at import Archive, UnavailableError, in_s3, on_the_web
 from operate.preflight.archive_policies import bucket_policy, key_policy
-from operate.preflight.situation import Finding, Remark, Situation, UnansweredError, once
+from operate.preflight.situation import Finding, Remark, Situation, UnansweredError, account_id
 
 UNPACKED = 3
 """Disk that a release takes while it is unpacked, as a multiple of its archive (the vendor's hardware planning: 10 to
@@ -40,7 +40,7 @@ def release(situation: Situation) -> tuple[Finding, ...]:
     except UnavailableError as why:
         found: list[Finding] = [_unavailable(situation, wanted, why)]
         if why.may_be_foreign:
-            policy = bucket_policy(situation, wanted.source, _account(situation))
+            policy = bucket_policy(situation, wanted.source, account_id(situation))
             found.append(Remark("the owner of a bucket of another account permits it", policy))
         return tuple(found)
     return (
@@ -97,7 +97,7 @@ def _stand_in(situation: Situation) -> list[str]:
 
 def _archive(situation: Situation, wanted: Release) -> Archive:
     if wanted.source.startswith("s3://"):
-        return in_s3(situation.client("s3"), wanted.source, lambda: _account(situation))
+        return in_s3(situation.client("s3"), wanted.source, lambda: account_id(situation))
     if situation.is_rehearsal:
         raise UnavailableError("the machines of the sandbox reach nothing outside of it")
     return on_the_web(wanted.source)
@@ -136,11 +136,11 @@ def _permissions(
         yield Remark(
             "the bucket is another account's: whether the nodes may read it, its owner knows, who adds to its policy "
             "what is below",
-            bucket_policy(situation, wanted.source, _account(situation)),
+            bucket_policy(situation, wanted.source, account_id(situation)),
         )
     if archive.key is None:
         return
-    account = _account(situation)
+    account = account_id(situation)
     if archive.key.split(":")[4] != account:
         yield Problem(
             "release.source",
@@ -184,8 +184,3 @@ def _disks(situation: Situation, archive: Archive) -> Iterator[Problem]:
             f"{needed} and more: {UNPACKED} times the archive while it is unpacked, and {SYSTEM_GIB} for the system",
             f"rootVolumeGib: {needed}",
         )
-
-
-@once
-def _account(situation: Situation) -> str:
-    return str(situation.client("sts").get_caller_identity()["Account"])

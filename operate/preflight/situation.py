@@ -176,6 +176,12 @@ def once(gather: Callable[[Situation], Fact]) -> Callable[[Situation], Fact]:
 
 
 @once
+def account_id(situation: Situation) -> str:
+    """The account of whoever deploys."""
+    return str(situation.client("sts").get_caller_identity()["Account"])
+
+
+@once
 def zones_of_region(situation: Situation) -> tuple[str, ...]:
     """Zones that are open to every account, sorted; Local and Wavelength Zones have neither EFS nor most GPU types."""
     usual = [{"Name": "opt-in-status", "Values": ["opt-in-not-required"]}]

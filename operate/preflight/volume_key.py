@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 
 from model.problems import Problem
 from model.refusals import DENIED
-from operate.preflight.situation import Finding, Situation, Unanswered
+from operate.preflight.situation import Finding, Situation, Unanswered, account_id
 
 AWS_MANAGED = "alias/aws/ebs"
 PATH = "the default key of EBS"
@@ -55,10 +55,9 @@ def volume_key(situation: Situation) -> Iterator[Finding]:
 
 def _role(situation: Situation, key_arn: str) -> str:
     """Auto Scaling's service-linked role in the account that the cluster is in, which may not be the key's."""
-    account = situation.client("sts").get_caller_identity()["Account"]
     partition = key_arn.split(":")[1]
     return (
-        f"arn:{partition}:iam::{account}:role/aws-service-role/autoscaling.amazonaws.com/"
+        f"arn:{partition}:iam::{account_id(situation)}:role/aws-service-role/autoscaling.amazonaws.com/"
         "AWSServiceRoleForAutoScaling"
     )
 
