@@ -17,7 +17,7 @@ from agent.node import Node
 from agent.specification import AwsPlace
 from agent.systemd import Mount
 
-DEVICES = Path("/sys/dev/block")
+BLOCK_DEVICES = Path("/sys/dev/block")
 SLACK_SECTORS = 2048
 """What may stay free behind a partition, as growpart's own --fudge has it: 1 MiB, in which GPT has its second table.
 The sectors of /sys have 512 bytes, whatever those of the disk have."""
@@ -56,7 +56,7 @@ def _follow(path: str) -> str | None:
     mount = systemd.mount_at(path)
     if mount is None or mount.kind not in KINDS:
         return None
-    device = (DEVICES / mount.device).resolve()
+    device = (BLOCK_DEVICES / mount.device).resolve()
     partition = device / "partition"
     disk = device.parent if partition.exists() else device
     size = _sectors(disk)

@@ -111,7 +111,7 @@ class FakeMachine:
         redirect(monkeypatch, "UNITS", root / "units")
         redirect(monkeypatch, "SETTINGS", root / "daemon.json")
         redirect(monkeypatch, "BY_ID", root / "by-id")
-        redirect(monkeypatch, "DEVICES", root / "devices")
+        redirect(monkeypatch, "BLOCK_DEVICES", root / "devices")
         redirect(monkeypatch, "DATA", str(root / "data"))
         redirect(monkeypatch, "DOCKER_ROOT", str(root / "docker-data"))
         redirect(monkeypatch, "INSTANCE_STORE", root / "instance-store")
