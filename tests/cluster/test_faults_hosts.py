@@ -80,7 +80,7 @@ def test_a_host_that_is_away_stops_nothing_but_itself(cluster: OnHosts) -> None:
             assert "check address and port" in table
             assert "small-specification" in done.stdout
             assert "Traceback" not in done.stdout
-            assert "`make up STACK=onprem-sandbox` goes on from here" in done.stdout
+            assert "`make up STACK=onprem-sandbox` continues from here" in done.stdout
             assert forge_workers(cluster, "leader") == "3"
             states = {name: node["state"] for name, node in cluster.nodes().items()}
             assert states == {"leader": "ready", "small": "unreachable", "large": "ready"}
@@ -223,7 +223,7 @@ def test_a_connection_that_is_cut_fails_its_host_and_the_next_up_is_green(cluste
             cluster.run("large", "pkill -KILL -f '^sshd: ubuntu'")
             assert up.wait() != 0, up.text
             assert "large-ready" in up.text
-            assert "goes on from here" in up.text
+            assert "continues from here" in up.text
             assert "leader-ready" not in up.text.partition("Diagnostics:")[2]
             cluster.trap("large")
             cluster.succeed()
