@@ -99,6 +99,7 @@ class Care:
         if self._answer and (self._answer.is_asked or time.monotonic() < self._next_ask):
             return _told(failure, self._answer.words, self._answer.hint)
         record = gpu_record.load()
+        self._node.report.set(gpuActions=record.shown_deeds())
         key = fault(failure)
         if key not in record.since:
             record.since[key] = time.time()

@@ -56,7 +56,7 @@ class Health:
             except GpuFailure as failure:
                 self._problem = failure
         record.save()
-        node.report.set(gpuEvents=record.events, gpuActions=_deeds(record))
+        node.report.set(gpuEvents=record.events, gpuActions=record.shown_deeds())
         worst = max(record.faults.values(), key=lambda each: each.action, default=None)
         if worst is not None and (self._problem is None or self._problem.action <= worst.action):
             raise _failure(next(pci for pci, each in record.faults.items() if each is worst), worst)
@@ -118,18 +118,6 @@ def _failure(pci: str, fault: Fault) -> GpuFailure:
     action = Action(fault.action)
     line = f"Xid {fault.xid} on GPU {pci}: {fault.text}"
     return GpuFailure("GpuUnhealthy", line, action, hint=_HINTS.get(action), pci=pci)
-
-
-def _deeds(record: Record) -> list[dict[str, object]]:
-    utc = datetime.timezone.utc
-    return [
-        {
-            "at": datetime.datetime.fromtimestamp(each.at, utc).isoformat(timespec="seconds"),
-            "step": each.step,
-            "fault": each.fault,
-        }
-        for each in record.deeds[-gpu_record.KEPT_EVENTS :]
-    ]
 
 
 def _counters(record: Record, now: float) -> str:

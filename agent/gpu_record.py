@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import time
 from dataclasses import asdict, dataclass, field
@@ -67,6 +68,18 @@ class Record:
     def done_for(self, fault: str) -> list[str]:
         """The steps that were tried against a fault."""
         return [each.step for each in self.deeds if each.fault == fault]
+
+    def shown_deeds(self) -> list[dict[str, str]]:
+        """The last steps, for the report."""
+        utc = datetime.timezone.utc
+        return [
+            {
+                "at": datetime.datetime.fromtimestamp(each.at, utc).isoformat(timespec="seconds"),
+                "step": each.step,
+                "fault": each.fault,
+            }
+            for each in self.deeds[-KEPT_EVENTS:]
+        ]
 
     def add(self, step: str, fault: str) -> None:
         """Remember a step, before it is taken: a reboot leaves no time afterwards."""
