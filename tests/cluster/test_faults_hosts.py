@@ -155,8 +155,8 @@ def test_what_a_login_shell_does_is_told_or_does_not_matter(cluster: OnHosts) ->
     with workers(cluster, "t4", 3), awkward_users(cluster):
         done = cluster.up()
         assert done.returncode != 0
-        assert tells(done.stdout, "the login shell of ubuntu runs no commands")
-        assert tells(done.stdout, "sudo chsh -s /bin/bash ubuntu")
+        assert tells(done.stdout, "the login shell of ubuntu runs no commands:")
+        assert tells(done.stdout, "`sudo chsh -s /bin/bash ubuntu`,")
         troubles = done.stdout.partition("looking at 3 hosts")[2].partition("Updating")[0]
         assert "small" not in troubles
         cluster.run("large", "usermod --shell /bin/bash ubuntu")
