@@ -119,7 +119,8 @@ def test_a_redis_that_refuses_is_quoted_by_every_node_and_started_by_none(
     cluster: Cluster,
 ) -> None:
     before = {node: cluster.services_started(node) for node in ("leader", *FOLLOWERS)}
-    ask = "cd /home/ubuntu/graphistry && ./graphistry exec -T redis redis-cli config set maxmemory"
+    redis = f"cd {cluster.release} && ./graphistry exec -T redis redis-cli"
+    ask = f"{redis} config set maxmemory"
     cluster.run("leader", f"{ask} 1")
     for node in before:
         failure = cluster.until_failed(node, "RedisMemoryFull")
