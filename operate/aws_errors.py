@@ -5,12 +5,11 @@ Pulumi shows AWS's own words among everything else; the engine's log of events h
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from model.refusals import DENIED, missing_right, reason_of
+from operate.engine_events import Diagnostic, diagnostics
 
 LEADERS: Mapping[str, str] = {
     "InsufficientInstanceCapacity": (
@@ -24,24 +23,17 @@ LEADERS: Mapping[str, str] = {
 
 def refused(events: Path) -> Iterator[str]:
     """A line for each known reason for which AWS refused resources, from the engine's log of events; none without."""
-    lines = events.read_text().splitlines() if events.exists() else []
-    told = dict(filter(None, map(_refusal, lines)))
+    told = dict(filter(None, map(_refusal, diagnostics(events))))
     for why in dict.fromkeys(told.values()):
         yield f"{', '.join(each for each in told if told[each] == why)}: {why}"
 
 
-def _refusal(line: str) -> tuple[str, str] | None:
-    try:
-        event: dict[str, Any] = json.loads(line)
-    except ValueError:
-        return None  # the last line of an engine that was killed
-    said = event.get("diagnosticEvent", {})
-    kinds, _, name = said.get("urn", "").rpartition("::")
+def _refusal(said: Diagnostic) -> tuple[str, str] | None:
     # What waits for a node tells the node's own errors, which may have the same words.
-    if said.get("severity") != "error" or "aws:" not in kinds.rpartition("$")[2]:
+    if said.severity != "error" or "aws:" not in said.kinds.rpartition("$")[2]:
         return None
-    why = _why(said.get("message", ""))
-    return (name, why) if why else None
+    why = _why(said.message)
+    return (said.name, why) if why else None
 
 
 def _why(message: str) -> str | None:
