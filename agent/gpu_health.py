@@ -18,7 +18,10 @@ SLOW_LOOKS = 6
 SLOW_SECONDS = 600.0
 """A GPU that its hardware slows down in six of the last ten minutes is not well (gpud)."""
 PAUSE_SECONDS = 60.0
-"""Between two looks that cost a call of nvidia-smi."""
+"""Between two looks that cost calls of nvidia-smi."""
+PAGE_FAULT = 31
+BURST_SECONDS = 180.0
+"""Page faults of one GPU that follow each other so fast count once (NVSentinel)."""
 NVSWITCH = "nvidia-nvswitch*"
 FABRIC_MANAGER = "nvidia-fabricmanager.service"
 DEVICES = Path("/dev")
@@ -75,7 +78,22 @@ def _read_log(record: Record) -> str:
         if event and line.at >= record.not_before:
             note(record, event, line.at)
     record.cursor = news.cursor
-    return "no open Xid"
+    return _page_faults(record, time.time()) or "no open Xid"
+
+
+def _page_faults(record: Record, now: float) -> str:
+    """The GPU that alone had page faults twice in a day; on several GPUs they are a program's (NVSentinel)."""
+    recent = {
+        pci: [at for at in times if now - at < gpu_record.PAGE_FAULT_SECONDS]
+        for pci, times in record.page_faults.items()
+    }
+    faulty = {pci: times for pci, times in recent.items() if times}
+    if len(faulty) != 1:
+        return ""
+    ((pci, times),) = faulty.items()
+    if len(times) < 2:
+        return ""
+    return f"Xid {PAGE_FAULT} {len(times)} times in 24 hours on GPU {pci} only: run `dcgmi diag -r 3` on it"
 
 
 def note(record: Record, event: Event, at: float) -> None:
@@ -90,6 +108,10 @@ def note(record: Record, event: Event, at: float) -> None:
             "text": event.text[:200],
         }
     )
+    if event.xid == PAGE_FAULT:
+        bursts = record.page_faults.setdefault(event.pci, [])
+        if not bursts or at - bursts[-1] > BURST_SECONDS:
+            bursts.append(at)
     fault = record.faults.get(event.pci)
     if event.action is Action.CLEARED:
         record.faults.pop(event.pci, None)
@@ -121,7 +143,7 @@ def _failure(pci: str, fault: Fault) -> GpuFailure:
 
 
 def _counters(record: Record, now: float) -> str:
-    """Remapped rows and slowdowns. A driver that does not know a column is not asked for it: that is no fault."""
+    """Remapped rows, slowdowns and hot memory. What a driver or a card does not know is no fault."""
     rows = _query("--query-remapped-rows=gpu_bus_id,remapped_rows.pending,remapped_rows.failure")
     for pci, _, failed in rows:
         if failed.lower() in ("yes", "1"):
@@ -144,9 +166,30 @@ def _counters(record: Record, now: float) -> str:
     if len(record.slow) >= SLOW_LOOKS and slow:
         text = f"GPU {slow[0]} is slowed down by its hardware: seen {len(record.slow)} times in 10 minutes"
         raise GpuFailure("GpuThrottled", text, Action.HUMAN, pci=xid.address(slow[0]))
+    for pci, celsius, allowed in hot_memory(smi(["-q", "-d", "TEMPERATURE"]).output):
+        text = f"the memory of GPU {pci} has {celsius} °C; the card allows {allowed} °C"
+        raise GpuFailure("GpuThrottled", text, Action.HUMAN, pci=xid.address(pci))
     # NVIDIA: programs go on undisturbed, and the next reset or reboot takes the row out of use.
     pending = [pci for pci, waits, _ in rows if waits.lower() in ("yes", "1")]
     return f"a row of {pending[0]} is remapped at the next reboot" if pending else ""
+
+
+def hot_memory(text: str) -> list[tuple[str, int, int]]:
+    """The GPUs whose memory is hotter than its card allows: address, temperature and bound in °C.
+
+    By what `nvidia-smi -q -d TEMPERATURE` shows; cards without a sensor there show N/A.
+    """
+    found, pci, celsius = [], "", 0
+    for line in text.splitlines():
+        name, _, value = (part.strip() for part in line.partition(" : "))
+        if line.startswith("GPU "):
+            pci, celsius = line.split()[1], 0
+        number = re.fullmatch(r"(\d+) C", value)
+        if number and name == "Memory Current Temp":
+            celsius = int(number.group(1))
+        elif number and name == "Memory Max Operating Temp" and celsius > int(number.group(1)):
+            found.append((pci, celsius, int(number.group(1))))
+    return found
 
 
 def _query(query: str) -> list[list[str]]:

@@ -13,6 +13,8 @@ from agent.node import HOME, write_private
 
 KEPT_SECONDS = 7 * 86400.0
 """How long what was done is remembered (NVSentinel: five remediations in seven days)."""
+PAGE_FAULT_SECONDS = 86400.0
+"""How long page faults are remembered (NVSentinel: two in 24 hours on one GPU)."""
 KEPT_EVENTS = 10
 FIRST_SECONDS = 600.0
 """How far back the first look of a machine's life goes."""
@@ -64,6 +66,8 @@ class Record:
     """The last lines of the driver's, for the report."""
     slow: list[float] = field(default_factory=list)
     """When a GPU was seen slowed down."""
+    page_faults: dict[str, list[float]] = field(default_factory=dict)
+    """By the GPU's PCI address: when each burst of Xid 31 began."""
 
     def done_for(self, fault: str) -> list[str]:
         """The steps that were tried against a fault."""
@@ -91,6 +95,10 @@ class Record:
         now = time.time()
         self.deeds = [each for each in self.deeds if now - each.at < KEPT_SECONDS]
         self.events = self.events[-KEPT_EVENTS:]
+        self.page_faults = {
+            pci: [at for at in times if now - at < PAGE_FAULT_SECONDS]
+            for pci, times in self.page_faults.items()
+        }
         write_private(HOME / "gpus.json", json.dumps(asdict(self), sort_keys=True) + "\n")
 
 

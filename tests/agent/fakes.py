@@ -58,6 +58,7 @@ case "$1" in
   -r) exit $(cat "{root}/reset-fails" 2>/dev/null || echo 0) ;;
   --query-remapped*) cat "{root}/remapped" 2>/dev/null; exit 0 ;;
   --query-gpu=pci*) cat "{root}/clocks" 2>/dev/null; exit 0 ;;
+  -q) cat "{root}/temperatures" 2>/dev/null; exit 0 ;;
   *) cat "{root}/gpus" ;;
 esac
 exit $(cat "{root}/nvml" 2>/dev/null || echo 0)

@@ -29,6 +29,23 @@ from .test_repair import state, unhealthy
 MakeNode = Callable[..., Node]
 PCI = "0000:3b:00"
 NOW = 1_790_000_000.0
+TEMPERATURES = """\
+==============NVSMI LOG==============
+
+Attached GPUs                             : 2
+GPU 00000000:3B:00.0
+    Temperature
+        GPU Current Temp                  : 34 C
+        GPU Max Operating Temp            : 85 C
+        Memory Current Temp               : 44 C
+        Memory Max Operating Temp         : 95 C
+GPU 00000000:5E:00.0
+    Temperature
+        GPU Current Temp                  : 99 C
+        GPU Max Operating Temp            : 85 C
+        Memory Current Temp               : N/A
+        Memory Max Operating Temp         : 95 C
+"""
 SCHEMA = json.loads(Path(report.__file__).with_name("node_report.schema.json").read_text())
 
 
@@ -277,6 +294,48 @@ def test_a_gpu_is_throttled_after_six_of_ten_minutes(
     look(fake, repairs)
     assert state(follower) == ("ready", None)
     assert (steps(), unhealthy(follower)) == ([], [])
+
+
+def test_memory_hotter_than_its_card_allows(
+    fake: FakeMachine, follower: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.gpu_health.PAUSE_SECONDS", 0)
+    repairs = Repairs(follower)
+    (fake.root / "temperatures").write_text(TEMPERATURES)
+    look(fake, repairs)
+    assert state(follower) == ("ready", None)
+    (fake.root / "temperatures").write_text(TEMPERATURES.replace("44 C", "97 C"))
+    look(fake, repairs)
+    assert state(follower) == ("degraded", "GpuThrottled")
+    message = follower.report.document["failure"]["message"]
+    assert message == "the memory of GPU 00000000:3B:00.0 has 97 °C; the card allows 95 °C"
+    assert (steps(), unhealthy(follower)) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        ([(31, "19", 7200.0), (31, "19", 100.0)], "31 2 times in 24 hours on GPU 0000:19:00 only"),
+        ([(31, "19", 200.0), (31, "19", 100.0)], ""),  # one burst
+        ([(31, "19", 7200.0), (31, "19", 100.0), (31, "44", 90.0)], ""),  # a program's
+        ([(31, "19", 90000.0), (31, "19", 100.0)], ""),  # not in one day
+        ([(13, "19", 7200.0), (13, "19", 100.0)], ""),
+    ],
+)
+def test_page_faults_of_one_gpu_are_told(
+    follower: Node, lines: list[tuple[int, str, float]], told: str
+) -> None:
+    known, now = gpu_record.load(), time.time()
+    for number, bus, ago in lines:
+        event = xid.parse(f"NVRM: Xid (PCI:0000:{bus}:00): {number}, pid=1, MMU Fault")
+        assert event
+        note(known, event, now - ago)
+    known.save()
+    Repairs(follower).look()
+    assert state(follower) == ("ready", None)
+    checks = {each["name"]: each["detail"] for each in follower.report.document["checks"]}
+    assert told in checks["gpuHealth"]
+    assert ("dcgmi" in checks["gpuHealth"]) == bool(told)
 
 
 def fabric(fake: FakeMachine, version: str, *, starts: bool) -> None:
