@@ -26,7 +26,7 @@ def test_preview_tells_of_each_changed_key_before_the_plan(deployed: Checkout) -
     deployed.change(followers=followers, gpuProfiles=profiles, tags={})
     told, plan = shown.split("Previewing update", 1)
     assert "followers.small.market" in told
-    assert "next machine: bought so from then on" in told
+    assert "replaces machine: bought so" in told
     assert "followers.third" in told
     assert "in place: no node notices" in told
     assert "graphistry-sandbox-third" in plan
@@ -153,8 +153,10 @@ def test_what_the_stack_file_names_and_aws_has_not_is_told_before_anything(
 
 
 def test_a_plan_that_lets_go_of_the_shared_folder_is_refused(deployed: Checkout) -> None:
-    other = deployed.client("efs").create_file_system(CreationToken="other")["FileSystemId"]
-    kept = outputs(deployed)["keptData"]
+    efs, kept = deployed.client("efs"), outputs(deployed)["keptData"]
+    other = efs.create_file_system(CreationToken="other")["FileSystemId"]
+    for each in efs.describe_mount_targets(FileSystemId=kept["sharedFolder"])["MountTargets"]:
+        efs.create_mount_target(FileSystemId=other, SubnetId=each["SubnetId"])
     deployed.change(sharedFolder={"fileSystemId": other})
     done = deployed.operate("up")
     deployed.change(sharedFolder={})
