@@ -194,7 +194,7 @@ def _container_gpus(node: Node, compose: Compose, containers: list[Container]) -
     if not done.succeeded or count < node.specification.gpus:
         tail = done.tail()[-1:] or [f"status {done.status}"]
         seen = f"{count} of {node.specification.gpus} GPUs" if done.succeeded else tail[0]
-        raise Failure("GpuUnavailable", f"in the container {GPU_USER}: {seen}")
+        raise Failure("GpuUnavailable", f"in the container {GPU_USER}: {seen}", done.tail())
     return f"{GPU_USER} sees {count}"
 
 
