@@ -71,11 +71,11 @@ def config_of(path: Path) -> dict[str, Any]:
 def _config_of(content: Any, name: str) -> dict[str, Any]:
     if isinstance(content, dict) and isinstance(content.get("config"), dict):
         return dict(content["config"])
-    got = shown(content)
+    got = "empty" if content is None else shown(content)
     near = [each for each in content if closest(each, ["config"])] if _is_map(content) else []
     meant = f"; did you mean `config:` by {near[0]}?" if near and near != ["config"] else ""
     raise UserError(
-        f"{name} has no `config:` with keys below it, it is {got}{meant}; the other stacks show one"
+        f"{name} has no `config:` with keys below it: it is {got}{meant}; the other stacks show one"
     )
 
 

@@ -121,8 +121,9 @@ def run(situation: Situation, skipped: Collection[CheckName]) -> Report:
     A check that AWS does not answer (a missing right, throttling to the end, an outage) is an outcome of its own.
     """
     first = _outcomes(situation, FIRST, skipped)
-    if any(each.problems for each in first):
-        reason = "not asked, as AWS does not answer this caller"
+    failed = [each.check for each in first if each.problems]
+    if failed:
+        reason = f"not asked, as {' and '.join(failed)} failed"
         others = tuple(
             Outcome(check=name, skipped=True)
             if name in skipped
