@@ -1,4 +1,4 @@
-"""The release's own command line, which is all that the agent uses of the release.
+"""The release's own command line for what changes it, and Docker's engine for what runs of it.
 
 What `config` prints holds every password: it is parsed and never shown.
 """
@@ -6,35 +6,36 @@ What `config` prints holds every password: it is parsed and never shown.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import time
 from pathlib import Path
-from typing import Any, Mapping, Sequence
+from typing import Any, Mapping, Sequence, Tuple
 
+from agent import engine
 from agent.commands import Completed, run
+from agent.engine import Container, EngineError
 from agent.failures import Failure
 
 UP_SECONDS = 900
+AGAIN_SECONDS = 600.0
+"""After which the merged configuration is read again, although no file has changed that the agent knows of."""
+FILES = ("*", "*/*.yml", "*/*.yaml", "data/config/*")
+"""Where a release has what Compose reads: compose files and their includes, variables, and its own version."""
+
+Stamp = Tuple[Tuple[str, int, int, int], ...]
+_read: dict[Path, tuple[Stamp, float, dict[str, Any]]] = {}
+"""By the release's folder: its files, when they were read, and what Compose made of them."""
 
 
-@dataclass(frozen=True)
-class Container:
-    """One line of `ps`."""
+def is_well(container: Container, service: Mapping[str, Any]) -> bool:
+    """Running and healthy, or running where it has no health check, or a job that has done its work."""
+    if container.state == "running":
+        return container.health in ("", "healthy")
+    return has_ended(container) and container.exit_code == 0 and is_job(service)
 
-    service: str
-    state: str
-    health: str
-    exit_code: int
 
-    def is_well(self, service: Mapping[str, Any]) -> bool:
-        """Running and healthy, or running where it has no health check, or a job that has done its work."""
-        if self.state == "running":
-            return self.health in ("", "healthy")
-        return self.has_ended and self.exit_code == 0 and is_job(service)
-
-    @property
-    def has_ended(self) -> bool:
-        """No longer running, and nobody starts it again."""
-        return self.state in ("exited", "dead")
+def has_ended(container: Container) -> bool:
+    """No longer running, and nobody starts it again."""
+    return container.state in ("exited", "dead")
 
 
 def is_job(service: Mapping[str, Any]) -> bool:
@@ -50,13 +51,28 @@ class Compose:
         self._folder = folder
 
     def services(self) -> dict[str, Any]:
-        """The services of the merged configuration, by name."""
+        """The services of the merged configuration, by name; Compose is asked when a file of the release changed."""
+        found: dict[str, Any] = self._merged()["services"]
+        return found
+
+    def _merged(self) -> dict[str, Any]:
+        stamp, now = _stamp(self._folder), time.monotonic()
+        known = _read.get(self._folder)
+        if known and known[0] == stamp and now - known[1] < AGAIN_SECONDS:
+            return known[2]
+        merged = self._read()
+        _read[self._folder] = (stamp, now, merged)
+        return merged
+
+    def _read(self) -> dict[str, Any]:
         done = self._run(["config", "--format", "json"], 60)
         try:
             # Compose doubles dollar signs, so that its output may be read as a compose file again.
             text = done.output.replace("$$", "$")
             # The vendor's wrapper may say something first.
-            found: dict[str, Any] = json.loads(text[text.index("{") :])["services"]
+            found: dict[str, Any] = json.loads(text[text.index("{") :])
+            if not isinstance(found["services"], dict):
+                raise TypeError("no services")
         except (ValueError, LookupError, TypeError) as error:
             raise Failure(
                 "ComposeConfigUnreadable",
@@ -84,11 +100,11 @@ class Compose:
         return self._run(["stop", *services], UP_SECONDS)
 
     def containers(self) -> list[Container]:
-        """What runs and what has ended."""
-        done = self._run(["ps", "-a", "--format", "json"], 60)
-        if not done.succeeded:
-            raise Failure("ServicesNotStarted", "./graphistry ps does not answer", done.tail())
-        return parse_containers(done.output)
+        """What runs and what has ended. Raises Failure DockerUnavailable."""
+        try:
+            return engine.containers(self._merged().get("name") or self._folder.name)
+        except EngineError as error:
+            raise Failure("DockerUnavailable", str(error)) from error
 
     def logs(self, service: str, lines: int = 20) -> list[str]:
         """The last log lines of a service."""
@@ -114,21 +130,15 @@ class Compose:
         return run(["./graphistry", *arguments], seconds=seconds, text=text, folder=self._folder)
 
 
-def parse_containers(text: str) -> list[Container]:
-    """The containers in `ps --format json`: one array, or an object a line, as Compose's versions differ."""
-    stripped = text.strip()
-    try:
-        if stripped.startswith("["):
-            entries = json.loads(stripped)
-        else:
-            entries = [json.loads(line) for line in stripped.splitlines() if line.startswith("{")]
-        return [
-            Container(
-                each["Service"], each["State"], each.get("Health", ""), int(each.get("ExitCode", 0))
-            )
-            for each in entries
-        ]
-    except (ValueError, LookupError, TypeError) as error:
-        raise Failure(
-            "ServicesNotStarted", f"./graphistry ps is not understood: {error!r}"
-        ) from error
+def _stamp(folder: Path) -> Stamp:
+    """What tells whether a file of the release has changed."""
+    found = []
+    for pattern in FILES:
+        for path in folder.glob(pattern):
+            try:
+                seen = path.stat()
+            except OSError:
+                continue  # gone meanwhile
+            if path.is_file():
+                found.append((str(path), seen.st_mtime_ns, seen.st_size, seen.st_ino))
+    return tuple(sorted(found))

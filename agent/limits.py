@@ -24,6 +24,8 @@ RETRY_RELEASE = 1800.0
 """The last pause where each try would fetch the release again, some 14 GB that may cost money."""
 REPAIR = _number("REPAIR_SECONDS", 10)
 """After the first try to repair a node that was ready; twice as long after each further one."""
+GPUS = _number("GPU_SECONDS", 60)
+"""Between two questions to the driver about GPUs that were well: each costs a call of nvidia-smi."""
 PROBE = _number("PROBE_SECONDS", 15)
 """For one answer of nvidia-smi."""
 GPU_FAULT = _number("GPU_FAULT_SECONDS", 600)

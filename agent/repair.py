@@ -13,13 +13,12 @@ from agent.failures import Failure
 from agent.firewall import firewall
 from agent.gpu_care import SERVICES as GPU_SERVICES
 from agent.gpu_care import Care
-from agent.gpu_health import Health
 from agent.gpus import GpuFailure
 from agent.mount_errors import REFUSALS
 from agent.node import Node
 from agent.replacement import Answer
 from agent.specification import MountedPath, NfsOnLeader
-from agent.verify import Check, look
+from agent.verify import Check, Memory, look
 
 TRIES = 3
 LAST_PAUSE_SECONDS = 60.0
@@ -62,14 +61,14 @@ class Repairs:
         self._compose = Compose(node.folder)
         self._efforts: dict[str, Effort] = {}
         self._has_full_disk = False
-        self._health = Health()
+        self._memory = Memory()
         self._care = Care(node)
         self._held: Answer | None = None
         """Why no other machine was asked for."""
 
     def look(self) -> None:
         """Verify once; repair what is wrong, or say that the node is ready (again)."""
-        checks = look(self._node, self._health)
+        checks = look(self._node, self._memory)
         failed = [each for each in checks if each.failure]
         self._has_full_disk = any(each.name == "disks" for each in failed)
         if not failed:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from agent import efs, limits, mounted_path, nfs, nfs_server, shared_files, systemd
-from agent.commands import TIMED_OUT, Completed, run
-from agent.compose import Compose
+from agent.commands import Completed, run
 from agent.disks import POSTGRES_FOLDERS, bind_postgres_folders, data_root, unbound
+from agent.engine import Container
 from agent.failures import Failure
 from agent.mount_errors import REFUSALS, mount_failure
 from agent.node import UNITS, Node, write_private
@@ -102,15 +102,19 @@ def holders(node: Node, services: dict[str, Any]) -> dict[str, str | None]:
     return found
 
 
-def is_held(compose: Compose, service: str, target: str) -> bool:
-    """Whether a service sees the shared folder at *target*; True where it cannot be asked.
+def is_held(container: Container, target: str) -> bool:
+    """Whether a container sees the shared folder at *target*; True for one that does not run.
 
     A container keeps the folder that it was started with: the bare one where Docker started it before the mount, or
     one whose mount is dead.
     """
-    script = f'[ -e "{target}/{MARKER}" ] || echo missing'
-    done = compose.execute(service, ["sh", "-c", script], seconds=BOUND_SECONDS)
-    return done.status != TIMED_OUT and "missing" not in done.output.split()
+    if not container.process:
+        return True
+    # In a process of its own, as whoever looks into a dead mount hangs.
+    path = f"/proc/{container.process}/root{target}/{MARKER}"
+    if run(["test", "-e", path], seconds=BOUND_SECONDS).succeeded:
+        return True
+    return not Path(f"/proc/{container.process}").exists()  # it has ended meanwhile
 
 
 def probe(node: Node) -> None:

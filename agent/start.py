@@ -8,8 +8,9 @@ from typing import Any, Mapping
 
 from agent import endpoints, limits, shared_folder, systemd, users, web
 from agent.commands import run
-from agent.compose import Compose, Container
+from agent.compose import Compose, has_ended, is_well
 from agent.configure import UNIT_NAME
+from agent.engine import Container
 from agent.failures import Failure
 from agent.node import Node
 
@@ -48,7 +49,8 @@ def start(node: Node) -> None:
 def _renew_holders(node: Node, compose: Compose, services: dict[str, Any]) -> None:
     """At boot Docker starts containers by itself, be the folder below them mounted or not."""
     held = shared_folder.holders(node, services)
-    if all(shared_folder.is_held(compose, name, target) for name, target in held.items() if target):
+    targets = ((each, held.get(each.service)) for each in compose.containers())
+    if all(shared_folder.is_held(each, target) for each, target in targets if target):
         return
     print(f"restarting what began without the shared folder: {', '.join(held)}", flush=True)
     done = compose.restart(list(held))
@@ -89,7 +91,7 @@ def wait_until_healthy(compose: Compose, services: Mapping[str, Any]) -> None:
         ill = unwell(services, containers)
         if not ill:
             return
-        dead = [each for each in containers if each.service in ill and each.has_ended]
+        dead = [each for each in containers if each.service in ill and has_ended(each)]
         ended_looks = ended_looks + 1 if dead else 0
         if ended_looks >= ENDED_LOOKS:
             name = dead[0].service
@@ -106,7 +108,7 @@ def wait_until_healthy(compose: Compose, services: Mapping[str, Any]) -> None:
 
 def unwell(services: Mapping[str, Any], containers: list[Container]) -> list[str]:
     """Those of the merged configuration's *services* that do not run healthily."""
-    well = {each.service for each in containers if each.is_well(services.get(each.service, {}))}
+    well = {each.service for each in containers if is_well(each, services.get(each.service, {}))}
     return [name for name in services if name not in well]
 
 

@@ -10,6 +10,7 @@ from agent import (
     disk_growth,
     disk_space,
     endpoints,
+    engine,
     firewall,
     gpus,
     limits,
@@ -18,16 +19,19 @@ from agent import (
     web,
     wiring,
 )
-from agent.compose import Compose, Container
+from agent.compose import Compose
 from agent.configure import variable_problem, wanted_wiring
 from agent.disks import growing
+from agent.engine import Container, EngineError
 from agent.failures import Failure
 from agent.gpu_health import Health
 from agent.gpus import GpuFailure
 from agent.node import Node
+from agent.redis_client import Redis, RedisError
 from agent.specification import NfsOnLeader
 from agent.start import described, unwell
 
+REDIS_PORT = 6379
 GPU_USER = "forge-etl-python"
 """The service whose container is asked for its GPUs; without them it is soon unhealthy itself."""
 PAGES = ("/caddy/health/", "/healthz", "/streamgl-gpu/secondary/gpu/health")
@@ -42,15 +46,31 @@ class Check:
     failure: Failure | None
 
 
+class Memory:
+    """What earlier looks at a node have seen and the next one need not ask for again."""
+
+    def __init__(self) -> None:
+        self.health = Health()
+        self._paced: dict[str, tuple[float, object, str]] = {}
+
+    def paced(self, name: str, about: object, ask: Callable[[], str]) -> str:
+        """What *ask* says, or said about the same within GPUS seconds; what it raises is not remembered."""
+        known = self._paced.pop(name, None)
+        if known is None or known[1] != about or time.monotonic() - known[0] >= limits.GPUS:
+            known = (time.monotonic(), about, ask())
+        self._paced[name] = known
+        return known[2]
+
+
 def verify(node: Node) -> None:
     """Raises the first Failure of all checks, once all have been made and told.
 
     A leader that does not answer, or not yet, is waited for: it restarts its services when its own specification
     changes.
     """
-    end, health = time.monotonic() + limits.PATIENCE, Health()
+    end, memory = time.monotonic() + limits.PATIENCE, Memory()
     while True:
-        failures = {each.name: each.failure for each in look(node, health) if each.failure}
+        failures = {each.name: each.failure for each in look(node, memory) if each.failure}
         if not failures:
             return
         first = next(iter(failures.values()))
@@ -65,17 +85,12 @@ def verify(node: Node) -> None:
     raise Failure(first.code, f"{first.message}{others}", first.log, first.hint)
 
 
-def look(node: Node, health: Health) -> list[Check]:
+def look(node: Node, memory: Memory) -> list[Check]:
     """Make all checks and tell the report; causes come before what they cause."""
     checks: list[Check] = []
     compose = Compose(node.folder)
-    merged: dict[str, Any] = {}
+    services = compose.services
     seen: list[Container] = []
-
-    def services() -> dict[str, Any]:
-        """Read once a look: it takes most of its time."""
-        merged.update(merged or compose.services())
-        return merged
 
     def containers() -> list[Container]:
         seen.extend([] if seen else compose.containers())
@@ -86,14 +101,14 @@ def look(node: Node, health: Health) -> list[Check]:
         ("disks", lambda: _disks(node)),
         ("exports", lambda: _exports(node)),
         ("firewall", lambda: _firewall(node)),
-        ("gpus", lambda: _gpus(node)),
-        ("gpuHealth", lambda: health.look(node, driver_answers=checks[-1].failure is None)),
+        ("gpus", lambda: memory.paced("gpus", None, lambda: _gpus(node))),
+        ("gpuHealth", lambda: memory.health.look(node, driver_answers=not checks[-1].failure)),
         ("postgres", lambda: endpoints.ask_postgres(node)),
         ("redis", lambda: endpoints.ask_redis(node)),
-        ("containerGpus", lambda: _container_gpus(node, compose, containers())),
+        ("containerGpus", lambda: _container_gpus(node, memory, compose, containers())),
         ("services", lambda: _services(compose, services(), containers())),
-        ("serviceFolder", lambda: _service_folder(node, compose, services())),
-        ("streamglRedis", lambda: _own_redis(compose)),
+        ("serviceFolder", lambda: _service_folder(node, containers(), services())),
+        ("streamglRedis", lambda: _own_redis(services(), containers())),
         ("http", _http),
         ("wiring", lambda: _wiring(node, services())),
     )
@@ -149,16 +164,20 @@ def _shared_folder(node: Node) -> str:
     return f"{node.specification.shared_folder} is mounted, this cluster's and writable"
 
 
-def _service_folder(node: Node, compose: Compose, services: dict[str, Any]) -> str:
+def _service_folder(node: Node, containers: list[Container], services: dict[str, Any]) -> str:
     held = shared_folder.holders(node, services)
-    name, target = next(((each, held[each]) for each in sorted(held) if held[each]), (None, None))
-    if name is None or target is None:
-        return "no service holds the whole shared folder"
-    if not shared_folder.is_held(compose, name, target):
-        raise Failure(
-            "SharedFolderUnmounted", f"in the container {name}, {target} is not the shared folder"
-        )
-    return f"{name} sees it at {target}"
+    seen = []
+    for each in containers:
+        target = held.get(each.service)
+        if target is None:
+            continue
+        if not shared_folder.is_held(each, target):
+            raise Failure(
+                "SharedFolderUnmounted",
+                f"in the container {each.service}, {target} is not the shared folder",
+            )
+        seen.append(each.service)
+    return f"seen by {', '.join(seen)}" if seen else "no service holds the whole shared folder"
 
 
 def _gpus(node: Node) -> str:
@@ -177,19 +196,38 @@ def _services(compose: Compose, merged: dict[str, Any], containers: list[Contain
     return f"{len(merged)} healthy"
 
 
-def _own_redis(compose: Compose) -> str:
-    # On the leader, the service's own REDISCLI_AUTH has the password.
-    done = compose.execute("redis", ["redis-cli", "ping"], seconds=20)
-    if "PONG" not in done.output:
-        said = (done.output.strip() or done.errors.strip()).splitlines()[-1:] or ["nothing"]
-        raise Failure("ServiceUnhealthy", f"this node's own Redis: {said[0]}")
+def _own_redis(services: dict[str, Any], containers: list[Container]) -> str:
+    running = _running("redis", containers)
+    if running is None:
+        raise Failure("ServiceUnhealthy", "this node's own Redis does not run")
+    password = wiring.environment_of(services.get("redis", {})).get("REDISCLI_AUTH")
+    try:
+        with Redis(running.address or "127.0.0.1", REDIS_PORT, password) as redis:
+            redis.call("PING")
+    except (RedisError, OSError) as error:
+        raise Failure("ServiceUnhealthy", f"this node's own Redis: {error}") from error
     return "this node's own Redis answers"
 
 
-def _container_gpus(node: Node, compose: Compose, containers: list[Container]) -> str:
-    if not any(each.service == GPU_USER and each.state == "running" for each in containers):
+def _running(service: str, containers: list[Container]) -> Container | None:
+    return next((c for c in containers if c.service == service and c.state == "running"), None)
+
+
+def _container_gpus(
+    node: Node, memory: Memory, compose: Compose, containers: list[Container]
+) -> str:
+    running = _running(GPU_USER, containers)
+    if running is None:
         raise Failure("ServiceUnhealthy", f"{GPU_USER} does not run", compose.logs(GPU_USER))
-    done = compose.execute(GPU_USER, ["nvidia-smi", "-L"], seconds=30)
+    about = (running.identifier, running.started)
+    return memory.paced("containerGpus", about, lambda: _gpus_inside(node, running))
+
+
+def _gpus_inside(node: Node, container: Container) -> str:
+    try:
+        done = engine.execute(container.identifier, ["nvidia-smi", "-L"], seconds=30)
+    except EngineError as error:
+        raise Failure("DockerUnavailable", str(error)) from error
     count = sum(line.startswith("GPU ") for line in done.output.splitlines())
     if not done.succeeded or count < node.specification.gpus:
         tail = done.tail()[-1:] or [f"status {done.status}"]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import signal
+import threading
 import time
 from types import FrameType
 
-from agent import gpu_care, limits
+from agent import engine, gpu_care, limits
 from agent.converge import converge, crash
 from agent.failures import Failure
 from agent.gpu_care import Care
@@ -18,6 +19,10 @@ from agent.report import TRANSIENT, Report
 from agent.site import Site
 from agent.specification import read
 
+LOOK_SECONDS = 1.0
+"""Between two looks that events of containers ask for: a restart of all of them is many events."""
+NO_EVENTS_SECONDS = 5.0
+"""Until a Docker that ended is asked for its events again."""
 FETCHED_IN_VAIN = (
     "ReleaseChecksumMismatch",
     "ReleaseArchiveInvalid",
@@ -64,17 +69,33 @@ def run(site: Site) -> None:
     HOME.chmod(0o700)
     report = Report(site.instance(), site.store_report, HOME / "report.json")
     report.start_heartbeat()
+    news = threading.Event()
+    threading.Thread(target=_follow_events, args=(news,), daemon=True).start()
     try:
-        _live(site, Source(site), archive, report)
+        _live(site, Source(site), archive, report, news)
     except Stopped:
         report.state("stopped", report.document["failure"])
 
 
-def _live(site: Site, source: Source, archive: OwnArchive, report: Report) -> None:
+def _follow_events(news: threading.Event) -> None:
+    """Set *news* whenever something happens to a container."""
+    while True:
+        try:
+            for _ in engine.events():
+                news.set()
+        except OSError:
+            pass  # no Docker yet, or it ends: looks find out
+        news.set()
+        time.sleep(NO_EVENTS_SECONDS)
+
+
+def _live(
+    site: Site, source: Source, archive: OwnArchive, report: Report, news: threading.Event
+) -> None:
     node: Node | None = None
     repairs: Repairs | None = None
     next_converge, pause = 0.0, limits.RETRY_FIRST
-    next_look = 0.0
+    next_look = last_look = 0.0
     is_new = False
     while True:
         if source.poll() or is_new:
@@ -100,11 +121,14 @@ def _live(site: Site, source: Source, archive: OwnArchive, report: Report) -> No
                 pause = min(pause * 2, last_pause(report))
         elif repairs is not None and now >= next_look:
             try:
+                last_look = now
                 repairs.look()
             except Exception as error:
                 report.degraded(error if isinstance(error, Failure) else crash(error))
             next_look = time.monotonic() + limits.WATCH
-        time.sleep(min(1.0, limits.POLL, limits.WATCH))
+        if news.wait(min(1.0, limits.POLL, limits.WATCH)):
+            news.clear()
+            next_look = min(next_look, last_look + LOOK_SECONDS)
 
 
 def _care(node: Node, failure: Failure) -> None:

@@ -27,6 +27,7 @@ from agent.report import Report
 from agent.specification import read
 from components.aws.user_data import user_data
 
+from .fake_engine import engine
 from .fakes import FakeMachine
 
 SECRET = "canary-secret-access-key"
@@ -179,8 +180,10 @@ class FakeStore:
 
 
 @pytest.fixture
-def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeMachine:
-    return FakeMachine(tmp_path, monkeypatch)
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeMachine]:
+    with engine(tmp_path) as address:
+        monkeypatch.setattr("agent.engine.SOCKET", address)
+        yield FakeMachine(tmp_path, monkeypatch)
 
 
 @pytest.fixture
@@ -189,6 +192,7 @@ def make_node(fake: FakeMachine, monkeypatch: pytest.MonkeyPatch) -> Callable[..
     store = FakeStore()
     monkeypatch.setattr("agent.endpoints.max_connections", lambda *_: 200)
     monkeypatch.setattr("agent.endpoints.Redis", FakeRedis)
+    monkeypatch.setattr("agent.verify.Redis", FakeRedis)
     monkeypatch.setattr("agent.web.status", lambda _: 201)
     monkeypatch.setattr("agent.web.token", lambda *_: "bearer")
     monkeypatch.setattr("agent.web.upload", lambda *_: "dataset")
@@ -234,7 +238,7 @@ def make_host(fake: FakeMachine, make_node: Callable[..., Node]) -> Callable[...
 
 class FakeRedis:
     def __init__(self, host: str, port: int, password: str) -> None:
-        assert password
+        del host, port, password
 
     def call(self, *_: str) -> str:
         return "PONG"

@@ -101,6 +101,8 @@ class FakeMachine:
         redirect(monkeypatch, "SYSTEMD", root)
         redirect(monkeypatch, "CONTAINER", root / "container")
         redirect(monkeypatch, "DEVICES", root / "dev")
+        (root / "kmsg").touch()
+        redirect(monkeypatch, "KMSG", root / "kmsg")  # this computer's has news at any moment
         redirect(monkeypatch, "HOME", self.home)
         redirect(monkeypatch, "AGENT", self.home / "agent.pyz")
         redirect(monkeypatch, "WANTED", self.home / "wanted.json")
@@ -124,6 +126,7 @@ class FakeMachine:
         self.disk_is_full(0)
         monkeypatch.setattr("agent.limits.PATIENCE", 0.0)
         monkeypatch.setattr("agent.limits.HEALTH", 0.0)
+        monkeypatch.setattr("agent.limits.GPUS", 0.0)
         monkeypatch.setattr("agent.start.PAUSE_SECONDS", 0)
         monkeypatch.setattr("agent.efs.is_known", lambda _: True)
         self.home.mkdir()

@@ -2,14 +2,12 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from agent import systemd, wiring
 from agent.aws_disks import signature
 from agent.cluster_secret import generate, read, user_password
-from agent.compose import Container, parse_containers
 from agent.configure import BEGIN, END, with_block
 from agent.docker import with_gpus
 from agent.failures import Failure
@@ -62,32 +60,6 @@ def test_docker_keeps_its_other_settings() -> None:
     assert after["default-runtime"] == "nvidia"
     assert after["log-opts"] == {"max-size": "100m", "max-file": "3"}
     assert with_gpus(after) == after
-
-
-def test_containers_in_both_of_compose_formats() -> None:
-    rows = [
-        {"Service": "a", "State": "running", "Health": "healthy", "ExitCode": 0},
-        {"Service": "b", "State": "exited", "Health": "", "ExitCode": 1},
-    ]
-    lines = "\n".join(json.dumps(row) for row in rows)
-    assert parse_containers(lines) == parse_containers(json.dumps(rows))
-    assert [each.is_well({}) for each in parse_containers(lines)] == [True, False]
-    assert parse_containers("") == []
-
-
-@pytest.mark.parametrize(
-    ("service", "is_well"),
-    [
-        ({}, True),
-        ({"restart": "on-failure:3"}, True),
-        ({"restart": "unless-stopped"}, False),
-        ({"restart": "no", "healthcheck": {"test": ["CMD", "true"]}}, False),
-    ],
-)
-def test_only_a_job_may_end(service: dict[str, Any], is_well: bool) -> None:
-    """What runs for ever ends with status 0 too when somebody stops it."""
-    assert Container("a", "exited", "", 0).is_well(service) is is_well
-    assert not Container("a", "exited", "", 1).is_well(service)
 
 
 def test_variables_of_os_release() -> None:

@@ -225,6 +225,7 @@ def test_wiring_that_cannot_be_mended_is_no_reason_to_be_replaced(
     fake: FakeMachine, follower: Node
 ) -> None:
     (fake.root / "override-ignored").touch()
+    (fake.release / "graphistry").touch()  # the release that ignores it is another
     beyond_all_tries(follower)
     assert state(follower) == ("degraded", "ComposeOverrideIgnored")
     assert unhealthy(follower) == []

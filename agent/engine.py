@@ -1,0 +1,166 @@
+"""The Docker Engine's API over its socket: what runs, without a program that has to be started to ask for it."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import struct
+from dataclasses import dataclass
+from typing import Any, Iterator, Sequence
+from urllib.parse import quote, urlencode
+
+from agent.commands import TIMED_OUT, Completed
+
+SOCKET = "/var/run/docker.sock"
+SECONDS = 30.0
+"""For one answer of an engine that does nothing but look something up."""
+PROJECT = "com.docker.compose.project"
+SERVICE = "com.docker.compose.service"
+ONE_OFF = "com.docker.compose.oneoff"
+"""Labels that Compose gives its containers."""
+EVENTS = ("start", "die", "oom", "kill", "pause", "unpause", "health_status", "destroy")
+"""What may change whether a container is well. Health checks and `docker exec` are events of other names."""
+_ERRORS = 2  # the number of standard error in a stream of both
+
+
+class EngineError(OSError):
+    """The engine does not answer, or refuses."""
+
+
+@dataclass(frozen=True)
+class Container:
+    """A container of a project, as the engine has it."""
+
+    identifier: str
+    service: str
+    state: str
+    """created, running, restarting, paused, exited or dead."""
+    health: str
+    """starting, healthy or unhealthy; empty for one without a health check."""
+    exit_code: int
+    process: int
+    """The number of its first process on this machine; 0 unless it runs."""
+    started: str
+    address: str
+    """In one of its networks; empty for one that has the machine's."""
+
+
+def containers(project: str) -> list[Container]:
+    """The containers of a Compose project, those that have ended too; raises EngineError."""
+    labels = json.dumps({"label": [f"{PROJECT}={project}", f"{ONE_OFF}=False"]})
+    with _Engine() as engine:
+        listed = engine.ask("GET", f"/containers/json?{urlencode({'all': 1, 'filters': labels})}")
+        shown = [engine.ask("GET", f"/containers/{each['Id']}/json") for each in listed]
+    try:
+        return [_container(each) for each in shown if each is not None]
+    except (LookupError, TypeError, ValueError) as error:
+        raise EngineError(f"Docker's answer is not understood: {error!r}") from error
+
+
+def execute(container: str, command: Sequence[str], seconds: float) -> Completed:
+    """Run a command in a container; raises EngineError. One that takes longer than *seconds* is left behind."""
+    wanted = {"AttachStdout": True, "AttachStderr": True, "Cmd": list(command)}
+    with _Engine(seconds) as engine:
+        made = engine.ask("POST", f"/containers/{quote(container)}/exec", wanted)
+        try:
+            frames = engine.stream("POST", f"/exec/{made['Id']}/start", {"Detach": False})
+        except socket.timeout:
+            return Completed(TIMED_OUT, "", f"{command[0]} did not end within {seconds:g} s")
+    output = dict.fromkeys(range(3), b"")
+    for number, part in frames:
+        output[number] = output.get(number, b"") + part
+    with _Engine() as engine:
+        status = engine.ask("GET", f"/exec/{made['Id']}/json")["ExitCode"]
+    texts = [output[number].decode(errors="replace") for number in (1, _ERRORS)]
+    return Completed(int(status or 0), *texts)
+
+
+def events() -> Iterator[None]:
+    """One None for each event of a container that may matter, until the engine ends; raises EngineError."""
+    filters = json.dumps({"type": ["container"], "event": list(EVENTS)})
+    with _Engine(None) as engine:
+        yield from engine.lines(f"/events?{urlencode({'filters': filters})}")
+
+
+class _Engine:
+    """A connection to the engine."""
+
+    def __init__(self, seconds: float | None = SECONDS) -> None:
+        self._connection = _Connection(seconds)
+
+    def __enter__(self) -> _Engine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    def ask(self, method: str, path: str, body: object = None) -> Any:
+        """The document that answers; None for a container that has gone meanwhile."""
+        answer = self._send(method, path, body)
+        try:
+            content = answer.read()
+            if answer.status == 404 and method == "GET":
+                return None
+            document = json.loads(content) if content else None
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise EngineError(f"Docker's answer cannot be read: {error}") from error
+        if answer.status >= 400:
+            raise EngineError(str((document or {}).get("message", answer.reason)))
+        return document
+
+    def stream(self, method: str, path: str, body: object) -> list[tuple[int, bytes]]:
+        """What a command wrote, in frames: the number of the stream and the bytes; raises socket.timeout."""
+        answer = self._send(method, path, body)
+        if answer.status >= 400:
+            raise EngineError(answer.read().decode(errors="replace").strip())
+        found: list[tuple[int, bytes]] = []
+        while True:
+            head = answer.read(8)
+            if len(head) < 8:
+                return found
+            number, size = struct.unpack("!BxxxI", head)
+            found.append((number, answer.read(size)))
+
+    def lines(self, path: str) -> Iterator[None]:
+        """One None for each line of an answer without end."""
+        answer = self._send("GET", path, None)
+        while answer.readline():
+            yield None
+
+    def _send(self, method: str, path: str, body: object) -> http.client.HTTPResponse:
+        content = None if body is None else json.dumps(body)
+        headers: dict[str, str] = {} if body is None else {"Content-Type": "application/json"}
+        try:
+            self._connection.request(method, path, content, headers)
+            return self._connection.getresponse()
+        except (OSError, http.client.HTTPException) as error:
+            raise EngineError(f"Docker does not answer at {SOCKET}: {error}") from error
+
+
+class _Connection(http.client.HTTPConnection):
+    """HTTP over the engine's socket."""
+
+    def __init__(self, seconds: float | None) -> None:
+        super().__init__("docker", timeout=seconds)
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(SOCKET)
+
+
+def _container(document: dict[str, Any]) -> Container:
+    state = document["State"]
+    networks: list[dict[str, Any]] = list(document["NetworkSettings"]["Networks"].values())
+    addresses = [each.get("IPAddress") or "" for each in networks]
+    return Container(
+        identifier=document["Id"],
+        service=document["Config"]["Labels"][SERVICE],
+        state=state["Status"],
+        health=(state.get("Health") or {}).get("Status", "").replace("none", ""),
+        exit_code=int(state["ExitCode"]),
+        process=int(state["Pid"]),
+        started=state["StartedAt"],
+        address=next((each for each in addresses if each), ""),
+    )

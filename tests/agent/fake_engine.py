@@ -1,0 +1,102 @@
+"""A stand-in for the Docker Engine's API, whose containers are those of the stand-in for the vendor's command line."""
+
+import json
+import shutil
+import socketserver
+import struct
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+GPUS = "GPU 0: Tesla T4\n"
+
+
+class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    daemon_threads = True
+    root: Path
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Server
+
+    def do_GET(self) -> None:
+        parts = urlsplit(self.path).path.strip("/").split("/")
+        states = self._states()
+        if parts[0] == "exec":
+            self._answer({"ExitCode": 0})
+        elif parts == ["containers", "json"]:
+            self._answer([{"Id": name} for name in states])
+        elif parts[1] in states:
+            self._answer(_inspected(parts[1], *states[parts[1]]))
+        else:
+            self._answer({"message": f"No such container: {parts[1]}"}, 404)
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if self.path.endswith("/start"):
+            file = self.server.root / "container-gpus"
+            text = (file.read_text() if file.exists() else GPUS).encode()
+            frame = struct.pack("!BxxxI", 1, len(text)) + text
+            self._send(frame, "application/vnd.docker.raw-stream")
+        else:
+            self._answer({"Id": "exec"}, 201)
+
+    def _states(self) -> dict[str, Any]:
+        file = self.server.root / "states.json"
+        found: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+        return found
+
+    def _answer(self, document: object, status: int = 200) -> None:
+        self._send(json.dumps(document).encode(), "application/json", status)
+
+    def _send(self, body: bytes, kind: str, status: int = 200) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+    def address_string(self) -> str:
+        return ""
+
+
+def _inspected(name: str, state: str, health: str, code: int) -> dict[str, Any]:
+    return {
+        "Id": name,
+        "Config": {"Labels": {"com.docker.compose.service": name}},
+        "State": {
+            "Status": state,
+            "ExitCode": code,
+            "Pid": 0,
+            "StartedAt": "2026-01-01T00:00:00Z",
+            **({"Health": {"Status": health}} if health else {}),
+        },
+        "NetworkSettings": {"Networks": {"grph_net": {"IPAddress": "172.18.0.2"}}},
+    }
+
+
+@contextmanager
+def engine(root: Path) -> Iterator[str]:
+    """The engine's socket while it answers; its path is short, as those of sockets have to be."""
+    folder = tempfile.mkdtemp(prefix="engine-")
+    path = f"{folder}/docker.sock"
+    server = _Server(path, _Handler)
+    server.root = root
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield path
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+        shutil.rmtree(folder)
