@@ -28,11 +28,13 @@ from .commands import MachineError, run
 Say = Callable[[str], None]
 
 PACKAGES = (
-    "ca-certificates,cloud-init,curl,dbus,e2fsprogs,fuse3,iproute2,iputils-ping,libpam-systemd,"
-    "nfs-common,nftables,openssh-server,postgresql,procps,python3,python3-psycopg2,python3-redis,"
-    "python3-yaml,redis-server,sshfs,sudo,systemd-sysv,udev,zstd"
+    "ca-certificates,cloud-init,curl,dbus,docker-cli,docker-compose,docker.io,e2fsprogs,fuse3,iproute2,iptables,"
+    "iputils-ping,libpam-systemd,nfs-common,nftables,openssh-server,postgresql-client,procps,python3,redis-tools,"
+    "sshfs,sudo,systemd-sysv,tini,udev,zstd"
 )
-"""What the real agent and the stand-in release need on a machine."""
+"""What the agent and a release need on a machine, and clients by which tests ask services from outside."""
+SUITE = "trixie"
+"""Of Debian: the first with a Compose that knows `!override`."""
 
 HOOK = Path(__file__).with_name("image_hook.sh")
 FILES = Path(__file__).parents[1] / "machine_image" / "files"
@@ -55,7 +57,7 @@ def cache() -> Path:
 
 def base_archive() -> Path:
     """Where the base is, or would be: its name tells what it was made of."""
-    recipe = PACKAGES.encode() + HOOK.read_bytes()
+    recipe = f"{SUITE} {PACKAGES}".encode() + HOOK.read_bytes()
     return cache() / f"machine-image-{hashlib.sha256(recipe).hexdigest()[:16]}.tar.zst"
 
 
@@ -95,7 +97,7 @@ def _bootstrap(draft: Path, log: Path) -> None:
     with log.open("wb") as output:
         try:
             subprocess.run(
-                [*command, "bookworm", str(draft)],
+                [*command, SUITE, str(draft)],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
