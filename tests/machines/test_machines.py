@@ -51,7 +51,7 @@ def test_a_machine_runs_its_user_data_with_the_ec2_datasource(
     environment = cloud.shell(pair[0], "cat /root/environment")
     assert "AWS_ENDPOINT_URL=http://10.40.0.1:" in environment
     assert cloud.shell(pair[0], "systemctl is-system-running --wait") == "running"
-    assert cloud.shell(pair[0], "hostname -I") == address(cloud, pair[0])
+    assert address(cloud, pair[0]) in cloud.shell(pair[0], "hostname -I").split()
 
 
 def test_a_machine_has_no_release_unless_its_image_has_one(cloud: World, pair: list[str]) -> None:
