@@ -132,7 +132,10 @@ def leader(cloud: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[L
     yield made
     hosts.want(made.sandbox, STACK, [])
     until(lambda: cloud.gone(made.name), "the host is gone")
-    until(lambda: not docker_disk.disk_file(made.sandbox / "machines", made.name).exists(), "its containers")
+    until(
+        lambda: not docker_disk.disk_file(made.sandbox / "machines", made.name).exists(),
+        "its containers",
+    )
 
 
 @pytest.fixture(scope="module")
