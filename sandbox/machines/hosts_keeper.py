@@ -127,7 +127,7 @@ def _description(machine: HostMachine) -> str:
 def _end(keeper: HostsKeeper, name: str) -> None:
     """End a machine, what runs on it, and all that either has written."""
     logging.info("%s ends", name)
-    hosts.remove_containers(keeper.around.client, name)
+    container.remove(keeper.around, name)
     if name in keeper.forwards:
         keeper.forwards.pop(name)[1]()
     container.forget(keeper.around, name)

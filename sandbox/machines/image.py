@@ -70,7 +70,7 @@ def build_base(say: Say) -> Path:
     if archive.exists():
         return archive
     archive.parent.mkdir(parents=True, exist_ok=True)
-    with _exclusively(archive.parent / "machine-image.lock", say):
+    with exclusively(archive.parent / "machine-image.lock", say):
         if archive.exists():
             return archive
         for leftover in archive.parent.glob("machine-image-scratch-*"):
@@ -211,6 +211,7 @@ def missing_programs() -> dict[str, str]:
         "dockerd": "docker.io",
         "ip": "iproute2",
         "losetup": "mount",
+        "mkfs.ext4": "e2fsprogs",
         "nft": "nftables",
         "nsenter": "util-linux",
         "setpriv": "util-linux",
@@ -270,12 +271,13 @@ def _nothing_started() -> Iterator[None]:
 
 
 @contextmanager
-def _exclusively(lock: Path, say: Say) -> Iterator[None]:
+def exclusively(lock: Path, say: Say) -> Iterator[None]:
+    """Hold a lock of this user's; that another process has it is said."""
     with lock.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say("waiting for another process that builds the machines' image")
+            say(f"waiting for another process that builds: {lock.stem}")
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

@@ -52,7 +52,7 @@ _DATABASES: dict[str, dict[str, Any]] = {
 }
 """As in the configurations of the official images."""
 _ENVIRONMENT = (
-    "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/lib/postgresql/17/bin",
+    "PATH=/usr/lib/postgresql/17/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "LANG=C.UTF-8",
     "PYTHONPATH=/opt/standin",
 )
