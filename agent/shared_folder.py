@@ -16,6 +16,7 @@ from agent.disks import POSTGRES_FOLDERS, bind_postgres_folders, data_root, unbo
 from agent.failures import Failure
 from agent.mount_errors import REFUSALS, mount_failure
 from agent.node import UNITS, Node, write_private
+from agent.release import place
 from agent.shared_files import BOUND_SECONDS, MARKER
 from agent.specification import Efs, MountedPath, Nfs, NfsOnLeader
 
@@ -169,6 +170,8 @@ def _mount(node: Node) -> None:
         done = _attempt(node)
         if is_mounted(node):
             return
+        if pause == 1.0:
+            _end_services(node)
         patience = limits.PATIENCE
         log = systemd.mount_log(share.path, done)
         what = f"{_described(node)} could not be mounted at {share.path}"
@@ -180,6 +183,20 @@ def _mount(node: Node) -> None:
         print(f"waiting: {share.path} cannot be mounted: {' '.join(done.tail()[-1:])}", flush=True)
         time.sleep(pause)
         pause = min(pause * 2, 15.0)
+
+
+def _end_services(node: Node) -> None:
+    """Docker starts containers at boot by itself: none goes on that began without the folder."""
+    try:
+        compose = Compose(place(node.specification))
+        held = holders(node, compose.services())
+        running = {each.service for each in compose.containers() if each.state == "running"}
+    except (Failure, OSError):
+        return  # no release yet, or none that can be asked
+    asked = [(name, target) for name, target in held.items() if target and name in running]
+    if any(not is_held(compose, name, target) for name, target in asked):
+        print("stopping the services, which began without the shared folder", flush=True)
+        compose.stop([])
 
 
 def _attempt(node: Node) -> Completed:
