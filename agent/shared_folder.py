@@ -5,6 +5,7 @@ How it is mounted is in a module for each kind: efs, nfs, nfs_server, mounted_pa
 
 from __future__ import annotations
 
+import posixpath
 import time
 from pathlib import Path
 from typing import Any
@@ -95,7 +96,8 @@ def holders(node: Node, services: dict[str, Any]) -> dict[str, str | None]:
     found: dict[str, str | None] = {}
     for name, service in services.items():
         for volume in service.get("volumes") or []:
-            source = str(volume.get("source", "")).rstrip("/")
+            # Compose leaves `//` in it, as of a variable that ends with a slash.
+            source = posixpath.normpath(str(volume.get("source", "")))
             if f"{source}/".startswith(f"{path}/") and not source.startswith(own):
                 found.setdefault(name, None)
                 if source == path:
