@@ -41,7 +41,9 @@ wait $daemon
 def template_file(archive: Path, base: Path) -> Path:
     """Where the template is, or would be: its name tells from which images it was made."""
     made = base.stat()
-    recipe = f"{archive.name} {base.name} {made.st_size} {made.st_mtime_ns} {_LOAD} {_FORMAT} {BYTES}"
+    recipe = (
+        f"{archive.name} {base.name} {made.st_size} {made.st_mtime_ns} {_LOAD} {_FORMAT} {BYTES}"
+    )
     return image.cache() / f"docker-{hashlib.sha256(recipe.encode()).hexdigest()[:16]}.img"
 
 
