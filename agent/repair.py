@@ -65,6 +65,9 @@ class Repairs:
         self._care = Care(node)
         self._held: Answer | None = None
         """Why no other machine was asked for."""
+        self._settles_until = 0.0
+        """When services should have noticed that what they missed is back, by the monotonic clock: Docker shows what
+        their last health check has found, and nothing newer."""
 
     def look(self) -> None:
         """Verify once; repair what is wrong, or say that the node is ready (again)."""
@@ -87,7 +90,9 @@ class Repairs:
                 break
         counted = [each for each in failed if each in mendable or each.name in LEADERS]
         is_replaced = self._held is not None and self._held.is_asked
-        self._node.report.may_recover(is_replaced or any(map(self._goes_on, counted)))
+        settles = any(each.name in STARTED and each not in mendable for each in failed)
+        settles = settles and not self._misses_others(failed)
+        self._node.report.may_recover(is_replaced or settles or any(map(self._goes_on, counted)))
 
     def _shown(self, first: Failure, failed: list[Check]) -> Failure:
         """The first failure as it is reported: with what comes next, or why nothing does."""
@@ -111,12 +116,19 @@ class Repairs:
     def _mendable(self, failed: list[Check]) -> list[Check]:
         """Without the services, where they miss the leader or the shared folder: nothing here mends that, nor does
         another machine."""
+        now = time.monotonic()
+        if not self._misses_others(failed):
+            unsettled = STARTED if now < self._settles_until else ()
+            return [each for each in failed if each.name not in unsettled]
+        self._settles_until = now + limits.SETTLE
         has_own = self._node.specification.runs_data_services
-        needed = ("sharedFolder", *(() if has_own else LEADERS))
-        if not any(each.name in needed for each in failed):
-            return failed
         own = (*MACHINES, *(LEADERS if has_own else ()))
         return [each for each in failed if each.name in own]
+
+    def _misses_others(self, failed: list[Check]) -> bool:
+        """Whether something is away that other machines bring."""
+        has_own = self._node.specification.runs_data_services
+        return any(each.name in ("sharedFolder", *(() if has_own else LEADERS)) for each in failed)
 
     def _goes_on(self, check: Check) -> bool:
         """Whether the agent has not given up on *check*, or whatever it needs may come back."""

@@ -5,6 +5,7 @@ How it is mounted is in a module for each kind: efs, nfs, nfs_server, mounted_pa
 
 from __future__ import annotations
 
+import posixpath
 import time
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from agent.engine import Container
 from agent.failures import Failure
 from agent.mount_errors import REFUSALS, mount_failure
 from agent.node import UNITS, Node, write_private
+from agent.release import place
 from agent.shared_files import BOUND_SECONDS, MARKER
 from agent.specification import Efs, MountedPath, Nfs, NfsOnLeader
 
@@ -94,7 +96,8 @@ def holders(node: Node, services: dict[str, Any]) -> dict[str, str | None]:
     found: dict[str, str | None] = {}
     for name, service in services.items():
         for volume in service.get("volumes") or []:
-            source = str(volume.get("source", "")).rstrip("/")
+            # Compose leaves `//` in it, as of a variable that ends with a slash.
+            source = posixpath.normpath(str(volume.get("source", "")))
             if f"{source}/".startswith(f"{path}/") and not source.startswith(own):
                 found.setdefault(name, None)
                 if source == path:
@@ -173,6 +176,8 @@ def _mount(node: Node) -> None:
         done = _attempt(node)
         if is_mounted(node):
             return
+        if pause == 1.0:
+            _end_services(node)
         patience = limits.PATIENCE
         log = systemd.mount_log(share.path, done)
         what = f"{_described(node)} could not be mounted at {share.path}"
@@ -184,6 +189,20 @@ def _mount(node: Node) -> None:
         print(f"waiting: {share.path} cannot be mounted: {' '.join(done.tail()[-1:])}", flush=True)
         time.sleep(pause)
         pause = min(pause * 2, 15.0)
+
+
+def _end_services(node: Node) -> None:
+    """Docker starts containers at boot by itself: none goes on that began without the folder."""
+    try:
+        compose = Compose(place(node.specification))
+        held = holders(node, compose.services())
+        running = {each.service for each in compose.containers() if each.state == "running"}
+    except (Failure, OSError):
+        return  # no release yet, or none that can be asked
+    asked = [(name, target) for name, target in held.items() if target and name in running]
+    if any(not is_held(compose, name, target) for name, target in asked):
+        print("stopping the services, which began without the shared folder", flush=True)
+        compose.stop([])
 
 
 def _attempt(node: Node) -> Completed:

@@ -7,11 +7,14 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..release.base_image import BaseImageError, base_image
 from . import image
 from .commands import MachineError
 from .image import Say
 
 RECORDED = "machines are recorded and do not boot"
+CAPABILITIES = {"NET_ADMIN": 12, "SYS_PTRACE": 19, "SYS_ADMIN": 21}
+"""What a machine's own Docker needs beyond what a container has anyway, with its number in capabilities(7)."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +41,9 @@ def prepare(say: Say) -> Machines | None:
             image.install(sorted(set(missing.values())), say)
         if missing := image.missing_programs():
             raise MachineError(f"still missing after the installation: {', '.join(missing)}")
+        base_image(say)
         return Machines(image.build_base(say))
-    except (MachineError, OSError) as error:
+    except (BaseImageError, MachineError, OSError) as error:
         say(f"{RECORDED}: {error}")
         return None
 
@@ -58,4 +62,14 @@ def impossible() -> str | None:
         return f"this is no Debian or Ubuntu, and these programs are missing: {missing}"
     if not image.works(["unshare", "--net", "--mount", "true"]):
         return "this root may make no namespaces (a container?): run it in a virtual machine"
+    own = capability_bound()
+    if lacking := [name for name, number in CAPABILITIES.items() if not own >> number & 1]:
+        return f"their Docker needs what this root lacks ({', '.join(lacking)}): run it in a virtual machine"
+    if not Path("/dev/loop-control").exists():
+        return "this computer has no loop devices, which are the machines' disks: modprobe loop"
     return None
+
+
+def capability_bound() -> int:
+    """The capabilities that this process can give at most, as the kernel's bits."""
+    return int(Path("/proc/self/status").read_text().partition("CapBnd:")[2].split()[0], 16)

@@ -8,6 +8,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,18 +19,23 @@ import docker.types
 from model.gpu_catalogue import read_catalogue
 
 from ..release.build import Release
-from . import image, metadata
+from . import docker_disk, image, metadata
+from .availability import CAPABILITIES, capability_bound
+from .commands import MachineError
 from .files import write
 from .inventory import Machine
-from .leftovers import PrivateDocker
 
 DRIVER = "595.58.03"
 """The NVIDIA driver that the stand-in shows; Graphistry runs with it in both CUDA flavours (its Helm charts)."""
 AGENT_PREFIX = "GRAPHISTRY_CLUSTER_"
 """Of the variables that a machine inherits from the sandbox."""
+BASE_IMAGE = "/usr/lib/graphistry-sandbox/base-image.tar"
+"""Where a machine sees the archive of the image that its Docker always has."""
 STOP_SECONDS = 5
 """What a machine has for an orderly end."""
 
+_HAS_RELEASE = {"etc/graphistry-sandbox-release": ("", 0o644)}
+"""Tells a machine to load the images of the release that it came with, once."""
 _SYS_RESOURCE = 24
 """Its number in capabilities(7)."""
 
@@ -47,15 +53,13 @@ _SHOWN: dict[str, tuple[str, int]] = {
 
 
 def _capabilities() -> tuple[str, ...]:
-    """What root of a machine has beyond Docker's default: to mount, and to grow a mounted ext4 if this computer's may.
+    """What root of a machine has beyond Docker's default: what its own Docker needs to mount, to make networks and to
+    look at its containers, and to grow a mounted ext4 if this computer's may.
 
     Docker starts no container with a capability that it lacks itself.
     """
-    lines = dict(
-        line.split(":\t", 1) for line in Path("/proc/self/status").read_text().splitlines()
-    )
-    may_grow = int(lines["CapBnd"], 16) >> _SYS_RESOURCE & 1
-    return ("SYS_ADMIN", "SYS_RESOURCE") if may_grow else ("SYS_ADMIN",)
+    may_grow = capability_bound() >> _SYS_RESOURCE & 1
+    return (*CAPABILITIES, "SYS_RESOURCE") if may_grow else tuple(CAPABILITIES)
 
 
 _CAPABILITIES = _capabilities()
@@ -74,6 +78,10 @@ class Surroundings:
     cgroup: str
     aws_port: int
     """Of the AWS API, on every gateway."""
+    docker_template: Path
+    """What the disk of every machine's own Docker is copied from."""
+    base_image: Path
+    """The archive of the image that every machine's Docker has."""
 
 
 def gateway(block: str) -> str:
@@ -135,10 +143,6 @@ class Shape:
     release: Release | None
     """What it comes with."""
     mac: str | None = None
-    capabilities: tuple[str, ...] = ()
-    """Beside those of every machine."""
-    has_containers: bool = False
-    """Whether its Docker knows containers, which are the sandbox's: it is then given the way to them."""
 
 
 def run(around: Surroundings, shape: Shape) -> None:
@@ -146,13 +150,15 @@ def run(around: Surroundings, shape: Shape) -> None:
     api, own = around.client.api, folder(around, shape.name)
     (own / "resolv.conf").write_text(shape.resolver)
     binds = {
+        str(docker_disk.folder(around.directory, shape.name)): {
+            "bind": "/var/lib/docker",
+            "mode": "rw",
+        },
+        str(around.base_image): {"bind": BASE_IMAGE, "mode": "ro"},
         str(own): {"bind": "/etc/graphistry-sandbox", "mode": "rw"},
         str(own / "resolv.conf"): {"bind": "/etc/resolv.conf", "mode": "ro"},
         "/sys/fs/cgroup": {"bind": "/sys/fs/cgroup", "mode": "rw"},
     }
-    if shape.has_containers:
-        place = PrivateDocker(around.directory)
-        binds[str(place.socket)] = {"bind": "/usr/lib/graphistry-sandbox/docker.sock", "mode": "ro"}
     created = api.create_container(
         f"{image.IMAGE}:latest",
         name=shape.name,
@@ -163,14 +169,16 @@ def run(around: Surroundings, shape: Shape) -> None:
         stop_signal="SIGRTMIN+3",
         host_config=api.create_host_config(
             binds=binds,
-            cap_add=[*_CAPABILITIES, *shape.capabilities],
+            cap_add=list(_CAPABILITIES),
             cgroup_parent=f"/{around.cgroup}",
             cgroupns="host",
             device_cgroup_rules=["b 7:* rmw"],
             devices=["/dev/fuse:/dev/fuse:rwm"],
             network_mode=shape.network,
             restart_policy={"Name": "always"},  # so that a machine can reboot itself
-            security_opt=["apparmor=unconfined"],  # Docker's profile forbids to mount
+            # Docker's profiles forbid to mount, and what its own Docker needs to start a container
+            security_opt=["apparmor=unconfined", "seccomp=unconfined"],
+            sysctls=docker_disk.IP_FORWARD,
             tmpfs={"/run": "exec", "/run/lock": "", "/tmp": "exec"},  # noqa: S108, the machine's
         ),
         networking_config=api.create_networking_config(
@@ -180,19 +188,20 @@ def run(around: Surroundings, shape: Shape) -> None:
     try:
         if shape.release is not None:
             api.put_archive(created["Id"], "/", image.release_archive(shape.release))
+            api.put_archive(created["Id"], "/", image.archive_of(_HAS_RELEASE))
         api.put_archive(created["Id"], "/", image.archive_of(shape.files))
+        docker_disk.renew(around.directory, around.docker_template, shape.name)
         api.start(created["Id"])
-    except docker.errors.APIError:
+    except (docker.errors.APIError, MachineError):
         remove(around, shape.name)
         raise
 
 
 def remove(around: Surroundings, identifier: str) -> None:
     """End a machine and forget all it wrote."""
-    try:
+    with suppress(docker.errors.NotFound):
         around.client.api.remove_container(identifier, force=True, v=True)
-    except docker.errors.NotFound:
-        return
+    docker_disk.discard(around.directory, identifier)
 
 
 def forget(around: Surroundings, identifier: str) -> None:

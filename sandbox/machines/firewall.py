@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from .commands import run
 
+INTERFACE = "eth0"
+"""Of a machine, towards its network."""
 _PROTOCOLS = {"6": "tcp", "17": "udp", "1": "icmp"}
 
 
@@ -27,14 +29,15 @@ def ruleset(ingress: Iterable[Allowed], egress: Iterable[Allowed], gateway: str)
     """What `nft -f -` needs to let through these rules and nothing else.
 
     The gateway stands for AWS itself (metadata, name server, API), which no group can close.
-    Replaces an earlier set in one step, so that no connection sees half of it.
+    Replaces an earlier set in one step, so that no connection sees half of it. As in AWS, what comes in is judged
+    before the machine's own Docker gives it to a container, and what a container sends when it leaves the machine.
     """
     lines = [
         "table inet sandbox",
         "delete table inet sandbox",
         "table inet sandbox {",
-        *_chain("input", "saddr", "iif", ingress, gateway),
-        *_chain("output", "daddr", "oif", egress, gateway),
+        *_chain("prerouting", "saddr", "iifname", ingress, gateway),
+        *_chain("postrouting", "daddr", "oifname", egress, gateway),
         "}",
     ]
     return "\n".join(lines) + "\n"
@@ -46,9 +49,9 @@ def _chain(
     allowed = sorted({line for rule in rules if (line := _rule(rule, side))})
     return [
         f"  chain {hook} {{",
-        f"    type filter hook {hook} priority 0; policy drop;",
+        f"    type filter hook {hook} priority -150; policy drop;",
+        f'    {interface} != "{INTERFACE}" accept',
         "    ct state established,related accept",
-        f"    {interface} lo accept",
         f"    ip {side} {gateway} accept",
         *(f"    {line}" for line in allowed),
         "  }",

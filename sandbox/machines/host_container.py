@@ -63,8 +63,6 @@ def boot(
             resolver="# no name server: hosts know each other by address\n",
             files=_files(around, machine),
             release=Release.named(machine.release),
-            capabilities=("NET_ADMIN",),  # its owner's firewall is its own
-            has_containers=True,
         ),
     )
 

@@ -29,7 +29,7 @@ from .files import write
 USER = "ubuntu"
 """Whom the operator's key lets in; may become root without a password."""
 LABEL = "host"
-"""Of every container that is no AWS machine: the name of the host's container it belongs to."""
+"""Of every container that is no AWS machine: the container's own name."""
 HOST_KEY = "ssh_host_ed25519_key"
 """In a machine's folder, so that it stays the same while the machine's container does not."""
 PREFIX_LENGTH = 24
@@ -161,18 +161,10 @@ def replace(sandbox: Path, stack: str, name: str) -> None:
     folder = sandbox / "machines" / container(stack, name)
     past = folder.with_name(f".{folder.name}-replaced")
     folder.rename(past)  # first, or the loop would boot the next machine with this one's key
-    remove_containers(private_docker.connect(running.docker_host), folder.name)
+    with suppress(docker.errors.NotFound):
+        client = private_docker.connect(running.docker_host)
+        client.api.remove_container(folder.name, force=True, v=True)
     shutil.rmtree(past, ignore_errors=True)
-
-
-def remove_containers(client: Any, name: str) -> None:
-    """End a machine's container, those that run on it, and their volumes."""
-    own = {"label": f"{LABEL}={name}"}
-    for each in client.api.containers(all=True, filters=own):
-        with suppress(docker.errors.NotFound):
-            client.api.remove_container(each["Id"], force=True, v=True)
-    for volume in client.volumes.list(filters=own):
-        volume.remove(force=True)
 
 
 def wanted(sandbox: Path) -> dict[str, tuple[HostMachine, ...]]:

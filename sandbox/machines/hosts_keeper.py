@@ -1,7 +1,6 @@
 """Boots the hosts that are wanted, keeps them and their ways in, and ends the others.
 
-Like the loop it is part of, it compares and changes what differs. What the stand-in for Pulumi's
-`docker` provider runs on a host is kept too: it starts again with its host.
+Like the loop it is part of, it compares and changes what differs.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 import docker.errors
@@ -50,8 +48,7 @@ def keep(keeper: HostsKeeper, pool: ThreadPoolExecutor) -> None:
     if not (keeper.wanted or keeper.networks or _folders(keeper)):
         return
     found = keeper.around.client.api.containers(all=True, filters={"label": LABEL})
-    present = {each["Names"][0].lstrip("/"): each for each in found}
-    machines = {name: each for name, each in present.items() if each["Labels"][LABEL] == name}
+    machines = {each["Names"][0].lstrip("/"): each for each in found}
     known = {*machines, *keeper.forwards, *_folders(keeper)}
     gone = [name for name in known if not _is_the_same(keeper, name, machines.get(name))]
     keeper.attempts.each(pool, gone, lambda name: _end(keeper, name), str)
@@ -61,14 +58,6 @@ def keep(keeper: HostsKeeper, pool: ThreadPoolExecutor) -> None:
         keeper.wanted,
         lambda name: _keep(keeper, name, machines.get(name) if name not in gone else None),
         str,
-    )
-    services = [
-        name
-        for name, each in present.items()
-        if name not in machines and each["Labels"][LABEL] not in gone
-    ]
-    keeper.attempts.each(
-        pool, services, lambda name: _restart_with_host(keeper, name, present[name]), str
     )
     _tell(keeper)
 
@@ -125,29 +114,12 @@ def _description(machine: HostMachine) -> str:
 
 
 def _end(keeper: HostsKeeper, name: str) -> None:
-    """End a machine, what runs on it, and all that either has written."""
+    """End a machine and all that it has written."""
     logging.info("%s ends", name)
-    hosts.remove_containers(keeper.around.client, name)
+    container.remove(keeper.around, name)
     if name in keeper.forwards:
         keeper.forwards.pop(name)[1]()
     container.forget(keeper.around, name)
-
-
-def _restart_with_host(keeper: HostsKeeper, name: str, details: Mapping[str, Any]) -> None:
-    """Start what runs on a host again after the host did, in whose network it lives."""
-    api, host = keeper.around.client.api, details["Labels"][LABEL]
-    state, of_host = (api.inspect_container(each)["State"] for each in (name, host))
-    policy = details["Labels"]["restart"]
-    if policy == "no" or not of_host["Running"] or details["State"] == "created":
-        return
-    if _moment(of_host["StartedAt"]) > _moment(state["StartedAt"]):
-        logging.info("%s starts again with %s", name, host)
-        api.restart(name, timeout=container.STOP_SECONDS)
-
-
-def _moment(text: str) -> datetime:
-    """Docker's time has nine digits after the second, Python's six."""
-    return datetime.fromisoformat(f"{text[:19]}.{(text[20:].rstrip('Z') + '000000')[:6]}+00:00")
 
 
 def _network_name(block: str) -> str:

@@ -28,11 +28,13 @@ from .commands import MachineError, run
 Say = Callable[[str], None]
 
 PACKAGES = (
-    "ca-certificates,cloud-init,curl,dbus,e2fsprogs,fuse3,iproute2,iputils-ping,libpam-systemd,"
-    "nfs-common,nftables,openssh-server,postgresql,procps,python3,python3-psycopg2,python3-redis,"
-    "python3-yaml,redis-server,sshfs,sudo,systemd-sysv,udev,zstd"
+    "ca-certificates,cloud-init,curl,dbus,docker-cli,docker-compose,docker.io,e2fsprogs,fuse3,iproute2,iptables,"
+    "iputils-ping,libpam-systemd,nfs-common,nftables,openssh-server,postgresql-client,procps,python3,redis-tools,"
+    "sshfs,sudo,systemd-sysv,tini,udev,zstd"
 )
-"""What the real agent and the stand-in release need on a machine."""
+"""What the agent and a release need on a machine, and clients by which tests ask services from outside."""
+SUITE = "trixie"
+"""Of Debian: the first with a Compose that knows `!override`."""
 
 HOOK = Path(__file__).with_name("image_hook.sh")
 FILES = Path(__file__).parents[1] / "machine_image" / "files"
@@ -55,7 +57,7 @@ def cache() -> Path:
 
 def base_archive() -> Path:
     """Where the base is, or would be: its name tells what it was made of."""
-    recipe = PACKAGES.encode() + HOOK.read_bytes()
+    recipe = f"{SUITE} {PACKAGES}".encode() + HOOK.read_bytes()
     return cache() / f"machine-image-{hashlib.sha256(recipe).hexdigest()[:16]}.tar.zst"
 
 
@@ -68,7 +70,7 @@ def build_base(say: Say) -> Path:
     if archive.exists():
         return archive
     archive.parent.mkdir(parents=True, exist_ok=True)
-    with _exclusively(archive.parent / "machine-image.lock", say):
+    with exclusively(archive.parent / "machine-image.lock", say):
         if archive.exists():
             return archive
         for leftover in archive.parent.glob("machine-image-scratch-*"):
@@ -95,7 +97,7 @@ def _bootstrap(draft: Path, log: Path) -> None:
     with log.open("wb") as output:
         try:
             subprocess.run(
-                [*command, "bookworm", str(draft)],
+                [*command, SUITE, str(draft)],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -209,6 +211,7 @@ def missing_programs() -> dict[str, str]:
         "dockerd": "docker.io",
         "ip": "iproute2",
         "losetup": "mount",
+        "mkfs.ext4": "e2fsprogs",
         "nft": "nftables",
         "nsenter": "util-linux",
         "setpriv": "util-linux",
@@ -268,12 +271,13 @@ def _nothing_started() -> Iterator[None]:
 
 
 @contextmanager
-def _exclusively(lock: Path, say: Say) -> Iterator[None]:
+def exclusively(lock: Path, say: Say) -> Iterator[None]:
+    """Hold a lock of this user's; that another process has it is said."""
     with lock.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say("waiting for another process that builds the machines' image")
+            say(f"waiting for another process that builds: {lock.stem}")
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

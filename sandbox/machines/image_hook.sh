@@ -10,18 +10,13 @@ for unit in getty.target console-getty.service systemd-udevd.service systemd-ude
     systemd-journald-audit.socket sys-kernel-debug.mount sys-kernel-tracing.mount \
     proc-sys-fs-binfmt_misc.automount run-rpc_pipefs.mount nfs-blkmap.service rpcbind.service \
     rpcbind.socket apt-daily.timer apt-daily-upgrade.timer fstrim.timer dpkg-db-backup.timer \
-    e2scrub_all.timer e2scrub_reap.service ssh.service postgresql.service redis-server.service \
+    e2scrub_all.timer e2scrub_reap.service ssh.service ssh.socket \
     systemd-firstboot.service systemd-logind.service cloud-init-hotplugd.socket; do
     ln -sf /dev/null "$root/etc/systemd/system/$unit"
 done
 rm -f "$root"/etc/systemd/system/*.wants/ssh.service "$root"/etc/systemd/system/sshd.service
 
-# Redis asks for a user namespace that a container may not make.
-mkdir -p "$root/etc/systemd/system/redis-server.service.d"
-printf '[Service]\nPrivateUsers=no\n' >"$root/etc/systemd/system/redis-server.service.d/sandbox.conf"
-
 # The image's own user, as on Ubuntu; who is in the group docker may use Docker.
-chroot "$root" groupadd --system docker
 chroot "$root" useradd --create-home --shell /bin/bash --uid 1000 --groups docker ubuntu
 
 # Reboots take what a container leaves time for.
@@ -39,10 +34,8 @@ cloud_final_modules:
   [scripts-vendor, scripts-per-once, scripts-per-boot, scripts-per-instance, scripts-user, final-message]
 CONFIG
 
-# 250 of 640 MB that no machine needs; PostgreSQL does without its compiler.
-rm -rf "$root"/usr/share/doc/* "$root"/usr/share/man/* "$root"/usr/share/locale/* \
-    "$root"/usr/lib/postgresql/*/lib/bitcode "$root"/usr/lib/postgresql/*/lib/llvmjit.so \
-    "$root"/usr/lib/*/libLLVM-*.so* "$root"/usr/lib/*/libz3.so*
+# What no machine needs.
+rm -rf "$root"/usr/share/doc/* "$root"/usr/share/man/* "$root"/usr/share/locale/*
 
 rm -f "$root"/etc/ssh/ssh_host_*_key*
 : >"$root/etc/machine-id"

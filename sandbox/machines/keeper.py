@@ -23,10 +23,12 @@ import docker.types
 
 from ..provider import moto_gaps
 from ..provider.aws import Aws
+from ..release.base_image import base_archive
 from . import (
     console,
     container,
     disks,
+    docker_disk,
     file_server,
     firewall,
     gateway,
@@ -92,7 +94,9 @@ def start(sandbox: Path, archive: Path, aws: Any, endpoint: str) -> Keeper:
     process = private_docker.start(place)
     client = private_docker.connect(place.host)
     port = int(endpoint.rpartition(":")[2])
-    around = Surroundings(client, sandbox, directory, place.cgroup, port)
+    base = base_archive()
+    template = docker_disk.template_file(archive, base)
+    around = Surroundings(client, sandbox, directory, place.cgroup, port, template, base)
     attempts = Attempts(around, threading.Event())
     hosts_of_it = HostsKeeper(place.namespace, around, attempts)
     keeper = Keeper(place, process, around, aws, endpoint, archive, attempts, hosts_of_it)
@@ -110,11 +114,13 @@ def stop(keeper: Keeper) -> None:
         keeper.thread.join(END_SECONDS)
     hosts_keeper.end(keeper.hosts)
     private_docker.stop(keeper.place, keeper.process)
+    docker_disk.discard_all(keeper.around.directory)
 
 
 def _forget_past(directory: Path) -> None:
     """Remove what belongs to the machines of an earlier AWS, and keep the images."""
     shutil.rmtree(directory / "volumes", ignore_errors=True)
+    docker_disk.discard_all(directory)
     for machine in directory.glob("i-*"):
         shutil.rmtree(machine, ignore_errors=True)
 
@@ -135,7 +141,11 @@ def _run(keeper: Keeper) -> None:
 
 def _prepare(keeper: Keeper) -> None:
     file_server.make_key(keeper.around.directory)
-    image.load(keeper.around.client, keeper.archive)
+    around = keeper.around
+    image.load(around.client, keeper.archive)
+    docker_disk.make_template(
+        around.client, around.directory, around.docker_template, around.base_image
+    )
 
 
 def _round(keeper: Keeper, pool: ThreadPoolExecutor) -> None:

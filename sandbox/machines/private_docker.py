@@ -72,6 +72,14 @@ def connect(host: str) -> Any:
     return docker.DockerClient(base_url=host, timeout=120, max_pool_size=32)
 
 
+def connect_inside(host: str, machine: str) -> Any:
+    """A client of the Docker of a machine in the Docker at `host`, by its socket as this computer sees it."""
+    client = connect(host)
+    process = client.api.inspect_container(machine)["State"]["Pid"]
+    client.close()
+    return connect(f"unix:///proc/{process}/root/run/docker.sock")
+
+
 def stop(place: PrivateDocker, process: subprocess.Popen[bytes]) -> None:
     """Remove every container and volume, end the daemon, leave nothing but the images."""
     with contextlib.suppress(docker.errors.DockerException, OSError):

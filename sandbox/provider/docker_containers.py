@@ -1,22 +1,14 @@
-"""Containers and volumes of a host: real ones, in the sandbox's Docker, that share the host's network.
-
-Its processes too: a real host sees those of its containers.
-
-A real host's Docker publishes a port on one of its addresses; here the process itself listens there,
-and on the loopback for health checks, under the number it has anyway.
-"""
+"""Containers and volumes in the Docker of a host."""
 
 from __future__ import annotations
 
 import re
-import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import docker.errors
 
-from ..machines.hosts import LABEL
 from .protocol import Problem
 from .values import UNKNOWN, Properties, RefusalError
 
@@ -33,14 +25,6 @@ UPDATED = {"healthcheck", "restart", "wait", "waitTimeout", "mustRun"}
 
 def problems(inputs: Properties) -> Iterator[Problem]:
     """What is wrong with the inputs of a container beyond their names and types."""
-    for index, port in enumerate(_known(inputs.get("ports"))):
-        where = f"ports[{index}]"
-        if port.get("external", port["internal"]) != port["internal"]:
-            yield f"{where}.external", "the sandbox publishes a port under its own number alone"
-        if port.get("ip") in (None, "", "0.0.0.0"):  # noqa: S104, refused
-            yield f"{where}.ip", "the sandbox publishes a port on one address of the host alone"
-        if port.get("protocol", "tcp") != "tcp":
-            yield f"{where}.protocol", "the sandbox publishes tcp alone"
     for index, volume in enumerate(_known(inputs.get("volumes"))):
         if len({"hostPath", "volumeName"} & volume.keys()) != 1 or "containerPath" not in volume:
             yield f"volumes[{index}]", "containerPath and one of hostPath, volumeName are needed"
@@ -58,49 +42,46 @@ def problems(inputs: Properties) -> Iterator[Problem]:
         yield "restart", "one of no, on-failure, always, unless-stopped is needed"
 
 
-def make_volume(client: Any, host: str, name: str) -> Properties:
-    """A volume of a host, or the one that is there already."""
-    made = client.volumes.create(_volume(host, name), labels={LABEL: host})
+def make_volume(client: Any, name: str) -> Properties:
+    """A new volume, or the one that is there already."""
+    made = client.volumes.create(name)
     return {"name": name, "driver": "local", "mountpoint": made.attrs["Mountpoint"]}
 
 
-def read_volume(client: Any, host: str, name: str) -> Properties | None:
+def has_volume(client: Any, name: str) -> bool:
     try:
-        found = client.volumes.get(_volume(host, name))
+        client.volumes.get(name)
     except docker.errors.NotFound:
-        return None
-    return {"name": name, "driver": "local", "mountpoint": found.attrs["Mountpoint"]}
+        return False
+    return True
 
 
-def remove_volume(client: Any, host: str, name: str) -> None:
+def remove_volume(client: Any, name: str) -> None:
     try:
-        client.volumes.get(_volume(host, name)).remove()
+        client.volumes.get(name).remove()
     except docker.errors.NotFound:
         return
     except docker.errors.APIError as error:
         raise RefusalError(f"Unable to remove volume: {error.explanation}") from error
 
 
-def create(client: Any, host: str, inputs: Properties) -> str:
-    """Make and start a container of a host; its id."""
-    labels = {LABEL: host, "name": inputs["name"], "restart": inputs.get("restart", "no")}
-    listen = ",".join(sorted({port["ip"] for port in inputs.get("ports", ())}))
+def create(client: Any, inputs: Properties) -> str:
+    """Make a container; its id."""
     api = client.api
+    ports = inputs.get("ports", ())
     try:
         made = api.create_container(
             inputs["image"],
             inputs.get("command"),
-            name=f"{host}.{inputs['name']}",
+            name=inputs["name"],
             entrypoint=inputs.get("entrypoints"),
             user=inputs.get("user"),
-            environment=[*inputs.get("envs", ()), f"SANDBOX_LISTEN={listen}"],
-            labels=labels,
+            environment=list(inputs.get("envs", ())),
             healthcheck=_healthcheck(inputs),
+            ports=[(int(each["internal"]), each.get("protocol", "tcp")) for each in ports],
             host_config=api.create_host_config(
-                binds=[_bind(client, host, each) for each in inputs.get("volumes", ())],
-                cgroup_parent=f"/{_cgroup(client, host)}",
-                network_mode=f"container:{host}",
-                pid_mode=f"container:{host}",
+                binds=[_bind(each) for each in inputs.get("volumes", ())],
+                port_bindings=_published(ports),
                 restart_policy={"Name": inputs.get("restart", "no")},
             ),
         )
@@ -164,35 +145,20 @@ def _known(value: Any) -> list[dict[str, Any]]:
     return [each for each in items if isinstance(each, dict) and UNKNOWN not in each.values()]
 
 
-def _volume(host: str, name: str) -> str:
-    return f"{host}.{name}"
-
-
-def _bind(client: Any, host: str, volume: Properties) -> str:
+def _bind(volume: Properties) -> str:
     mode = "ro" if volume.get("readOnly") else "rw"
-    if "volumeName" in volume:
-        source = _volume(host, volume["volumeName"])
-    else:
-        source = _on_host(client, host, volume["hostPath"])
+    source = volume.get("volumeName") or volume["hostPath"]
     return f"{source}:{volume['containerPath']}:{mode}"
 
 
-def _on_host(client: Any, host: str, path: str) -> str:
-    """Where this computer has a path of a host. Docker makes a folder where nothing is."""
-    quoted = shlex.quote(path)
-    made = client.api.exec_create(
-        host, ["sh", "-ec", f"[ -e {quoted} ] || mkdir -p {quoted}; realpath {quoted}"]
-    )
-    real = client.api.exec_start(made["Id"]).decode().strip()
-    if client.api.exec_inspect(made["Id"])["ExitCode"]:
-        raise RefusalError(f"Unable to create container: {real}")
-    layers = client.api.inspect_container(host)["GraphDriver"]["Data"]
-    return f"{layers['MergedDir']}{real}"
-
-
-def _cgroup(client: Any, host: str) -> str:
-    parent = client.api.inspect_container(host)["HostConfig"]["CgroupParent"]
-    return str(parent).strip("/")
+def _published(ports: Iterable[Properties]) -> dict[str, list[tuple[str, int | None]]]:
+    """Port of the container -> addresses and ports of the host; any free one where none is asked for."""
+    found: dict[str, list[tuple[str, int | None]]] = {}
+    for port in ports:
+        inner = f"{int(port['internal'])}/{port.get('protocol', 'tcp')}"
+        outer = int(port["external"]) if "external" in port else None
+        found.setdefault(inner, []).append((port.get("ip") or "0.0.0.0", outer))  # noqa: S104
+    return found
 
 
 def _healthcheck(inputs: Properties) -> dict[str, Any] | None:

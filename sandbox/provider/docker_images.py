@@ -1,32 +1,20 @@
-"""Images of the outside world, which has no way into a sandbox: stood in by the machines' own software."""
+"""Images of the outside world, which has no way into a sandbox: stood in by the base of the stand-in release's."""
 
 from __future__ import annotations
 
 import hashlib
-import io
 import re
-import tarfile
-import threading
+from contextlib import suppress
 from typing import Any
 
-from ..machines import image
+import docker.errors
+
+from ..release.build import official, saved_images
 from .values import RefusalError
 
-_ONE_AT_A_TIME = threading.Lock()
 _PINNED = re.compile(
     r"(?:docker\.io/)?(?:library/)?(postgres|redis)(?::[\w.-]+)?@sha256:[0-9a-f]{64}"
 )
-# Nothing is run to build them: the keeper of machines would end a container it does not know.
-_RECIPES = {
-    "postgres": """ENV PGDATA=/var/lib/postgresql/data
-VOLUME /var/lib/postgresql/data
-STOPSIGNAL SIGINT
-CMD ["postgres"]""",
-    "redis": """WORKDIR /data
-VOLUME /data
-STOPSIGNAL SIGTERM
-CMD ["redis-server"]""",
-}
 
 
 def problem(name: str) -> str | None:
@@ -41,24 +29,28 @@ def pulled(client: Any, name: str) -> str:
     found = _PINNED.fullmatch(name)
     if found is None:
         raise RefusalError(f"unable to pull image {name}: {problem(name)}")
-    of = found[1]
-    recipe = "\n".join(
-        [
-            f"FROM {image.IMAGE}:latest",
-            _RECIPES[of],
-            f'LABEL stands-in-for="{name}"',
-            f'ENTRYPOINT ["/usr/lib/graphistry-sandbox/{of}-entrypoint"]',
-            "",
-        ]
-    ).encode()
-    context = io.BytesIO()
-    with tarfile.open(fileobj=context, mode="w") as tar:
-        entry = tarfile.TarInfo("Dockerfile")
-        entry.size = len(recipe)
-        tar.addfile(entry, io.BytesIO(recipe))
-    context.seek(0)
-    tag = f"graphistry-sandbox-{of}:{hashlib.sha256(name.encode()).hexdigest()[:16]}"
-    # Side by side, one build may take away a mount that another one is at.
-    with _ONE_AT_A_TIME:
-        built, _ = client.images.build(fileobj=context, custom_context=True, tag=tag, rm=True)
-    return str(built.id)
+    kind = found[1]
+    tag = f"graphistry-sandbox-{kind}:{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+    try:
+        (loaded,) = client.images.load(saved_images({tag: official(kind)}))
+    except docker.errors.DockerException as error:
+        raise RefusalError(f"unable to pull image {name}: {error}") from error
+    return str(loaded.id)
+
+
+def has(client: Any, identifier: str) -> bool:
+    """Whether an image is there."""
+    try:
+        client.images.get(identifier)
+    except docker.errors.ImageNotFound:
+        return False
+    return True
+
+
+def remove(client: Any, identifier: str) -> None:
+    """Remove an image, where it is there; one that a container uses stays, as with the real provider's error."""
+    with suppress(docker.errors.NotFound):
+        try:
+            client.images.remove(identifier, force=True)
+        except docker.errors.APIError as error:
+            raise RefusalError(f"Unable to remove image: {error.explanation}") from error

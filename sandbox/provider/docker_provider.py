@@ -1,4 +1,4 @@
-"""The stand-in for Pulumi's `docker` provider: real containers on the sandbox's hosts.
+"""The stand-in for Pulumi's `docker` provider: real containers in the Docker of each of the sandbox's hosts.
 
 A provider is for one host, which it reaches over SSH when it is configured, like the real one.
 """
@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import docker.errors
 import grpc
 import pulumi_docker
 from google.protobuf import empty_pb2
@@ -153,15 +154,15 @@ class DockerProvider(provider_pb2_grpc.ResourceProviderServicer):
         if request.preview:
             unknown = dict.fromkeys(sdk.resource_types(_CLASSES[token][1]), UNKNOWN)
             return provider_pb2.CreateResponse(properties=to_wire({**unknown, **inputs}, secrets))
-        host, client = self._host(context), self._client()
+        client = self._client(context)
         if token == IMAGE:
             image = docker_images.pulled(client, inputs["name"])
             identifier, found = f"{image}{inputs['name']}", {"imageId": image}
         elif token == VOLUME:
             identifier = inputs["name"]
-            found = docker_containers.make_volume(client, host, identifier)
+            found = docker_containers.make_volume(client, identifier)
         else:
-            identifier, found = docker_containers.create(client, host, inputs), {}
+            identifier, found = docker_containers.create(client, inputs), {}
             try:
                 docker_containers.start(client, identifier, inputs)
             except RefusalError as error:
@@ -175,13 +176,13 @@ class DockerProvider(provider_pb2_grpc.ResourceProviderServicer):
         self, request: provider_pb2.ReadRequest, context: Connection
     ) -> provider_pb2.ReadResponse:
         token, (state, _) = token_of(request), from_wire(request.properties)
-        host, client = self._host(context), self._client()
+        client = self._client(context)
         if token == VOLUME:
-            there = docker_containers.read_volume(client, host, request.id) is not None
+            there = docker_containers.has_volume(client, request.id)
         elif token == CONTAINER:
             there = docker_containers.read(client, request.id, state.get("mustRun", True))
         else:
-            there = True
+            there = docker_images.has(client, str(state["imageId"]))
         if not there:
             return provider_pb2.ReadResponse()
         return provider_pb2.ReadResponse(
@@ -195,17 +196,20 @@ class DockerProvider(provider_pb2_grpc.ResourceProviderServicer):
         (news, secrets), (olds, _) = from_wire(request.news), from_wire(request.olds)
         if not request.preview and news.get("restart") != olds.get("restart"):
             policy = news.get("restart", "no")
-            docker_containers.set_restart(self._client(), request.id, policy)
+            docker_containers.set_restart(self._client(context), request.id, policy)
         return provider_pb2.UpdateResponse(properties=to_wire({**olds, **news}, secrets))
 
     @answering
     def Delete(self, request: provider_pb2.DeleteRequest, context: Connection) -> empty_pb2.Empty:
-        """An image stays: it stands in for it on the other hosts too."""
-        token, host, client = token_of(request), self._host(context), self._client()
+        token, client = token_of(request), self._client(context)
         if token == VOLUME:
-            docker_containers.remove_volume(client, host, request.id)
+            docker_containers.remove_volume(client, request.id)
         elif token == CONTAINER:
             docker_containers.remove(client, request.id)
+        else:
+            state, _ = from_wire(request.properties)
+            if not state.get("keepLocally"):
+                docker_images.remove(client, str(state["imageId"]))
         return empty_pb2.Empty()
 
     def _host(self, context: Connection) -> str:
@@ -218,13 +222,18 @@ class DockerProvider(provider_pb2_grpc.ResourceProviderServicer):
         return self._hosts[access]
 
     def _find(self, access: Access) -> str:
-        self._client()
-        return docker_host.machine(self._sandbox, access)
-
-    def _client(self) -> Any:
         if self._docker is None:
             raise RefusalError("this sandbox boots no machines, so no host has a Docker")
-        return private_docker.connect(self._docker)
+        return docker_host.machine(self._sandbox, access)
+
+    def _client(self, context: Connection) -> Any:
+        """A client of the Docker of the host that a connection was configured for."""
+        host = self._host(context)
+        assert self._docker is not None  # noqa: S101 - for mypy: a host was found
+        try:
+            return private_docker.connect_inside(self._docker, host)
+        except (docker.errors.DockerException, OSError) as error:
+            raise RefusalError(f"Error pinging Docker server: {error}") from error
 
 
 def setting_problems(settings: Properties) -> Iterator[Problem]:

@@ -10,21 +10,52 @@ import os
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
 
-from .standin.variables import interpolate
+from .base_image import Layer, base_layer, image_config
+from .standin.__main__ import ENTRYPOINT
 
 Compression = Literal["gz", "zst", "none"]
 HERE = Path(__file__).parent
 VERSION, CUDA = "2.50.1", "12"
 """What is built where nobody says otherwise: the release of the shipped stack files."""
 SUFFIXES: dict[Compression, str] = {"gz": ".tar.gz", "zst": ".tar.zst", "none": ".tar"}
-_LAYER_BYTES = 4096
+NO_BASE = Layer(hashlib.sha256(b"").hexdigest())
+"""Below the images of a release that was built where no machine boots: no Docker has it, nor loads such an archive."""
+_FIRST = ("python3", "-m", "standin")
+_PROGRAMS = {
+    "redis": "redis",
+    "graphistry/etl-server-python": "forge-etl-python",
+    "graphistry/streamgl-nginx": "nginx",
+}
+"""The service that an image is made for, where that is not its name without `graphistry-`."""
+_GPU_USERS = ("graphistry/etl-server-python", "graphistry/streamgl-gpu")
+_DATABASES: dict[str, dict[str, Any]] = {
+    "postgres": {
+        "Env": ["PGDATA=/var/lib/postgresql/data"],
+        "Cmd": ["postgres"],
+        "ExposedPorts": {"5432/tcp": {}},
+        "StopSignal": "SIGINT",
+        "Volumes": {"/var/lib/postgresql/data": {}},
+    },
+    "redis": {
+        "Cmd": ["redis-server"],
+        "ExposedPorts": {"6379/tcp": {}},
+        "Volumes": {"/data": {}},
+        "WorkingDir": "/data",
+    },
+}
+"""As in the configurations of the official images."""
+_ENVIRONMENT = (
+    "PATH=/usr/lib/postgresql/17/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "LANG=C.UTF-8",
+    "PYTHONPATH=/opt/standin",
+)
 
 
 @dataclass(frozen=True)
@@ -70,48 +101,72 @@ def build_release(
 def images(version: str, cuda: str) -> list[str]:
     """The images that the release's compose file names."""
     compose = yaml.safe_load((HERE / "files" / "docker-compose.yml").read_text())
-    variables = {"VERSION": version, "CUDA_SHORT_VERSION": cuda}
-    return sorted({interpolate(each["image"], variables) for each in compose["services"].values()})
+    named = {each["image"] for each in compose["services"].values()}
+    variables = (("${VERSION}", version), ("${CUDA_SHORT_VERSION}", cuda))
+    for variable, value in variables:
+        named = {each.replace(variable, value) for each in named}
+    return sorted(named)
+
+
+def saved_images(settings: Mapping[str, Mapping[str, Any]]) -> bytes:
+    """What `docker save` would write of images by name -> what their containers start with.
+
+    All are the base and one small layer with the stand-in. Docker reads the content of no layer that it has, so the
+    base's is left out: where the base is missing, `docker load` fails and says that it cannot open this layer.
+    """
+    base = base_layer() or NO_BASE
+    layer = _archive(_read(HERE / "layer", "") | _read(HERE / "standin", "opt/standin/standin/"))
+    own = Layer(hashlib.sha256(layer).hexdigest())
+    found: dict[str, tuple[bytes, int]] = {own.folder: (layer, 0o644)}
+    manifest = []
+    for name, each in sorted(settings.items()):
+        shown = {**each, "Env": [*_ENVIRONMENT, *each.get("Env", ())], "Labels": {"image": name}}
+        config = image_config([base.digest, own.digest], shown)
+        path = f"{hashlib.sha256(config).hexdigest()}.json"
+        found[path] = (config, 0o644)
+        layers = [base.folder, own.folder]
+        manifest.append({"Config": path, "RepoTags": [name], "Layers": layers})
+    return _archive({**found, "manifest.json": (json.dumps(manifest).encode(), 0o644)})
+
+
+def official(kind: str) -> dict[str, Any]:
+    """For `saved_images`: what containers of the official image `postgres` or `redis` start with."""
+    return {**_DATABASES[kind], "Entrypoint": [ENTRYPOINT]}
+
+
+def _settings(name: str) -> dict[str, Any]:
+    """What containers of one of the release's images start with."""
+    repository = name.partition(":")[0]
+    program = _PROGRAMS.get(repository, repository.rpartition("/")[2].removeprefix("graphistry-"))
+    if program in _DATABASES:
+        return {**_DATABASES[program], "Entrypoint": [*_FIRST, program]}
+    gpus = ["NVIDIA_VISIBLE_DEVICES=all"] if repository in _GPU_USERS else []
+    return {
+        "Entrypoint": list(_FIRST),
+        "Cmd": [program],
+        "WorkingDir": "/opt/standin",
+        "Env": gpus,
+    }
 
 
 def _files(version: str, cuda: str) -> dict[str, tuple[bytes, int]]:
     """Path in the release -> content and mode."""
-    found = {}
-    for root, prefix in ((HERE / "files", ""), (HERE / "standin", "standin/")):
-        for path in root.rglob("*"):
-            if path.is_file() and "__pycache__" not in path.parts:
-                mode = 0o755 if path.stat().st_mode & 0o100 else 0o644
-                found[f"{prefix}{path.relative_to(root)}"] = (path.read_bytes(), mode)
+    found = _read(HERE / "files", "")
     found["VERSION"] = (f"{version}\n".encode(), 0o644)
     found["CUDA_SHORT_VERSION"] = (f"{cuda}\n".encode(), 0o644)
-    saved = gzip.compress(_archive(_saved_images(images(version, cuda))), mtime=0)
-    found["containers.tar.gz"] = (saved, 0o644)
+    saved = saved_images({name: _settings(name) for name in images(version, cuda)})
+    found["containers.tar.gz"] = (gzip.compress(saved, mtime=0), 0o644)
     return found
 
 
-def _saved_images(names: Iterable[str]) -> dict[str, tuple[bytes, int]]:
-    """What `docker save` would write of images that hold next to nothing."""
-    found: dict[str, tuple[bytes, int]] = {}
-    manifest = []
-    for name in names:
-        content = f"stand-in for {name}, made by graphistry-cluster's sandbox\n".encode()
-        layer = _archive({"stand-in": (content.ljust(_LAYER_BYTES), 0o644)})
-        digest = hashlib.sha256(layer).hexdigest()
-        config = json.dumps(
-            {
-                "architecture": "amd64",
-                "config": {},
-                "os": "linux",
-                "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}"]},
-            }
-        ).encode()
-        identifier = hashlib.sha256(config).hexdigest()
-        found[f"{digest}/layer.tar"] = (layer, 0o644)
-        found[f"{identifier}.json"] = (config, 0o644)
-        manifest.append(
-            {"Config": f"{identifier}.json", "RepoTags": [name], "Layers": [f"{digest}/layer.tar"]}
-        )
-    return {**found, "manifest.json": (json.dumps(manifest).encode(), 0o644)}
+def _read(folder: Path, prefix: str) -> dict[str, tuple[bytes, int]]:
+    """The files below a folder, by their names after a prefix: content and mode."""
+    found = {}
+    for path in folder.rglob("*"):
+        if path.is_file() and "__pycache__" not in path.parts:
+            mode = 0o755 if path.stat().st_mode & 0o100 else 0o644
+            found[f"{prefix}{path.relative_to(folder)}"] = (path.read_bytes(), mode)
+    return found
 
 
 def _archive(files: dict[str, tuple[bytes, int]]) -> bytes:

@@ -66,7 +66,7 @@ for number in $(seq 0 255); do
 done
 unshare --net --mount losetup --find
 losetup --list --noheadings --output NAME,BACK-FILE | while read -r device file; do
-  case $file in /machines/volumes/*) losetup --detach $device ;; esac
+  case $file in /machines/volumes/* | /machines/dockers/*) losetup --detach $device ;; esac
 done
 """
 _COMMAND = 'echo $$ > /run/$0; make --silent .venv/ready && exec .venv/bin/python -m operate "$@"'

@@ -82,7 +82,8 @@ def config() -> dict[str, Any]:
             "ports": [{"target": 5432, "published": "5432"}],
             "volumes": [
                 {
-                    "source": volumes[0]["source"] + "/postgresql_data",
+                    # As Compose shows it where the variable ends with a slash.
+                    "source": volumes[0]["source"] + "//postgresql_data",
                     "target": "/var/lib/postgresql/data",
                 }
             ],
@@ -128,3 +129,9 @@ elif command == "exec":
     if words[:2] == ["bash", "-c"] and words[2].endswith("python manage.py shell"):
         (ROOT / "shell.log").open("a").write(sys.stdin.read())
         print('>>> graphistry-cluster-answer:{"made": true, "value": "x"}')
+    elif words[0] == "sh" and (ROOT / "not-held").exists():
+        print("missing")
+elif command == "stop":
+    known = json.loads(states.read_text())
+    names = sys.argv[2:] or list(known)
+    states.write_text(json.dumps({**known, **{key: ["exited", "", 137] for key in names}}))

@@ -33,6 +33,9 @@ SHORT = {
 BOUND_SECONDS = 240
 """Of every wait for what is seen within seconds where the computer has nothing else to do."""
 
+SERVICE = "com.docker.compose.service"
+"""The label by which Compose names a container's service."""
+
 ON = {"SANDBOX_MACHINES": "on", **SHORT}
 
 Report = dict[str, Any]
@@ -138,20 +141,21 @@ class Cluster:
         return self.until(node, lambda report: report["startedAt"] != before)
 
     def services_started(self, node: str) -> dict[str, str]:
-        """When each service of the stand-in release was started last."""
-        shown = self.run(
+        """When each service's container was started last; 0 while it does not run."""
+        shown = '{{index .Config.Labels "com.docker.compose.service"}} {{.State.Running}} {{.State.StartedAt}}'
+        lines = self.run(
             node,
-            "systemctl show -p Id,ExecMainStartTimestampMonotonic 'graphistry-standin-*.service'",
-        )
-        blocks = [block.splitlines() for block in shown.strip().split("\n\n")]
-        pairs = [dict(line.split("=", 1) for line in block) for block in blocks]
-        prefix, suffix = "graphistry-standin-", ".service"
-        return {
-            each["Id"].removeprefix(prefix).removesuffix(suffix): each[
-                "ExecMainStartTimestampMonotonic"
-            ]
-            for each in pairs
-        }
+            f"docker ps -aq --filter label={SERVICE} | xargs -r docker inspect -f '{shown}'",
+        ).splitlines()
+        found = {}
+        for name, is_running, started in map(str.split, lines):
+            found[name] = started if is_running == "true" else "0"
+        return found
+
+    def service(self, node: str, name: str) -> str:
+        """The id of a service's container."""
+        filters = f"--filter label={SERVICE}={name}"
+        return self.run(node, f"docker ps -aq --no-trunc {filters}").strip()
 
     def members(self) -> dict[str, tuple[str, str]]:
         """Instance and health of every Auto Scaling group's one machine, by group."""

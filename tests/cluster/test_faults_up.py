@@ -147,9 +147,9 @@ def test_a_specification_that_changes_while_a_node_converges_wins(cluster: Clust
     set_workers(cluster, t4=3)
     assert "small: ready" in cluster.succeed()
     assert forge_workers(cluster, "small") == "3"
-    running = "cat /run/graphistry-standin/forge-etl-python.json"
-    environment = json.loads(cluster.run("small", running))["environment"]
-    assert environment["FORGE_NUM_WORKERS"] == "3"
+    container = cluster.service("small", "forge-etl-python")
+    running = cluster.run("small", f"docker inspect -f '{{{{json .Config.Env}}}}' {container}")
+    assert "FORGE_NUM_WORKERS=3" in json.loads(running)
     assert instances(cluster) == before
     cluster.trap("small")
 

@@ -62,8 +62,7 @@ def test_no_password_is_where_it_could_be_read(cluster: OnHosts) -> None:
     places = {"state": cluster.checkout.state()}
     for name in (POSTGRES, REDIS):
         places[f"inspection of {name}"] = json.dumps(inspected(cluster, name))
-        log = cluster.container(f"{cluster.instance('leader')}.{name}").logs()
-        places[f"log of {name}"] = log.decode()
+        places[f"log of {name}"] = cluster.run("leader", f"docker logs {name} 2>&1")
     for node in NODES:
         places[f"report of {node}"] = json.dumps(cluster.report(node))
         places[f"journal of {node}"] = cluster.run(node, "journalctl --no-pager -o cat")
@@ -81,11 +80,7 @@ def test_data_services_are_on_the_private_address_and_closed_to_strangers(
 ) -> None:
     listening = cluster.run("leader", "ss -Hltn '( sport = :5432 or sport = :6379 )'")
     addresses = {line.split()[3] for line in listening.splitlines()}
-    # The loopback is that of containers, for health checks and the node's own Redis: here they share the host's.
-    assert {each for each in addresses if not each.startswith("127.")} == {
-        "10.77.0.10:5432",
-        "10.77.0.10:6379",
-    }
+    assert addresses == {"10.77.0.10:5432", "10.77.0.10:6379"}
     for port in (5432, 6379):
         assert not reaches_leader(stranger, port), port
         assert reaches_leader(cluster.machine("small"), port), port
@@ -122,7 +117,7 @@ def test_the_end_keeps_every_byte_and_a_second_up_reads_it(cluster: OnHosts) -> 
     assert cluster.run("leader", "pgrep -l 'postgres|redis' | cat") == ""
     assert "graphistry" not in cluster.run("leader", "nft list ruleset")
     assert cluster.run("leader", f"docker container inspect {POSTGRES} 2>&1 | cat") == (
-        f"Error response from daemon: No such container: {POSTGRES}\n"
+        f"[]\nError response from daemon: No such container: {POSTGRES}\n"
     )
     cluster.succeed()
     for node in NODES:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pulumi.runtime.proto import provider_pb2
 
-from sandbox.machines import hosts
+from sandbox.machines import docker_disk, hosts
 from sandbox.machines.hosts import HostMachine
 from sandbox.provider.docker_provider import CONTAINER, IMAGE, VOLUME, DockerProvider
 from sandbox.provider.values import from_wire, to_wire
@@ -133,9 +133,9 @@ def leader(cloud: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[L
     hosts.want(made.sandbox, STACK, [])
     until(lambda: cloud.gone(made.name), "the host is gone")
     until(
-        lambda: not cloud.docker("ps", "-aq", "--filter", f"label=host={made.name}").stdout, "all"
+        lambda: not docker_disk.disk_file(made.sandbox / "machines", made.name).exists(),
+        "its containers",
     )
-    assert f"{made.name}.data" not in cloud.docker("volume", "ls", "-q").stdout
 
 
 @pytest.fixture(scope="module")
@@ -150,6 +150,8 @@ def test_postgres_answers_on_its_address_with_its_password(leader: Leader) -> No
     assert leader.sql("SELECT current_user") == "graphistry"
     with pytest.raises(AssertionError, match="password authentication failed"):
         leader.sql("SELECT 1", password="wrong")
+    published = leader.cloud.shell(leader.name, "docker port postgres")
+    assert published == f"5432/tcp -> {LEADER.address}:5432"
 
 
 def test_a_volume_outlives_its_container(
@@ -182,11 +184,12 @@ def test_a_host_sees_the_processes_of_its_containers_and_ends_them_itself(leader
     assert "postgres" not in leader.cloud.shell(leader.name, "ps ax -o comm")
     assert docker("rm", "--volumes", "postgres") == "postgres"
     gone = "Error response from daemon: No such container: postgres"
-    assert docker("container", "inspect", "postgres") == docker("rm", "postgres") == gone
+    assert docker("container", "inspect", "postgres").splitlines() == ["[]", gone]
+    assert docker("rm", "postgres") == gone
     assert leader.exists(VOLUME, "data", {})
-    leader.cloud.shell(leader.name, "systemctl stop docker")
+    leader.cloud.shell(leader.name, "systemctl stop docker.socket docker")
     assert "Cannot connect to the Docker daemon" in docker("rm", "postgres")
-    leader.cloud.shell(leader.name, "systemctl start docker")
+    leader.cloud.shell(leader.name, "systemctl start docker.socket docker")
     _, image = leader.create(IMAGE, name=f"postgres:16{DIGEST}", keepLocally=True)
     leader.create(CONTAINER, image=image["imageId"], **POSTGRES)
 
@@ -226,9 +229,9 @@ def test_redis_answers_with_its_password(leader: Leader) -> None:
     assert "NOAUTH" in leader.redis("get a", password="wrong")
     with pytest.raises(RefusedError, match=r"Unable to create container: .*already in use"):
         leader.create(CONTAINER, image=image["imageId"], **REDIS)
-    leader.cloud.docker("stop", f"{leader.name}.redis")
+    leader.cloud.shell(leader.name, "docker stop redis")
     assert not leader.exists(CONTAINER, identifier, state)  # and it is removed, to be made again
-    assert leader.cloud.gone(f"{leader.name}.redis")
+    assert not leader.cloud.succeeds(leader.name, "docker container inspect redis")
 
 
 def test_a_container_that_does_not_become_healthy_is_kept_and_told(leader: Leader) -> None:
@@ -238,8 +241,9 @@ def test_a_container_that_does_not_become_healthy_is_kept_and_told(leader: Leade
     with pytest.raises(RefusedError, match="container failed to be in healthy state"):
         leader.create(CONTAINER, image=image["imageId"], **ill)
     assert leader.connection.trailing
-    assert leader.cloud.inspect(f"{leader.name}.ill")["Running"]
-    leader.cloud.docker("rm", "-f", f"{leader.name}.ill")
+    state = "docker container inspect -f '{{.State.Status}} {{.State.Health.Status}}' ill"
+    assert leader.cloud.shell(leader.name, state) == "running unhealthy"
+    leader.cloud.shell(leader.name, "docker rm -f ill")
 
 
 def test_a_container_that_ends_at_once_says_why(leader: Leader) -> None:
@@ -248,7 +252,7 @@ def test_a_container_that_ends_at_once_says_why(leader: Leader) -> None:
     new["envs"] = []
     with pytest.raises(RefusedError, match=r"exited immediately.*superuser password is not"):
         leader.create(CONTAINER, image=image["imageId"], **new)
-    leader.cloud.docker("rm", "-f", f"{leader.name}.new")
+    leader.cloud.shell(leader.name, "docker rm -f new")
     _, image = leader.create(IMAGE, name=f"redis:7{DIGEST}")
     leader.cloud.shell(leader.name, f"cd {FOLDER} && cp redis.conf secret.conf")  # root's alone
     unreadable = {**REDIS, "name": "unreadable", "restart": "no", "ports": []}
@@ -257,7 +261,7 @@ def test_a_container_that_ends_at_once_says_why(leader: Leader) -> None:
     ]
     with pytest.raises(RefusedError, match="Permission denied"):
         leader.create(CONTAINER, image=image["imageId"], **unreadable)
-    leader.cloud.docker("rm", "-f", f"{leader.name}.unreadable")
+    leader.cloud.shell(leader.name, "docker rm -f unreadable")
 
 
 def test_each_digest_is_an_image_of_its_own(leader: Leader) -> None:

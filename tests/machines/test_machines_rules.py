@@ -58,10 +58,12 @@ def chain(rules: str, name: str) -> list[str]:
 
 
 def test_nothing_is_let_in_without_a_rule() -> None:
-    accepted = [line for line in chain(ruleset([], [], "10.0.0.1"), "input") if "accept" in line]
+    accepted = [
+        line for line in chain(ruleset([], [], "10.0.0.1"), "prerouting") if "accept" in line
+    ]
     assert accepted == [
+        'iifname != "eth0" accept',
         "ct state established,related accept",
-        "iif lo accept",
         "ip saddr 10.0.0.1 accept",
     ]
     assert "policy drop" in ruleset([], [], "10.0.0.1")
@@ -78,7 +80,7 @@ def test_nothing_is_let_in_without_a_rule() -> None:
     ],
 )
 def test_a_rule_of_a_group_becomes_one_of_the_kernel(rule: Allowed, line: str) -> None:
-    assert f"{line} accept" in chain(ruleset([rule], [], "10.0.0.1"), "input")
+    assert f"{line} accept" in chain(ruleset([rule], [], "10.0.0.1"), "prerouting")
 
 
 def test_a_group_without_members_lets_nobody_in() -> None:
@@ -88,7 +90,7 @@ def test_a_group_without_members_lets_nobody_in() -> None:
 
 def test_outbound_rules_are_about_the_destination() -> None:
     rules = ruleset([], [Allowed("tcp", 443, 443, ("10.1.0.0/16",))], "10.0.0.1")
-    assert "ip daddr { 10.1.0.0/16 } tcp dport 443 accept" in chain(rules, "output")
+    assert "ip daddr { 10.1.0.0/16 } tcp dport 443 accept" in chain(rules, "postrouting")
 
 
 @pytest.mark.parametrize(
@@ -199,6 +201,18 @@ def test_another_user_is_told_what_helps(monkeypatch: pytest.MonkeyPatch) -> Non
     assert availability.prepare(said.append) is None
     assert len(said) == 1
     assert "root" in said[0]
+
+
+def test_a_root_without_a_needed_capability_is_told_which(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SANDBOX_MACHINES", raising=False)
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr(image, "works", lambda _: True)
+    monkeypatch.setattr(availability, "capability_bound", lambda: ~(1 << 12))
+    said: list[str] = []
+    assert availability.prepare(said.append) is None
+    (line,) = said
+    assert "NET_ADMIN" in line
+    assert "SYS_ADMIN" not in line
 
 
 def test_the_image_is_named_by_what_it_is_made_of(

@@ -82,7 +82,6 @@ X
 cat > data/config/custom.env <<X
 POSTGRES_PASSWORD=feed
 GRAPHISTRY_NEXUS_SIGNING_KEY=key
-STANDIN_START_PERIOD=20s
 X
 cat > docker-compose.override.yml <<X
 {override}
@@ -162,26 +161,26 @@ def test_what_one_node_takes_the_other_shows(pair: Pair) -> None:
 
 
 def test_a_second_up_touches_only_what_changed(pair: Pair) -> None:
-    def pids() -> dict[str, str]:
-        pattern = "graphistry-standin-*"
-        shown = pair.cloud.shell(pair.follower, f"systemctl show -p Id,MainPID '{pattern}'")
-        return dict(each.split("\n")[::-1] for each in shown.split("\n\n"))
+    def containers() -> dict[str, str]:
+        return {name: row["ID"] for name, row in pair.states(pair.follower).items()}
 
-    before = pids()
+    before = containers()
     pair.run(pair.follower, "up -d")
-    assert pids() == before
+    assert containers() == before
     change = "echo FORGE_NUM_WORKERS=2 >> data/config/custom.env"
     pair.cloud.shell(pair.follower, f"cd {HOME} && {change} && ./graphistry up -d --no-deps nexus")
-    changed = {name for name, pid in pids().items() if before[name] != pid}
-    assert len(changed) == 1
+    changed = {name for name, each in containers().items() if before[name] != each}
+    assert changed == {"nexus"}
+    pair.run(pair.follower, "up -d")
+    pair.healthy(pair.follower)
 
 
 def test_a_service_that_lost_its_gpu_has_it_again_after_a_restart(pair: Pair) -> None:
-    flag = "/etc/graphistry-sandbox/nvml-lost-forge-etl-python"
-    pair.cloud.shell(pair.follower, f"touch {flag}")
+    pair.run(pair.follower, "exec -T forge-etl-python rm /dev/nvidiactl")
     with pytest.raises(AssertionError, match="Failed to initialize NVML: Unknown Error"):
         pair.run(pair.follower, "exec -T forge-etl-python nvidia-smi")
-    assert "forge-etl-python" in pair.ill(pair.follower)
+    health = "exec -T forge-etl-python curl -sS http://localhost:8080/cudfhealth"
+    assert "Failed to initialize NVML" in pair.run(pair.follower, health)
     pair.run(pair.follower, "restart forge-etl-python")
     pair.healthy(pair.follower)
     assert "Tesla T4" in pair.run(pair.follower, "exec -T forge-etl-python nvidia-smi -L")
@@ -208,8 +207,8 @@ def test_traps_are_what_they_say(pair: Pair) -> None:
     (folder / "traps.json").write_text(json.dumps(traps))
     pair.run(pair.follower, "up -d --force-recreate pivot streamgl-viz nginx")
     states = pair.states(pair.follower)
-    assert states["pivot"]["Health"] == "unhealthy"
     assert (states["nginx"]["State"], states["nginx"]["Health"]) == ("running", "starting")
+    until(lambda: pair.states(pair.follower)["pivot"]["Health"] == "unhealthy", "pivot is ill")
     until(
         lambda: pair.states(pair.follower)["streamgl-viz"]["State"] == "restarting",
         "streamgl-viz restarts",
@@ -217,4 +216,138 @@ def test_traps_are_what_they_say(pair: Pair) -> None:
     assert "trap `exits`" in pair.run(pair.follower, "logs --no-color --tail=1 streamgl-viz")
     (folder / "traps.json").unlink()
     pair.run(pair.follower, "up -d --force-recreate")
-    until(lambda: pair.states(pair.follower)["pivot"]["Health"] == "healthy", "pivot is well")
+    pair.healthy(pair.follower)
+    assert pair.states(pair.follower)["pivot"]["Health"] == "healthy"
+
+
+class Copy:
+    """The release in another folder of the leader, where it is only configured."""
+
+    folder = "/root/copy"
+
+    def __init__(self, pair: Pair) -> None:
+        self.pair = pair
+        self.shell(f"rm -rf {self.folder}; cp -a {HOME} {self.folder}")
+        self.shell(f"cd {self.folder} && rm docker-compose.override.yml data/config/c*.env")
+        self.write("data/config/custom.env", "")
+        self.write("data/config/cluster.env", "")
+
+    def shell(self, script: str) -> str:
+        return self.pair.cloud.shell(self.pair.leader, script)
+
+    def write(self, name: str, text: str) -> None:
+        self.shell(f"cat > {self.folder}/{name} <<'X'\n{text}\nX")
+
+    def services(self) -> dict[str, Any]:
+        shown = self.shell(f"cd {self.folder} && ./graphistry config --format json")
+        found: dict[str, Any] = json.loads(shown)["services"]
+        return found
+
+    def role(self, role: str) -> None:
+        self.write(
+            "data/config/cluster.env",
+            f"ENABLE_CLUSTER_MODE=true\nNODE_TYPE={role}\nLOCAL_DATASET_CACHE_DIR=/mnt/shared/\n"
+            f"POSTGRES_HOST={'postgres' if role == 'leader' else '10.0.0.1'}",
+        )
+
+    def trap(self, **traps: Any) -> None:
+        folder = self.pair.cloud.sandbox.directory / "machines" / self.pair.leader
+        (folder / "traps.json").write_text(json.dumps(traps))
+
+
+@pytest.fixture
+def copy(pair: Pair) -> Copy:
+    return Copy(pair)
+
+
+def test_it_says_what_it_is(copy: Copy) -> None:
+    said = copy.shell(f"cd {copy.folder} && ./graphistry --help")
+    assert "stand-in for the Graphistry release" in said.splitlines()[0]
+    assert "docker compose" in said
+
+
+def test_a_single_node_keeps_everything_to_itself(copy: Copy) -> None:
+    found = copy.services()
+    assert [name for name in found if found[name].get("ports")] == ["caddy"]
+    assert found["postgres"]["volumes"][0]["source"] == "postgres_data"
+    assert found["nexus"]["environment"]["REDIS_URL"] == "redis://redis:6379/0"
+
+
+def test_a_leader_publishes_postgres_on_every_address(copy: Copy) -> None:
+    copy.role("leader")
+    found = copy.services()
+    assert found["postgres"]["ports"] == [
+        {"mode": "ingress", "target": 5432, "published": "5432", "protocol": "tcp"}
+    ]
+    sources = {each["target"]: each["source"] for each in found["postgres"]["volumes"]}
+    # With two slashes, of which the documented value of LOCAL_DATASET_CACHE_DIR brings one.
+    assert sources["/var/lib/postgresql/data"] == "/mnt/shared//postgresql_data"
+    assert "ports" not in found["redis"]
+
+
+def test_a_follower_has_no_postgres_and_its_own_redis(copy: Copy) -> None:
+    copy.role("follower")
+    copy.write(
+        "data/config/custom.env",
+        "POSTGRES_PASSWORD=feed\nPOSTGRES_HOST=nowhere\nFORGE_NUM_WORKERS=8",
+    )
+    found = copy.services()
+    assert "postgres" not in found
+    assert all("postgres" not in (each.get("depends_on") or {}) for each in found.values())
+    environment = found["nexus"]["environment"]
+    assert environment["DATABASE_URL"] == "postgres://graphistry:feed@10.0.0.1:5432/graphistry"
+    assert environment["REDIS_URL"] == "redis://redis:6379/0"  # the trap that is always there
+    assert found["forge-etl-python"]["environment"]["FORGE_NUM_WORKERS"] == "8"
+    copy.trap(redisEverywhereLeader=True)
+    found = copy.services()
+    copy.trap()
+    assert found["streamgl-viz"]["environment"]["REDIS_URL"] == "redis://10.0.0.1:6379/0"
+
+
+def test_gpus_come_from_the_services_variable_then_the_common_one(copy: Copy) -> None:
+    copy.write(
+        "data/config/custom.env", "CUDA_VISIBLE_DEVICES=0,1\nSTREAMGL_CUDA_VISIBLE_DEVICES=1"
+    )
+    found = copy.services()
+    seen = {
+        name: found[name]["environment"]["CUDA_VISIBLE_DEVICES"]
+        for name in ("streamgl-gpu", "forge-etl-python", "dask-cuda-worker")
+    }
+    assert seen == {"streamgl-gpu": "1", "forge-etl-python": "0,1", "dask-cuda-worker": "0,1"}
+
+
+def test_an_override_changes_what_it_names(copy: Copy) -> None:
+    copy.role("leader")
+    override = """services:
+  postgres:
+    ports: !override ["10.0.0.1:5432:5432"]
+  nexus:
+    environment: ["REDIS_URL=redis://:a$$b@redis:6379/0"]"""
+    copy.write("docker-compose.override.yml", override)
+    found = copy.services()
+    assert [each["host_ip"] for each in found["postgres"]["ports"]] == ["10.0.0.1"]
+    assert found["nexus"]["environment"]["REDIS_URL"] == "redis://:a$$b@redis:6379/0"
+    assert found["nexus"]["environment"]["POSTGRES_DB"] == "graphistry"
+    copy.trap(overrideIgnored=True)
+    found = copy.services()
+    copy.trap()
+    assert found["postgres"]["ports"][0].get("host_ip") is None
+
+
+def test_an_unknown_role_is_refused(copy: Copy) -> None:
+    copy.role("boss")
+    with pytest.raises(AssertionError, match=r"'boss'.*leader or follower is expected"):
+        copy.services()
+
+
+def test_images_without_their_base_are_refused(copy: Copy) -> None:
+    """The release's archive leaves out what a machine's Docker has, and is of no use to another one."""
+    archive = f"{copy.folder}/containers.tar.gz"
+    other = (
+        f"mkdir -p /root/other && cd /root/other && tar -xzf {archive} &&"
+        ' sed -i \'s/"sha256:[0-9a-f]*", "sha256:/"sha256:\'$(printf %064d 1)\'", "sha256:/\' *.json &&'
+        " tar -c . | docker load"
+    )
+    done = copy.pair.cloud.docker("exec", copy.pair.leader, "sh", "-c", other)
+    assert done.returncode != 0
+    assert "layer.tar: no such file or directory" in done.stderr

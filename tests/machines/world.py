@@ -24,6 +24,9 @@ ZONES = (f"{REGION}a", f"{REGION}b")
 BOOT_SECONDS = 90
 """Longest that a test waits for anything; a boot takes 5 s on an idle machine."""
 
+ADDRESSES = r"ip -4 -o address show dev eth0 | sed 's|.*inet \([0-9.]*\)/.*|\1|'"
+"""Prints what addresses a machine has in its network, which are not all: its Docker has one of its own."""
+
 
 def until(condition: Callable[[], Any], what: str, seconds: float = BOOT_SECONDS) -> Any:
     """What a condition gives as soon as it gives something."""

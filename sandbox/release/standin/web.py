@@ -3,16 +3,14 @@
 import http.client
 import json
 import re
-import socket
 import socketserver
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from . import ADDRESSES, traps
+from . import traps
 
 LARGEST_BODY = 64 * 1024 * 1024
 """Bytes of a request that are taken."""
@@ -65,40 +63,12 @@ Route = tuple[str, str, Callable[[Request], Reply]]
 """Method, a pattern for the whole path, and what answers."""
 
 
-def listening(service: str, config: Mapping[str, Any], target: int) -> list[tuple[str, int]]:
-    """Where a service listens: on its own address, and where the port is published."""
-    addresses = [(ADDRESSES[service], target)]
-    if traps().get("portsNotPublished") and service != "caddy":
-        return addresses
-    for port in config.get("ports", []):
-        if port["target"] == target and "published" in port:
-            host = port.get("host_ip", "0.0.0.0")  # noqa: S104 - what the compose file says
-            addresses.append((host, int(port["published"])))
-    return addresses
-
-
-def bound(service: str, config: Mapping[str, Any], port: int) -> list[str]:
-    """The addresses for a program that listens by itself, at one port only.
-
-    0.0.0.0 holds all others, which cannot be bound beside it. Raises ValueError for another port.
-    """
-    addresses = listening(service, config, port)
-    other = {number for _, number in addresses} - {port}
-    if other:
-        raise ValueError(f"{service}: published as {other}; the stand-in can publish {port} only")
-    everywhere = [each for each, _ in addresses if each == "0.0.0.0"]  # noqa: S104 - compared
-    return everywhere or sorted({each for each, _ in addresses})
-
-
-def serve(service: str, config: Mapping[str, Any], port: int, routes: list[Route]) -> None:
+def serve(service: str, port: int, routes: list[Route]) -> None:
     """Answer requests until the end."""
     handler = type("Handler", (_Handler,), {"routes": routes, "service": service})
-    servers = [_Server(address, handler) for address in listening(service, config, port)]
-    for address, number in (server.server_address[:2] for server in servers):
-        print(f"listening on {address!s}:{number}", flush=True)
-    for server in servers[1:]:
-        threading.Thread(target=server.serve_forever, args=[_FOREVER], daemon=True).start()
-    servers[0].serve_forever(_FOREVER)
+    server = _Server(("", port), handler)
+    print(f"listening on port {port}", flush=True)
+    server.serve_forever(_FOREVER)
 
 
 class _Server(socketserver.ThreadingMixIn, HTTPServer):
@@ -106,9 +76,7 @@ class _Server(socketserver.ThreadingMixIn, HTTPServer):
     request_queue_size = 64
 
     def server_bind(self) -> None:
-        # nginx's own address and caddy's 0.0.0.0 share port 80; the more specific one wins.
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        socketserver.TCPServer.server_bind(self)
+        socketserver.TCPServer.server_bind(self)  # HTTPServer's own would ask for this host's name
 
 
 class _Handler(BaseHTTPRequestHandler):

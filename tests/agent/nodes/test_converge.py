@@ -246,6 +246,22 @@ def test_a_folder_that_cannot_be_mounted_is_never_written(
     assert [each.name for each in (fake.root / "shared").iterdir()] == [MARKER]
 
 
+@pytest.mark.parametrize("began_without", [True, False])
+def test_services_that_docker_started_without_the_folder_are_stopped(
+    fake: FakeMachine, make_node: MakeNode, *, began_without: bool
+) -> None:
+    """At boot Docker starts what ran before; whoever still holds the folder, as after a lazy unmount, goes on."""
+    node = claimed(fake, make_node)
+    assert converge(node, unchanged)
+    if began_without:
+        (fake.root / "not-held").touch()
+    (fake.root / "mounts").write_text("")
+    fake.command("systemctl", "case $2 in *.mount) exit 1; esac")
+    assert failure(node)["code"] == "SharedFolderUnmounted"
+    states = json.loads((fake.root / "states.json").read_text())
+    assert {state for state, _, _ in states.values()} == {"exited" if began_without else "running"}
+
+
 def test_an_efs_that_refuses_is_waited_for_as_long_as_a_new_role_takes(
     fake: FakeMachine, make_node: MakeNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:

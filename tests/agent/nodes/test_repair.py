@@ -22,6 +22,7 @@ MakeNode = Callable[..., Node]
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agent.limits.REPAIR", 0)
+    monkeypatch.setattr("agent.limits.SETTLE", 0)
     monkeypatch.setattr("agent.limits.GPU_FAULT", 0)
 
 
@@ -243,6 +244,28 @@ def test_services_that_miss_the_leader_are_no_reason_to_be_replaced(
     beyond_all_tries(follower)
     assert state(follower) == ("degraded", "LeaderUnreachable")
     assert unhealthy(follower) == []
+
+
+def test_services_have_time_to_notice_that_the_leader_is_back(
+    fake: FakeMachine, follower: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Docker shows what their last health check has found, which was while the leader was away."""
+
+    def refuse(*_: object) -> None:
+        raise OSError("connection refused")
+
+    monkeypatch.setattr("agent.limits.SETTLE", 600)
+    make_unwell(fake, "unhealthy")
+    repairs = Repairs(follower)
+    with monkeypatch.context() as away:
+        away.setattr("agent.endpoints.max_connections", refuse)
+        repairs.look()
+    before = fake.log("graphistry")
+    repairs.look()
+    assert state(follower) == ("degraded", "ServiceUnhealthy")
+    assert follower.report.document["mayRecover"] is True
+    assert [each for each in fake.log("graphistry")[len(before) :] if each.startswith("up")] == []
+    assert follower.report.document["repairs"] == []
 
 
 def test_a_leader_beyond_repair_stays_degraded(fake: FakeMachine, leader: Node) -> None:

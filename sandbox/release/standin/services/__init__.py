@@ -1,1 +1,1 @@
-"""One module for each kind of service; `main(service, config)` is the service."""
+"""One module for each kind of service; `main(service)` is the service."""

@@ -1,14 +1,12 @@
 """dask-scheduler and dask-cuda-worker: their health, and the workers that there would be."""
 
 import os
-from collections.abc import Mapping
-from typing import Any
 
 from .. import gpu
 from ..web import RefusedError, Reply, Request, get, serve
 
 
-def main(service: str, config: Mapping[str, Any]) -> None:
+def main(service: str) -> None:
     """Answer."""
     is_worker = service == "dask-cuda-worker"
     count = int(os.environ.get("DASK_NUM_WORKERS", "0"))
@@ -21,4 +19,4 @@ def main(service: str, config: Mapping[str, Any]) -> None:
             raise RefusedError(500, "dask-scheduler is not healthy")
         return Reply(200, {"status": 200, "workers": gpu.workers(count)})
 
-    serve(service, config, 8787, [("GET", "/health", health)])
+    serve(service, 8787, [("GET", "/health", health)])

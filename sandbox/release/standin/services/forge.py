@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ _ID = "([0-9a-f]{32})"
 _jobs: "queue.SimpleQueue[Callable[[], None]]" = queue.SimpleQueue()
 
 
-def main(service: str, config: Mapping[str, Any]) -> None:
+def main(service: str) -> None:
     """Wait for PostgreSQL, start the workers, answer."""
     database.wait()
     count = int(os.environ["FORGE_NUM_WORKERS"])
@@ -40,7 +40,7 @@ def main(service: str, config: Mapping[str, Any]) -> None:
         ("POST", f"/api/v2/upload/datasets/{_ID}/(edges|nodes)/json/?", _upload),
         ("GET", f"/api/v2/upload/datasets/{_ID}/?", _show),
     ]
-    serve(service, config, 8080, routes)
+    serve(service, 8080, routes)
 
 
 def _work() -> None:

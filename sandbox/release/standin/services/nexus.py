@@ -4,7 +4,6 @@ import json
 import os
 import secrets
 import socket
-from collections.abc import Mapping
 from http.cookies import SimpleCookie
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ SESSION_SECONDS = 1209600
 NODE = socket.gethostname()
 
 
-def main(service: str, config: Mapping[str, Any]) -> None:
+def main(service: str) -> None:
     """Wait for PostgreSQL, bring its tables up to date, answer."""
     database.wait()
     database.migrate()
@@ -32,7 +31,7 @@ def main(service: str, config: Mapping[str, Any]) -> None:
         ("GET", "/api/v2/users/me/settings/?", _settings),
         ("PUT", "/api/v2/users/me/settings/?", _change_settings),
     ]
-    serve(service, config, 8000, routes)
+    serve(service, 8000, routes)
 
 
 def _health(_: Request) -> Reply:

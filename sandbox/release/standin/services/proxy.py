@@ -1,8 +1,6 @@
 """nginx, which knows where each page is, and caddy before it, which users reach."""
 
 import re
-from collections.abc import Mapping
-from typing import Any
 
 from ..web import RefusedError, Reply, Request, Route, call, serve
 
@@ -16,7 +14,7 @@ PAGES = (
 """Pages of nginx: path, service, port, and what is cut off the path."""
 
 
-def main(service: str, config: Mapping[str, Any]) -> None:
+def main(service: str) -> None:
     """Answer."""
     routes: list[Route] = []
     if service == "caddy":
@@ -26,7 +24,7 @@ def main(service: str, config: Mapping[str, Any]) -> None:
         ]
     else:
         routes = [("GET", "/healthz", lambda _: Reply(201, "")), ("*", ".*", _page)]
-    serve(service, config, 80, routes)
+    serve(service, 80, routes)
 
 
 def _page(request: Request) -> Reply:

@@ -1,14 +1,12 @@
 """streamgl-gpu: the layout workers and their health."""
 
 import os
-from collections.abc import Mapping
-from typing import Any
 
 from .. import gpu
 from ..web import Reply, Request, serve
 
 
-def main(service: str, config: Mapping[str, Any]) -> None:
+def main(service: str) -> None:
     """Answer."""
     count = int(os.environ["STREAMGL_NUM_WORKERS"])
     well = {"ok": True, "clContextHealthy": True, "ready": True}
@@ -19,4 +17,4 @@ def main(service: str, config: Mapping[str, Any]) -> None:
         return Reply(200, {"status": 200, "workers": workers})
 
     pages = ("/check-workers", "/secondary/gpu/health")
-    serve(service, config, 8080, [("GET", page, check) for page in pages])
+    serve(service, 8080, [("GET", page, check) for page in pages])

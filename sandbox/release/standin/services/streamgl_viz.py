@@ -5,9 +5,7 @@ import json
 import re
 import socket
 import uuid
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from .. import BANNER, database
 from ..redis_client import redis
@@ -18,12 +16,10 @@ SESSION_SECONDS = 3600
 NODE = socket.gethostname()
 
 
-def main(service: str, config: Mapping[str, Any]) -> None:
+def main(service: str) -> None:
     """Wait for PostgreSQL, answer."""
     database.wait()
-    serve(
-        service, config, 8080, [("GET", "/health", _health), ("GET", "/graph/graph.html", _graph)]
-    )
+    serve(service, 8080, [("GET", "/health", _health), ("GET", "/graph/graph.html", _graph)])
 
 
 def _health(_: Request) -> Reply:
