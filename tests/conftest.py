@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
+from botocore import loaders
 from botocore.client import BaseClient
 from moto import mock_aws
 
@@ -35,6 +36,14 @@ def judged_requests() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(BaseClient, "_make_api_call", judged)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def models_read_once() -> Iterator[None]:
+    """Each mock of moto begins a session, which would read the models of AWS's services again."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("botocore.session.create_loader", functools.cache(loaders.create_loader))
         yield
 
 
@@ -80,11 +89,15 @@ def deploy_changed(
         return deploy(run_program, stack=stack, preview=preview)
 
 
+def deployed(stack: str = "sandbox", **changes: Any) -> Recorder:
+    """What ``deploy_stack`` answers, made once a process: for tests that patch nothing and only look."""
+    return _deployed(stack, json.dumps(changes))
+
+
 @functools.cache
-def deployed(stack: str) -> Recorder:
-    """The registrations of a stack file as it is, made once: for tests that only look."""
+def _deployed(stack: str, changes: str) -> Recorder:
     with pytest.MonkeyPatch.context() as monkeypatch:
-        return deploy_changed(monkeypatch, stack, {}, preview=False)
+        return deploy_changed(monkeypatch, stack, json.loads(changes), preview=False)
 
 
 @pytest.fixture(scope="session")
