@@ -11,7 +11,7 @@ from botocore import loaders
 from botocore.client import BaseClient
 from moto import mock_aws
 
-from operate.preflight import DONE
+from operate.told_release import DONE
 from sandbox.machines import availability
 from sandbox.machines.availability import Machines
 from sandbox.provider.api_values import problems

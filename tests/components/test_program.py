@@ -9,7 +9,7 @@ from typing import Any
 import pulumi
 import pytest
 
-from operate.preflight import DONE
+from operate.told_release import DONE
 from tests.components.test_contracts import STACKS
 from tests.conftest import Deploy, deployed
 from tests.harness import (
