@@ -27,14 +27,14 @@ from model.settings import (
 )
 from model.stack_keys import DELETE_DATA, checked
 from model.tags import cluster_tags
-from operate.preflight import DONE, PreflightError
+from operate.preflight import PreflightError
 from operate.preflight import run as run_preflight
 from operate.preflight.cost import reckoning
 from operate.preflight.cost_table import cost_table
 from operate.preflight.situation import situation_of
 from operate.price_list import region_of
 from operate.tables import as_text
-from operate.told_release import as_told
+from operate.told_release import DONE, as_told
 
 # Pulumi interrupts the program when a resource has failed and said why; a traceback would hide that.
 signal.signal(signal.SIGINT, lambda *_: os._exit(1))

@@ -12,6 +12,7 @@ from typing import Any
 
 from agent import efs, limits, mounted_path, nfs, nfs_server, shared_files, systemd
 from agent.commands import Completed, run
+from agent.compose import Compose
 from agent.disks import POSTGRES_FOLDERS, bind_postgres_folders, data_root, unbound
 from agent.engine import Container
 from agent.failures import Failure
@@ -196,11 +197,11 @@ def _end_services(node: Node) -> None:
     try:
         compose = Compose(place(node.specification))
         held = holders(node, compose.services())
-        running = {each.service for each in compose.containers() if each.state == "running"}
+        containers = compose.containers()
     except (Failure, OSError):
         return  # no release yet, or none that can be asked
-    asked = [(name, target) for name, target in held.items() if target and name in running]
-    if any(not is_held(compose, name, target) for name, target in asked):
+    asked = [(each, held.get(each.service)) for each in containers]
+    if any(target and not is_held(each, target) for each, target in asked):
         print("stopping the services, which began without the shared folder", flush=True)
         compose.stop([])
 

@@ -27,6 +27,7 @@ SNIPPETS: Mapping[str, str] = {
     SDK: "import pulumi, pulumi_aws",
     "settings alone": SETTINGS,
     PROGRAM: f"import components.cluster, components.sites, operate.preflight{SETTINGS}",
+    "the imports of `make show`": "import operate.__main__, operate.present, operate.screen",
 }
 
 

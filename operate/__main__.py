@@ -1,4 +1,7 @@
-"""The operator's command line, ``python -m operate``; ``make`` calls it."""
+"""The operator's command line, ``python -m operate``; ``make`` calls it.
+
+Each command imports what it alone needs: `make show` would wait longer for imports than for AWS.
+"""
 
 from __future__ import annotations
 
@@ -26,27 +29,7 @@ from operate.deployment import (
     default_target,
     stack_file_of,
 )
-from operate.ending import (
-    forget_restarted,
-    lift_protection,
-    refuse_to_abandon,
-    stop_unused_sandbox,
-    take_down,
-)
-from operate.host_keys import CHANGED, KNOWN, NEW, advice, collect, key_table, write
-from operate.image_lock import stack_file_to_lock, write_lock
-from operate.image_refresh import (
-    NEWEST,
-    effect_table,
-    image_table,
-    notes,
-    offer,
-    refuse_unusable,
-)
-from operate.joined import cluster_of
-from operate.kept_data import unprotected
 from operate.messages import UserError, say
-from operate.nodes import entries
 from operate.opening import (
     checked,
     consent,
@@ -58,43 +41,10 @@ from operate.opening import (
     sandbox_runs,
     workbench_of,
 )
-from operate.preflight.cost import price, reckoning
-from operate.preflight.cost_table import cost_document, cost_table
-from operate.preflight.quota_request import ask, wanted_quotas, wanted_table
-from operate.preflight.situation import UnansweredError
-from operate.preparation import (
-    check_hosts,
-    data_to_give_up,
-    prepare,
-    signed_in,
-    situation_on_aws,
-    take_over,
-    tell_changes,
-)
-from operate.present import (
-    deployed_outputs,
-    hosts_in,
-    is_deployed,
-    present_nodes,
-    provable,
-    settled_nodes,
-    shell_command,
-)
-from operate.prove import Proof, proofs
-from operate.publish import publish as publish_archive
-from operate.sandbox_hosts import take_keys
-from operate.screen import (
-    confirmed,
-    next_steps,
-    print_table,
-    show_kept,
-    show_nodes,
-    show_unready,
-)
-from operate.stand_in import write_stand_in
 from operate.streams import open_streams
 from operate.told_release import VARIABLE
 from operate.words import (
+    NEWEST,
     cuda_version,
     driver_version,
     node_name,
@@ -142,6 +92,11 @@ def up(
     ] = "",
 ) -> None:
     """Deploy a stack and show its nodes. On AWS Pulumi shows the plan and asks first."""
+    from operate.kept_data import unprotected
+    from operate.preparation import check_hosts, data_to_give_up, prepare, tell_changes
+    from operate.present import hosts_in, is_deployed, present_nodes, settled_nodes
+    from operate.screen import next_steps, show_nodes, show_unready
+
     with deployment(stack, target, boots=True) as opened:
         looked = prepare(opened)
         changes = tell_changes(opened)
@@ -182,6 +137,9 @@ def up(
 @app.command()
 def preview(stack: Stack = "sandbox", target: Where = None) -> None:
     """Show what a deployment would change, compared with what AWS has now."""
+    from operate.preparation import check_hosts, data_to_give_up, prepare, tell_changes
+    from operate.present import hosts_in
+
     with deployment(stack, target) as opened:
         looked = prepare(opened)
         changes = tell_changes(opened)
@@ -211,6 +169,8 @@ def down(
     ] = "",
 ) -> None:
     """Destroy the machines of a stack and keep its data. The sandbox is stopped, and forgets."""
+    from operate.ending import refuse_to_abandon, stop_unused_sandbox, take_down
+
     if bench := workbench_of(stack, target, start=False):
         status = bench.run(sys.argv[1:])
         bench.close(say)
@@ -237,6 +197,11 @@ def purge(
     target: Where = None,
 ) -> None:
     """Destroy a stack and DELETE ITS DATA. Asks for the stack's name."""
+    from operate.ending import forget_restarted, lift_protection, refuse_to_abandon
+    from operate.joined import cluster_of
+    from operate.preparation import take_over
+    from operate.screen import show_kept
+
     with deployment(stack, target) as opened:
         if not opened.exists():
             raise UserError(f"the stack {stack} was never deployed; there is nothing to delete")
@@ -272,6 +237,9 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
 ) -> None:
     """Show the nodes of a deployed stack."""
+    from operate.present import deployed_outputs, hosts_in, present_nodes
+    from operate.screen import show_nodes, show_unready
+
     with deployment(stack, target, start=False, changes=False) as opened:
         outputs = deployed_outputs(opened)
         with hosts_in(opened) as hosts:
@@ -288,6 +256,9 @@ def prove(
     as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
 ) -> None:
     """Try the cluster's promises on its running nodes; exit status 1 when one is broken."""
+    from operate.present import deployed_outputs, hosts_in, provable
+    from operate.prove import Proof, proofs
+
     with deployment(stack, target, start=False, changes=False) as opened:
         outputs = deployed_outputs(opened)
         seen: list[Proof] = []
@@ -319,6 +290,9 @@ def shell(
     target: Where = None,
 ) -> None:
     """Open a root shell on a node: through Session Manager, or on the sandbox's machine."""
+    from operate.nodes import entries
+    from operate.present import deployed_outputs, shell_command
+
     with deployment(stack, target, start=False, changes=False) as opened:
         outputs = deployed_outputs(opened)
         if node not in entries(outputs):
@@ -339,6 +313,10 @@ def host_keys(
     yes: Annotated[bool, typer.Option("--yes", help="Accept what is new; for machines.")] = False,
 ) -> None:
     """Collect the host keys of a stack on hosts, show their fingerprints, write the accepted ones into its file."""
+    from operate.host_keys import CHANGED, KNOWN, NEW, advice, collect, key_table, write
+    from operate.sandbox_hosts import take_keys
+    from operate.screen import print_table
+
     if bench := workbench_of(stack, target, start=False):
         raise typer.Exit(bench.run(sys.argv[1:]))
     rehearsal = (target or default_target(stack)) is Target.SANDBOX
@@ -379,6 +357,12 @@ def cost(
     as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
 ) -> None:
     """Show what a stack costs at list prices, beside what of it runs now; it changes nothing."""
+    from operate.preflight.cost import price, reckoning
+    from operate.preflight.cost_table import cost_document, cost_table
+    from operate.preflight.situation import UnansweredError
+    from operate.preparation import situation_on_aws
+    from operate.screen import print_table
+
     with deployment(stack, target, changes=False) as opened:
         situation = situation_on_aws(opened)
         known = reckoning(situation)
@@ -396,6 +380,10 @@ def cost(
 @app.command(name="quota-request")
 def quota_request(stack: Stack = "sandbox", target: Where = None, yes: Yes = False) -> None:
     """Ask AWS for the quotas that a stack lacks; exit status 1 while one of them is not asked for."""
+    from operate.preflight.quota_request import ask, wanted_quotas, wanted_table
+    from operate.preparation import signed_in
+    from operate.screen import confirmed, print_table
+
     with deployment(stack, target, changes=False) as opened:
         situation = signed_in(opened)
         wanted = wanted_quotas(situation)
@@ -434,6 +422,8 @@ def publish(
     ] = False,
 ) -> None:
     """Check the vendor's archive, store it in a bucket, and let the stack fetch it from there."""
+    from operate.publish import publish as publish_archive
+
     archive = archive.expanduser().absolute()
     require_reach(archive, stack, target)
     with deployment(stack, target, changes=False) as opened:
@@ -445,6 +435,8 @@ def stand_in(
     archive: Annotated[Path, typer.Argument(help="Where to write it.")], stack: Stack = "dev"
 ) -> None:
     """Write the sandbox's stand-in for the release of a stack to a file, to publish in a rehearsal."""
+    from operate.stand_in import write_stand_in
+
     with mistakes_told():
         write_stand_in(stack, archive)
     say(f"{archive}: a stand-in for rehearsals, which holds nothing of Graphistry's")
@@ -473,6 +465,10 @@ def image_refresh(
     ] = "",
 ) -> None:
     """Show what a newer machine image would do to the nodes, and lock it in the stack file."""
+    from operate.image_lock import stack_file_to_lock, write_lock
+    from operate.image_refresh import effect_table, image_table, notes, offer, refuse_unusable
+    from operate.screen import print_table
+
     with deployment(stack, target, changes=False) as opened:
         offered = offer(opened, image, driver, cuda)
         stack_file = stack_file_to_lock(opened)

@@ -18,10 +18,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import boto3
-from botocore.config import Config
 from rich.markup import escape
 
 from model.hosts import FollowersOnHosts
@@ -30,7 +28,6 @@ from model.stack_keys import PROJECT, is_encrypted
 from operate.aws_errors import refused
 from operate.engine import ensure
 from operate.messages import UserError, say
-from operate.preflight import DONE
 from operate.price_list import region_of
 from operate.pulumi_errors import explained
 from operate.rehearsed_release import (
@@ -46,9 +43,12 @@ from operate.sandbox_images import rehearse_images
 from operate.ssh_agent import without_dead_agent
 from operate.stack_file import config_of, read_stack_file, settings_of, stack_in
 from operate.stack_yaml import dumped
-from operate.told_release import told
+from operate.told_release import DONE, told
 from sandbox.lifecycle import Sandbox, SandboxError, find, start
 from sandbox.machines.availability import Machines, prepare
+
+if TYPE_CHECKING:
+    from botocore.config import Config
 
 ROOT = Path(__file__).resolve().parents[1]
 SANDBOX_DIRECTORY = ROOT / ".sandbox"
@@ -173,6 +173,8 @@ class Deployment:
 
     def client(self, service: str, config: Config | None = None) -> Any:
         """A boto3 client of one AWS service, where this stack is deployed."""
+        import boto3  # a fifth of a second that a stack on hosts does without
+
         where: dict[str, str] = {}
         if self.sandbox is not None:
             environment = self.sandbox.environment()

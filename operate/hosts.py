@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from model.hosts import FollowersOnHosts, Host, access_document
 from operate.run_command import Answer
 from operate.sandbox_hosts import Unlike
-from operate.ssh import Access, Connection, SshError, connect
+
+if TYPE_CHECKING:  # or every command would import paramiko, those on AWS too
+    from operate.ssh import Access, Connection, SshError
 
 AT_ONCE = 32
 """Hosts that are talked to at the same time."""
@@ -20,6 +22,8 @@ Result = TypeVar("Result")
 
 def access_to(settings: FollowersOnHosts, host: Host) -> Access:
     """How to reach a host of the stack file."""
+    from operate.ssh import Access
+
     return Access.of(access_document(settings, host))
 
 
@@ -41,6 +45,8 @@ class Hosts:
 
     def connection(self, node: str) -> Connection:
         """The connection to a node's host. Raises :class:`SshError`, the same one at every call."""
+        from operate.ssh import SshError, connect
+
         if node in self.failures:
             raise self.failures[node]
         if node not in self._connections or not self._connections[node].lives:
@@ -61,6 +67,7 @@ class Hosts:
         self, nodes: Iterable[str], command: str, *, stdin: str | bytes = b"", seconds: float = 300
     ) -> dict[str, Answer]:
         """What a shell command answers on each node; a host that is not reached is an answer that failed."""
+        from operate.ssh import SshError
 
         def ask(node: str) -> Answer:
             try:

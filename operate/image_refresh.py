@@ -26,9 +26,7 @@ from operate.messages import UserError
 from operate.nodes import entries
 from operate.reports import read_reports
 from operate.tables import plain_table
-
-NEWEST, RUNNING = "newest", "running"
-"""What may be asked for instead of an image's id: the newest there is, or the one that the leader runs."""
+from operate.words import NEWEST, RUNNING
 
 UNKNOWN = "not known"
 

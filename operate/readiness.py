@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated, Any
 
-import boto3
 import typer
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
@@ -261,6 +260,8 @@ class Watcher:
         group: str = "",
         types: tuple[str, ...] = (),
     ) -> None:
+        import boto3  # `make show` imports this module too
+
         config = Config(retries={"mode": "adaptive", "total_max_attempts": 8})
         self._s3, self._ec2, self._groups = (
             boto3.client(service, region_name=region, config=config)

@@ -21,9 +21,9 @@ from operate.release_archive import object_key
 from operate.release_bucket import default_bucket
 from operate.stack_file import settings_of
 from operate.stack_yaml import parsed
+from sandbox.account import ACCOUNT
 from sandbox.machines.files import write
 from sandbox.machines.image import release_cache
-from sandbox.provider.aws import ACCOUNT
 from sandbox.release import build_release
 
 

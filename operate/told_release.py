@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from model.sections import Release
 from model.settings import AnySettings, Settings
 
+DONE = "GRAPHISTRY_CLUSTER_PREFLIGHT"
+"""Variable by which the operator's commands tell the program that the preflight was made."""
+
 VARIABLE = "GRAPHISTRY_REHEARSED_RELEASE"
 """Where `python -m operate environment` says it, for the shell in which plain Pulumi reads the user's stack file."""
 

@@ -13,6 +13,9 @@ from pathlib import Path
 from model.problems import Problem, counted, numbered, shown
 from operate.messages import UserError
 
+NEWEST, RUNNING = "newest", "running"
+"""What may be asked for instead of an image's id: the newest there is, or the one that the leader runs."""
+
 _STACK = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]{0,98}[A-Za-z0-9])?")
 """Pulumi takes dots and any first character too (its `tokens.ParseStackName`); a dot would be one of the file's name,
 and a hyphen in front an option."""

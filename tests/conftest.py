@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
+from botocore import loaders
 from botocore.client import BaseClient
 from moto import mock_aws
 
-from operate.preflight import DONE
+from operate.told_release import DONE
 from sandbox.machines import availability
 from sandbox.machines.availability import Machines
 from sandbox.provider.api_values import problems
@@ -38,11 +39,12 @@ def judged_requests() -> Iterator[None]:
         yield
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Tell why a first try has failed: the second one may meet another cluster, and fail for another reason."""
-    for report in terminalreporter.getreports("rerun"):
-        terminalreporter.section(f"first try of {report.nodeid}")
-        terminalreporter.write_line(report.longreprtext)
+@pytest.fixture(autouse=True, scope="session")
+def models_read_once() -> Iterator[None]:
+    """Each mock of moto begins a session, which would read the models of AWS's services again."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("botocore.session.create_loader", functools.cache(loaders.create_loader))
+        yield
 
 
 @pytest.fixture
@@ -80,11 +82,15 @@ def deploy_changed(
         return deploy(run_program, stack=stack, preview=preview)
 
 
+def deployed(stack: str = "sandbox", **changes: Any) -> Recorder:
+    """What ``deploy_stack`` answers, made once a process: for tests that patch nothing and only look."""
+    return _deployed(stack, json.dumps(changes))
+
+
 @functools.cache
-def deployed(stack: str) -> Recorder:
-    """The registrations of a stack file as it is, made once: for tests that only look."""
+def _deployed(stack: str, changes: str) -> Recorder:
     with pytest.MonkeyPatch.context() as monkeypatch:
-        return deploy_changed(monkeypatch, stack, {}, preview=False)
+        return deploy_changed(monkeypatch, stack, json.loads(changes), preview=False)
 
 
 @pytest.fixture(scope="session")

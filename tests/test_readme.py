@@ -6,7 +6,7 @@ from typing import Any
 import yaml
 
 from model.tags import OWN_TAGS
-from tests.conftest import Deploy
+from tests.conftest import Deploy, deployed
 from tests.harness import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -45,8 +45,8 @@ def test_required_keys_are_those_without_a_default() -> None:
     }
 
 
-def test_the_outputs_table_is_what_the_program_exports(deploy_stack: Deploy) -> None:
-    assert set(table("Outputs")) == deploy_stack().exports
+def test_the_outputs_table_is_what_the_program_exports() -> None:
+    assert set(table("Outputs")) == deployed().exports
 
 
 def test_every_command_of_the_table_is_a_target_of_the_makefile() -> None:

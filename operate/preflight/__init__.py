@@ -11,6 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from model.problems import Problem, counted, numbered
 from model.settings import CheckName
+from operate.messages import UserError
 from operate.preflight.budget import budget
 from operate.preflight.cost import price
 from operate.preflight.credentials import clock, credentials
@@ -22,9 +23,6 @@ from operate.preflight.references import references
 from operate.preflight.release import release
 from operate.preflight.reservations import reservations
 from operate.preflight.situation import Finding, Remark, Situation, Unanswered, UnansweredError
-
-DONE = "GRAPHISTRY_CLUSTER_PREFLIGHT"
-"""Variable by which the operator's commands tell the program that the preflight was made."""
 
 Check = Callable[[Situation], tuple[Finding, ...]]
 Result = Literal["passed", "failed", "could not run", "switched off"]
@@ -92,7 +90,7 @@ class Report:
         return [each.check for each in self.outcomes if each.result == result]
 
 
-class PreflightError(Exception):
+class PreflightError(UserError):
     """What would make a deployment fail, all of it, known before anything was started."""
 
     def __init__(self, report: Report) -> None:

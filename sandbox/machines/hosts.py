@@ -2,6 +2,7 @@
 
 What other processes ask of them. Which machines a stack wants is a file that the sandbox's process
 reads; it boots, keeps and removes them, and writes where each takes SSH (see `hosts_keeper`).
+Docker's client is imported where it is used: every command of the operator imports this module.
 """
 
 from __future__ import annotations
@@ -19,10 +20,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import docker.errors
-
 from .. import lifecycle
-from . import private_docker
 from .commands import MachineError
 from .files import write
 
@@ -161,6 +159,10 @@ def replace(sandbox: Path, stack: str, name: str) -> None:
     folder = sandbox / "machines" / container(stack, name)
     past = folder.with_name(f".{folder.name}-replaced")
     folder.rename(past)  # first, or the loop would boot the next machine with this one's key
+    import docker.errors
+
+    from . import private_docker
+
     with suppress(docker.errors.NotFound):
         client = private_docker.connect(running.docker_host)
         client.api.remove_container(folder.name, force=True, v=True)

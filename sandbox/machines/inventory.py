@@ -13,7 +13,7 @@ from moto.efs import efs_backends
 from moto.iam import iam_backends
 from moto.route53 import route53_backends
 
-from ..provider.aws import ACCOUNT
+from ..account import ACCOUNT
 from ..provider.images import release_of
 from ..provider.moto_gaps import MEMORY
 from ..release.build import Release

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from ..provider.aws import ACCOUNT
+from ..account import ACCOUNT
 from .inventory import Machine
 
 PORT = 1338

@@ -19,11 +19,9 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from botocore.model import Shape
 
+from ..account import ACCOUNT
 from .api_values import checked
 from .values import Properties, RefusalError
-
-ACCOUNT = "123456789012"
-"""The account of everything in the sandbox: moto's own default."""
 
 _creation = threading.Lock()
 

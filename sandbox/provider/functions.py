@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..account import ACCOUNT
 from . import moto_gaps
-from .aws import ACCOUNT, Aws, tag_list, tag_map
+from .aws import Aws, tag_list, tag_map
 from .values import Properties, RefusalError
 
 Answer = Callable[[Aws, Properties], Mapping[str, Any]]

@@ -22,9 +22,9 @@ from moto.ec2.responses.amis import AmisResponse
 from moto.ssm import ssm_backends
 from moto.ssm.models import Parameter, SimpleSystemManagerBackend
 
+from ..account import ACCOUNT
 from ..lifecycle import STAND_IN
 from ..release.build import Release
-from .aws import ACCOUNT
 
 OWNER = "898082745236"
 """Account of AWS that publishes the Deep Learning AMIs."""

@@ -23,8 +23,9 @@ from moto.iam.access_control import PermissionResult
 from moto.s3.models import FakeBucket
 from moto.secretsmanager.models import SecretsManagerBackend
 
+from ..account import ACCOUNT
 from . import images
-from .aws import ACCOUNT, Aws
+from .aws import Aws
 from .values import Properties
 
 REMEMBERED: Mapping[str, Mapping[str, str]] = {

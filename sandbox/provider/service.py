@@ -22,8 +22,9 @@ from pulumi.runtime.proto import (
     provider_pb2_grpc,
 )
 
+from ..account import ACCOUNT
 from . import checks, compare, moto_gaps, protocol, schema
-from .aws import ACCOUNT, Aws, explained, is_missing, tag_map
+from .aws import Aws, explained, is_missing, tag_map
 from .protocol import (
     NO_CHANGE,
     Connection,

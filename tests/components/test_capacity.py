@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from tests.conftest import Deploy
+from tests.conftest import Deploy, deployed
 from tests.harness import Recorder
 
 LEADER = "graphistry-sandbox-leader"
@@ -25,8 +25,8 @@ def group(recorder: Recorder, follower: str) -> Mapping[str, object]:
     return recorder["Group", f"graphistry-sandbox-{follower}-group"].inputs
 
 
-def test_the_leaders_type_is_reserved_in_its_zone_before_its_machine(deploy_stack: Deploy) -> None:
-    recorder = deploy_stack()
+def test_the_leaders_type_is_reserved_in_its_zone_before_its_machine() -> None:
+    recorder = deployed()
     reserved = recorder["CapacityReservation", f"{LEADER}-capacity"].inputs
     machine = recorder["Instance", LEADER]
     assert reserved["instanceType"] == machine.inputs["instanceType"]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.components.test_program import changed
-from tests.conftest import Deploy
+from tests.conftest import Deploy, deployed
 from tests.harness import ROOT, Recorder, stack_config
 
 STACK = "onprem-sandbox"
@@ -39,18 +39,16 @@ def followers() -> dict[str, Any]:
     return found
 
 
-def test_nothing_of_aws_is_made(deploy_stack: Deploy) -> None:
-    recorder = deploy_stack(STACK)
+def test_nothing_of_aws_is_made() -> None:
+    recorder = deployed(STACK)
     assert not [
         each.type for each in recorder if each.type.startswith(("aws:", "pulumi:providers:aws"))
     ]
     assert recorder.invokes == []
 
 
-def test_every_host_gets_agent_and_specification_and_is_waited_for(
-    deploy_stack: Deploy,
-) -> None:
-    recorder = deploy_stack(STACK)
+def test_every_host_gets_agent_and_specification_and_is_waited_for() -> None:
+    recorder = deployed(STACK)
     for node in NODES:
         stored = delivery(recorder, node)
         ready = recorder["Command", f"{NAME}-{node}-ready"]
@@ -59,10 +57,8 @@ def test_every_host_gets_agent_and_specification_and_is_waited_for(
         assert ready.inputs["create"].endswith(f"-m operate.host_ready {digest}")
 
 
-def test_the_agent_that_is_sent_is_the_one_that_the_specification_names(
-    deploy_stack: Deploy,
-) -> None:
-    recorder = deploy_stack(STACK)
+def test_the_agent_that_is_sent_is_the_one_that_the_specification_names() -> None:
+    recorder = deployed(STACK)
     for node in NODES:
         named = specification(recorder, node)["agent"]["sha256"]
         assert (
@@ -70,8 +66,8 @@ def test_the_agent_that_is_sent_is_the_one_that_the_specification_names(
         )
 
 
-def test_every_connection_names_its_host_key(deploy_stack: Deploy) -> None:
-    recorder = deploy_stack(STACK)
+def test_every_connection_names_its_host_key() -> None:
+    recorder = deployed(STACK)
     signing_in = [each for each in recorder if each.type.startswith("command:")]
     assert len(signing_in) == 11
     for each in signing_in:
@@ -79,11 +75,9 @@ def test_every_connection_names_its_host_key(deploy_stack: Deploy) -> None:
         assert '\\"hostKey\\": \\"ssh-ed25519 ' in text, each.urn
 
 
-def test_pulumi_kills_the_programs_that_it_runs_and_not_their_shell_alone(
-    deploy_stack: Deploy,
-) -> None:
+def test_pulumi_kills_the_programs_that_it_runs_and_not_their_shell_alone() -> None:
     """Joined followers have an admission besides; the programs on AWS are tested with those."""
-    for recorder in (deploy_stack(STACK), deploy_stack("sandbox")):
+    for recorder in (deployed(STACK), deployed("sandbox")):
         commands = [each for each in recorder if each.type.startswith("command:")]
         assert commands
         for each in commands:
@@ -92,8 +86,8 @@ def test_pulumi_kills_the_programs_that_it_runs_and_not_their_shell_alone(
                 assert command == ":" or command.startswith("exec .venv/bin/python -m "), each.urn
 
 
-def test_the_leader_lets_in_and_exports_to_its_followers_only(deploy_stack: Deploy) -> None:
-    recorder = deploy_stack(STACK)
+def test_the_leader_lets_in_and_exports_to_its_followers_only() -> None:
+    recorder = deployed(STACK)
     leader = specification(recorder, "leader")
     addresses = ["10.77.0.12", "10.77.0.11"]
     assert sorted(leader["firewall"]["allow"]) == sorted(addresses)
@@ -125,10 +119,8 @@ def test_every_kind_of_shared_folder_is_told_to_every_node(
     assert len({each["path"] for each in told}) == 1
 
 
-def test_the_secret_is_carried_to_followers_after_both_have_their_specification(
-    deploy_stack: Deploy,
-) -> None:
-    recorder = deploy_stack(STACK)
+def test_the_secret_is_carried_to_followers_after_both_have_their_specification() -> None:
+    recorder = deployed(STACK)
     leader = delivery(recorder, "leader").urn
     for node in ("small", "large"):
         relay = recorder["Command", f"{NAME}-{node}-secret"]
@@ -150,8 +142,8 @@ def test_a_private_key_is_a_secret_wherever_it_goes(deploy_stack: Deploy) -> Non
     assert seen >= 9
 
 
-def test_no_host_is_removed_before_what_was_installed_on_it_is(deploy_stack: Deploy) -> None:
-    recorder = deploy_stack(STACK)
+def test_no_host_is_removed_before_what_was_installed_on_it_is() -> None:
+    recorder = deployed(STACK)
     for node in NODES:
         removal = recorder["Command", f"{NAME}-{node}-removal"]
         assert removal.inputs["delete"] == "exec .venv/bin/python -m operate.host_removal"
@@ -176,8 +168,8 @@ def test_containers_of_a_cluster_of_before_go_when_the_leader_joins_and_never_la
         assert inputs["update"] == ":"  # else a change of the connection would create again
 
 
-def test_a_followers_removal_can_ask_the_leader_for_its_secret(deploy_stack: Deploy) -> None:
-    recorder = deploy_stack(STACK)
+def test_a_followers_removal_can_ask_the_leader_for_its_secret() -> None:
+    recorder = deployed(STACK)
     for node in NODES:
         environment = recorder["Command", f"{NAME}-{node}-removal"].inputs["environment"]
         assert ("LEADER" in json.dumps(environment)) == (node != "leader"), environment
@@ -189,7 +181,7 @@ def test_adding_a_follower_touches_the_leader_and_no_other_follower(deploy_stack
         "host": {**followers()["small"]["host"], "address": "10.77.0.13"},
     }
     before, after = (
-        deploy_stack(STACK),
+        deployed(STACK),
         deploy_stack(STACK, followers={**followers(), "third": third}),
     )
     assert changed(before, after) == {
@@ -202,7 +194,7 @@ def test_changed_workers_touch_the_hosts_of_their_profile_only(deploy_stack: Dep
     profiles = stack_config(STACK)["graphistry-cluster:gpuProfiles"]
     fewer = {**profiles["l4-quad"], "workersPerGpu": {"forge": 1}}
     after = deploy_stack(STACK, gpuProfiles={**profiles, "l4-quad": fewer})
-    assert changed(deploy_stack(STACK), after) == {
+    assert changed(deployed(STACK), after) == {
         f"Command {NAME}-large-specification",
         f"Command {NAME}-large-ready",
     }
@@ -225,8 +217,8 @@ def test_a_release_of_this_computer_is_sent_to_every_host(deploy_stack: Deploy) 
         assert specification(recorder, node)["release"]["source"] == "file"
 
 
-def test_contained_data_services_are_the_same_endpoints_to_followers(deploy_stack: Deploy) -> None:
-    bundled, contained = deploy_stack(STACK), deploy_stack(STACK, dataServices=CONTAINERS)
+def test_contained_data_services_are_the_same_endpoints_to_followers() -> None:
+    bundled, contained = deployed(STACK), deployed(STACK, dataServices=CONTAINERS)
     for node in ("small", "large"):
         before, after = specification(bundled, node), specification(contained, node)
         assert before["endpoints"] == after["endpoints"]
@@ -234,10 +226,8 @@ def test_contained_data_services_are_the_same_endpoints_to_followers(deploy_stac
     assert specification(contained, "leader")["dataVolume"] is None
 
 
-def test_contained_data_services_are_pinned_private_and_keep_their_volume(
-    deploy_stack: Deploy,
-) -> None:
-    recorder = deploy_stack(STACK, dataServices=CONTAINERS)
+def test_contained_data_services_are_pinned_private_and_keep_their_volume() -> None:
+    recorder = deployed(STACK, dataServices=CONTAINERS)
     containers = recorder.of("Container")
     assert {each.name for each in containers} == {
         f"{NAME}-leader-data-services-postgres",
@@ -254,23 +244,23 @@ def test_contained_data_services_are_pinned_private_and_keep_their_volume(
     assert volume.retain_on_delete
 
 
-def test_containers_are_made_when_their_password_is_there(deploy_stack: Deploy) -> None:
-    recorder = deploy_stack(STACK, dataServices=CONTAINERS)
+def test_containers_are_made_when_their_password_is_there() -> None:
+    recorder = deployed(STACK, dataServices=CONTAINERS)
     delivered = delivery(recorder, "leader").urn
     for each in (*recorder.of("Container"), *recorder.of("Volume"), *recorder.of("RemoteImage")):
         assert delivered in each.dependencies, each.urn
 
 
-def test_no_node_waits_for_data_services_that_could_not_be_made(deploy_stack: Deploy) -> None:
-    recorder = deploy_stack(STACK, dataServices=CONTAINERS)
+def test_no_node_waits_for_data_services_that_could_not_be_made() -> None:
+    recorder = deployed(STACK, dataServices=CONTAINERS)
     made = {each.urn for each in recorder.of("Container")}
     for node in NODES:
         ready = recorder["Command", f"{NAME}-{node}-ready"]
         assert made <= set(ready.dependencies), node
 
 
-def test_docker_accepts_the_host_keys_of_the_stack_file_only(deploy_stack: Deploy) -> None:
-    recorder = deploy_stack(STACK, dataServices=CONTAINERS)
+def test_docker_accepts_the_host_keys_of_the_stack_file_only() -> None:
+    recorder = deployed(STACK, dataServices=CONTAINERS)
     (provider,) = (each for each in recorder if each.type == "pulumi:providers:docker")
     options = json.loads(provider.inputs["sshOpts"])
     assert "StrictHostKeyChecking=yes" in options

@@ -9,7 +9,7 @@ import pulumi
 import pytest
 
 from tests.components.test_hosts import followers as followers_on_hosts
-from tests.conftest import Deploy
+from tests.conftest import Deploy, deployed
 from tests.harness import ANSWERS, LEADER_OUTPUTS, Recorder, stack_config
 
 NAME = "graphistry-gpu-team"
@@ -46,8 +46,8 @@ def joined_hosts(monkeypatch: pytest.MonkeyPatch, deploy_stack: Deploy) -> Recor
     )
 
 
-def test_no_leader_network_shared_folder_or_secret_is_made(deploy_stack: Deploy) -> None:
-    recorder = deploy_stack("gpu-team")
+def test_no_leader_network_shared_folder_or_secret_is_made() -> None:
+    recorder = deployed("gpu-team")
     for kind in (
         "LeaderNode",
         "Instance",
@@ -61,8 +61,8 @@ def test_no_leader_network_shared_folder_or_secret_is_made(deploy_stack: Deploy)
     assert {each.name for each in recorder.of("FollowerNode")} == {f"{NAME}-{n}" for n in NODES}
 
 
-def test_followers_are_told_what_the_leaders_stack_says(deploy_stack: Deploy) -> None:
-    recorder = deploy_stack("gpu-team")
+def test_followers_are_told_what_the_leaders_stack_says() -> None:
+    recorder = deployed("gpu-team")
     for node in NODES:
         stored = recorder["BucketObjectv2", f"{NAME}-{node}-specification"]
         told = json.loads(stored.inputs["content"])
@@ -73,22 +73,20 @@ def test_followers_are_told_what_the_leaders_stack_says(deploy_stack: Deploy) ->
         assert told["release"]["version"] == JOIN["release"]["version"]
 
 
-def test_machines_are_where_the_leaders_stack_has_mount_targets(deploy_stack: Deploy) -> None:
-    for each in deploy_stack("gpu-team").of("Group"):
+def test_machines_are_where_the_leaders_stack_has_mount_targets() -> None:
+    for each in deployed("gpu-team").of("Group"):
         assert set(each.inputs["vpcZoneIdentifiers"]) <= {"subnet-a", "subnet-b"}
 
 
-def test_roles_are_below_the_leaders_so_that_the_shared_folder_admits_them(
-    deploy_stack: Deploy,
-) -> None:
-    roles = [each for each in deploy_stack("gpu-team").of("Role") if "-fallback" not in each.name]
+def test_roles_are_below_the_leaders_so_that_the_shared_folder_admits_them() -> None:
+    roles = [each for each in deployed("gpu-team").of("Role") if "-fallback" not in each.name]
     assert roles
     for each in roles:
         assert each.inputs["path"].startswith(JOIN["rolePath"]), each.urn
 
 
-def test_the_groups_say_whose_leader_they_have(deploy_stack: Deploy) -> None:
-    for each in deploy_stack("gpu-team").of("Group"):
+def test_the_groups_say_whose_leader_they_have() -> None:
+    for each in deployed("gpu-team").of("Group"):
         tags = {tag["key"]: tag["value"] for tag in each.inputs["tags"]}
         assert tags["graphistry-cluster:leader"] == JOIN["cluster"]
         assert tags["graphistry-cluster:cluster"] == "graphistry-cluster/gpu-team"

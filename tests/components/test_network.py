@@ -3,7 +3,7 @@
 import pulumi
 import pytest
 
-from tests.conftest import Deploy
+from tests.conftest import Deploy, deployed
 from tests.harness import ANSWERS
 
 VPC = "vpc-0123456789abcdef0"
@@ -28,9 +28,9 @@ def test_every_wrong_subnet_is_told(deploy_stack: Deploy, monkeypatch: pytest.Mo
     assert "a subnet of vpc-99999999" in str(raised.value)
 
 
-def test_a_nat_gateway_waits_until_the_network_has_its_way_out(deploy_stack: Deploy) -> None:
+def test_a_nat_gateway_waits_until_the_network_has_its_way_out() -> None:
     """AWS refuses one, with Gateway.NotAttached, in a network whose internet gateway is not attached yet."""
-    recorder = deploy_stack("prod")
+    recorder = deployed("prod")
     (internet,) = recorder.of("InternetGateway")
     for each in (*recorder.of("NatGateway"), *recorder.of("Eip")):
         assert internet.urn in each.dependencies, each.name

@@ -9,9 +9,9 @@ from typing import Any
 import pulumi
 import pytest
 
-from operate.preflight import DONE
+from operate.told_release import DONE
 from tests.components.test_contracts import STACKS
-from tests.conftest import Deploy
+from tests.conftest import Deploy, deployed
 from tests.harness import (
     ANSWERS,
     Recorder,
@@ -56,13 +56,13 @@ def specification(recorder: Recorder, node: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("stack", STACKS)
 def test_preview_and_update_register_the_same(deploy_stack: Deploy, stack: str) -> None:
-    planned, made = deploy_stack(stack, preview=True), deploy_stack(stack)
+    planned, made = deploy_stack(stack, preview=True), deployed(stack)
     assert set(planned.registrations) == set(made.registrations)
 
 
 @pytest.mark.parametrize("stack", STACKS)
-def test_every_follower_of_the_stack_file_is_made(deploy_stack: Deploy, stack: str) -> None:
-    made = {each.name for each in deploy_stack(stack).of("FollowerNode")}
+def test_every_follower_of_the_stack_file_is_made(stack: str) -> None:
+    made = {each.name for each in deployed(stack).of("FollowerNode")}
     assert made == {f"graphistry-{stack}-{name}" for name in followers(stack)}
 
 
@@ -73,7 +73,7 @@ def test_a_cluster_may_have_no_followers(deploy_stack: Deploy) -> None:
 
 
 def test_adding_a_follower_leaves_every_other_registration_alone(deploy_stack: Deploy) -> None:
-    before = deploy_stack()
+    before = deployed()
     after = deploy_stack(followers={**followers("sandbox"), "third": FOLLOWER})
     assert changed(before, after) == set()
     assert set(before.registrations) < set(after.registrations)
@@ -90,7 +90,7 @@ def test_adding_a_follower_on_spot_leaves_every_other_registration_alone(
 
 def test_removing_a_follower_leaves_every_other_registration_alone(deploy_stack: Deploy) -> None:
     remaining = dict(list(followers("sandbox").items())[:1])
-    before, after = deploy_stack(), deploy_stack(followers=remaining)
+    before, after = deployed(), deploy_stack(followers=remaining)
     assert changed(before, after) == set()
     gone = set(before.registrations) - set(after.registrations)
     assert gone
@@ -103,7 +103,7 @@ def test_changed_workers_change_the_specifications_of_their_profile_only(
     profiles = stack_config("sandbox")["graphistry-cluster:gpuProfiles"]
     fewer = {**profiles["l4-quad"], "workersPerGpu": {"forge": 2}}
     after = deploy_stack(gpuProfiles={**profiles, "l4-quad": fewer})
-    assert changed(deploy_stack(), after) == converges("large")
+    assert changed(deployed(), after) == converges("large")
 
 
 def converges(*nodes: str) -> set[str]:
@@ -115,8 +115,8 @@ def converges(*nodes: str) -> set[str]:
     }
 
 
-def test_every_node_is_waited_for(deploy_stack: Deploy) -> None:
-    recorder = deploy_stack()
+def test_every_node_is_waited_for() -> None:
+    recorder = deployed()
     for node in ("leader", "small", "large"):
         stored = recorder["BucketObjectv2", f"graphistry-sandbox-{node}-specification"]
         wanted = hashlib.sha256(stored.inputs["content"].encode()).hexdigest()
@@ -129,8 +129,8 @@ def test_every_node_is_waited_for(deploy_stack: Deploy) -> None:
         assert stored.urn in ready.dependencies
 
 
-def test_no_follower_boots_before_its_specification_is_stored(deploy_stack: Deploy) -> None:
-    recorder = deploy_stack()
+def test_no_follower_boots_before_its_specification_is_stored() -> None:
+    recorder = deployed()
     for node in ("small", "large"):
         stored = recorder["BucketObjectv2", f"graphistry-sandbox-{node}-specification"]
         assert stored.urn in recorder["Group", f"graphistry-sandbox-{node}-group"].dependencies
@@ -138,11 +138,11 @@ def test_no_follower_boots_before_its_specification_is_stored(deploy_stack: Depl
 
 def test_a_changed_release_changes_specifications_only(deploy_stack: Deploy) -> None:
     after = deploy_stack(release={"version": "2.50.2", "cuda": "12"})
-    assert changed(deploy_stack(), after) == converges("leader", "small", "large")
+    assert changed(deployed(), after) == converges("leader", "small", "large")
 
 
-def test_followers_get_the_endpoints_of_the_leader(deploy_stack: Deploy) -> None:
-    recorder = deploy_stack()
+def test_followers_get_the_endpoints_of_the_leader() -> None:
+    recorder = deployed()
     leader = recorder["LeaderNode", "graphistry-sandbox-leader"].outputs
     for node in ("small", "large"):
         endpoints = specification(recorder, node)["endpoints"]
@@ -153,8 +153,8 @@ def test_followers_get_the_endpoints_of_the_leader(deploy_stack: Deploy) -> None
         }
 
 
-def test_each_profile_gives_its_own_gpus_and_workers(deploy_stack: Deploy) -> None:
-    recorder = deploy_stack()
+def test_each_profile_gives_its_own_gpus_and_workers() -> None:
+    recorder = deployed()
     assert specification(recorder, "small")["gpu"] == {
         "instanceTypes": ["g4dn.2xlarge"],
         "gpusByType": {"g4dn.2xlarge": 1},
@@ -168,16 +168,16 @@ def test_each_profile_gives_its_own_gpus_and_workers(deploy_stack: Deploy) -> No
     assert specification(recorder, "large")["gpu"]["forgeWorkers"] == 16
 
 
-def test_only_the_leader_may_fill_the_secret(deploy_stack: Deploy) -> None:
+def test_only_the_leader_may_fill_the_secret() -> None:
     may_fill = set()
-    for each in deploy_stack().of("RolePolicy"):
+    for each in deployed().of("RolePolicy"):
         if "secretsmanager:PutSecretValue" in each.inputs["policy"]:
             may_fill.add(each.name)
     assert may_fill == {"graphistry-sandbox-leader-role"}
 
 
-def test_a_node_reaches_its_own_documents_only(deploy_stack: Deploy) -> None:
-    recorder = deploy_stack()
+def test_a_node_reaches_its_own_documents_only() -> None:
+    recorder = deployed()
     for node in ("leader", "small", "large"):
         policy = recorder["RolePolicy", f"graphistry-sandbox-{node}-role"].inputs["policy"]
         statements = {each["Sid"]: each for each in json.loads(policy)["Statement"]}
@@ -200,8 +200,8 @@ def test_a_release_in_s3_is_readable_and_nothing_beside_it(deploy_stack: Deploy)
     assert "arn:aws:s3:::releases/graphistry-2.50.1.tar.gz" in policy.inputs["policy"]
 
 
-def test_the_shared_folder_admits_only_the_roles_of_the_cluster(deploy_stack: Deploy) -> None:
-    recorder = deploy_stack()
+def test_the_shared_folder_admits_only_the_roles_of_the_cluster() -> None:
+    recorder = deployed()
     (policy,) = recorder.of("FileSystemPolicy")
     allow, deny = json.loads(policy.inputs["policy"])["Statement"]
     admitted = allow["Condition"]["ArnLike"]["aws:PrincipalArn"]
@@ -213,8 +213,8 @@ def test_the_shared_folder_admits_only_the_roles_of_the_cluster(deploy_stack: De
     assert deny["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
 
 
-def test_the_address_of_the_leader_outlives_its_machine(deploy_stack: Deploy) -> None:
-    recorder = deploy_stack()
+def test_the_address_of_the_leader_outlives_its_machine() -> None:
+    recorder = deployed()
     machine = recorder["Instance", "graphistry-sandbox-leader"]
     assert machine.inputs["primaryNetworkInterface"] == {
         "networkInterfaceId": "graphistry-sandbox-leader-interface-id"
@@ -224,8 +224,8 @@ def test_the_address_of_the_leader_outlives_its_machine(deploy_stack: Deploy) ->
     assert record.inputs["records"] == ["10.40.0.10"]
 
 
-def test_an_image_that_was_looked_up_replaces_no_machine(deploy_stack: Deploy) -> None:
-    recorder = deploy_stack()
+def test_an_image_that_was_looked_up_replaces_no_machine() -> None:
+    recorder = deployed()
     assert recorder["Instance", "graphistry-sandbox-leader"].ignore_changes == ("ami",)
     for each in recorder.of("LaunchTemplate"):
         assert each.ignore_changes == ("imageId",)
@@ -295,8 +295,8 @@ def test_a_release_that_the_marketplace_does_not_sell_is_told(
         deploy_stack(image={"marketplace": True})
 
 
-def test_the_root_disk_of_a_follower_is_the_one_of_the_image(deploy_stack: Deploy) -> None:
-    for each in deploy_stack().of("LaunchTemplate"):
+def test_the_root_disk_of_a_follower_is_the_one_of_the_image() -> None:
+    for each in deployed().of("LaunchTemplate"):
         assert each.inputs["blockDeviceMappings"][0]["deviceName"] == "/dev/xvda"
 
 
@@ -311,7 +311,7 @@ def test_an_image_that_aws_does_not_show_is_told(
 
 def test_a_zone_the_user_names_is_not_ignored(deploy_stack: Deploy) -> None:
     volume = "Volume", "graphistry-sandbox-leader-data"
-    assert deploy_stack()[volume].ignore_changes == ("availabilityZone",)
+    assert deployed()[volume].ignore_changes == ("availabilityZone",)
     pinned = deploy_stack(leader={"profile": "t4", "availabilityZone": "us-east-1b"})
     assert pinned[volume].ignore_changes == ()
     assert pinned[volume].inputs["availabilityZone"] == "us-east-1b"
@@ -370,8 +370,8 @@ def test_only_a_group_on_spot_keeps_the_percentage_that_it_has(deploy_stack: Dep
     assert "instanceRefresh" not in cheap.inputs
 
 
-def test_slow_machines_and_mount_targets_have_time_to_end(deploy_stack: Deploy) -> None:
-    recorder = deploy_stack()
+def test_slow_machines_and_mount_targets_have_time_to_end() -> None:
+    recorder = deployed()
     ends = {
         kind: {each.timeouts.get("delete") for each in recorder.of(kind)}
         for kind in ("Group", "Instance", "VolumeAttachment", "MountTarget")
@@ -386,8 +386,8 @@ def test_slow_machines_and_mount_targets_have_time_to_end(deploy_stack: Deploy) 
     assert leader.timeouts["update"] == "60m"  # it stops for another type
 
 
-def test_without_spot_there_is_no_fallback(deploy_stack: Deploy) -> None:
-    assert not deploy_stack().of("SpotFallback")
+def test_without_spot_there_is_no_fallback() -> None:
+    assert not deployed().of("SpotFallback")
 
 
 def test_the_name_of_the_stack_under_delete_data_lifts_the_protection(
@@ -403,7 +403,7 @@ def test_the_name_of_the_stack_under_delete_data_lifts_the_protection(
 def test_no_other_word_under_delete_data_lifts_the_protection(
     deploy_stack: Deploy, wrong: str
 ) -> None:
-    kept = {each.urn for each in deploy_stack() if each.protect}
+    kept = {each.urn for each in deployed() if each.protect}
     assert kept
     assert {each.urn for each in deploy_stack(deleteData=wrong) if each.protect} == kept
 
@@ -411,7 +411,7 @@ def test_no_other_word_under_delete_data_lifts_the_protection(
 def test_the_region_is_asked_the_same_few_questions_for_any_number_of_followers(
     deploy_stack: Deploy,
 ) -> None:
-    few = deploy_stack()
+    few = deployed()
     many = deploy_stack(followers={f"follower-{n}": FOLLOWER for n in range(20)})
     assert sorted(few.invokes) == sorted(many.invokes)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Deploy
+from tests.conftest import deployed
 from tests.harness import Recorder
 
 
@@ -24,10 +24,8 @@ def statement(recorder: Recorder, role: str, action: str) -> Mapping[str, Any]:
 
 
 @pytest.mark.parametrize("stack", ["prod", "gpu-team"])
-def test_a_follower_may_have_its_own_group_replace_it_by_the_tags_the_group_has(
-    deploy_stack: Deploy, stack: str
-) -> None:
-    recorder = deploy_stack(stack)
+def test_a_follower_may_have_its_own_group_replace_it_by_the_tags_the_group_has(stack: str) -> None:
+    recorder = deployed(stack)
     groups = recorder.of("Group")
     assert groups
     for group in groups:
@@ -43,11 +41,9 @@ def test_a_follower_may_have_its_own_group_replace_it_by_the_tags_the_group_has(
 
 
 @pytest.mark.parametrize("stack", ["prod", "gpu-team"])
-def test_what_switches_a_group_may_tag_what_its_launch_makes_and_nothing_else(
-    deploy_stack: Deploy, stack: str
-) -> None:
+def test_what_switches_a_group_may_tag_what_its_launch_makes_and_nothing_else(stack: str) -> None:
     role = f"graphistry-{stack}-spot-fallback-role"
-    assert statement(deploy_stack(stack), role, "ec2:CreateTags") == {
+    assert statement(deployed(stack), role, "ec2:CreateTags") == {
         "Effect": "Allow",
         "Action": "ec2:CreateTags",
         "Resource": "arn:aws:ec2:us-east-1:123456789012:*/*",
@@ -58,9 +54,9 @@ def test_what_switches_a_group_may_tag_what_its_launch_makes_and_nothing_else(
 
 @pytest.mark.parametrize("stack", ["prod", "gpu-team"])
 def test_a_follower_sees_who_else_asks_to_be_replaced_and_writes_its_own_wish_only(
-    deploy_stack: Deploy, stack: str
+    stack: str,
 ) -> None:
-    recorder = deploy_stack(stack)
+    recorder = deployed(stack)
     for group in recorder.of("Group"):
         role = f"{group.name.removesuffix('-group')}-role"
         node = recorder["Role", role].inputs["description"].removeprefix("Graphistry node ")
@@ -80,7 +76,7 @@ def test_a_follower_sees_who_else_asks_to_be_replaced_and_writes_its_own_wish_on
         )
 
 
-def test_a_leader_lists_nothing_and_asks_for_nothing(deploy_stack: Deploy) -> None:
-    policy = deploy_stack("prod")["RolePolicy", "graphistry-prod-leader-role"].inputs["policy"]
+def test_a_leader_lists_nothing_and_asks_for_nothing() -> None:
+    policy = deployed("prod")["RolePolicy", "graphistry-prod-leader-role"].inputs["policy"]
     assert "ListBucket" not in policy
     assert "replacement.json" not in policy

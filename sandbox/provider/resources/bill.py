@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..aws import ACCOUNT, Aws, tag_list
+from ...account import ACCOUNT
+from ..aws import Aws, tag_list
 from ..table import ResourceType
 from ..values import Properties
 
