@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import os
 import shutil
@@ -156,7 +157,7 @@ def test_its_command_line_is_composes_with_the_files_of_the_nodes_role(
         *(f"data/config/{name}.env" for name in ("telemetry", "custom", "cluster")),
     ]
     files = ["docker-compose.yml", *expected]
-    pairs = list(zip(words[1:], words[2:], strict=False))
+    pairs = list(itertools.pairwise(words))
     assert words[0] == "compose"
     assert [value for name, value in pairs if name == "--env-file"] == variables
     assert [value for name, value in pairs if name == "-f"] == files
