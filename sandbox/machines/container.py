@@ -21,6 +21,7 @@ from model.gpu_catalogue import read_catalogue
 from ..release.build import Release
 from . import docker_disk, image, metadata
 from .availability import CAPABILITIES, capability_bound
+from .commands import MachineError
 from .files import write
 from .inventory import Machine
 
@@ -148,9 +149,11 @@ def run(around: Surroundings, shape: Shape) -> None:
     """Make and start a container that boots systemd. Docker's errors pass through."""
     api, own = around.client.api, folder(around, shape.name)
     (own / "resolv.conf").write_text(shape.resolver)
-    disk = docker_disk.fresh(around.directory, around.docker_template, shape.name)
     binds = {
-        str(disk): {"bind": "/var/lib/docker", "mode": "rw"},
+        str(docker_disk.folder(around.directory, shape.name)): {
+            "bind": "/var/lib/docker",
+            "mode": "rw",
+        },
         str(around.base_image): {"bind": BASE_IMAGE, "mode": "ro"},
         str(own): {"bind": "/etc/graphistry-sandbox", "mode": "rw"},
         str(own / "resolv.conf"): {"bind": "/etc/resolv.conf", "mode": "ro"},
@@ -187,8 +190,9 @@ def run(around: Surroundings, shape: Shape) -> None:
             api.put_archive(created["Id"], "/", image.release_archive(shape.release))
             api.put_archive(created["Id"], "/", image.archive_of(_HAS_RELEASE))
         api.put_archive(created["Id"], "/", image.archive_of(shape.files))
+        docker_disk.renew(around.directory, around.docker_template, shape.name)
         api.start(created["Id"])
-    except docker.errors.APIError:
+    except (docker.errors.APIError, MachineError):
         remove(around, shape.name)
         raise
 

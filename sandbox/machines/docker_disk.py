@@ -61,8 +61,10 @@ def make_template(client: Any, directory: Path, template: Path, base: Path) -> N
         with file.open("wb") as empty:
             empty.truncate(BYTES)
         run([*_FORMAT, str(file)])
-        _load(client, _mounted(directory, "template"), base)
-        _unmount(file.with_suffix(""))
+        _mount(directory, "template")
+        _load(client, folder(directory, "template"), base)
+        run(["sync", "--file-system", str(folder(directory, "template"))])
+        _unmount(folder(directory, "template"))
         _copy(file, template)
         discard(directory, "template")
         for older in template.parent.glob("docker-*.img"):
@@ -71,9 +73,9 @@ def make_template(client: Any, directory: Path, template: Path, base: Path) -> N
         logging.info("the template of Docker's disks is made in %.1f s", time.monotonic() - began)
 
 
-def _load(client: Any, folder: Path, base: Path) -> None:
+def _load(client: Any, point: Path, base: Path) -> None:
     binds = {
-        str(folder): {"bind": "/var/lib/docker", "mode": "rw"},
+        str(point): {"bind": "/var/lib/docker", "mode": "rw"},
         str(base): {"bind": "/base.tar", "mode": "ro"},
     }
     try:
@@ -93,27 +95,31 @@ def _load(client: Any, folder: Path, base: Path) -> None:
         raise MachineError(f"no Docker runs in a machine: {words}") from error
 
 
-def fresh(directory: Path, template: Path, machine: str) -> Path:
-    """A new disk for a machine's Docker, mounted here."""
+def renew(directory: Path, template: Path, machine: str) -> None:
+    """Give a machine's Docker a new disk, and mount it."""
     discard(directory, machine)
     _copy(template, disk_file(directory, machine))
-    return _mounted(directory, machine)
+    _mount(directory, machine)
 
 
 def disk_file(directory: Path, machine: str) -> Path:
-    """Where the bytes of a machine's disk are; it is mounted beside it."""
+    """Where the bytes of a machine's disk are."""
     return directory / "dockers" / f"{machine}.img"
+
+
+def folder(directory: Path, machine: str) -> Path:
+    """Where a machine's disk is mounted."""
+    return disk_file(directory, machine).with_suffix("")
 
 
 def discard(directory: Path, machine: str) -> None:
     """Remove a machine's disk, where it has one."""
-    file = disk_file(directory, machine)
-    folder = file.with_suffix("")
-    if folder.is_dir():
-        if os.path.ismount(folder):
-            _unmount(folder)
-        folder.rmdir()
-    file.unlink(missing_ok=True)
+    point = folder(directory, machine)
+    if point.is_dir():
+        if os.path.ismount(point):
+            _unmount(point)
+        point.rmdir()
+    disk_file(directory, machine).unlink(missing_ok=True)
 
 
 def discard_all(directory: Path) -> None:
@@ -121,17 +127,15 @@ def discard_all(directory: Path) -> None:
     shutil.rmtree(directory / "dockers", ignore_errors=True)
 
 
-def _mounted(directory: Path, machine: str) -> Path:
-    file = disk_file(directory, machine)
-    folder = file.with_suffix("")
-    folder.mkdir(parents=True, exist_ok=True)
-    run(["mount", "-o", "loop,noatime", str(file), str(folder)])
-    return folder
+def _mount(directory: Path, machine: str) -> None:
+    point = folder(directory, machine)
+    point.mkdir(parents=True, exist_ok=True)
+    run(["mount", "-o", "loop,noatime", str(disk_file(directory, machine)), str(point)])
 
 
-def _unmount(folder: Path) -> None:
+def _unmount(point: Path) -> None:
     # At once, though a container that ends this moment may still see it.
-    run(["umount", "--lazy", str(folder)])
+    run(["umount", "--lazy", str(point)])
 
 
 def _copy(source: Path, target: Path) -> None:

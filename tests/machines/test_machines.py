@@ -94,6 +94,38 @@ def test_machines_of_a_group_meet_where_a_rule_lets_them(cloud: World, pair: lis
     until(lambda: not cloud.inspect(stranger), "a terminated machine is gone")
 
 
+def test_rules_hold_for_the_published_ports_of_containers(cloud: World, pair: list[str]) -> None:
+    server = (
+        "docker run -d -p 5432:80 -p 8081:80 graphistry-standin-base:1 python3 -m http.server 80"
+    )
+    container = cloud.shell(pair[1], server)
+    until(lambda: fetches(cloud, pair[0], pair[1], 5432), "the container serves the group")
+    assert cloud.succeeds(pair[1], "curl -s -m 2 -o /dev/null http://127.0.0.1:8081/")
+    assert not fetches(cloud, pair[0], pair[1], 8081)
+    for port, answers in ((8080, True), (8081, False)):
+        out = f"curl -s -m 2 -o /dev/null http://{address(cloud, pair[0])}:{port}/"
+        assert cloud.succeeds(pair[1], f"docker exec {container} {out}") is answers
+    cloud.shell(pair[1], f"docker rm -f {container}")
+
+
+def test_a_container_gets_gpus_where_it_asks_for_them(cloud: World, pair: list[str]) -> None:
+    settings = {"runtimes": {"nvidia": {"path": "nvidia-container-runtime"}}}
+    cloud.shell(
+        pair[0],
+        f"echo '{json.dumps(settings)}' >/etc/docker/daemon.json && systemctl restart docker",
+    )
+
+    def said(variable: str, script: str) -> str:
+        run = f"docker run --rm --runtime nvidia -e {variable} graphistry-standin-base:1"
+        return cloud.shell(pair[0], f'{run} sh -c "{script}; true" 2>&1')
+
+    visible = "NVIDIA_VISIBLE_DEVICES=all"
+    assert said(visible, "nvidia-smi -L") == cloud.shell(pair[0], "nvidia-smi -L")
+    assert "not found" in said("NVIDIA_VISIBLE_DEVICES=void", "nvidia-smi -L")
+    lost = said(visible, "rm /dev/nvidiactl; nvidia-smi -L")
+    assert lost == "Failed to initialize NVML: Unknown Error"
+
+
 def test_a_reboot_keeps_address_rules_and_disk(cloud: World) -> None:
     machine = cloud.booted(cloud.run("date >/root/once; date >>/root/log"))
     before = cloud.inspect(machine)["StartedAt"]
