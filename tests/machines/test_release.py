@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import os
 import shutil
@@ -115,6 +116,52 @@ def test_every_service_has_a_health_check_and_a_limit() -> None:
         assert service["healthcheck"]["test"], name
         assert service["healthcheck"]["start_interval"] == "0.5s"
         assert service["mem_limit"]
+
+
+@pytest.mark.parametrize(
+    ("cluster", "traps", "expected"),
+    [
+        ("", {}, []),
+        ("ENABLE_CLUSTER_MODE=true", {}, ["compose/leader.yml", "docker-compose.override.yml"]),
+        (
+            "ENABLE_CLUSTER_MODE=true\nNODE_TYPE=follower",
+            {"overrideIgnored": True},
+            ["compose/follower.yml"],
+        ),
+    ],
+)
+def test_its_command_line_is_composes_with_the_files_of_the_nodes_role(
+    release: Path, tmp_path: Path, cluster: str, traps: dict[str, bool], expected: list[str]
+) -> None:
+    docker = tmp_path / "docker"
+    docker.write_text('#!/bin/sh\necho "$VERSION $CUDA_SHORT_VERSION"\nprintf "%s\\n" "$@"\n')
+    docker.chmod(0o755)
+    (tmp_path / "traps.json").write_text(json.dumps(traps))
+    (release / "data/config/cluster.env").write_text(f"{cluster}\n")
+    if expected:
+        (release / "docker-compose.override.yml").write_text("services: {}\n")
+    done = subprocess.run(
+        [release / "graphistry", "logs", "--tail", "2", "two words"],
+        env={
+            "PATH": f"{tmp_path}:{os.environ['PATH']}",
+            "GRAPHISTRY_SANDBOX_DIRECTORY": str(tmp_path),
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    versions, *words = done.stdout.splitlines()
+    assert versions == "2.50.1 12"
+    variables = [
+        ".env",
+        *(f"data/config/{name}.env" for name in ("telemetry", "custom", "cluster")),
+    ]
+    files = ["docker-compose.yml", *expected]
+    pairs = list(itertools.pairwise(words))
+    assert words[0] == "compose"
+    assert [value for name, value in pairs if name == "--env-file"] == variables
+    assert [value for name, value in pairs if name == "-f"] == files
+    assert words[-4:] == ["logs", "--tail", "2", "two words"]
 
 
 def test_tokens_and_seals_need_the_same_keys(monkeypatch: pytest.MonkeyPatch) -> None:
