@@ -118,6 +118,7 @@ def load(client: Any, archive: Path) -> None:
             changes = ['CMD ["/sbin/init"]', "ENV container=docker"]
             client.api.import_image_from_stream(unpacking.stdout, *base.split(":"), changes)
         if unpacking.returncode:
+            client.images.remove(base, force=True)  # of whatever came out
             archive.unlink(missing_ok=True)
             raise MachineError(f"{archive} was damaged and is removed: start the sandbox again")
     if name not in present:
