@@ -17,6 +17,7 @@ from typing import Any
 
 import docker.errors
 
+from ..release.base_image import cache
 from . import image
 from .commands import MachineError, run
 
@@ -44,7 +45,7 @@ def template_file(archive: Path, base: Path) -> Path:
     recipe = (
         f"{archive.name} {base.name} {made.st_size} {made.st_mtime_ns} {_LOAD} {_FORMAT} {BYTES}"
     )
-    return image.cache() / f"docker-{hashlib.sha256(recipe.encode()).hexdigest()[:16]}.img"
+    return cache() / f"docker-{hashlib.sha256(recipe.encode()).hexdigest()[:16]}.img"
 
 
 def make_template(client: Any, directory: Path, template: Path, base: Path) -> None:

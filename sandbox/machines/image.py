@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ..release.base_image import cache
 from ..release.build import Release, build_release
 from .commands import MachineError, run
 
@@ -47,12 +48,6 @@ KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 BUILD_SECONDS = 900
 """Bound on the build of the base; 75 to 110 s measured on two cores."""
 _MERGED = ("bin", "lib", "sbin")  # links to usr/... in Debian, which a file must not replace
-
-
-def cache() -> Path:
-    """The folder of this user that outlives every sandbox."""
-    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute()
-    return root / "graphistry-cluster"
 
 
 def base_archive() -> Path:
@@ -123,6 +118,7 @@ def load(client: Any, archive: Path) -> None:
             changes = ['CMD ["/sbin/init"]', "ENV container=docker"]
             client.api.import_image_from_stream(unpacking.stdout, *base.split(":"), changes)
         if unpacking.returncode:
+            client.images.remove(base, force=True)  # of whatever came out
             archive.unlink(missing_ok=True)
             raise MachineError(f"{archive} was damaged and is removed: start the sandbox again")
     if name not in present:
