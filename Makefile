@@ -84,7 +84,7 @@ check: $(VENV)/ready ## Format, lint, types and unit tests, under a minute
 	wait $$types && exit $$tests
 
 bench: $(VENV)/ready engine ## Measure the program, the boot of nodes, and the delivery of a release (minutes)
-	@$(PYTHON) -m bench && $(PYTHON) -m bench.boot && $(PYTHON) -m bench.hosts && $(PYTHON) -m bench.release_delivery
+	@$(PYTHON) -m bench && $(PYTHON) -m bench.boot && $(PYTHON) -m bench.look && $(PYTHON) -m bench.hosts && $(PYTHON) -m bench.release_delivery
 
 engine: $(VENV)/ready
 	@$(PYTHON) -m operate.engine > /dev/null
