@@ -42,7 +42,7 @@ CLOCK_SECONDS = 60
 SHORTFALL = 0.9
 """Part of the memory in a profile that must be there: vendors count in powers of ten, drivers reserve some."""
 
-TESTED = ("ubuntu 22.04", "ubuntu 24.04", "debian 12")
+TESTED = ("ubuntu 22.04", "ubuntu 24.04", "debian 12", "debian 13")
 
 NO_COMMAND = "No such file or directory"
 """How the agent says that there is no nvidia-smi."""

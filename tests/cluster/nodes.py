@@ -200,8 +200,9 @@ class Cluster:
         )
 
     def trap(self, node: str, **traps: Any) -> None:
-        """Set the traps of the stand-in release on a node's present machine."""
+        """Set the traps of the stand-in release on a node's present machine: it is another release from then on."""
         self.sandbox_file(node, "traps.json").write_text(json.dumps(traps))
+        self.run(node, f"touch -c {self.release}/graphistry || true")
 
     @property
     def bucket(self) -> str:
