@@ -8,7 +8,7 @@ from typing import Any, Mapping
 
 from agent import endpoints, limits, shared_folder, systemd, users, web
 from agent.commands import run
-from agent.compose import Compose, Container
+from agent.compose import UP_SECONDS, Compose, Container
 from agent.configure import UNIT_NAME
 from agent.failures import Failure
 from agent.node import Node
@@ -42,6 +42,8 @@ def start(node: Node) -> None:
     wait_until_healthy(compose, services)
     # Not before: the boot's own start lets users in, whether there is an administrator or not.
     systemd.enable(UNIT_NAME)
+    # It ends with Docker, as where that is moved to a local disk after a boot, and follows it only while it is active.
+    run(["systemctl", "start", UNIT_NAME], seconds=UP_SECONDS)
     _warm_up(node)
 
 

@@ -341,7 +341,7 @@ RELEASES = "/opt/graphistry-cluster/releases"
 @contextmanager
 def full_disk(cluster: Cluster, node: str) -> Iterator[None]:
     """Meanwhile, the disk on which a node unpacks releases is nearly full."""
-    cluster.run(node, f"mkdir -p {RELEASES} && mount -t tmpfs -o size=64k none {RELEASES}")
+    cluster.run(node, f"mkdir -p {RELEASES} && mount -t tmpfs -o size=16k none {RELEASES}")
     yield
     cluster.run(node, f"umount {RELEASES}")
 
