@@ -42,10 +42,19 @@ def start(node: Node) -> None:
     _renew_holders(node, compose, services)
     wait_until_healthy(compose, services)
     # Not before: the boot's own start lets users in, whether there is an administrator or not.
+    _resume_unit()
     systemd.enable(UNIT_NAME)
-    # It ends with Docker, as where that is moved to a local disk after a boot, and follows it only while it is active.
-    run(["systemctl", "start", UNIT_NAME], seconds=UP_SECONDS)
     _warm_up(node)
+
+
+def _resume_unit() -> None:
+    """Start the release's unit where it has ended since the boot: it follows Docker only while it is active.
+
+    It ends with Docker, as when that is moved to a local disk, and does not begin without the shared folder.
+    """
+    is_enabled = run(["systemctl", "is-enabled", UNIT_NAME]).output.strip() == "enabled"
+    if is_enabled and run(["systemctl", "is-active", UNIT_NAME]).output.strip() != "active":
+        run(["systemctl", "start", UNIT_NAME], seconds=UP_SECONDS)
 
 
 def _renew_holders(node: Node, compose: Compose, services: dict[str, Any]) -> None:

@@ -246,6 +246,26 @@ def test_a_folder_that_cannot_be_mounted_is_never_written(
     assert [each.name for each in (fake.root / "shared").iterdir()] == [MARKER]
 
 
+@pytest.mark.parametrize(("state", "starts"), [("inactive", 1), ("active", 0)])
+def test_a_unit_that_ended_with_docker_is_started_again(
+    fake: FakeMachine, leader: Node, state: str, starts: int
+) -> None:
+    """As after a boot of a machine whose Docker is moved to a local disk; the first time, nothing has ended."""
+    unit = "graphistry.service"
+    assert converge(leader, unchanged)
+    assert f"start {unit}" not in fake.log("systemctl")
+    script = (fake.root / "bin" / "systemctl").read_text().partition("\n")[2]
+    answers = f"""
+        case "$*" in
+            "is-enabled {unit}") echo enabled; exit ;;
+            "is-active {unit}") echo {state}; exit ;;
+        esac
+    """
+    fake.command("systemctl", answers + script)
+    assert converge(leader, unchanged)
+    assert fake.log("systemctl").count(f"start {unit}") == starts
+
+
 @pytest.mark.parametrize("began_without", [True, False])
 def test_services_that_docker_started_without_the_folder_are_stopped(
     fake: FakeMachine, make_node: MakeNode, *, began_without: bool
