@@ -22,7 +22,7 @@ FILES = ("*", "*/*.yml", "*/*.yaml", "data/config/*")
 """Where a release has what Compose reads: compose files and their includes, variables, and its own version."""
 
 Stamp = Tuple[Tuple[str, int, int, int], ...]
-_read: dict[Path, tuple[Stamp, float, dict[str, Any]]] = {}
+_known: dict[Path, tuple[Stamp, float, dict[str, Any]]] = {}
 """By the release's folder: its files, when they were read, and what Compose made of them."""
 
 
@@ -57,11 +57,11 @@ class Compose:
 
     def _merged(self) -> dict[str, Any]:
         stamp, now = _stamp(self._folder), time.monotonic()
-        known = _read.get(self._folder)
+        known = _known.get(self._folder)
         if known and known[0] == stamp and now - known[1] < AGAIN_SECONDS:
             return known[2]
         merged = self._read()
-        _read[self._folder] = (stamp, now, merged)
+        _known[self._folder] = (stamp, now, merged)
         return merged
 
     def _read(self) -> dict[str, Any]:
