@@ -27,9 +27,9 @@ _known: dict[Path, tuple[Stamp, float, dict[str, Any]]] = {}
 
 
 def is_well(container: Container, service: Mapping[str, Any]) -> bool:
-    """Running and healthy, or running where it has no health check, or a job that has done its work."""
+    """Running and healthy, or steady where it has no health check, or a job that has done its work."""
     if container.state == "running":
-        return container.health in ("", "healthy")
+        return container.health == "healthy" or (not container.health and container.is_steady)
     return has_ended(container) and container.exit_code == 0 and is_job(service)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import calendar
 import http.client
 import json
 import socket
 import struct
+import time
 from dataclasses import dataclass
 from typing import Any, Iterator, Sequence
 from urllib.parse import quote, urlencode
@@ -19,6 +21,8 @@ PROJECT = "com.docker.compose.project"
 SERVICE = "com.docker.compose.service"
 ONE_OFF = "com.docker.compose.oneoff"
 """Labels that Compose gives its containers."""
+STEADY_SECONDS = 10.0
+"""How long a container runs after Docker has restarted it before it counts as running: Docker's own bound."""
 EVENTS = ("start", "die", "oom", "kill", "pause", "unpause", "health_status", "destroy")
 """What may change whether a container is well. Health checks and `docker exec` are events of other names."""
 _ERRORS = 2  # the number of standard error in a stream of both
@@ -42,8 +46,17 @@ class Container:
     process: int
     """The number of its first process on this machine; 0 unless it runs."""
     started: str
+    restarts: int
+    """How often Docker has started it again since it was made."""
     address: str
-    """In one of its networks; empty for one that has the machine's."""
+    """In one of its networks; empty for one that has the machine's, or another container's."""
+
+    @property
+    def is_steady(self) -> bool:
+        """Whether it runs and has not just been started again after it ended."""
+        if self.state != "running":
+            return False
+        return not self.restarts or _age(self.started) >= STEADY_SECONDS
 
 
 def containers(project: str) -> list[Container]:
@@ -64,21 +77,23 @@ def execute(container: str, command: Sequence[str], seconds: float) -> Completed
     with _Engine(seconds) as engine:
         made = engine.ask("POST", f"/containers/{quote(container)}/exec", wanted)
         try:
-            frames = engine.stream("POST", f"/exec/{made['Id']}/start", {"Detach": False})
+            frames = engine.stream(f"/exec/{made['Id']}/start", {"Detach": False}, seconds)
         except socket.timeout:
             return Completed(TIMED_OUT, "", f"{command[0]} did not end within {seconds:g} s")
     output = dict.fromkeys(range(3), b"")
     for number, part in frames:
         output[number] = output.get(number, b"") + part
     with _Engine() as engine:
-        status = engine.ask("GET", f"/exec/{made['Id']}/json")["ExitCode"]
+        ended = engine.ask("GET", f"/exec/{made['Id']}/json")
+    if ended is None:
+        raise EngineError("the container has gone meanwhile")
     texts = [output[number].decode(errors="replace") for number in (1, _ERRORS)]
-    return Completed(int(status or 0), *texts)
+    return Completed(int(ended["ExitCode"] or 0), *texts)
 
 
 def events() -> Iterator[None]:
-    """One None for each event of a container that may matter, until the engine ends; raises EngineError."""
-    filters = json.dumps({"type": ["container"], "event": list(EVENTS)})
+    """One None for each event of a project's container that may matter, until the engine ends; raises EngineError."""
+    filters = json.dumps({"type": ["container"], "event": list(EVENTS), "label": [PROJECT]})
     with _Engine(None) as engine:
         yield from engine.lines(f"/events?{urlencode({'filters': filters})}")
 
@@ -109,24 +124,34 @@ class _Engine:
             raise EngineError(str((document or {}).get("message", answer.reason)))
         return document
 
-    def stream(self, method: str, path: str, body: object) -> list[tuple[int, bytes]]:
+    def stream(self, path: str, body: object, seconds: float) -> list[tuple[int, bytes]]:
         """What a command wrote, in frames: the number of the stream and the bytes; raises socket.timeout."""
-        answer = self._send(method, path, body)
-        if answer.status >= 400:
-            raise EngineError(answer.read().decode(errors="replace").strip())
+        end = time.monotonic() + seconds
+        answer = self._send("POST", path, body)
         found: list[tuple[int, bytes]] = []
-        while True:
-            head = answer.read(8)
-            if len(head) < 8:
-                return found
-            number, size = struct.unpack("!BxxxI", head)
-            found.append((number, answer.read(size)))
+        try:
+            if answer.status >= 400:
+                raise EngineError(answer.read().decode(errors="replace").strip())
+            while time.monotonic() < end:
+                head = answer.read(8)
+                if len(head) < 8:
+                    return found
+                number, size = struct.unpack("!BxxxI", head)
+                found.append((number, answer.read(size)))
+        except (socket.timeout, EngineError):
+            raise
+        except (OSError, http.client.HTTPException) as error:
+            raise EngineError(f"Docker's answer cannot be read: {error!r}") from error
+        raise socket.timeout
 
     def lines(self, path: str) -> Iterator[None]:
         """One None for each line of an answer without end."""
         answer = self._send("GET", path, None)
-        while answer.readline():
-            yield None
+        try:
+            while answer.status == 200 and answer.readline():
+                yield None
+        except (OSError, http.client.HTTPException) as error:
+            raise EngineError(f"Docker's events cannot be read: {error!r}") from error
 
     def _send(self, method: str, path: str, body: object) -> http.client.HTTPResponse:
         content = None if body is None else json.dumps(body)
@@ -152,7 +177,7 @@ class _Connection(http.client.HTTPConnection):
 
 def _container(document: dict[str, Any]) -> Container:
     state = document["State"]
-    networks: list[dict[str, Any]] = list(document["NetworkSettings"]["Networks"].values())
+    networks = list((document["NetworkSettings"]["Networks"] or {}).values())
     addresses = [each.get("IPAddress") or "" for each in networks]
     return Container(
         identifier=document["Id"],
@@ -162,5 +187,11 @@ def _container(document: dict[str, Any]) -> Container:
         exit_code=int(state["ExitCode"]),
         process=int(state["Pid"]),
         started=state["StartedAt"],
+        restarts=int(document.get("RestartCount") or 0),
         address=next((each for each in addresses if each), ""),
     )
+
+
+def _age(started: str) -> float:
+    """Seconds since a time of Docker's, which has nine digits behind the second, and is UTC."""
+    return time.time() - calendar.timegm(time.strptime(started[:19], "%Y-%m-%dT%H:%M:%S"))

@@ -88,6 +88,8 @@ class Repairs:
         for each in mendable:
             if self._mend(each):
                 break
+        if self._misses_others(failed):
+            self._settles_until = time.monotonic() + limits.SETTLE
         counted = [each for each in failed if each in mendable or each.name in LEADERS]
         is_replaced = self._held is not None and self._held.is_asked
         settles = any(each.name in STARTED and each not in mendable for each in failed)
@@ -120,7 +122,6 @@ class Repairs:
         if not self._misses_others(failed):
             unsettled = STARTED if now < self._settles_until else ()
             return [each for each in failed if each.name not in unsettled]
-        self._settles_until = now + limits.SETTLE
         has_own = self._node.specification.runs_data_services
         own = (*MACHINES, *(LEADERS if has_own else ()))
         return [each for each in failed if each.name in own]
@@ -145,7 +146,9 @@ class Repairs:
         if failure is None or repair is None:
             return False
         now = time.monotonic()
-        effort = self._efforts.setdefault(check.name, Effort(begun=now))
+        # Events show what passes by itself too, as a restart by Docker or a person: it has until the next look.
+        patience = limits.WATCH if check.name in STARTED else 0.0
+        effort = self._efforts.setdefault(check.name, Effort(begun=now, not_before=now + patience))
         tries = effort.tries
         if now < effort.not_before:
             return tries < TRIES or check.name in PERSISTENT
@@ -183,6 +186,8 @@ class Repairs:
             return self._close
         if check.name == "containerGpus" and code == "ServiceUnhealthy":
             return None  # the check of all services, which fails too, mends it
+        if check.name in ("containerGpus", "serviceFolder") and code == "DockerUnavailable":
+            return None  # containers that cannot be asked may be well
         if check.name == "serviceFolder":
             return self._restart_holders
         if check.name in ("gpus", "containerGpus"):

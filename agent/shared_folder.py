@@ -10,11 +10,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from agent import efs, limits, mounted_path, nfs, nfs_server, shared_files, systemd
-from agent.commands import Completed, run
+from agent import efs, engine, limits, mounted_path, nfs, nfs_server, shared_files, systemd
+from agent.commands import TIMED_OUT, Completed, run
 from agent.compose import Compose
 from agent.disks import POSTGRES_FOLDERS, bind_postgres_folders, data_root, unbound
-from agent.engine import Container
+from agent.engine import Container, EngineError
 from agent.failures import Failure
 from agent.mount_errors import REFUSALS, mount_failure
 from agent.node import UNITS, Node, write_private
@@ -116,9 +116,16 @@ def is_held(container: Container, target: str) -> bool:
         return True
     # In a process of its own, as whoever looks into a dead mount hangs.
     path = f"/proc/{container.process}/root{target}/{MARKER}"
-    if run(["test", "-e", path], seconds=BOUND_SECONDS).succeeded:
+    done = run(["test", "-e", path], seconds=BOUND_SECONDS)
+    if done.succeeded or done.status == TIMED_OUT:
+        return done.succeeded
+    # It may have ended meanwhile, or a link in its image leads elsewhere on this machine: only it itself knows.
+    script = f'[ -e "{target}/{MARKER}" ] || echo missing'
+    try:
+        asked = engine.execute(container.identifier, ["sh", "-c", script], BOUND_SECONDS)
+    except EngineError:
         return True
-    return not Path(f"/proc/{container.process}").exists()  # it has ended meanwhile
+    return asked.status != TIMED_OUT and "missing" not in asked.output.split()
 
 
 def probe(node: Node) -> None:

@@ -20,7 +20,8 @@ from agent.site import Site
 from agent.specification import read
 
 LOOK_SECONDS = 1.0
-"""Between two looks that events of containers ask for: a restart of all of them is many events."""
+"""Until the first look that events of containers ask for; each further one of a row waits twice as long, WATCH at most:
+a container that ends again and again must not keep the agent busy."""
 NO_EVENTS_SECONDS = 5.0
 """Until a Docker that ended is asked for its events again."""
 FETCHED_IN_VAIN = (
@@ -42,12 +43,13 @@ class Source:
 
     def __init__(self, site: Site) -> None:
         self._site = site
-        self._last = 0.0
+        self._last = -limits.POLL
         self.content: bytes | None = None
 
     def poll(self) -> bool:
         """Whether there is another one than at the last call that said so; asks every POLL seconds."""
-        if self.content is not None and time.monotonic() - self._last < limits.POLL:
+        pause = limits.POLL if self.content is not None else min(1.0, limits.POLL)
+        if time.monotonic() - self._last < pause:
             return False
         self._last = time.monotonic()
         try:
@@ -77,13 +79,34 @@ def run(site: Site) -> None:
         report.state("stopped", report.document["failure"])
 
 
+class Pace:
+    """When to look at a ready node: every WATCH seconds, and sooner after events, but never at their rate."""
+
+    def __init__(self) -> None:
+        self._due = self.next = 0.0
+        self._gap = LOOK_SECONDS
+
+    def begin(self) -> None:
+        """Count WATCH seconds from now."""
+        self._due = self.next = time.monotonic() + limits.WATCH
+
+    def looked(self, began: float) -> None:
+        """A look is over that *began* then: one that no event asked for ends a row of those."""
+        self._gap = LOOK_SECONDS if began >= self._due else min(self._gap * 2, limits.WATCH)
+        self.begin()
+
+    def hurry(self) -> None:
+        """Something has happened."""
+        self.next = min(self.next, self._due - limits.WATCH + self._gap)
+
+
 def _follow_events(news: threading.Event) -> None:
     """Set *news* whenever something happens to a container."""
     while True:
         try:
             for _ in engine.events():
                 news.set()
-        except OSError:
+        except engine.EngineError:
             pass  # no Docker yet, or it ends: looks find out
         news.set()
         time.sleep(NO_EVENTS_SECONDS)
@@ -95,7 +118,7 @@ def _live(
     node: Node | None = None
     repairs: Repairs | None = None
     next_converge, pause = 0.0, limits.RETRY_FIRST
-    next_look = last_look = 0.0
+    pace = Pace()
     is_new = False
     while True:
         if source.poll() or is_new:
@@ -113,22 +136,21 @@ def _live(
             if node and converge(node, changed):
                 gpu_care.well(node)
                 repairs = Repairs(node)
-                next_look = time.monotonic() + limits.WATCH
+                pace.begin()
             elif not is_new:
                 if node and node.failure:
                     _care(node, node.failure)
                 next_converge = time.monotonic() + pause
                 pause = min(pause * 2, last_pause(report))
-        elif repairs is not None and now >= next_look:
+        elif repairs is not None and now >= pace.next:
             try:
-                last_look = now
                 repairs.look()
             except Exception as error:
                 report.degraded(error if isinstance(error, Failure) else crash(error))
-            next_look = time.monotonic() + limits.WATCH
+            pace.looked(now)
         if news.wait(min(1.0, limits.POLL, limits.WATCH)):
             news.clear()
-            next_look = min(next_look, last_look + LOOK_SECONDS)
+            pace.hurry()
 
 
 def _care(node: Node, failure: Failure) -> None:

@@ -1,6 +1,7 @@
 """A stand-in for the Docker Engine's API, whose containers are those of the stand-in for the vendor's command line."""
 
 import json
+import os
 import shutil
 import socketserver
 import struct
@@ -28,7 +29,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         parts = urlsplit(self.path).path.strip("/").split("/")
         states = self._states()
-        if parts[0] == "exec":
+        if parts[0] == "exec" and (self.server.root / "exec-gone").exists():
+            self._answer({"message": "No such exec instance"}, 404)
+        elif parts[0] == "exec":
             self._answer({"ExitCode": 0})
         elif parts == ["containers", "json"]:
             self._answer([{"Id": name} for name in states])
@@ -38,14 +41,19 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer({"message": f"No such container: {parts[1]}"}, 404)
 
     def do_POST(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))))
         if self.path.endswith("/start"):
-            file = self.server.root / "container-gpus"
-            text = (file.read_text() if file.exists() else GPUS).encode()
+            text = self._output(self.path.split("/")[2]).encode()
             frame = struct.pack("!BxxxI", 1, len(text)) + text
             self._send(frame, "application/vnd.docker.raw-stream")
         else:
-            self._answer({"Id": "exec"}, 201)
+            self._answer({"Id": body["Cmd"][0]}, 201)
+
+    def _output(self, command: str) -> str:
+        if command == "sh":  # whether the shared folder is seen
+            return "missing\n" if (self.server.root / "not-held").exists() else ""
+        file = self.server.root / "container-gpus"
+        return file.read_text() if file.exists() else GPUS
 
     def _states(self) -> dict[str, Any]:
         file = self.server.root / "states.json"
@@ -76,7 +84,7 @@ def _inspected(name: str, state: str, health: str, code: int) -> dict[str, Any]:
         "State": {
             "Status": state,
             "ExitCode": code,
-            "Pid": 0,
+            "Pid": os.getpid() if state == "running" else 0,
             "StartedAt": "2026-01-01T00:00:00Z",
             **({"Health": {"Status": health}} if health else {}),
         },

@@ -127,6 +127,7 @@ class FakeMachine:
         monkeypatch.setattr("agent.limits.PATIENCE", 0.0)
         monkeypatch.setattr("agent.limits.HEALTH", 0.0)
         monkeypatch.setattr("agent.limits.GPUS", 0.0)
+        monkeypatch.setattr("agent.limits.WATCH", 0.0)
         monkeypatch.setattr("agent.start.PAUSE_SECONDS", 0)
         monkeypatch.setattr("agent.efs.is_known", lambda _: True)
         self.home.mkdir()

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import os
+import socket
+import threading
+import time
+from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +17,17 @@ from agent import engine
 from agent.compose import Compose, is_well
 from agent.engine import Container
 from agent.failures import Failure
+from agent.verify import Memory
+from agent.watch import Pace
 
 from .fakes import FakeMachine
 
 
-def container(state: str, health: str = "", code: int = 0) -> Container:
-    return Container("1", "a", state, health, code, 0, "", "")
+def container(
+    state: str, health: str = "", code: int = 0, *, started: float = 0, restarts: int = 0
+) -> Container:
+    since = time.strftime("%Y-%m-%dT%H:%M:%S.000000000Z", time.gmtime(started))
+    return Container("1", "a", state, health, code, 0, since, restarts, "")
 
 
 def configurations(fake: FakeMachine) -> int:
@@ -88,3 +98,86 @@ def test_only_a_job_may_end(service: dict[str, Any], expected: bool) -> None:
     """What runs for ever ends with status 0 too when somebody stops it."""
     assert is_well(container("exited"), service) is expected
     assert not is_well(container("exited", code=1), service)
+
+
+def test_what_ends_again_and_again_does_not_run_whenever_it_is_looked_at() -> None:
+    """Events bring the look to the moment after each start."""
+    now = time.time()
+    assert is_well(container("running", started=now), {})
+    assert not is_well(container("running", started=now, restarts=1), {})
+    assert is_well(container("running", started=now - engine.STEADY_SECONDS, restarts=7), {})
+    assert is_well(container("running", "healthy", started=now, restarts=1), {})
+
+
+@pytest.mark.parametrize("cut", [b"", b"4\r\n{", b"4", b"4\r\n{}\n\n\r\n400\r\n{}\n"])
+def test_events_that_are_cut_end_and_raise_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, cut: bytes
+) -> None:
+    ours, theirs = socket.socketpair()
+    monkeypatch.setattr(
+        "agent.engine._Connection.connect", lambda connection: setattr(connection, "sock", ours)
+    )
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n{}\n\r\n"
+
+    def serve() -> None:
+        with theirs:
+            theirs.recv(4096)
+            theirs.sendall(head + cut)
+
+    threading.Thread(target=serve).start()
+    events, seen = engine.events(), 0
+    with suppress(engine.EngineError):
+        for _ in events:
+            seen += 1
+    assert seen >= 1
+
+
+def test_a_container_that_has_gone_is_an_error_of_the_engine(fake: FakeMachine) -> None:
+    (fake.root / "exec-gone").touch()
+    with pytest.raises(engine.EngineError, match="gone"):
+        engine.execute("a", ["true"], seconds=5)
+
+
+def test_looks_follow_events_but_not_at_their_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = 1000.0
+    monkeypatch.setattr("agent.watch.time.monotonic", lambda: clock)
+    monkeypatch.setattr("agent.limits.WATCH", 10.0)
+    pace, looks = Pace(), []
+    pace.begin()
+    while clock < 1100:
+        clock += 0.25
+        pace.hurry()
+        if clock >= pace.next:
+            looks.append(clock)
+            began, clock = clock, clock + 1.5  # a slow look
+            pace.looked(began)
+    gaps = [later - earlier - 1.5 for earlier, later in pairwise(looks)]
+    assert looks[0] == 1001
+    assert gaps[:4] == [2, 4, 8, 10]
+    assert len(looks) < 20
+    clock += 100
+    pace.looked(clock)
+    clock += 0.25
+    pace.hurry()
+    assert pace.next - clock < 1
+
+
+def test_a_driver_that_was_well_is_asked_again_after_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("agent.limits.GPUS", 60.0)
+    memory, asked = Memory(), []
+
+    def ask() -> str:
+        asked.append(1)
+        if len(asked) == 3:
+            raise Failure("GpuUnavailable", "gone")
+        return f"{len(asked)}"
+
+    assert [memory.paced("gpus", "one", ask) for _ in range(3)] == ["1"] * 3
+    assert memory.paced("gpus", "another container", ask) == "2"
+    monkeypatch.setattr("agent.limits.GPUS", 0.0)
+    with pytest.raises(Failure):
+        memory.paced("gpus", "another container", ask)
+    monkeypatch.setattr("agent.limits.GPUS", 60.0)
+    assert memory.paced("gpus", "another container", ask) == "4"

@@ -221,7 +221,7 @@ def test_a_connection_that_is_cut_fails_its_host_and_the_next_up_is_green(cluste
         with workers(cluster, "l4-quad", 3):
             up = cluster.begin_up_on(cluster.checkout.stack)
             cluster.until("large", is_starting)
-            cluster.run("large", "pkill -KILL -f '^sshd: ubuntu'")
+            cluster.run("large", "pkill -KILL -f '^sshd(-session)?: ubuntu'")
             assert up.wait() != 0, up.text
             assert "large-ready" in up.text
             assert "continues from here" in up.text

@@ -363,3 +363,35 @@ def test_a_database_that_answers_is_not_started(
     beyond_all_tries(leader)
     assert state(leader) == ("degraded", "PostgresLoginRefused")
     assert not [line for line in fake.log("graphistry")[calls:] if line.startswith("up")]
+
+
+def test_what_a_person_restarts_is_told_at_once_and_left_until_the_next_look(
+    fake: FakeMachine, follower: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = 1000.0
+    monkeypatch.setattr("agent.repair.time.monotonic", lambda: clock)
+    monkeypatch.setattr("agent.limits.WATCH", 10.0)
+    states = (fake.root / "states.json").read_text()
+    stopped = json.dumps({**json.loads(states), "streamgl-viz": ["exited", "", 1]})
+    calls = fake.log("graphistry")
+    repairs = Repairs(follower)
+    for at, content in ((1000, stopped), (1002, stopped), (1004, states), (1006, stopped)):
+        clock = at
+        (fake.root / "states.json").write_text(content)
+        repairs.look()
+        assert state(follower)[0] == ("ready" if content == states else "degraded")
+    assert [each for each in fake.log("graphistry")[len(calls) :] if each.startswith("up")] == []
+    clock = 1016
+    repairs.look()
+    assert fake.log("graphistry")[-1] == "up -d"
+
+
+def test_containers_that_cannot_be_asked_are_not_made_anew(
+    fake: FakeMachine, follower: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.engine.SOCKET", str(fake.root / "none"))
+    repairs = Repairs(follower)
+    repairs.look()
+    assert state(follower) == ("degraded", "DockerUnavailable")
+    assert not any("force-recreate" in each for each in fake.log("graphistry"))
+    assert not any(each.startswith("restart") for each in fake.log("graphistry"))
