@@ -69,7 +69,7 @@ Stack = Annotated[
 Where = Annotated[
     Target | None,
     typer.Option(
-        help="Where to; without it the stack 'sandbox' goes to the sandbox, others to AWS."
+        help="Where to; without it the stacks sandbox and …-sandbox go to the sandbox, others to AWS or their hosts."
     ),
 ]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask; for machines.")]
@@ -289,7 +289,7 @@ def shell(
     stack: Stack = "sandbox",
     target: Where = None,
 ) -> None:
-    """Open a root shell on a node: through Session Manager, or on the sandbox's machine."""
+    """Open a shell on a node: through Session Manager, or on the sandbox's machine."""
     from operate.nodes import entries
     from operate.present import deployed_outputs, shell_command
 

@@ -12,7 +12,12 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, TypeVar
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    NoCredentialsError,
+    PartialCredentialsError,
+)
 
 from model.cost import (
     LISTED,
@@ -42,6 +47,9 @@ from operate.price_list import list_prices
 
 MOST_VALUES = 200
 """Values that a filter of EC2 takes."""
+
+NOT_SIGNED_IN = "you are not signed in"
+"""Why AWS is not asked."""
 
 _Answer = TypeVar("_Answer")
 
@@ -103,9 +111,14 @@ def price(situation: Situation) -> tuple[Remark, ...]:
     known = reckoning(situation)
     told = []
     if known.prices_unanswered:
+        remedy = (
+            "`aws sso login`, or another way to sign in,"
+            if known.prices_unanswered == NOT_SIGNED_IN
+            else "the right pricing:GetProducts"
+        )
         told.append(
             f"AWS did not give its prices ({known.prices_unanswered}), so these are those of {LISTED_REGION} that come "
-            "with the program; the right pricing:GetProducts gives those of today and of the region"
+            f"with the program; {remedy} gives those of today and of the region"
         )
     if known.cost.unknown:
         told.append(
@@ -201,6 +214,8 @@ def _heard(ask: Callable[[], _Answer]) -> tuple[_Answer | None, str]:
         return ask(), ""
     except ClientError as error:
         return None, error.response["Error"]["Code"]
+    except (NoCredentialsError, PartialCredentialsError):
+        return None, NOT_SIGNED_IN
     except BotoCoreError as error:
         return None, type(error).__name__
     except UnansweredError as error:
