@@ -30,7 +30,7 @@ Say = Callable[[str], None]
 
 PACKAGES = (
     "ca-certificates,cloud-init,curl,dbus,docker-cli,docker-compose,docker.io,e2fsprogs,fuse3,iproute2,iptables,"
-    "iputils-ping,libpam-systemd,nfs-common,nftables,openssh-server,postgresql-client,procps,python3,redis-tools,"
+    "iputils-ping,libpam-systemd,login,nfs-common,nftables,openssh-server,postgresql-client,procps,python3,redis-tools,"
     "sshfs,sudo,systemd-sysv,tini,udev,zstd"
 )
 """What the agent and a release need on a machine, and clients by which tests ask services from outside."""
