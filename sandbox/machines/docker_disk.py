@@ -21,8 +21,8 @@ from ..release.base_image import cache
 from . import image
 from .commands import MachineError, run
 
-BYTES = 20 * 1024**3
-"""Size of a disk; what it really takes is what is written."""
+BYTES = 64 * 1024**3
+"""Size of a disk, in which a real release would find its 40 GiB; what it really takes is what is written."""
 SECONDS = 120
 """Bound on the making of the template; 8 s measured."""
 IP_FORWARD = {"net.ipv4.ip_forward": "1"}
