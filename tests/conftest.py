@@ -47,6 +47,13 @@ def models_read_once() -> Iterator[None]:
         yield
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Tell why a first try has failed: the second one may meet another cluster, and fail for another reason."""
+    for report in terminalreporter.getreports("rerun"):
+        terminalreporter.section(f"first try of {report.nodeid}")
+        terminalreporter.write_line(report.longreprtext)
+
+
 @pytest.fixture
 def deploy_stack(monkeypatch: pytest.MonkeyPatch) -> Deploy:
     """Run ``__main__.py`` for a stack file under mocks, with changes of its keys if wanted."""
