@@ -6,6 +6,7 @@ What `config` prints holds every password: it is parsed and never shown.
 from __future__ import annotations
 
 import json
+import stat
 import time
 from pathlib import Path
 from typing import Any, Mapping, Sequence, Tuple
@@ -139,6 +140,6 @@ def _stamp(folder: Path) -> Stamp:
                 seen = path.stat()
             except OSError:
                 continue  # gone meanwhile
-            if path.is_file():
+            if stat.S_ISREG(seen.st_mode):
                 found.append((str(path), seen.st_mtime_ns, seen.st_size, seen.st_ino))
     return tuple(sorted(found))

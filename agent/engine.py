@@ -25,7 +25,7 @@ STEADY_SECONDS = 10.0
 """How long a container runs after Docker has restarted it before it counts as running: Docker's own bound."""
 EVENTS = ("start", "die", "oom", "kill", "pause", "unpause", "health_status", "destroy")
 """What may change whether a container is well. Health checks and `docker exec` are events of other names."""
-_ERRORS = 2  # the number of standard error in a stream of both
+_OUTPUT, _ERRORS = 1, 2  # the numbers of both in one stream
 
 
 class EngineError(OSError):
@@ -53,9 +53,7 @@ class Container:
 
     @property
     def is_steady(self) -> bool:
-        """Whether it runs and has not just been started again after it ended."""
-        if self.state != "running":
-            return False
+        """Whether it, which runs, was not just started again after it ended."""
         return not self.restarts or _age(self.started) >= STEADY_SECONDS
 
 
@@ -73,21 +71,21 @@ def containers(project: str) -> list[Container]:
 
 def execute(container: str, command: Sequence[str], seconds: float) -> Completed:
     """Run a command in a container; raises EngineError. One that takes longer than *seconds* is left behind."""
-    wanted = {"AttachStdout": True, "AttachStderr": True, "Cmd": list(command)}
+    asked = {"AttachStdout": True, "AttachStderr": True, "Cmd": list(command)}
     with _Engine(seconds) as engine:
-        made = engine.ask("POST", f"/containers/{quote(container)}/exec", wanted)
+        made = engine.ask("POST", f"/containers/{quote(container)}/exec", asked)
         try:
             frames = engine.stream(f"/exec/{made['Id']}/start", {"Detach": False}, seconds)
         except socket.timeout:
             return Completed(TIMED_OUT, "", f"{command[0]} did not end within {seconds:g} s")
-    output = dict.fromkeys(range(3), b"")
-    for number, part in frames:
-        output[number] = output.get(number, b"") + part
     with _Engine() as engine:
         ended = engine.ask("GET", f"/exec/{made['Id']}/json")
     if ended is None:
         raise EngineError("the container has gone meanwhile")
-    texts = [output[number].decode(errors="replace") for number in (1, _ERRORS)]
+    texts = [
+        b"".join(part for number, part in frames if number == wanted).decode(errors="replace")
+        for wanted in (_OUTPUT, _ERRORS)
+    ]
     return Completed(int(ended["ExitCode"] or 0), *texts)
 
 

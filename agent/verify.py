@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from dataclasses import dataclass
 from typing import Any, Callable
@@ -89,7 +90,7 @@ def look(node: Node, memory: Memory) -> list[Check]:
     """Make all checks and tell the report; causes come before what they cause."""
     checks: list[Check] = []
     compose = Compose(node.folder)
-    services = compose.services
+    services = functools.lru_cache(maxsize=None)(compose.services)  # Python 3.8 has no other
     seen: list[Container] = []
 
     def containers() -> list[Container]:
