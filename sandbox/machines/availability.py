@@ -7,10 +7,10 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..release.base_image import BaseImageError, base_image
+from ..release.base_image import base_image
+from ..user_cache import Say
 from . import image
 from .commands import MachineError
-from .image import Say
 
 RECORDED = "machines are recorded and do not boot"
 CAPABILITIES = {"NET_ADMIN": 12, "SYS_PTRACE": 19, "SYS_ADMIN": 21}
@@ -43,7 +43,7 @@ def prepare(say: Say) -> Machines | None:
             raise MachineError(f"still missing after the installation: {', '.join(missing)}")
         base_image(say)
         return Machines(image.build_base(say))
-    except (BaseImageError, MachineError, OSError) as error:
+    except (MachineError, OSError) as error:
         say(f"{RECORDED}: {error}")
         return None
 

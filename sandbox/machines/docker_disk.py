@@ -11,13 +11,12 @@ import logging
 import os
 import shutil
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
 import docker.errors
 
-from ..release.base_image import cache
+from ..user_cache import built_once, cache
 from . import image
 from .commands import MachineError, run
 
@@ -50,12 +49,8 @@ def template_file(archive: Path, base: Path) -> Path:
 
 def make_template(client: Any, directory: Path, template: Path, base: Path) -> None:
     """Make the template in the cache unless it is there, in a container of the machines' image. Raises MachineError."""
-    if template.exists():
-        return
-    with image.exclusively(template.with_name("docker-template.lock"), logging.info):
-        if template.exists():
-            return
-        began = time.monotonic()
+
+    def make(draft: Path) -> None:
         discard(directory, "template")
         file = disk_file(directory, "template")
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -66,12 +61,10 @@ def make_template(client: Any, directory: Path, template: Path, base: Path) -> N
         _load(client, folder(directory, "template"), base)
         run(["sync", "--file-system", str(folder(directory, "template"))])
         _unmount(folder(directory, "template"))
-        _copy(file, template)
+        _copy(file, draft)
         discard(directory, "template")
-        for older in template.parent.glob("docker-*.img"):
-            if older != template:
-                older.unlink()
-        logging.info("the template of Docker's disks is made in %.1f s", time.monotonic() - began)
+
+    built_once(template, "docker", "the template of Docker's disks", make, logging.info)
 
 
 def _load(client: Any, point: Path, base: Path) -> None:

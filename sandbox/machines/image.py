@@ -7,7 +7,6 @@ is put on machines of those images of AWS that have one.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import io
 import os
@@ -15,18 +14,14 @@ import shlex
 import shutil
 import subprocess
 import tarfile
-import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..release.base_image import cache
 from ..release.build import Release, build_release
+from ..user_cache import Say, bootstrap, built_once, cache
 from .commands import MachineError, run
-
-Say = Callable[[str], None]
 
 PACKAGES = (
     "ca-certificates,cloud-init,curl,dbus,docker-cli,docker-compose,docker.io,e2fsprogs,fuse3,iproute2,iptables,"
@@ -57,54 +52,22 @@ def base_archive() -> Path:
 
 
 def build_base(say: Say) -> Path:
-    """The base's archive, built into the cache unless it is there. Raises MachineError.
-
-    Built in a scratch folder and renamed, so that nobody sees half of one; one build at a time.
-    """
-    archive = base_archive()
-    if archive.exists():
-        return archive
-    archive.parent.mkdir(parents=True, exist_ok=True)
-    with exclusively(archive.parent / "machine-image.lock", say):
-        if archive.exists():
-            return archive
-        for leftover in archive.parent.glob("machine-image-scratch-*"):
-            shutil.rmtree(leftover, ignore_errors=True)
-        say("building the machines' image, once: 1 to 2 minutes")
-        started = time.monotonic()
-        with tempfile.TemporaryDirectory(prefix="machine-image-scratch-", dir=archive.parent) as at:
-            draft = Path(at, archive.name)
-            _bootstrap(draft, archive.parent / "machine-image.log")
-            draft.replace(archive)
-        for older in archive.parent.glob("machine-image-*.tar.zst"):
-            if older != archive:
-                older.unlink()
-        say(f"machines' image built in {time.monotonic() - started:.0f} s")
-    return archive
+    """The base's archive, built into the cache unless it is there. Raises MachineError."""
+    building = "the machines' image, once: 1 to 2 minutes"
+    return built_once(base_archive(), "machine-image", building, _make, say)
 
 
-def _bootstrap(draft: Path, log: Path) -> None:
-    command = ["mmdebstrap", "--mode=root", "--variant=apt", f"--include={PACKAGES}"]
-    command += [
-        '--aptopt=Apt::Install-Recommends "false"',
-        f'--customize-hook=sh {shlex.quote(str(HOOK))} "$1"',
-    ]
-    with log.open("wb") as output:
-        try:
-            subprocess.run(
-                [*command, SUITE, str(draft)],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                timeout=BUILD_SECONDS,
-                check=True,
-            )
-        except (OSError, subprocess.SubprocessError) as error:
-            lines = log.read_text(errors="replace").strip().splitlines()
-            words = next((line for line in lines if line.startswith("E:")), str(error))
-            raise MachineError(
-                f"the machines' image cannot be built: {words}; its log is {log}"
-            ) from error
+def _make(draft: Path) -> None:
+    bootstrap(
+        [
+            *("--variant=apt", f"--include={PACKAGES}"),
+            f'--customize-hook=sh {shlex.quote(str(HOOK))} "$1"',
+            *(SUITE, str(draft)),
+        ],
+        cache() / "machine-image.log",
+        "the machines' image",
+        seconds=BUILD_SECONDS,
+    )
 
 
 def load(client: Any, archive: Path) -> None:
@@ -264,18 +227,6 @@ def _nothing_started() -> Iterator[None]:
         yield
     finally:
         policy.unlink(missing_ok=True)
-
-
-@contextmanager
-def exclusively(lock: Path, say: Say) -> Iterator[None]:
-    """Hold a lock of this user's; that another process has it is said."""
-    with lock.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say(f"waiting for another process that builds: {lock.stem}")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def works(command: list[str]) -> bool:

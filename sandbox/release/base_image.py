@@ -6,20 +6,16 @@ the release's own: an archive of images names this layer and leaves its content 
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import io
 import json
-import os
 import shlex
-import subprocess
 import tarfile
-import tempfile
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from ..user_cache import Say, bootstrap, built_once, cache
 
 NAME = "graphistry-standin-base:1"
 SUITE = "trixie"
@@ -39,10 +35,6 @@ for user in postgres redis; do chroot . usermod -o -u 999 $user; done  # as in t
 rm -rf {_PRUNE}"""
 
 
-class BaseImageError(Exception):
-    """The base image cannot be built."""
-
-
 @dataclass(frozen=True)
 class Layer:
     """The base as an archive of images names it."""
@@ -56,44 +48,16 @@ class Layer:
         return f"{self.digest}/layer.tar"
 
 
-def cache() -> Path:
-    """The folder of this user that outlives every sandbox."""
-    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute()
-    return root / "graphistry-cluster"
-
-
 def base_archive() -> Path:
     """Where the base image is, or would be: its name tells what it was made of."""
     recipe = f"{SUITE} {PACKAGES} {_HOOK} {_EPOCH}".encode()
     return cache() / f"standin-base-{hashlib.sha256(recipe).hexdigest()[:16]}.tar"
 
 
-def base_image(say: Callable[[str], None]) -> Path:
-    """The archive for `docker load`, built into the cache unless it is there. Raises BaseImageError.
-
-    Built in a scratch folder and renamed, so that nobody sees half of one; one build at a time.
-    """
-    archive = base_archive()
-    if archive.exists():
-        return archive
-    archive.parent.mkdir(parents=True, exist_ok=True)
-    with (archive.parent / "standin-base.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if archive.exists():
-            return archive
-        say("building the base of the stand-in release's images, once: 1 to 2 minutes")
-        started = time.monotonic()
-        with tempfile.TemporaryDirectory(prefix="standin-base-", dir=archive.parent) as scratch:
-            root = Path(scratch, "layer.tar")
-            _bootstrap(root, archive.parent / "standin-base.log")
-            draft = Path(scratch, archive.name)
-            _save(root, draft)
-            draft.replace(archive)
-        for older in archive.parent.glob("standin-base-*.tar"):
-            if older != archive:
-                older.unlink()
-        say(f"base built in {time.monotonic() - started:.0f} s")
-    return archive
+def base_image(say: Say) -> Path:
+    """The archive for `docker load`, built into the cache unless it is there. Raises MachineError."""
+    building = "the base of the stand-in release's images, once: 1 to 2 minutes"
+    return built_once(base_archive(), "standin-base", building, _make, say)
 
 
 def base_layer() -> Layer | None:
@@ -120,30 +84,20 @@ def image_config(digests: list[str], settings: dict[str, Any]) -> bytes:
     ).encode()
 
 
-def _bootstrap(root: Path, log: Path) -> None:
-    command = [
-        *("mmdebstrap", "--mode=root", "--variant=essential", f"--include={PACKAGES}"),
-        '--aptopt=Apt::Install-Recommends "false"',
-        f'--customize-hook=sh -c {shlex.quote(_HOOK)} sh "$1"',
-        *(SUITE, str(root)),
-    ]
-    with log.open("wb") as output:
-        try:
-            subprocess.run(
-                command,
-                env={**os.environ, "SOURCE_DATE_EPOCH": _EPOCH},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                timeout=BUILD_SECONDS,
-                check=True,
-            )
-        except (OSError, subprocess.SubprocessError) as error:
-            lines = log.read_text(errors="replace").strip().splitlines()
-            words = next((line for line in lines if line.startswith("E:")), str(error))
-            raise BaseImageError(
-                f"the base of the stand-in's images cannot be built: {words}; its log is {log}"
-            ) from error
+def _make(draft: Path) -> None:
+    root = draft.with_name("layer.tar")
+    bootstrap(
+        [
+            *("--variant=essential", f"--include={PACKAGES}"),
+            f'--customize-hook=sh -c {shlex.quote(_HOOK)} sh "$1"',
+            *(SUITE, str(root)),
+        ],
+        cache() / "standin-base.log",
+        "the base of the stand-in's images",
+        seconds=BUILD_SECONDS,
+        environment={"SOURCE_DATE_EPOCH": _EPOCH},
+    )
+    _save(root, draft)
 
 
 def _save(root: Path, archive: Path) -> None:

@@ -25,7 +25,7 @@ from pathlib import Path
 
 from sandbox.machines.availability import impossible
 from sandbox.machines.commands import MachineError
-from sandbox.machines.image import Say
+from sandbox.user_cache import Say
 
 DOCKERFILE = Path(__file__).with_name("Dockerfile")
 ANSWER_SECONDS = 15
