@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from . import inside
 from .commands import MachineError, run
 from .container import has_local_disk
 from .inventory import Machine
@@ -85,10 +86,9 @@ def show(client: Any, container: str, nodes: Mapping[str, str]) -> None:
     for name, device in sorted(nodes.items()):
         number = os.minor(Path(device).stat().st_rdev)
         lines.append(f"mknod -m 660 {_FOLDER}/{shlex.quote(name)} b 7 {number}")
-    made = client.api.exec_create(container, ["sh", "-ec", "\n".join(lines)])
-    output = client.api.exec_start(made["Id"])
-    if client.api.exec_inspect(made["Id"])["ExitCode"]:
-        raise MachineError(f"disks of {container}: {output.decode(errors='replace').strip()}")
+    done = inside.execute(client, container, ["sh", "-ec", "\n".join(lines)])
+    if done.returncode:
+        raise MachineError(f"disks of {container}: {done.stderr.decode(errors='replace').strip()}")
 
 
 def discard(file: Path) -> None:

@@ -13,6 +13,7 @@ from moto.ssm.exceptions import SSMException
 from moto.ssm.models import Command, SimpleSystemManagerBackend
 
 from ..provider.moto_gaps import MEMORY
+from . import inside
 
 DOCUMENT = "AWS-RunShellScript"
 OUTPUT_CHARACTERS = 24_000
@@ -97,10 +98,8 @@ def execute_in(client: Any) -> Execute:
     """How a script is run in the container of a machine."""
 
     def execute(instance: str, script: str) -> tuple[int, str, str]:
-        made = client.api.exec_create(instance, ["/bin/sh", "-c", script])
-        output, errors = client.api.exec_start(made["Id"], demux=True)
-        code = client.api.exec_inspect(made["Id"])["ExitCode"]
-        return int(code), _text(output), _text(errors)
+        done = inside.execute(client, instance, ["/bin/sh", "-c", script])
+        return done.returncode, _text(done.stdout), _text(done.stderr)
 
     return execute
 
@@ -117,5 +116,5 @@ def reachable_in(client: Any) -> Callable[[str], bool]:
     return is_reachable
 
 
-def _text(output: bytes | None) -> str:
-    return (output or b"").decode(errors="replace")
+def _text(output: bytes) -> str:
+    return output.decode(errors="replace")

@@ -210,7 +210,7 @@ def test_the_hosts_firewall_is_that_of_its_containers(leader: Leader) -> None:
 @pytest.mark.usefixtures("postgres")
 def test_containers_start_again_with_their_host(leader: Leader) -> None:
     started = leader.cloud.inspect(leader.name)["StartedAt"]
-    leader.cloud.docker("exec", leader.name, "systemctl", "reboot")
+    leader.cloud.ask(leader.name, "systemctl reboot")
     until(lambda: leader.cloud.inspect(leader.name)["StartedAt"] != started, "the host is back")
 
     def answers() -> bool:

@@ -130,8 +130,8 @@ def test_a_reboot_keeps_address_rules_and_disk(cloud: World) -> None:
     machine = cloud.booted(cloud.run("date >/root/once; date >>/root/log"))
     before = cloud.inspect(machine)["StartedAt"]
     disk = "ls /dev/disk/by-id | grep Instance_Storage"
-    name = until(lambda: cloud.docker("exec", machine, "sh", "-c", disk).stdout, "the local disk")
-    cloud.docker("exec", machine, "systemctl", "reboot")
+    name = until(lambda: cloud.ask(machine, disk).stdout, "the local disk")
+    cloud.ask(machine, "systemctl reboot")
     until(
         lambda: (
             cloud.inspect(machine).get("StartedAt") != before
@@ -142,7 +142,7 @@ def test_a_reboot_keeps_address_rules_and_disk(cloud: World) -> None:
     until(lambda: cloud.succeeds(machine, "systemctl is-system-running --wait"), "it is up")
     assert cloud.shell(machine, ADDRESSES) == address(cloud, machine)
     assert cloud.shell(machine, "wc -l </root/log") == "1"  # user data runs once
-    until(lambda: cloud.docker("exec", machine, "sh", "-c", disk).stdout == name, "disk is back")
+    until(lambda: cloud.ask(machine, disk).stdout == name, "disk is back")
 
 
 def test_stop_and_start_and_a_killed_container(cloud: World) -> None:
@@ -309,9 +309,7 @@ def test_a_private_zone_answers(cloud: World, pair: list[str]) -> None:
     )
     until(
         lambda: (
-            cloud.docker(
-                "exec", pair[0], "getent", "hosts", "leader.cluster.internal"
-            ).stdout.split()[:1]
+            cloud.ask(pair[0], "getent hosts leader.cluster.internal").stdout.split()[:1]
             == ["10.40.0.99"]
         ),
         "the name is known",

@@ -348,6 +348,6 @@ def test_images_without_their_base_are_refused(copy: Copy) -> None:
         ' sed -i \'s/"sha256:[0-9a-f]*", "sha256:/"sha256:\'$(printf %064d 1)\'", "sha256:/\' *.json &&'
         " tar -c . | docker load"
     )
-    done = copy.pair.cloud.docker("exec", copy.pair.leader, "sh", "-c", other)
+    done = copy.pair.cloud.ask(copy.pair.leader, other)
     assert done.returncode != 0
     assert "layer.tar: no such file or directory" in done.stderr

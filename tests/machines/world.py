@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import json
 import shutil
 import subprocess
@@ -13,10 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import docker
+import docker.errors
 
 from sandbox import lifecycle
 from sandbox.lifecycle import Sandbox
+from sandbox.machines import inside
 from sandbox.machines.availability import Machines
+from sandbox.machines.commands import MachineError
 from sandbox.provider.images import OWNER
 
 REGION = "us-east-1"
@@ -36,6 +41,11 @@ def until(condition: Callable[[], Any], what: str, seconds: float = BOOT_SECONDS
             return found
         time.sleep(0.2)
     raise AssertionError(f"not within {seconds:g} s: {what}")
+
+
+@functools.cache
+def _docker(host: str) -> docker.DockerClient:
+    return docker.DockerClient(base_url=host)
 
 
 @dataclass
@@ -92,14 +102,24 @@ class World:
             timeout=60,
         )
 
+    def ask(self, machine: str, script: str) -> subprocess.CompletedProcess[str]:
+        """Run a script on a machine, which may be none that runs."""
+        assert self.sandbox.docker_host
+        try:
+            done = inside.execute(_docker(self.sandbox.docker_host), machine, ["sh", "-c", script])
+        except (MachineError, docker.errors.NotFound) as error:
+            return subprocess.CompletedProcess([], 1, "", str(error))
+        output, errors = done.stdout.decode(), done.stderr.decode()
+        return subprocess.CompletedProcess(done.args, done.returncode, output, errors)
+
     def shell(self, machine: str, script: str) -> str:
         """What a script prints on a machine; fails with its words."""
-        done = self.docker("exec", machine, "sh", "-c", script)
+        done = self.ask(machine, script)
         assert done.returncode == 0, (script, done.stdout, done.stderr)
         return done.stdout.strip()
 
     def succeeds(self, machine: str, script: str) -> bool:
-        return self.docker("exec", machine, "sh", "-c", script).returncode == 0
+        return self.ask(machine, script).returncode == 0
 
     def inspect(self, machine: str) -> dict[str, Any]:
         """A container's state, or nothing."""
