@@ -66,12 +66,11 @@ down: $(VENV)/ready ## Destroy the machines and keep the data
 purge: $(VENV)/ready ## Destroy everything and delete the data (asks for the stack's name, or NAME=)
 	@$(OPERATE) purge $(CHOICE) $(if $(NAME),--name $(call quoted,$(NAME)))
 
-# Files of tests boot a cluster each, two side by side, those with the most tests first. What a bounded wait was too short
-# for on a busy computer is tried once more, and shown as R.
+# What takes longest comes first. Four at once: a cluster that boots is busy, one that is waited for is not.
 test: check engine $(CHECKOV)/ready ## Every test: `make check`, then the sandbox, the real engine, and machines that boot
-	@$(PYTHON) -m pytest -n auto --dist loadfile -rs tests/agent/nodes tests/deployment tests/sandbox
 	@$(PYTHON) -m pytest $(CHECKOV_TESTS)
-	@$(PYTHON) -m pytest -n 2 --dist loadfile --reruns 1 -rsR tests/machines tests/cluster
+	@$(PYTHON) -m pytest -n 4 --dist loadgroup --no-loadscope-reorder \
+	  tests/cluster tests/machines tests/deployment tests/sandbox tests/agent/nodes
 
 # Not in one process with tests/sandbox, whose providers import the SDK's modules one by one.
 CHECKOV_TESTS := tests/policy/test_checkov.py

@@ -15,7 +15,7 @@ from operate.told_release import DONE
 from sandbox.machines import availability
 from sandbox.machines.availability import Machines
 from sandbox.provider.api_values import problems
-from tests.harness import Recorder, deploy, run_program, stack_config
+from tests.harness import ROOT, Recorder, deploy, run_program, stack_config
 
 # Machines that boot take half a minute; the tests of tests/machines and tests/cluster ask for them.
 os.environ["SANDBOX_MACHINES"] = "off"
@@ -47,11 +47,23 @@ def models_read_once() -> Iterator[None]:
         yield
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Tell why a first try has failed: the second one may meet another cluster, and fail for another reason."""
-    for report in terminalreporter.getreports("rerun"):
-        terminalreporter.section(f"first try of {report.nodeid}")
-        terminalreporter.write_line(report.longreprtext)
+TOGETHER = {
+    "cluster/aws/test_acceptance.py": "aws",
+    "cluster/aws/test_faults_leader.py": "aws",
+    "cluster/aws/test_faults_shared_folder.py": "aws",
+    "cluster/aws/test_faults_machine.py": "another on aws",
+    "cluster/aws/test_faults_up.py": "another on aws",
+    "cluster/hosts/test_faults_agent.py": "hosts",
+    "cluster/hosts/test_hosts.py": "hosts",
+}
+"""Files that take a quarter of an hour together and share a booted cluster."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """For `--dist loadgroup`: every file is one group, if not one with others."""
+    for item in items:
+        file = str(item.path.relative_to(ROOT / "tests"))
+        item.add_marker(pytest.mark.xdist_group(TOGETHER.get(file, file)))
 
 
 @pytest.fixture

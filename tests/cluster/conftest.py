@@ -1,7 +1,10 @@
-"""Clusters on machines that really boot; each file of tests has one of its own."""
+"""Clusters on machines that really boot.
+
+A file has one of its own, or shares that of its folder, which it leaves as it found it. Files that share one are of one
+``group``: pytest-xdist runs them in one process.
+"""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,35 +14,40 @@ from sandbox.machines import hosts
 from sandbox.machines.availability import impossible
 from sandbox.machines.hosts import HostMachine
 from tests.cluster.nodes import Cluster
-from tests.cluster.on_hosts import STACK, OnHosts
+from tests.cluster.on_hosts import NODES, OnHosts
 from tests.deployment.checkout import Checkout
 
 
 @pytest.fixture(scope="module")
 def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A checkout in which nothing was run yet; whatever boots in it is ended with the file."""
+    yield from checkout(tmp_path_factory)
+
+
+def checkout(folders: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A checkout in which nothing was run yet, and the end of whatever boots in it."""
     if reason := impossible():
         pytest.skip(f"machines do not boot here: {reason}")
-    root = tmp_path_factory.mktemp("cluster")
+    root = folders.mktemp("cluster")
     try:
         yield Cluster(Checkout.create(root))
     finally:
         stop(root / ".sandbox")
 
 
-@pytest.fixture(scope="module")
-def cluster(empty: Cluster) -> Cluster:
-    """A ready leader with two ready followers; tests put back what they change."""
-    empty.succeed()
-    return empty
+_broken: set[str] = set()
 
 
-@pytest.fixture(scope="module")
-def on_hosts(empty: Cluster) -> OnHosts:
-    """The same on hosts."""
-    cluster = OnHosts(replace(empty.checkout, stack=STACK))
-    cluster.succeed()
-    return cluster
+def ready_again(cluster: Cluster) -> None:
+    """Wait for a shared cluster's nodes; where that was in vain once, no test after it waits again."""
+    root = str(cluster.checkout.root)
+    assert root not in _broken, "a test before this one has left the cluster broken"
+    try:
+        for node in NODES:
+            cluster.until_ready(node)
+    except AssertionError:
+        _broken.add(root)
+        raise
 
 
 @pytest.fixture

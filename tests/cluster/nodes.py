@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -17,6 +18,7 @@ from typing import Any
 import docker
 import docker.errors
 
+from sandbox.machines import inside
 from tests.deployment.checkout import Checkout
 
 SHORT = {
@@ -51,6 +53,17 @@ def tells(output: str, sentence: str) -> bool:
     """Whether the words of a sentence stand in an output, in their order; in a table another column is between them."""
     shown = iter(output.split())
     return all(word in shown for word in sentence.split())
+
+
+@functools.cache
+def _docker(host: str) -> docker.DockerClient:
+    return docker.DockerClient(base_url=host)
+
+
+def shell(machine: Any, command: str) -> subprocess.CompletedProcess[str]:
+    """Run a shell command as root on a machine; both streams are in ``stdout``."""
+    done = inside.execute(machine.client, machine.id, ["bash", "-c", f"exec 2>&1; {command}"])
+    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode())
 
 
 @dataclass(frozen=True)
@@ -98,7 +111,7 @@ class Cluster:
 
     def container(self, instance: str) -> Any:
         """The container of an instance, once it runs."""
-        docker_client = docker.DockerClient(base_url=self.checkout.daemon()["docker_host"])
+        docker_client = _docker(self.checkout.daemon()["docker_host"])
         end = time.monotonic() + BOUND_SECONDS
         while True:
             try:
@@ -125,9 +138,9 @@ class Cluster:
 
     def run(self, node: str, command: str) -> str:
         """What a shell command prints on a node, as root; it must succeed."""
-        status, output = self.machine(node).exec_run(["bash", "-c", command])
-        assert status == 0, f"{node}: {command}: {output.decode()}"
-        return str(output.decode())
+        done = shell(self.machine(node), command)
+        assert done.returncode == 0, f"{node}: {command}: {done.stdout}"
+        return done.stdout
 
     def exercise(self, node: str, *words: str) -> dict[str, Any]:
         """The answer of one of the agent's exercises, which must succeed."""
@@ -138,7 +151,7 @@ class Cluster:
     def reboot(self, node: str) -> Report:
         """Reboot a node from inside; its first report after that."""
         before = self.report(node)["startedAt"]
-        self.machine(node).exec_run(["systemctl", "reboot"])
+        shell(self.machine(node), "systemctl reboot")
         return self.until(node, lambda report: report["startedAt"] != before)
 
     def services_started(self, node: str) -> dict[str, str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sandbox.machines import hosts
-from tests.cluster.nodes import Cluster, Report
+from tests.cluster.nodes import Cluster, Report, shell
 
 STACK = "onprem-sandbox"
 NODES = ("leader", "small", "large")
@@ -33,9 +33,9 @@ class OnHosts(Cluster):
         return self.checkout.root / ".sandbox/machines" / self.instance(node) / name
 
     def report(self, node: str) -> Report:
-        done = self.machine(node).exec_run(["cat", "/opt/graphistry-cluster/report.json"])
+        done = shell(self.machine(node), "cat /opt/graphistry-cluster/report.json")
         with suppress(ValueError):
-            found: Report = json.loads(done.output)
+            found: Report = json.loads(done.stdout)
             return found
         return {}
 
@@ -65,7 +65,7 @@ class OnHosts(Cluster):
 def reaches_leader(machine: Any, port: int) -> bool:
     """Whether a machine's connection to a port of the leader is taken."""
     probe = f"timeout 3 bash -c '</dev/tcp/{LEADER}/{port}'"
-    return bool(machine.exec_run(["bash", "-c", probe]).exit_code == 0)
+    return shell(machine, probe).returncode == 0
 
 
 @contextmanager

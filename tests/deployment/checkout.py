@@ -1,5 +1,6 @@
 """A checkout of this project of its own, used the way a user does: by its commands, with its own sandbox."""
 
+import functools
 import json
 import os
 import shlex
@@ -56,6 +57,18 @@ LISTED = {
 """Kind to the service, the operation, and what in its answer counts as ours."""
 
 ARGUMENTS = {"documents": {"Filters": [{"Key": "Owner", "Values": ["Self"]}]}}
+
+
+@functools.cache
+def _client(service: str, endpoint: str) -> Any:
+    """Kept, as tests ask many times a second, and a client takes longer to make than to answer."""
+    return boto3.client(
+        service,
+        region_name="us-east-1",
+        endpoint_url=endpoint,
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+    )
 
 
 @dataclass(frozen=True)
@@ -179,13 +192,7 @@ class Checkout:
 
     def client(self, service: str) -> Any:
         """A client of the sandbox's AWS."""
-        return boto3.client(
-            service,
-            region_name="us-east-1",
-            endpoint_url=self.daemon()["aws_endpoint"],
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
-        )
+        return _client(service, self.daemon()["aws_endpoint"])
 
     def daemon(self) -> dict[str, Any]:
         """What the sandbox wrote down of itself."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.nodes import Cluster, changed_nothing
+from tests.cluster.nodes import Cluster, changed_nothing, shell
 
 
 def test_up_ends_with_ready_nodes(cluster: Cluster) -> None:
@@ -78,7 +78,7 @@ def test_a_stranger_in_the_same_network_reaches_neither_postgres_nor_redis(
     leader = cluster.nodes()["leader"]["machine"]["address"]
     for port in (5432, 6379):
         probe = f"timeout 3 bash -c '</dev/tcp/{leader}/{port}' 2>&1 && echo open || echo closed"
-        answer = stranger.exec_run(["bash", "-c", probe]).output.decode()
+        answer = shell(stranger, probe).stdout
         assert answer.endswith("closed\n"), f"a stranger reaches {port}"
         assert cluster.run("small", probe) == "open\n"
 

@@ -14,27 +14,6 @@ SLOW_SECONDS = 20
 FOLLOWERS = ("small", "large")
 
 
-@pytest.fixture(scope="module")
-def cluster(empty: Cluster) -> Cluster:
-    """A cluster whose leader was slow at its first boot, and is no longer."""
-    traps = empty.checkout.root / ".sandbox" / "traps"
-    traps.mkdir(parents=True)
-    slow = {"slowStartSeconds": {"postgres": SLOW_SECONDS, "nexus": SLOW_SECONDS}}
-    trap = traps / "graphistry-sandbox-leader.json"
-    trap.write_text(json.dumps(slow))
-    empty.succeed()
-    trap.unlink()
-    empty.trap("leader")
-    return empty
-
-
-@pytest.fixture(autouse=True)
-def ready(cluster: Cluster) -> None:
-    """Every test begins with a ready cluster."""
-    for node in ("leader", *FOLLOWERS):
-        cluster.until_ready(node)
-
-
 def test_followers_wait_for_a_slow_leader(cluster: Cluster) -> None:
     leader = {each["name"]: each["seconds"] for each in cluster.report("leader")["phases"]}
     assert leader["start"] > SLOW_SECONDS

@@ -17,13 +17,6 @@ FOLLOWERS = ("small", "large")
 NODES = ("leader", *FOLLOWERS)
 
 
-@pytest.fixture(autouse=True)
-def ready(cluster: Cluster) -> None:
-    """Every test begins with a ready cluster."""
-    for node in NODES:
-        cluster.until_ready(node)
-
-
 def repaired(report: Report) -> list[str]:
     """What the agent has tried to repair, and with which outcome."""
     return [f"{each['what']}: {each['outcome']}" for each in report["repairs"]]

@@ -22,13 +22,6 @@ NETWORK, MOUNTS = ("--net",), ("--mount", "--pid")
 FOLDERS = ("uploads", "files", "datasets", "postgresql_data", "postgres_backups")
 
 
-@pytest.fixture(autouse=True)
-def ready(cluster: Cluster) -> None:
-    """Every test begins with a ready cluster."""
-    for node in NODES:
-        cluster.until_ready(node)
-
-
 def servers(cluster: Cluster) -> list[Any]:
     """The containers of the file servers, one for each mount target."""
     answer = cluster.checkout.client("efs").describe_file_systems()

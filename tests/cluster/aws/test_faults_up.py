@@ -17,13 +17,6 @@ RED_SECONDS = 15
 """From a failure to the line that tells it."""
 
 
-@pytest.fixture(autouse=True)
-def ready(cluster: Cluster) -> None:
-    """Every test begins with a ready cluster."""
-    for node in NODES:
-        cluster.until_ready(node)
-
-
 @pytest.fixture
 def workers(cluster: Cluster) -> Iterator[None]:
     """Afterwards, the profiles have the workers that they had."""

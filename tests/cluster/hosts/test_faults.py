@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
 from sandbox.machines import hosts, operator_key
 from tests.cluster.nodes import ON, Report, changed_nothing, tells
 from tests.cluster.on_hosts import STORE, OnHosts, workers
@@ -19,18 +17,6 @@ NODES = ("leader", "small", "large")
 HOME = "/opt/graphistry-cluster"
 BASHRC = "/home/ubuntu/.bashrc"
 CUSTOM = "/home/ubuntu/graphistry/data/config/custom.env"
-
-
-@pytest.fixture(scope="module")
-def cluster(on_hosts: OnHosts) -> OnHosts:
-    return on_hosts
-
-
-@pytest.fixture(autouse=True)
-def ready(cluster: OnHosts) -> None:
-    """Every test begins with a ready cluster."""
-    for node in NODES:
-        cluster.until_ready(node)
 
 
 def forge_workers(cluster: OnHosts, node: str) -> str:

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import json
 
-import pytest
-
-from tests.cluster.on_hosts import OnHosts
-
 # Collected here a second time, with this file's cluster.
-from tests.cluster.test_faults_machine import (  # noqa: F401
-    ready,
+from tests.cluster.aws.test_faults_machine import (  # noqa: F401
     test_a_container_that_lost_its_gpus_is_made_anew,
     test_a_driver_that_is_too_old_is_told_before_anything_else,
     test_a_driver_that_no_longer_answers_is_told_in_its_own_words,
@@ -21,20 +16,15 @@ from tests.cluster.test_faults_machine import (  # noqa: F401
     test_services_that_would_share_the_leaders_redis_are_found_and_parted,
     test_three_of_four_gpus_are_not_enough,
 )
-from tests.cluster.test_faults_shared_folder import (  # noqa: F401
+from tests.cluster.aws.test_faults_shared_folder import (  # noqa: F401
     test_a_follower_is_ready_again_after_a_reboot,
     test_a_killed_agent_comes_back_and_restarts_nothing,
     test_a_mount_that_is_lost_is_made_anew,
     test_services_that_began_without_the_shared_folder_are_restarted,
 )
+from tests.cluster.on_hosts import OnHosts
 
 SECRET = "/var/lib/graphistry-cluster/secret.json"
-
-
-@pytest.fixture(scope="module")
-def cluster(on_hosts: OnHosts) -> OnHosts:
-    """A ready leader with two ready followers on hosts."""
-    return on_hosts
 
 
 def test_followers_outlive_a_restart_of_a_leader_that_is_the_file_server(cluster: OnHosts) -> None:

@@ -5,18 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import pytest
-
 from sandbox.machines import operator_key
-from tests.cluster.nodes import changed_nothing
+from tests.cluster.nodes import changed_nothing, shell
 from tests.cluster.on_hosts import NODES, STORE, OnHosts, reaches_leader, workers
 
 HOME = "/opt/graphistry-cluster"
-
-
-@pytest.fixture(scope="module")
-def cluster(on_hosts: OnHosts) -> OnHosts:
-    return on_hosts
 
 
 def test_up_ends_with_ready_nodes_and_every_promise_is_kept(cluster: OnHosts) -> None:
@@ -96,7 +89,7 @@ def test_a_follower_comes_and_goes(cluster: OnHosts) -> None:
     done = cluster.up()
     assert done.returncode == 0, done.stdout
     left = "ls /etc/systemd/system | grep -i graphistry; ls /opt/graphistry-cluster; mount | grep /mnt/graphistry"
-    assert "agent" not in machine.exec_run(["bash", "-c", left]).output.decode()
+    assert "agent" not in shell(machine, left).stdout
     assert "10.77.0.13" not in cluster.run("leader", "nft list ruleset; cat /etc/exports.d/*")
     assert cluster.exercise("leader", "read", dataset) == {"edges": 5}
     for node in NODES:
@@ -105,7 +98,7 @@ def test_a_follower_comes_and_goes(cluster: OnHosts) -> None:
 
 def test_another_address_is_another_host_and_only_up_boots_it(cluster: OnHosts) -> None:
     before, old = cluster.checkout.setting("followers"), cluster.machine("small")
-    old.exec_run(["touch", "/root/kept"])
+    shell(old, "touch /root/kept")
     services = cluster.started()
     moved = {**before["small"], "host": {**before["small"]["host"], "address": "10.77.0.14"}}
     cluster.checkout.change(followers={**before, "small": moved})
@@ -121,7 +114,7 @@ def test_another_address_is_another_host_and_only_up_boots_it(cluster: OnHosts) 
     assert cluster.nodes()["small"]["state"] == "ready"
     assert cluster.nodes()["small"]["machine"]["address"] == "10.77.0.14"
     left = "ls /root/kept && systemctl list-units --plain -q 'graphistry*'"
-    assert old.exec_run(["bash", "-c", left]).output.decode() == "/root/kept\n"
+    assert shell(old, left).stdout == "/root/kept\n"
     cluster.checkout.change(followers=before)
     cluster.succeed()
     assert cluster.run("small", "ls /root/kept") == "/root/kept\n"
