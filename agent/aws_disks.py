@@ -128,6 +128,7 @@ def use_local_disk(node: Node) -> None:
         run(["systemctl", "stop", "docker.socket", "docker.service"], seconds=120)
         Path(DOCKER_ROOT).mkdir(parents=True, exist_ok=True)
         done = run(["mount", *options, str(source), DOCKER_ROOT], seconds=60)
+        docker.write_settings(_with_data_root)
         docker.ensure_running()
         if systemd.mounted(DOCKER_ROOT) is None:
             raise Failure("LocalDiskUnusable", f"{source} cannot be mounted", done.tail())

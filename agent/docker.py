@@ -42,6 +42,19 @@ def with_gpus(settings: dict[str, Any]) -> dict[str, Any]:
 
 def configure(change: Callable[[dict[str, Any]], dict[str, Any]]) -> bool:
     """Apply *change* to Docker's settings and restart it where that changes them."""
+    if not write_settings(change):
+        return False
+    # systemd gives up on a unit that is restarted too often, which is not what happens here.
+    run(["systemctl", "reset-failed", "docker.service", "docker.socket"])
+    restarted = run(["systemctl", "restart", "docker.service"], seconds=120)
+    if not restarted.succeeded:
+        raise Failure("DockerUnavailable", "Docker does not restart", restarted.tail())
+    ensure_running()
+    return True
+
+
+def write_settings(change: Callable[[dict[str, Any]], dict[str, Any]]) -> bool:
+    """Apply *change* to the settings that Docker reads when it starts; whether that changes them."""
     text = SETTINGS.read_text() if SETTINGS.exists() else "{}"
     try:
         settings = json.loads(text or "{}")
@@ -53,12 +66,6 @@ def configure(change: Callable[[dict[str, Any]], dict[str, Any]]) -> bool:
     if changed == settings:
         return False
     write_private(SETTINGS, json.dumps(changed, indent=2) + "\n", 0o644)
-    # systemd gives up on a unit that is restarted too often, which is not what happens here.
-    run(["systemctl", "reset-failed", "docker.service", "docker.socket"])
-    restarted = run(["systemctl", "restart", "docker.service"], seconds=120)
-    if not restarted.succeeded:
-        raise Failure("DockerUnavailable", "Docker does not restart", restarted.tail())
-    ensure_running()
     return True
 
 

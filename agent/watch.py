@@ -71,10 +71,8 @@ def run(site: Site) -> None:
     HOME.chmod(0o700)
     report = Report(site.instance(), site.store_report, HOME / "report.json")
     report.start_heartbeat()
-    news = threading.Event()
-    threading.Thread(target=_follow_events, args=(news,), daemon=True).start()
     try:
-        _live(site, Source(site), archive, report, news)
+        _live(site, Source(site), archive, report)
     except Stopped:
         report.state("stopped", report.document["failure"])
 
@@ -112,9 +110,10 @@ def _follow_events(news: threading.Event) -> None:
         time.sleep(NO_EVENTS_SECONDS)
 
 
-def _live(
-    site: Site, source: Source, archive: OwnArchive, report: Report, news: threading.Event
-) -> None:
+def _live(site: Site, source: Source, archive: OwnArchive, report: Report) -> None:
+    news = threading.Event()
+    # Begun with the first watch: who is told of events keeps Docker from ending, for 5 s at each restart of a converge.
+    follower = threading.Thread(target=_follow_events, args=(news,), daemon=True)
     node: Node | None = None
     repairs: Repairs | None = None
     next_converge, pause = 0.0, limits.RETRY_FIRST
@@ -137,6 +136,8 @@ def _live(
                 gpu_care.well(node)
                 repairs = Repairs(node)
                 pace.begin()
+                if follower.ident is None:
+                    follower.start()
             elif not is_new:
                 if node and node.failure:
                     _care(node, node.failure)

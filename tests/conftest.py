@@ -59,6 +59,7 @@ TOGETHER = {
 """Files that take a quarter of an hour together and share a booted cluster."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before the plugin reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """For `--dist loadgroup`: every file is one group, if not one with others."""
     for item in items:

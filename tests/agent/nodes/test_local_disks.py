@@ -43,6 +43,7 @@ def test_docker_has_its_data_on_the_disk(fake: FakeMachine, node: Node) -> None:
     assert settings["data-root"] == root
     assert settings["features"] == {"containerd-snapshotter": False}
     assert told(node) == f"Docker's data is in {root}"
+    assert "restart docker.service" not in fake.log("systemctl"), "it was started with its settings"
 
 
 def test_after_a_stop_docker_is_stopped_while_another_disk_is_mounted(

@@ -19,6 +19,14 @@ def test_up_ends_with_ready_nodes(cluster: Cluster) -> None:
         assert [each for each in report["checks"] if not each["ok"]] == []
 
 
+def test_docker_ended_at_once_wherever_its_settings_were_changed(cluster: Cluster) -> None:
+    """It waits 5 s for whoever still follows its events."""
+    for node in cluster.nodes():
+        said = cluster.run(node, "journalctl -u docker -o cat --no-pager")
+        assert "Processing signal 'terminated'" in said
+        assert "Error shutting down http server" not in said, node
+
+
 def test_every_promise_is_kept(cluster: Cluster) -> None:
     proofs = cluster.proofs()
     assert len(proofs) > 20
