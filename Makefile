@@ -69,7 +69,7 @@ purge: $(VENV)/ready ## Destroy everything and delete the data (asks for the sta
 # What takes longest comes first. Four at once: a cluster that boots is busy, one that is waited for is not.
 test: check engine $(CHECKOV)/ready ## Every test: `make check`, then the sandbox, the real engine, and machines that boot
 	@$(PYTHON) -m pytest $(CHECKOV_TESTS)
-	@$(PYTHON) -m pytest -n 4 --dist loadgroup --no-loadscope-reorder \
+	@$(PYTHON) -m pytest -n 4 --dist loadfile --no-loadscope-reorder \
 	  tests/cluster tests/machines tests/deployment tests/sandbox tests/agent/nodes
 
 # Not in one process with tests/sandbox, whose providers import the SDK's modules one by one.

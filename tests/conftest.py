@@ -10,12 +10,13 @@ import pytest
 from botocore import loaders
 from botocore.client import BaseClient
 from moto import mock_aws
+from xdist.scheduler import LoadFileScheduling
 
 from operate.told_release import DONE
 from sandbox.machines import availability
 from sandbox.machines.availability import Machines
 from sandbox.provider.api_values import problems
-from tests.harness import ROOT, Recorder, deploy, run_program, stack_config
+from tests.harness import Recorder, deploy, run_program, stack_config
 
 # Machines that boot take half a minute; the tests of tests/machines and tests/cluster ask for them.
 os.environ["SANDBOX_MACHINES"] = "off"
@@ -48,23 +49,24 @@ def models_read_once() -> Iterator[None]:
 
 
 TOGETHER = {
-    "cluster/aws/test_acceptance.py": "aws",
-    "cluster/aws/test_faults_leader.py": "aws",
-    "cluster/aws/test_faults_shared_folder.py": "aws",
-    "cluster/aws/test_faults_machine.py": "another on aws",
-    "cluster/aws/test_faults_up.py": "another on aws",
-    "cluster/hosts/test_faults_agent.py": "hosts",
-    "cluster/hosts/test_hosts.py": "hosts",
+    "tests/cluster/aws/test_acceptance.py": "aws",
+    "tests/cluster/aws/test_faults_leader.py": "aws",
+    "tests/cluster/aws/test_faults_shared_folder.py": "aws",
+    "tests/cluster/aws/test_faults_machine.py": "another on aws",
+    "tests/cluster/aws/test_faults_up.py": "another on aws",
+    "tests/cluster/hosts/test_faults_agent.py": "hosts",
+    "tests/cluster/hosts/test_hosts.py": "hosts",
 }
 """Files that take a quarter of an hour together and share a booted cluster."""
 
 
-@pytest.hookimpl(tryfirst=True)  # before the plugin reads the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """For `--dist loadgroup`: every file is one group, if not one with others."""
-    for item in items:
-        file = str(item.path.relative_to(ROOT / "tests"))
-        item.add_marker(pytest.mark.xdist_group(TOGETHER.get(file, file)))
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """What `--dist loadfile` does, with the files of a group for one; `loadgroup` does not see pytest 9.2's marks."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    scheduler = LoadFileScheduling(config, log)
+    scheduler._split_scope = lambda test: TOGETHER.get(file := test.partition("::")[0], file)
+    return scheduler
 
 
 @pytest.fixture

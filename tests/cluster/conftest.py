@@ -1,7 +1,7 @@
 """Clusters on machines that really boot.
 
-A file has one of its own, or shares that of its folder, which it leaves as it found it. Files that share one are of one
-``group``: pytest-xdist runs them in one process.
+A file has one of its own, or shares that of its folder, which it leaves as it found it. Those of a group in
+``tests.conftest.TOGETHER`` are run in one process.
 """
 
 from collections.abc import Iterator
