@@ -423,8 +423,11 @@ def publish(
 ) -> None:
     """Check the vendor's archive, store it in a bucket, and let the stack fetch it from there."""
     from operate.publish import publish as publish_archive
+    from operate.release_archive import require_archive
 
     archive = archive.expanduser().absolute()
+    with mistakes_told():
+        require_archive(archive)  # nobody needs credentials, an engine or a sandbox to learn that
     require_reach(archive, stack, target)
     with deployment(stack, target, changes=False) as opened:
         publish_archive(opened, archive, bucket, yes=yes)

@@ -77,10 +77,6 @@ def _settings(opened: Deployment) -> Settings:
 
 def checked(file: Path) -> ReleaseArchive:
     """What *file* is, with a bar while it is read."""
-    if not file.is_file():
-        raise UserError(
-            f"ARCHIVE: got {file}, which is no file; give the vendor's archive: make publish ARCHIVE=release.tar.gz"
-        )
     with _bar(f"checking {file.name}", file.stat().st_size) as (_, total):
         return inspect(file, total)
 
