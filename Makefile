@@ -24,6 +24,17 @@ CHECKOV := .build/checkov
 OPERATE := $(PYTHON) -m operate
 CHOICE = --stack $(call quoted,$(STACK)) $(if $(TARGET),--target $(call quoted,$(TARGET)))
 
+# Make ignores a misspelt variable, and the command would run for the default stack. A make above this one may pass its own.
+VARIABLES := STACK TARGET NAME NODE YES ARCHIVE BUCKET ABANDON IMAGE DRIVER CUDA PYTHON3 VENV PYTHON SHELL
+typed_names := $(foreach each,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(each)))),$(each)))
+unknown := $(filter-out $(VARIABLES) AWS_% PULUMI_% SANDBOX_%,$(typed_names))
+nearest = $(shell python3 -c 'import difflib, sys; print(*difflib.get_close_matches(sys.argv[1].upper(), sys.argv[2:], 1))' \
+  $(call quoted,$(1)) $(VARIABLES))
+ifeq ($(MAKELEVEL),0)
+$(foreach each,$(unknown),$(error $(each): no command knows this variable$(or $(patsubst %,; is % meant?,$(call nearest,$(each))),.) \
+  Known are $(VARIABLES). What is for the environment goes in front: $(each)=... make))
+endif
+
 .DEFAULT_GOAL := help
 .PHONY: help up preview show prove shell host-keys image-refresh cost quota-request publish down purge test check bench engine
 
