@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from model.budget import not_within_budget, over_budget
+from model.cost import SOFTWARE
 from model.prices import LISTED_REGION
 from model.problems import Problem
 from model.tags import CLUSTER_TAG
@@ -53,9 +54,9 @@ def _unjudged(situation: Situation, known: Reckoning, monthly_usd: Decimal) -> P
             known.cost, monthly_usd, lacking, "the right pricing:GetProducts gives them"
         )
     if known.cost.unknown:
-        return not_within_budget(
-            known.cost, monthly_usd, unpriced(known.cost), "choose another instance type"
-        )
+        of_software = all(each.missing == (SOFTWARE,) for each in known.cost.unknown)
+        mend = "add it by hand" if of_software else "choose another instance type"
+        return not_within_budget(known.cost, monthly_usd, unpriced(known.cost), mend)
     return None
 
 

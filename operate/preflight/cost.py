@@ -21,6 +21,7 @@ from botocore.exceptions import (
 
 from model.cost import (
     LISTED,
+    SOFTWARE,
     Cost,
     Present,
     SpotPrice,
@@ -121,9 +122,13 @@ def price(situation: Situation) -> tuple[Remark, ...]:
             f"with the program; {remedy} gives those of today and of the region"
         )
     if known.cost.unknown:
+        sold_otherwise = (
+            ". What AWS sells as capacity blocks only, or in another region, has none: ask your AWS contact, or choose "
+            "another type"
+        )
         told.append(
-            f"AWS lists no price of {unpriced(known.cost)}; the sum is without it. What AWS sells as capacity blocks "
-            "only, or in another region, has none: ask your AWS contact, or choose another type"
+            f"AWS lists no price of {unpriced(known.cost)}; the sum is without it"
+            + sold_otherwise * any(each.missing != (SOFTWARE,) for each in known.cost.unknown)
         )
     if known.prices_unanswered:
         raise UnansweredError(". ".join(told))

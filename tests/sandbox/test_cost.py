@@ -16,8 +16,9 @@ from botocore.exceptions import ClientError
 from rich.console import Console
 from typer.testing import CliRunner
 
-from model.cost import monthly
+from model.cost import SOFTWARE, monthly
 from model.gpu_catalogue import CATALOGUE, read_catalogue
+from model.image import MARKETPLACE_PAGE
 from model.prices import UNITS, read_prices
 from model.problems import Problem
 from model.tags import CLUSTER_TAG
@@ -296,6 +297,19 @@ def test_a_missing_price_is_told_and_never_zero(clients: Clients) -> None:
     table = shown(asked)
     assert "no price of p5e.48xlarge" in table
     assert "without what is unknown" in table
+
+
+def test_the_vendors_charge_for_its_image_is_named_with_where_it_is_shown(clients: Clients) -> None:
+    stack = {**STACK, "image": {"marketplace": True}, "budget": {"monthlyUsd": 20000}}
+    asked = situation(clients, stack)
+    (remark,) = price(asked)
+    assert MARKETPLACE_PAGE in remark.text
+    assert "another type" not in remark.text
+    assert MARKETPLACE_PAGE in "".join(shown(asked).split())
+    assert "without what is unknown" in shown(asked)
+    problem = refusal(asked)
+    assert problem.got.endswith(f"there is no price of {SOFTWARE} (all nodes)")
+    assert problem.hint.startswith("add it by hand; who accepts it writes")
 
 
 def test_what_aws_lists_no_more_has_no_price(clients: Clients, file: Path) -> None:
