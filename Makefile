@@ -59,7 +59,7 @@ host-keys: $(VENV)/ready ## Collect and confirm the host keys of a stack on host
 image-refresh: $(VENV)/ready ## Show a newer machine image and what it would replace, and lock it in the stack file
 	@$(OPERATE) image-refresh $(CHOICE) $(if $(YES),--yes) $(foreach word,IMAGE DRIVER CUDA,$(call typed,$(word)))
 
-cost: $(VENV)/ready ## Show what a stack costs, beside what of it runs now
+cost: $(VENV)/ready ## Show what a stack costs, next to its budget and what of it runs now
 	@$(OPERATE) cost $(CHOICE)
 
 quota-request: $(VENV)/ready ## Ask AWS for the quotas that a stack lacks

@@ -356,15 +356,18 @@ def cost(
     target: Where = None,
     as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
 ) -> None:
-    """Show what a stack costs at list prices, beside what of it runs now; it changes nothing."""
+    """Show what a stack costs at list prices, next to its budget and what of it runs now; it changes nothing."""
     from operate.preflight.cost import price, reckoning
     from operate.preflight.cost_table import cost_document, cost_table
+    from operate.preflight.credentials import unknown_region
     from operate.preflight.situation import UnansweredError
     from operate.preparation import situation_on_aws
     from operate.screen import print_table
 
     with deployment(stack, target, changes=False) as opened:
         situation = situation_on_aws(opened)
+        if unknown := unknown_region(situation):
+            raise UserError(f"no prices are shown, as another region's would mislead. {unknown}")
         known = reckoning(situation)
         if as_json:
             print(json.dumps(cost_document(known), indent=2))

@@ -136,7 +136,7 @@ def preflight_on_aws(opened: Deployment) -> Looked:
         )
     if report.problems:
         raise PreflightError(report)
-    return Looked(could_not_run=could_not_run(report), cost=cost_line(reckoning(situation).cost))
+    return Looked(could_not_run=could_not_run(report), cost=cost_line(reckoning(situation)))
 
 
 def tell_changes(opened: Deployment) -> tuple[ChangedKey, ...] | None:

@@ -60,10 +60,19 @@ class Reckoning:
     """A cost, and what AWS did not say on the way to it."""
 
     cost: Cost
+    region: str
+    """Where the stack is."""
+    budget_usd: Decimal | None
+    """What its stack file allows a month; None without a budget."""
     prices_unanswered: str
     """Why AWS was not heard about its prices; empty where it was."""
     present_unanswered: str
     """The same about what runs now."""
+
+    @property
+    def priced_in(self) -> str:
+        """The region whose prices these are."""
+        return LISTED_REGION if self.prices_unanswered else self.region
 
 
 @once
@@ -80,6 +89,7 @@ def reckoning(situation: Situation) -> Reckoning:
     # What AWS has no price for stays unknown: an older one would be a guess.
     prices = LISTED if answered is None else answered
     present = found or Present()
+    limit = situation.settings.budget
     return Reckoning(
         cost=Cost(
             items=(
@@ -98,6 +108,8 @@ def reckoning(situation: Situation) -> Reckoning:
             now_missing=present_missing(present, prices),
             now_spot=present.spot,
         ),
+        region=situation.region,
+        budget_usd=None if limit is None else Decimal(str(limit.monthly_usd)),
         prices_unanswered=prices_unanswered,
         present_unanswered=present_unanswered,
     )
