@@ -29,7 +29,7 @@ from operate.deployment import (
     default_target,
     stack_file_of,
 )
-from operate.messages import UserError, say
+from operate.messages import UserError, for_stack, say
 from operate.opening import (
     checked,
     consent,
@@ -329,7 +329,7 @@ def host_keys(
     choice, at_terminal = choice_of(stack, target), sys.stdin.isatty()
     command = f"make host-keys{choice}" + (f" NODE={node}" if node else "")
     for line in advice(found, command, yes=yes, at_terminal=at_terminal):
-        say(line)
+        say(for_stack(line, choice))
     accepted = [each for each in found if yes and each.state == NEW]
     if not yes and at_terminal:
         unknown = [each for each in found if each.state in (NEW, CHANGED)]

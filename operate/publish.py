@@ -71,7 +71,8 @@ def _settings(opened: Deployment) -> Settings:
         )
     raise UserError(
         f"the stack {opened.stack} is on hosts, which have no role on AWS to read a bucket. Write "
-        "`release.source: file:/absolute/path` and `release.sha256` (`sha256sum FILE`): `make up` brings the archive"
+        "`release.source: file:/absolute/path` and `release.sha256` (`sha256sum FILE`): "
+        f"`make up{opened.choice}` brings the archive"
     )
 
 

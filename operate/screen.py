@@ -14,7 +14,7 @@ from rich.table import Table
 
 from model.hosts import FollowersOnHosts
 from operate.deployment import ROOT, Deployment
-from operate.messages import console, say
+from operate.messages import console, for_stack, say
 from operate.nodes import Node, entries, kept_table, node_table
 from operate.settled import explanation, unready
 from operate.tables import WIDTH
@@ -53,6 +53,7 @@ def show_unready(opened: Deployment, found: list[Node]) -> list[Node]:
     failing = unready(found, booted=booted)
     for node in failing:
         for line in explanation(node):
+            line = for_stack(line, opened.choice, node.name)
             console.print(line, markup=False, highlight=False, soft_wrap=True)
     return failing
 
