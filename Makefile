@@ -36,7 +36,7 @@ $(foreach each,$(unknown),$(error $(each): no command knows this variable$(or $(
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview show prove shell host-keys image-refresh cost quota-request publish down purge test check bench engine
+.PHONY: help up preview show outputs prove shell host-keys image-refresh cost quota-request publish down purge test check bench engine
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,6 +67,9 @@ quota-request: $(VENV)/ready ## Ask AWS for the quotas that a stack lacks
 
 publish: $(VENV)/ready ## Check the vendor's archive and store it where the nodes fetch it (ARCHIVE=file)
 	@$(OPERATE) publish $(CHOICE) $(if $(YES),--yes) $(call typed,BUCKET) -- "$(ARCHIVE)"
+
+outputs: $(VENV)/ready ## Show the stack's outputs: endpoints, ids, commands to copy
+	@$(OPERATE) outputs $(CHOICE)
 
 prove: $(VENV)/ready ## Try the cluster's promises on its running nodes
 	@$(OPERATE) prove $(CHOICE)

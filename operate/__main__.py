@@ -250,6 +250,24 @@ def show(
 
 
 @app.command()
+def outputs(
+    stack: Stack = "sandbox",
+    target: Where = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+) -> None:
+    """Show the outputs of a stack: endpoints, ids, and commands to copy. No secret is among them."""
+    from operate.screen import show_outputs
+
+    with deployment(stack, target, start=False, changes=False) as opened:
+        found = opened.outputs() if opened.exists() else {}
+        if not found:
+            raise UserError(
+                f"the stack {stack} has no outputs; `make up{opened.choice}` makes them"
+            )
+        show_outputs(found, as_json=as_json)
+
+
+@app.command()
 def prove(
     stack: Stack = "sandbox",
     target: Where = None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import typer
@@ -45,6 +45,26 @@ def show_nodes(found: list[Node], *, as_json: bool) -> None:
         for node in found:
             for warning in node.warnings:
                 say(f"warning: {node.name}: {warning}")
+
+
+def show_outputs(outputs: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print a stack's outputs: a line each for a person, never folded, as most are there to be copied."""
+    if as_json:
+        print(json.dumps(outputs, indent=2))
+    else:
+        for name, value in _values(outputs):
+            print(f"{name}: {value}")
+
+
+def _values(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    """Every value in an output, by its place: ``followers.small.shell``."""
+    if isinstance(value, Mapping):
+        for key, each in value.items():
+            yield from _values(each, f"{name}.{key}" if name else key)
+    elif isinstance(value, list):
+        yield name, ", ".join(map(str, value))
+    else:
+        yield name, str(value)
 
 
 def show_unready(opened: Deployment, found: list[Node]) -> list[Node]:
