@@ -10,7 +10,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from sandbox import user_cache
 from sandbox.user_cache import SCARCE_BYTES, UNUSED_SECONDS, built_once
 
 
@@ -72,5 +71,5 @@ def test_a_cache_that_cannot_be_written_is_used(
         raise OSError(30, "Read-only file system")
 
     archive = built(tmp_path, "other")
-    monkeypatch.setattr(user_cache.os, "utime", refused)
+    monkeypatch.setattr(os, "utime", refused)
     assert built(tmp_path, "other") == archive
