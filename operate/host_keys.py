@@ -153,7 +153,7 @@ def _ask(
             known=known,
             key="",
             problem=str(error),
-            hint=error.hint,
+            hint=error.hint.replace("NODE=name", f"NODE={place.removeprefix('followers.')}"),
         )
 
 
