@@ -53,19 +53,19 @@ show: $(VENV)/ready ## Show the nodes of the deployed stack
 shell: $(VENV)/ready ## Open a shell on a node (NODE=leader, or a follower's name)
 	@$(OPERATE) shell $(CHOICE) --node $(call quoted,$(NODE))
 
-host-keys: $(VENV)/ready ## Collect and confirm the host keys of a stack on hosts (NODE=name for one)
+host-keys: $(VENV)/ready ## Collect and confirm keys of hosts (NODE=name for one)
 	@$(OPERATE) host-keys $(CHOICE) $(call typed,NODE) $(if $(YES),--yes)
 
-image-refresh: $(VENV)/ready ## Show a newer machine image and what it would replace, and lock it in the stack file
+image-refresh: $(VENV)/ready ## Show a newer machine image, its effects, and lock it
 	@$(OPERATE) image-refresh $(CHOICE) $(if $(YES),--yes) $(foreach word,IMAGE DRIVER CUDA,$(call typed,$(word)))
 
-cost: $(VENV)/ready ## Show what a stack costs, next to its budget and what of it runs now
+cost: $(VENV)/ready ## Show a stack's cost, its budget, and what of it runs now
 	@$(OPERATE) cost $(CHOICE)
 
 quota-request: $(VENV)/ready ## Ask AWS for the quotas that a stack lacks
 	@$(OPERATE) quota-request $(CHOICE) $(if $(YES),--yes)
 
-publish: $(VENV)/ready ## Check the vendor's archive and store it where the nodes fetch it (ARCHIVE=file)
+publish: $(VENV)/ready ## Check the vendor's archive and store it (ARCHIVE=file)
 	@$(OPERATE) publish $(CHOICE) $(if $(YES),--yes) $(call typed,BUCKET) -- "$(ARCHIVE)"
 
 outputs: $(VENV)/ready ## Show the stack's outputs: endpoints, ids, commands to copy
@@ -77,12 +77,12 @@ prove: $(VENV)/ready ## Try the cluster's promises on its running nodes
 down: $(VENV)/ready ## Destroy the machines and keep the data
 	@$(OPERATE) down $(CHOICE) $(if $(YES),--yes) $(if $(ABANDON),--abandon $(call quoted,$(ABANDON)))
 
-purge: $(VENV)/ready ## Destroy everything and delete the data (asks for the stack's name, or NAME=)
+purge: $(VENV)/ready ## Destroy everything, data too (asks for the name, or NAME=)
 	@$(OPERATE) purge $(CHOICE) $(if $(NAME),--name $(call quoted,$(NAME)))
 
 # Files of tests boot a cluster each, two side by side, those with the most tests first. What a bounded wait was too short
 # for on a busy computer is tried once more, and shown as R.
-test: check engine $(CHECKOV)/ready ## Every test: `make check`, then the sandbox, the real engine, and machines that boot
+test: check engine $(CHECKOV)/ready ## Every test: make check, the sandbox, machines that boot
 	@$(PYTHON) -m pytest -n auto --dist loadfile -rs tests/agent/nodes tests/deployment tests/sandbox
 	@$(PYTHON) -m pytest $(CHECKOV_TESTS)
 	@$(PYTHON) -m pytest -n 2 --dist loadfile --reruns 1 -rsR tests/machines tests/cluster
@@ -98,7 +98,7 @@ check: $(VENV)/ready ## Format, lint, types and unit tests, about a minute
 	$(PYTHON) -m pytest -n auto --dist loadfile $(SLOW:%=--ignore %); tests=$$?; \
 	wait $$types && exit $$tests
 
-bench: $(VENV)/ready engine ## Measure the program, the boot of nodes, and the delivery of a release (minutes)
+bench: $(VENV)/ready engine ## Measure program, boot and delivery of a release (minutes)
 	@$(PYTHON) -m bench && $(PYTHON) -m bench.boot && $(PYTHON) -m bench.look && $(PYTHON) -m bench.hosts && $(PYTHON) -m bench.release_delivery
 
 engine: $(VENV)/ready

@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 
 from model.hosts import FollowersOnHosts
 from model.problems import counted
@@ -276,6 +274,7 @@ def prove(
     """Try the cluster's promises on its running nodes; exit status 1 when one is broken."""
     from operate.present import deployed_outputs, hosts_in, provable
     from operate.prove import Proof, proofs
+    from operate.screen import show_proof
 
     with deployment(stack, target, start=False, changes=False) as opened:
         outputs = deployed_outputs(opened)
@@ -283,11 +282,8 @@ def prove(
         with hosts_in(opened) as hosts:
             for proof in proofs(provable(opened, outputs, hosts)):
                 seen.append(proof)
-                if as_json:
-                    continue
-                kept = "[green]kept  [/]" if proof.kept else "[bold red]BROKEN[/]"
-                line = f"{kept} {proof.promise:48} {proof.node:12} {escape(proof.seen)}"
-                Console(emoji=False, highlight=False).print(line, soft_wrap=True)
+                if not as_json:
+                    show_proof(proof)
         if as_json:
             print(json.dumps([dataclasses.asdict(proof) for proof in seen], indent=2))
         broken = [proof for proof in seen if not proof.kept]

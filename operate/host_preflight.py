@@ -379,7 +379,7 @@ def _closed(node: str, output: str, address: str, leader: Facts) -> Iterator[Tro
 
 def trouble_table(troubles: list[Trouble], choice: str) -> Table:
     """What is wrong, host by host, and how to fix it; *choice* names the stack in commands."""
-    table = plain_table("host", "problem", "what to do")
+    table = plain_table("host", "problem", "what to do", prose=("problem", "what to do"))
     for trouble in troubles:
         colour = "red" if trouble.blocks else "yellow"
         hint = escape(for_stack(trouble.hint, choice, trouble.node))

@@ -54,6 +54,12 @@ def test_a_make_above_this_one_may_pass_variables_of_its_own() -> None:
     assert make("show", "REGISTRY=ours", level="1").returncode == 0
 
 
+def test_every_line_of_the_help_fits_into_a_terminal() -> None:
+    shown = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True).stdout
+    assert "make up" in shown
+    assert [line for line in shown.splitlines() if len(line) > 80] == []
+
+
 def test_every_variable_that_a_document_or_hint_types_is_known() -> None:
     """And every one that a recipe reads as it was typed."""
     known = set(re.findall(r"^VARIABLES := (.*)$", MAKEFILE, re.MULTILINE)[0].split())

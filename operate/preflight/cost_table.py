@@ -17,7 +17,8 @@ from operate.tables import plain_table
 def cost_table(known: Reckoning) -> Table:
     """What the stack costs, a row for all parts that are equal, with the difference to what runs now."""
     cost = known.cost
-    table = plain_table("cost of", "what", "USD/hour", "USD/month", "list price or estimate")
+    columns = ("cost of", "what", "USD/hour", "USD/month", "list price or estimate")
+    table = plain_table(*columns, prose=(columns[0], columns[1], columns[4]))
     for column in table.columns[2:4]:
         column.justify = "right"
     alike: dict[tuple[bool, str, str], list[Item]] = {}
