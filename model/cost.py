@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from model.gpu_catalogue import CATALOGUE
-from model.image import MARKETPLACE_PAGE
 from model.plan import PlannedNode
 from model.prices import (
     FILE_SYSTEM,
@@ -35,10 +34,8 @@ LISTED: Prices = {
 }
 """The prices that come with the program, those of `LISTED_REGION`."""
 
-SOFTWARE = (
-    f"Graphistry's software charge (hourly, on top of AWS's own; {MARKETPLACE_PAGE} shows it)"
-)
-"""What the vendor asks for nodes of its Marketplace image; no list of AWS's prices has it."""
+SOFTWARE = "Graphistry's own charge"
+"""What the vendor asks by the hour for nodes of its Marketplace image; no list of AWS's prices has it."""
 
 LEFT_OUT = "data transfer, requests, logs, backups, monitoring, taxes and discounts"
 """What no cost here has in it."""

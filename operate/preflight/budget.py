@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from model.budget import not_within_budget, over_budget
 from model.cost import SOFTWARE
+from model.image import MARKETPLACE_PAGE
 from model.prices import LISTED_REGION
 from model.problems import Problem
 from model.tags import CLUSTER_TAG
@@ -60,7 +61,11 @@ def _unjudged(known: Reckoning, monthly_usd: Decimal) -> Problem | None:
         )
     if known.cost.unknown:
         of_software = all(each.missing == (SOFTWARE,) for each in known.cost.unknown)
-        mend = "add it by hand" if of_software else "choose another instance type"
+        mend = (
+            f"add what {MARKETPLACE_PAGE} shows by hand"
+            if of_software
+            else "choose another instance type"
+        )
         return not_within_budget(known.cost, monthly_usd, unpriced(known.cost), mend)
     return None
 

@@ -32,6 +32,7 @@ from model.cost import (
     present_usd,
 )
 from model.cross_zone import cross_zone_traffic
+from model.image import MARKETPLACE_PAGE
 from model.prices import LISTED_REGION, Prices
 from model.settings import Settings
 from model.tags import CLUSTER_TAG
@@ -134,14 +135,16 @@ def price(situation: Situation) -> tuple[Remark, ...]:
             f"with the program; {remedy} gives those of today and of the region"
         )
     if known.cost.unknown:
-        sold_otherwise = (
-            ". What AWS sells as capacity blocks only, or in another region, has none: ask your AWS contact, or choose "
-            "another type"
-        )
-        told.append(
-            f"AWS lists no price of {unpriced(known.cost)}; the sum is without it"
-            + sold_otherwise * any(each.missing != (SOFTWARE,) for each in known.cost.unknown)
-        )
+        without = [f"AWS lists no price of {unpriced(known.cost)}; the sum is without it"]
+        names = {name for item in known.cost.unknown for name in item.missing}
+        if SOFTWARE in names:
+            without.append(f"{MARKETPLACE_PAGE} shows {SOFTWARE}, by the hour, for its image")
+        if names != {SOFTWARE}:
+            without.append(
+                "What AWS sells as capacity blocks only, or in another region, has none: ask your AWS contact, or "
+                "choose another type"
+            )
+        told.append(". ".join(without))
     if known.prices_unanswered:
         raise UnansweredError(". ".join(told))
     return tuple(Remark(each) for each in told)

@@ -9,6 +9,7 @@ import pytest
 
 from model.budget import over_budget
 from model.cost import (
+    SOFTWARE,
     Cost,
     Item,
     Present,
@@ -19,7 +20,6 @@ from model.cost import (
     present_missing,
     present_usd,
 )
-from model.image import MARKETPLACE_PAGE
 from model.plan import planned_nodes
 from model.prices import UNITS, ListPrice, Prices
 from model.settings import FollowersOnAws, parse
@@ -118,11 +118,11 @@ def test_what_another_stack_or_somebody_else_pays_is_not_counted() -> None:
 
 
 def test_the_vendors_charge_for_its_image_is_a_part_without_a_price() -> None:
-    """One for all nodes, which says where it is shown: no list of AWS's prices has it."""
+    """One for all nodes: no list of AWS's prices has it."""
     found = items({**FULL, "image": {"marketplace": True}})
     software = found["all nodes", "Marketplace image"]
     assert (software.hourly_usd, software.highest_usd) == (None, None)
-    assert MARKETPLACE_PAGE in software.missing[0]
+    assert software.missing == (SOFTWARE,)
     assert Cost(items=tuple(found.values()), now_usd=None).unknown == (software,)
     assert not [of for of, _ in items(FULL) if of == "all nodes"]
 

@@ -309,11 +309,11 @@ def test_the_vendors_charge_for_its_image_is_named_with_where_it_is_shown(client
     (remark,) = price(asked)
     assert MARKETPLACE_PAGE in remark.text
     assert "another type" not in remark.text
-    assert MARKETPLACE_PAGE in "".join(shown(asked).split())
+    assert f"no price of {SOFTWARE}" in shown(asked)
     assert "without what is unknown" in shown(asked)
     problem = refusal(asked)
     assert problem.got.endswith(f"there is no price of {SOFTWARE} (all nodes)")
-    assert problem.hint.startswith("add it by hand; who accepts it writes")
+    assert problem.hint.startswith(f"add what {MARKETPLACE_PAGE} shows by hand; who accepts it")
 
 
 def test_what_aws_lists_no_more_has_no_price(clients: Clients, file: Path) -> None:
