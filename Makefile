@@ -24,8 +24,19 @@ CHECKOV := .build/checkov
 OPERATE := $(PYTHON) -m operate
 CHOICE = --stack $(call quoted,$(STACK)) $(if $(TARGET),--target $(call quoted,$(TARGET)))
 
+# Make ignores a misspelt variable, and the command would run for the default stack. A make above this one may pass its own.
+VARIABLES := STACK TARGET NAME NODE YES ARCHIVE BUCKET ABANDON IMAGE DRIVER CUDA PYTHON3 VENV PYTHON SHELL
+typed_names := $(foreach each,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(each)))),$(each)))
+unknown := $(filter-out $(VARIABLES) AWS_% PULUMI_% SANDBOX_%,$(typed_names))
+nearest = $(shell python3 -c 'import difflib, sys; print(*difflib.get_close_matches(sys.argv[1].upper(), sys.argv[2:], 1))' \
+  $(call quoted,$(1)) $(VARIABLES))
+ifeq ($(MAKELEVEL),0)
+$(foreach each,$(unknown),$(error $(each): no command knows this variable$(or $(patsubst %,; is % meant?,$(call nearest,$(each))),.) \
+  Known are $(VARIABLES). What is for the environment goes in front: $(each)=... make))
+endif
+
 .DEFAULT_GOAL := help
-.PHONY: help up preview show prove shell host-keys image-refresh cost quota-request publish down purge test check bench engine
+.PHONY: help up preview show outputs prove shell host-keys image-refresh cost quota-request publish down purge test check bench engine
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,20 +53,23 @@ show: $(VENV)/ready ## Show the nodes of the deployed stack
 shell: $(VENV)/ready ## Open a shell on a node (NODE=leader, or a follower's name)
 	@$(OPERATE) shell $(CHOICE) --node $(call quoted,$(NODE))
 
-host-keys: $(VENV)/ready ## Collect and confirm the host keys of a stack on hosts (NODE=name for one)
+host-keys: $(VENV)/ready ## Collect and confirm keys of hosts (NODE=name for one)
 	@$(OPERATE) host-keys $(CHOICE) $(call typed,NODE) $(if $(YES),--yes)
 
-image-refresh: $(VENV)/ready ## Show a newer machine image and what it would replace, and lock it in the stack file
+image-refresh: $(VENV)/ready ## Show a newer machine image, its effects, and lock it
 	@$(OPERATE) image-refresh $(CHOICE) $(if $(YES),--yes) $(foreach word,IMAGE DRIVER CUDA,$(call typed,$(word)))
 
-cost: $(VENV)/ready ## Show what a stack costs, beside what of it runs now
+cost: $(VENV)/ready ## Show a stack's cost, its budget, and what of it runs now
 	@$(OPERATE) cost $(CHOICE)
 
 quota-request: $(VENV)/ready ## Ask AWS for the quotas that a stack lacks
 	@$(OPERATE) quota-request $(CHOICE) $(if $(YES),--yes)
 
-publish: $(VENV)/ready ## Check the vendor's archive and store it where the nodes fetch it (ARCHIVE=file)
+publish: $(VENV)/ready ## Check the vendor's archive and store it (ARCHIVE=file)
 	@$(OPERATE) publish $(CHOICE) $(if $(YES),--yes) $(call typed,BUCKET) -- "$(ARCHIVE)"
+
+outputs: $(VENV)/ready ## Show the stack's outputs: endpoints, ids, commands to copy
+	@$(OPERATE) outputs $(CHOICE)
 
 prove: $(VENV)/ready ## Try the cluster's promises on its running nodes
 	@$(OPERATE) prove $(CHOICE)
@@ -63,11 +77,11 @@ prove: $(VENV)/ready ## Try the cluster's promises on its running nodes
 down: $(VENV)/ready ## Destroy the machines and keep the data
 	@$(OPERATE) down $(CHOICE) $(if $(YES),--yes) $(if $(ABANDON),--abandon $(call quoted,$(ABANDON)))
 
-purge: $(VENV)/ready ## Destroy everything and delete the data (asks for the stack's name, or NAME=)
+purge: $(VENV)/ready ## Destroy everything, data too (asks for the name, or NAME=)
 	@$(OPERATE) purge $(CHOICE) $(if $(NAME),--name $(call quoted,$(NAME)))
 
 # What takes longest comes first. Four at once: a cluster that boots is busy, one that is waited for is not.
-test: check engine $(CHECKOV)/ready ## Every test: `make check`, then the sandbox, the real engine, and machines that boot
+test: check engine $(CHECKOV)/ready ## Every test: make check, the sandbox, machines that boot
 	@$(PYTHON) -m pytest $(CHECKOV_TESTS)
 	@$(PYTHON) -m pytest -n 4 --dist loadfile --no-loadscope-reorder \
 	  tests/cluster tests/machines tests/deployment tests/sandbox tests/agent/nodes
@@ -83,7 +97,7 @@ check: $(VENV)/ready ## Format, lint, types and unit tests, about a minute
 	$(PYTHON) -m pytest -n auto --dist loadfile $(SLOW:%=--ignore %); tests=$$?; \
 	wait $$types && exit $$tests
 
-bench: $(VENV)/ready engine ## Measure the program, the boot of nodes, and the delivery of a release (minutes)
+bench: $(VENV)/ready engine ## Measure program, boot and delivery of a release (minutes)
 	@$(PYTHON) -m bench && $(PYTHON) -m bench.boot && $(PYTHON) -m bench.look && $(PYTHON) -m bench.hosts && $(PYTHON) -m bench.release_delivery
 
 engine: $(VENV)/ready

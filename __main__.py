@@ -27,6 +27,7 @@ from model.settings import (
 )
 from model.stack_keys import DELETE_DATA, checked
 from model.tags import cluster_tags
+from operate.messages import for_stack
 from operate.preflight import PreflightError
 from operate.preflight import run as run_preflight
 from operate.preflight.cost import reckoning
@@ -124,7 +125,9 @@ try:
     main()
 except (SettingsError, PreflightError, LeaderStackError) as error:
     # Pulumi prints a RunError as it is, and anything else with a traceback.
-    raise pulumi.RunError(f"stacks/Pulumi.{STACK}.yaml: {error}") from None
+    raise pulumi.RunError(
+        f"stacks/Pulumi.{STACK}.yaml: {for_stack(str(error), f' STACK={STACK}')}"
+    ) from None
 except Exception as error:
     sentence = failed_look_up(error)
     if sentence is None:

@@ -34,6 +34,9 @@ LISTED: Prices = {
 }
 """The prices that come with the program, those of `LISTED_REGION`."""
 
+SOFTWARE = "Graphistry's own charge"
+"""What the vendor asks by the hour for nodes of its Marketplace image; no list of AWS's prices has it."""
+
 LEFT_OUT = "data transfer, requests, logs, backups, monitoring, taxes and discounts"
 """What no cost here has in it."""
 
@@ -135,6 +138,8 @@ def planned_items(
 ) -> tuple[Item, ...]:
     """Every part of a stack. *zones* is how many the network has where the stack file names none; None if unknown."""
     items = [item for node in nodes for item in _of_node(node, prices, region, spot or {})]
+    if settings.image.marketplace:
+        items.append(_software())
     if isinstance(settings, Settings):
         network, folder = settings.network, settings.shared_folder
         if network.vpc_id is None:
@@ -226,6 +231,17 @@ def _of_node(
     )
     if node.data_volume is not None:
         yield _data_volume(node.name, node.data_volume, prices, region)
+
+
+def _software() -> Item:
+    return Item(
+        of="all nodes",
+        what="Marketplace image",
+        hourly_usd=None,
+        highest_usd=None,
+        lists=(),
+        missing=(SOFTWARE,),
+    )
 
 
 def _data_volume(of: str, volume: DataVolume, prices: Prices, region: str) -> Item:

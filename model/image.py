@@ -11,6 +11,8 @@ from model.sections import Release, Section
 
 MARKETPLACE_OWNER = "679593333241"
 """Account of the AWS Marketplace, which owns the images that it sells (graph-app-kit, graphistry-ami-list)."""
+MARKETPLACE_PAGE = "https://aws.amazon.com/marketplace/pp/B07Q88KH8C"
+"""Where the AWS Marketplace shows what Graphistry's image costs, and where an account subscribes to it."""
 
 ImageId = Annotated[
     str,

@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 
 from model.hosts import FollowersOnHosts
 from model.problems import counted
@@ -29,7 +27,7 @@ from operate.deployment import (
     default_target,
     stack_file_of,
 )
-from operate.messages import UserError, say
+from operate.messages import UserError, for_stack, say
 from operate.opening import (
     checked,
     consent,
@@ -250,6 +248,24 @@ def show(
 
 
 @app.command()
+def outputs(
+    stack: Stack = "sandbox",
+    target: Where = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+) -> None:
+    """Show the outputs of a stack: endpoints, ids, and commands to copy. No secret is among them."""
+    from operate.screen import show_outputs
+
+    with deployment(stack, target, start=False, changes=False) as opened:
+        found = opened.outputs() if opened.exists() else {}
+        if not found:
+            raise UserError(
+                f"the stack {stack} has no outputs; `make up{opened.choice}` makes them"
+            )
+        show_outputs(found, as_json=as_json)
+
+
+@app.command()
 def prove(
     stack: Stack = "sandbox",
     target: Where = None,
@@ -258,6 +274,7 @@ def prove(
     """Try the cluster's promises on its running nodes; exit status 1 when one is broken."""
     from operate.present import deployed_outputs, hosts_in, provable
     from operate.prove import Proof, proofs
+    from operate.screen import show_proof
 
     with deployment(stack, target, start=False, changes=False) as opened:
         outputs = deployed_outputs(opened)
@@ -265,11 +282,8 @@ def prove(
         with hosts_in(opened) as hosts:
             for proof in proofs(provable(opened, outputs, hosts)):
                 seen.append(proof)
-                if as_json:
-                    continue
-                kept = "[green]kept  [/]" if proof.kept else "[bold red]BROKEN[/]"
-                line = f"{kept} {proof.promise:48} {proof.node:12} {escape(proof.seen)}"
-                Console(emoji=False, highlight=False).print(line, soft_wrap=True)
+                if not as_json:
+                    show_proof(proof)
         if as_json:
             print(json.dumps([dataclasses.asdict(proof) for proof in seen], indent=2))
         broken = [proof for proof in seen if not proof.kept]
@@ -329,7 +343,7 @@ def host_keys(
     choice, at_terminal = choice_of(stack, target), sys.stdin.isatty()
     command = f"make host-keys{choice}" + (f" NODE={node}" if node else "")
     for line in advice(found, command, yes=yes, at_terminal=at_terminal):
-        say(line)
+        say(for_stack(line, choice))
     accepted = [each for each in found if yes and each.state == NEW]
     if not yes and at_terminal:
         unknown = [each for each in found if each.state in (NEW, CHANGED)]
@@ -356,15 +370,18 @@ def cost(
     target: Where = None,
     as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
 ) -> None:
-    """Show what a stack costs at list prices, beside what of it runs now; it changes nothing."""
+    """Show what a stack costs at list prices, next to its budget and what of it runs now; it changes nothing."""
     from operate.preflight.cost import price, reckoning
     from operate.preflight.cost_table import cost_document, cost_table
+    from operate.preflight.credentials import unknown_region
     from operate.preflight.situation import UnansweredError
     from operate.preparation import situation_on_aws
     from operate.screen import print_table
 
     with deployment(stack, target, changes=False) as opened:
         situation = situation_on_aws(opened)
+        if unknown := unknown_region(situation):
+            raise UserError(f"no prices are shown, as another region's would mislead. {unknown}")
         known = reckoning(situation)
         if as_json:
             print(json.dumps(cost_document(known), indent=2))
@@ -423,8 +440,11 @@ def publish(
 ) -> None:
     """Check the vendor's archive, store it in a bucket, and let the stack fetch it from there."""
     from operate.publish import publish as publish_archive
+    from operate.release_archive import require_archive
 
     archive = archive.expanduser().absolute()
+    with mistakes_told():
+        require_archive(archive)  # nobody needs credentials, an engine or a sandbox to learn that
     require_reach(archive, stack, target)
     with deployment(stack, target, changes=False) as opened:
         publish_archive(opened, archive, bucket, yes=yes)

@@ -105,7 +105,8 @@ def refuse_never(changes: Iterable[ChangedKey]) -> None:
 
 def change_table(changes: Iterable[ChangedKey]) -> Table:
     """Each changed key, and what it does to which nodes."""
-    table = plain_table("changed key", "from", "to", "nodes", "what it does")
+    columns = ("changed key", "from", "to", "nodes", "what it does")
+    table = plain_table(*columns, prose=columns[1:])
     for each in changes:
         effect = f"[{_COLOURS[each.effect]}]{each.effect.value}[/]: {escape(each.words)}"
         nodes = ", ".join(each.nodes) or "-"

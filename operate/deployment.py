@@ -27,7 +27,7 @@ from model.settings import AnySettings, Settings
 from model.stack_keys import PROJECT, is_encrypted
 from operate.aws_errors import refused
 from operate.engine import ensure
-from operate.messages import UserError, say
+from operate.messages import UserError, for_stack, say
 from operate.price_list import region_of
 from operate.pulumi_errors import explained
 from operate.rehearsed_release import (
@@ -93,7 +93,7 @@ class Deployment:
     def up(self, *options: str) -> tuple[int, list[str]]:
         """Deploy; the exit status, and a line for each known reason for which AWS refused resources."""
         with self._logged("up", *options) as (status, events):
-            return status, list(refused(events))
+            return status, [for_stack(each, self.choice) for each in refused(events)]
 
     def destroy(self, *options: str) -> int:
         """Destroy; the exit status."""

@@ -85,9 +85,7 @@ def key_table(found: Collection[Found]) -> Table:
     """Hosts with the fingerprints to compare, and where one is another than in the stack file, that one beside it."""
     changed = any(each.state == CHANGED for each in found)
     before = ["in the stack file"] if changed else []
-    table = plain_table("host", "address", *before, "fingerprint", "state")
-    for column in table.columns[2:-1]:
-        column.no_wrap = True  # a fingerprint in two lines is not compared
+    table = plain_table("host", "address", *before, "fingerprint", "state", prose=("state",))
     for each in found:
         colour = "green" if each.state == KNOWN else "yellow"
         colour = "red" if each.problem or each.state == CHANGED else colour
@@ -153,7 +151,7 @@ def _ask(
             known=known,
             key="",
             problem=str(error),
-            hint=error.hint,
+            hint=error.hint.replace("NODE=name", f"NODE={place.removeprefix('followers.')}"),
         )
 
 

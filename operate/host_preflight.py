@@ -26,6 +26,7 @@ from model.specification import POSTGRES_PORT, REDIS_PORT, RUN_AGENT
 from operate.host_facts import Facts
 from operate.host_losses import SECRET_GONE
 from operate.hosts import Hosts
+from operate.messages import for_stack
 from operate.sent_agent import NO_PYTHON, NO_SUDO, run_once
 from operate.ssh import SshError
 from operate.tables import plain_table
@@ -376,10 +377,11 @@ def _closed(node: str, output: str, address: str, leader: Facts) -> Iterator[Tro
         )
 
 
-def trouble_table(troubles: list[Trouble]) -> Table:
-    """What is wrong, host by host, and how to mend it."""
-    table = plain_table("host", "problem", "what to do")
+def trouble_table(troubles: list[Trouble], choice: str) -> Table:
+    """What is wrong, host by host, and how to fix it; *choice* names the stack in commands."""
+    table = plain_table("host", "problem", "what to do", prose=("problem", "what to do"))
     for trouble in troubles:
         colour = "red" if trouble.blocks else "yellow"
-        table.add_row(trouble.node, f"[{colour}]{escape(trouble.what)}[/]", escape(trouble.hint))
+        hint = escape(for_stack(trouble.hint, choice, trouble.node))
+        table.add_row(trouble.node, f"[{colour}]{escape(trouble.what)}[/]", hint)
     return table

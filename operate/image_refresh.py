@@ -127,7 +127,9 @@ def image_table(offered: Offer) -> Table:
 
 def effect_table(offered: Offer) -> Table:
     """What the lock does to each machine that runs."""
-    table = plain_table("node", "machine", "its image", "what the lock does at the next `make up`")
+    table = plain_table(
+        "node", "machine", "its image", "at the next `make up`", prose=("at the next `make up`",)
+    )
     for each in offered.running:
         if each.image == offered.new.id:
             effect = "[green]nothing: it runs that image[/]"

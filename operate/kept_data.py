@@ -132,7 +132,7 @@ def refuse(lost: Collection[Loss], typed: Collection[str], choice: str) -> None:
 
 def loss_table(lost: Iterable[Loss]) -> Table:
     """What would be given up."""
-    table = plain_table("given up", "where", "what is in it")
+    table = plain_table("given up", "where", "what is in it", prose=("what is in it",))
     for each in lost:
         table.add_row(each.name, each.identity, DATA.get(each.type, "guards the data"))
     return table

@@ -209,20 +209,18 @@ def _machines(deployment: Deployment) -> dict[str, _Launched]:
 
 def node_table(found: list[Node]) -> Table:
     """The table that ends ``make up``."""
-    table = plain_table("node", "role", "profile", "machine", "GPUs", "zone", "address", "state")
+    columns = ("node", "profile", "machine", "GPUs", "zone", "address", "state")
+    table = plain_table(*columns, prose=("machine", "GPUs", "state"))
     for node in found:
         machine = node.machine
         wants_spot = node.market == "spot"
         if machine is None:
             spot = " (spot)" if wants_spot else ""
-            table.add_row(
-                node.name, node.role, node.profile, f"none{spot}", "-", "-", "-", node.state
-            )
+            table.add_row(node.name, node.profile, f"none{spot}", "-", "-", "-", node.state)
         else:
             bought = "spot" if machine.spot else "on-demand" if wants_spot else ""
             table.add_row(
                 node.name,
-                node.role,
                 node.profile,
                 f"{machine.instance_type} ({bought})" if bought else machine.instance_type,
                 node.gpus,
@@ -257,7 +255,7 @@ KEPT_BECAUSE = {
 
 def kept_table(kept: Mapping[str, str]) -> Table:
     """The table that ends ``make down``."""
-    table = plain_table("kept", "where", "why")
+    table = plain_table("kept", "where", "why", prose=("why",))
     for what, identity in kept.items():
         table.add_row(what, identity, KEPT_BECAUSE[what])
     return table

@@ -21,6 +21,7 @@ from operate.deployment import (
     SANDBOX_DIRECTORY,
     Deployment,
     Target,
+    choice_of,
     default_target,
     open_deployment,
 )
@@ -135,7 +136,9 @@ def sandbox_runs(stack: str, target: Target | None) -> bool:
 def require_sandbox(stack: str, target: Target | None) -> None:
     """Raise :class:`UserError` where a command is about a sandbox that does not run."""
     if not sandbox_runs(stack, target):
-        raise UserError("the sandbox is not running, so nothing is deployed to it; `make up` does")
+        raise UserError(
+            f"the sandbox is not running, so nothing is deployed to it; `make up{choice_of(stack, target)}` does"
+        )
 
 
 def require_reach(archive: Path, stack: str, target: Target | None) -> None:

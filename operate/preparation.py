@@ -20,6 +20,8 @@ from operate.changes import (
 from operate.deployment import (
     SANDBOX_DIRECTORY,
     Deployment,
+    Target,
+    choice_of,
 )
 from operate.host_losses import replacements
 from operate.host_preflight import preflight, trouble_table
@@ -136,7 +138,7 @@ def preflight_on_aws(opened: Deployment) -> Looked:
         )
     if report.problems:
         raise PreflightError(report)
-    return Looked(could_not_run=could_not_run(report), cost=cost_line(reckoning(situation).cost))
+    return Looked(could_not_run=could_not_run(report), cost=cost_line(reckoning(situation)))
 
 
 def tell_changes(opened: Deployment) -> tuple[ChangedKey, ...] | None:
@@ -192,8 +194,9 @@ def refuse_a_shared_block(opened: Deployment) -> None:
             stack = other.rpartition("/")[2]
             raise UserError(
                 f"network.cidrBlock: got {block}, and the machines of the stack {stack} in this sandbox have it too. "
-                f"End that stack first (`make down` with its STACK), give one of them another block, or record "
-                "machines only: `make down`, then SANDBOX_MACHINES=off"
+                f"End that stack first (`make down{choice_of(stack, Target.SANDBOX)}`), give one of them another "
+                "block, or record "
+                f"machines only: `make down{opened.choice}`, then SANDBOX_MACHINES=off"
             )
 
 
@@ -246,7 +249,7 @@ def check_hosts(opened: Deployment, hosts: Hosts) -> list[str]:
     troubles = preflight(hosts, *cluster_and_release(opened), deployed)
     if not troubles:
         return []
-    print_table(trouble_table(troubles), stderr=True)
+    print_table(trouble_table(troubles, opened.choice), stderr=True)
     away = {each.node for each in troubles if each.unreachable}
     goes_on = is_deployed and len(away) < len(hosts.settings.nodes)
     blocking = [each for each in troubles if each.blocks and not (goes_on and each.unreachable)]

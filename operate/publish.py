@@ -71,16 +71,13 @@ def _settings(opened: Deployment) -> Settings:
         )
     raise UserError(
         f"the stack {opened.stack} is on hosts, which have no role on AWS to read a bucket. Write "
-        "`release.source: file:/absolute/path` and `release.sha256` (`sha256sum FILE`): `make up` brings the archive"
+        "`release.source: file:/absolute/path` and `release.sha256` (`sha256sum FILE`): "
+        f"`make up{opened.choice}` brings the archive"
     )
 
 
 def checked(file: Path) -> ReleaseArchive:
     """What *file* is, with a bar while it is read."""
-    if not file.is_file():
-        raise UserError(
-            f"ARCHIVE: got {file}, which is no file; give the vendor's archive: make publish ARCHIVE=release.tar.gz"
-        )
     with _bar(f"checking {file.name}", file.stat().st_size) as (_, total):
         return inspect(file, total)
 

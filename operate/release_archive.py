@@ -20,6 +20,8 @@ SMALLEST_PART = 16 * MEBIBYTE
 """Of an upload; S3 takes 5 MiB and more, and each part is a request."""
 MOST_PARTS = 10_000
 """S3's limit for one upload."""
+USTAR = b"ustar"
+"""What the first block of a tar archive has in it, compressed by nothing."""
 LONGEST_TEXT = 1024
 """Bytes of VERSION that are read; the vendor's have fewer than ten."""
 NEEDED = ("graphistry", "VERSION", "CUDA_SHORT_VERSION")
@@ -56,6 +58,24 @@ class ReleaseArchive:
     def key(self) -> str:
         """Its name in a bucket: another content has another one, so what nodes fetch never changes under them."""
         return object_key(self.version, self.cuda, self.sha256, self.suffix)
+
+
+def require_archive(file: Path) -> None:
+    """Raise :class:`UserError` for what does not even begin as an archive; only its first bytes are read."""
+    if not file.is_file():
+        raise UserError(
+            f"ARCHIVE: got {file}, which is no file; give the vendor's archive: make publish ARCHIVE=release.tar.gz"
+        )
+    try:
+        with file.open("rb") as stream:
+            head = stream.read(tarfile.BLOCKSIZE)
+    except OSError as error:
+        raise UserError(f"{file} cannot be read: {error.strerror or error}") from None
+    if not head.startswith((GZIP, ZSTANDARD)) and USTAR not in head:
+        raise UserError(
+            f"{file} is no archive of tar, by its first bytes; Graphistry's is release.tar.gz. Download it again if "
+            "it was cut"
+        )
 
 
 def object_key(version: str, cuda: str, sha256: str, suffix: str) -> str:

@@ -5,20 +5,24 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from model.hosts import FollowersOnHosts
 from operate.deployment import ROOT, Deployment
-from operate.messages import console, say
+from operate.messages import console, for_stack, say
 from operate.nodes import Node, entries, kept_table, node_table
 from operate.settled import explanation, unready
-from operate.tables import WIDTH
+from operate.tables import WIDTH, show
 from sandbox import workbench
+
+if TYPE_CHECKING:  # or every command would import what only `make prove` needs
+    from operate.prove import Proof
 
 
 def confirmed(question: str) -> bool:
@@ -47,20 +51,51 @@ def show_nodes(found: list[Node], *, as_json: bool) -> None:
                 say(f"warning: {node.name}: {warning}")
 
 
+def show_outputs(outputs: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print a stack's outputs: a line each for a person, never folded, as most are there to be copied."""
+    if as_json:
+        print(json.dumps(outputs, indent=2))
+    else:
+        for name, value in _values(outputs):
+            print(f"{name}: {value}")
+
+
+def _values(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    """Every value in an output, by its place: ``followers.small.shell``."""
+    if isinstance(value, Mapping):
+        for key, each in value.items():
+            yield from _values(each, f"{name}.{key}" if name else key)
+    elif isinstance(value, list):
+        yield name, ", ".join(map(str, value))
+    else:
+        yield name, str(value)
+
+
 def show_unready(opened: Deployment, found: list[Node]) -> list[Node]:
     """Print why nodes are not ready, and return these nodes."""
     booted = opened.sandbox is None or opened.sandbox.machines
     failing = unready(found, booted=booted)
     for node in failing:
         for line in explanation(node):
+            line = for_stack(line, opened.choice, node.name)
             console.print(line, markup=False, highlight=False, soft_wrap=True)
     return failing
 
 
+def show_proof(proof: Proof) -> None:
+    """Print whether a promise is kept, and what was seen, which goes below it where a terminal is too narrow."""
+    screen = Console(emoji=False, highlight=False)
+    kept = "[green]kept  [/]" if proof.kept else "[bold red]BROKEN[/]"
+    line = f"{proof.promise:48} {proof.node:12}"
+    beside = not screen.is_terminal or len(f"BROKEN {line} {proof.seen}") <= screen.width
+    seen = escape(proof.seen) if beside else f"\n         {escape(proof.seen)}"
+    screen.print(f"{kept} {line} {seen}", soft_wrap=True)
+
+
 def print_table(table: Table, *, stderr: bool = False) -> None:
-    """Print a table. Ids in it are there to be copied, so it is not folded for want of a terminal."""
+    """Print a table. Ids in it are there to be copied, so they are never folded."""
     stream = sys.stderr if stderr else sys.stdout
-    Console(stderr=stderr, emoji=False, width=None if stream.isatty() else WIDTH).print(table)
+    show(table, Console(stderr=stderr, emoji=False, width=None if stream.isatty() else WIDTH))
 
 
 def next_steps(opened: Deployment, outputs: Mapping[str, Any]) -> None:

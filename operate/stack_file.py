@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from model.problems import (
 )
 from model.settings import AnySettings, SettingsError, parse
 from model.stack_keys import PROJECT, as_settings, checked, is_encrypted, is_setting
-from operate.messages import UserError
+from operate.messages import UserError, for_stack
 from operate.stack_yaml import read_yaml
 
 PRIVATE_KEY = f"{PROJECT}:sshPrivateKey"
@@ -54,7 +55,7 @@ def read_stack_file(path: Path, *, rehearsal: bool = False) -> dict[str, Any]:
     try:
         checked(config, _raw(config), known)
     except SettingsError as error:
-        raise SettingsError(error.problems, name) from None
+        raise SettingsError(_named(error.problems, path), name) from None
     return dict(content.data)
 
 
@@ -125,7 +126,13 @@ def refuse_unsound_hosts(path: Path) -> None:
     except SettingsError as error:
         found = tuple(each for each in error.problems if _WAY_TO_HOSTS.fullmatch(each.path))
         if found:
-            raise SettingsError(found, f"stacks/{path.name}") from None
+            raise SettingsError(_named(found, path), f"stacks/{path.name}") from None
+
+
+def _named(problems: Iterable[Problem], path: Path) -> tuple[Problem, ...]:
+    """The problems of a stack file with its stack in their commands."""
+    choice = f" STACK={stack_in(path)}"
+    return tuple(replace(each, hint=for_stack(each.hint, choice)) for each in problems)
 
 
 def _section(config: Mapping[str, Any], key: str) -> dict[str, Any]:

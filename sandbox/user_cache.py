@@ -9,12 +9,17 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .machines.commands import MachineError
 
 Say = Callable[[str], None]
+
+UNUSED_SECONDS = 14 * 24 * 3600
+"""How long a file of the cache stays that nobody uses: worktrees of one user may each be made of something else."""
+SCARCE_BYTES = 10 * 1024**3
+"""Room on the disk below which a file stays only while it is the newest of its kind; each takes 0.2 GB."""
 
 
 def cache() -> Path:
@@ -29,9 +34,11 @@ def built_once(
     """A file of the cache, named KIND-DIGEST with its endings, which *make* writes unless it is there.
 
     It is written in a scratch folder and renamed, so that nobody sees half of one; one build at a time. Files of the
-    kind that were made of something else are removed. What *make* raises passes through.
+    kind that were made of something else are removed once they were unused for `UNUSED_SECONDS`, and at once while the
+    disk has less room than `SCARCE_BYTES`. What *make* raises passes through.
     """
     if archive.exists():
+        _used(archive)
         return archive
     archive.parent.mkdir(parents=True, exist_ok=True)
     with _exclusively(archive.parent / f"{kind}.lock", say):
@@ -45,11 +52,25 @@ def built_once(
             draft = Path(scratch, archive.name)
             make(draft)
             draft.replace(archive)
-        for older in archive.parent.glob(f"{kind}-*{''.join(archive.suffixes)}"):
-            if older != archive:
-                older.unlink()
+        _remove_unused(archive, kind)
         say(f"{kind} built in {time.monotonic() - started:.0f} s")
     return archive
+
+
+def _used(archive: Path) -> None:
+    """Write down that a file is used now, whether its disk does so by itself (`noatime`) or not."""
+    # A cache that cannot be written is used all the same. The time of writing stays: templates are named after it.
+    with suppress(OSError):
+        os.utime(archive, ns=(time.time_ns(), archive.stat().st_mtime_ns))
+
+
+def _remove_unused(archive: Path, kind: str) -> None:
+    scarce = shutil.disk_usage(archive.parent).free < SCARCE_BYTES
+    oldest = time.time() - UNUSED_SECONDS
+    for other in archive.parent.glob(f"{kind}-*{''.join(archive.suffixes)}"):
+        found = other.stat()
+        if other != archive and (scarce or max(found.st_atime, found.st_mtime) < oldest):
+            other.unlink()
 
 
 def bootstrap(

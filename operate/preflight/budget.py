@@ -5,6 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 
 from model.budget import not_within_budget, over_budget
+from model.cost import SOFTWARE
+from model.image import MARKETPLACE_PAGE
 from model.prices import LISTED_REGION
 from model.problems import Problem
 from model.tags import CLUSTER_TAG
@@ -32,9 +34,7 @@ def budget(situation: Situation) -> tuple[Finding, ...]:
     limit = situation.settings.budget
     if limit is None:
         return ()
-    known = reckoning(situation)
-    monthly_usd = Decimal(str(limit.monthly_usd))
-    problem = over_budget(known.cost, monthly_usd) or _unjudged(situation, known, monthly_usd)
+    problem = not_kept(reckoning(situation))
     if problem is not None:
         return (problem,)
     if limit.alarm_emails and not _is_told_apart(situation):
@@ -42,20 +42,31 @@ def budget(situation: Situation) -> tuple[Finding, ...]:
     return ()
 
 
-def _unjudged(situation: Situation, known: Reckoning, monthly_usd: Decimal) -> Problem | None:
+def not_kept(known: Reckoning) -> Problem | None:
+    """Why the budget is not kept, or nobody can say that it is; None where it is, and without a budget."""
+    if known.budget_usd is None:
+        return None
+    return over_budget(known.cost, known.budget_usd) or _unjudged(known, known.budget_usd)
+
+
+def _unjudged(known: Reckoning, monthly_usd: Decimal) -> Problem | None:
     """What has no price: a part, or everything where AWS gives no prices and those here are another region's."""
-    if known.prices_unanswered and situation.region != LISTED_REGION:
+    if known.priced_in != known.region:
         lacking = (
-            f"anything in {situation.region}, as AWS did not give its prices ({known.prices_unanswered}) and those "
+            f"anything in {known.region}, as AWS did not give its prices ({known.prices_unanswered}) and those "
             f"that come with the program are of {LISTED_REGION}"
         )
         return not_within_budget(
             known.cost, monthly_usd, lacking, "the right pricing:GetProducts gives them"
         )
     if known.cost.unknown:
-        return not_within_budget(
-            known.cost, monthly_usd, unpriced(known.cost), "choose another instance type"
+        of_software = all(each.missing == (SOFTWARE,) for each in known.cost.unknown)
+        mend = (
+            f"add what {MARKETPLACE_PAGE} shows by hand"
+            if of_software
+            else "choose another instance type"
         )
+        return not_within_budget(known.cost, monthly_usd, unpriced(known.cost), mend)
     return None
 
 

@@ -21,6 +21,7 @@ from botocore.exceptions import (
 
 from model.cost import (
     LISTED,
+    SOFTWARE,
     Cost,
     Present,
     SpotPrice,
@@ -31,6 +32,7 @@ from model.cost import (
     present_usd,
 )
 from model.cross_zone import cross_zone_traffic
+from model.image import MARKETPLACE_PAGE
 from model.prices import LISTED_REGION, Prices
 from model.settings import Settings
 from model.tags import CLUSTER_TAG
@@ -59,10 +61,19 @@ class Reckoning:
     """A cost, and what AWS did not say on the way to it."""
 
     cost: Cost
+    region: str
+    """Where the stack is."""
+    budget_usd: Decimal | None
+    """What its stack file allows a month; None without a budget."""
     prices_unanswered: str
     """Why AWS was not heard about its prices; empty where it was."""
     present_unanswered: str
     """The same about what runs now."""
+
+    @property
+    def priced_in(self) -> str:
+        """The region whose prices these are."""
+        return LISTED_REGION if self.prices_unanswered else self.region
 
 
 @once
@@ -79,6 +90,7 @@ def reckoning(situation: Situation) -> Reckoning:
     # What AWS has no price for stays unknown: an older one would be a guess.
     prices = LISTED if answered is None else answered
     present = found or Present()
+    limit = situation.settings.budget
     return Reckoning(
         cost=Cost(
             items=(
@@ -97,6 +109,8 @@ def reckoning(situation: Situation) -> Reckoning:
             now_missing=present_missing(present, prices),
             now_spot=present.spot,
         ),
+        region=situation.region,
+        budget_usd=None if limit is None else Decimal(str(limit.monthly_usd)),
         prices_unanswered=prices_unanswered,
         present_unanswered=present_unanswered,
     )
@@ -121,10 +135,16 @@ def price(situation: Situation) -> tuple[Remark, ...]:
             f"with the program; {remedy} gives those of today and of the region"
         )
     if known.cost.unknown:
-        told.append(
-            f"AWS lists no price of {unpriced(known.cost)}; the sum is without it. What AWS sells as capacity blocks "
-            "only, or in another region, has none: ask your AWS contact, or choose another type"
-        )
+        without = [f"AWS lists no price of {unpriced(known.cost)}; the sum is without it"]
+        names = {name for item in known.cost.unknown for name in item.missing}
+        if SOFTWARE in names:
+            without.append(f"{MARKETPLACE_PAGE} shows {SOFTWARE}, by the hour, for its image")
+        if names != {SOFTWARE}:
+            without.append(
+                "What AWS sells as capacity blocks only, or in another region, has none: ask your AWS contact, or "
+                "choose another type"
+            )
+        told.append(". ".join(without))
     if known.prices_unanswered:
         raise UnansweredError(". ".join(told))
     return tuple(Remark(each) for each in told)

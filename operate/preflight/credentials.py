@@ -8,7 +8,6 @@ from difflib import SequenceMatcher, get_close_matches
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-import boto3
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
@@ -20,7 +19,9 @@ from botocore.exceptions import (
     SSOError,
     TokenRetrievalError,
 )
+from botocore.loaders import create_loader
 from botocore.parsers import ResponseParserError
+from botocore.regions import EndpointResolver
 
 from model.named_zones import named_zones
 from model.problems import Problem
@@ -46,10 +47,9 @@ TOLERATED = timedelta(minutes=5)
 
 def credentials(situation: Situation) -> tuple[Problem, ...]:
     """Whether the region exists and AWS answers who the caller is, in one call. No secret is echoed."""
+    if unknown := unknown_region(situation):
+        return (unknown,)
     try:
-        known = boto3.session.Session().get_available_regions("ec2")
-        if situation.region not in known:
-            return (_unknown_region(situation, known),)
         situation.client("sts").get_caller_identity()
     except (NoCredentialsError, PartialCredentialsError):
         return _refused("no AWS credentials were found")
@@ -79,8 +79,14 @@ def credentials(situation: Situation) -> tuple[Problem, ...]:
     return ()
 
 
-def _unknown_region(situation: Situation, known: Sequence[str]) -> Problem:
-    """The region that the file's own zones are in is meant, or else those that are spelt most alike."""
+def unknown_region(situation: Situation) -> Problem | None:
+    """What is wrong with a region that botocore does not know; AWS is not asked, and no profile is read.
+
+    The region that the file's own zones are in is meant, or else those that are spelt most alike.
+    """
+    known = EndpointResolver(create_loader().load_data("endpoints")).get_available_endpoints("ec2")
+    if situation.region in known:
+        return None
     zones = [zone for _, zone in named_zones(situation.settings)]
     likely = [each for each in known if any(zone.startswith(each) for zone in zones)]
     near = likely or _spelt_alike(situation.region, known)

@@ -57,7 +57,8 @@ def ask(situation: Situation, wanted: WantedQuota) -> str:
 
 def wanted_table(wanted: list[WantedQuota]) -> Table:
     """One row per quota; all numbers are vCPUs."""
-    table = plain_table("quota", "code", "limit", "in use", "this plan", "ask for", "asked already")
+    columns = ("quota", "code", "limit", "in use", "this plan", "ask for", "asked already")
+    table = plain_table(*columns, prose=("quota", "asked already"))
     for each in wanted:
         lack, request = each.shortfall, each.open_request
         asked = f"{request.value} on {request.day}" if request else "-"

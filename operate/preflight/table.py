@@ -23,7 +23,7 @@ def could_not_run(report: Report) -> str:
 
 def report_table(report: Report) -> Table:
     """One row per check. The problems themselves are told below it, where there is room."""
-    table = plain_table("check", "result", "why")
+    table = plain_table("check", "result", "why", prose=("why",))
     for each in report.outcomes:
         count = len(each.problems)
         told = [f"{counted(count, 'problem')}, below"] if count else []

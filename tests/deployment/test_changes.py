@@ -24,6 +24,24 @@ def test_show_lists_every_node_for_scripts(deployed: Checkout) -> None:
     assert nodes[1]["machine"]["instance_type"] == "g6.12xlarge"
 
 
+def test_outputs_are_a_line_each_or_a_document_for_scripts(deployed: Checkout) -> None:
+    printed = deployed.succeed("outputs", "--json")
+    document = json.loads(printed[printed.index("{") :])
+    assert set(document) >= {"postgres", "redis", "bucket", "leader", "followers", "join"}
+    lines = deployed.succeed("outputs").splitlines()
+    assert f"bucket: {document['bucket']}" in lines
+    command = document["followers"]["small"]["newMachine"]
+    assert len(command) > 80
+    assert f"followers.small.newMachine: {command}" in lines
+
+
+def test_a_stack_that_was_never_deployed_has_no_outputs(checkout: Checkout) -> None:
+    checkout.succeed("preview")
+    refused = checkout.operate("outputs")
+    assert refused.returncode == 1
+    assert "the stack sandbox has no outputs; `make up` makes them" in refused.stdout
+
+
 def test_adding_a_follower_touches_nothing_else(deployed: Checkout) -> None:
     before = deployed.setting("followers")
     deployed.change(followers={**before, "third": {"profile": "t4", "market": "spot"}})

@@ -9,6 +9,7 @@ import pytest
 
 from model.budget import over_budget
 from model.cost import (
+    SOFTWARE,
     Cost,
     Item,
     Present,
@@ -114,6 +115,16 @@ def test_what_another_stack_or_somebody_else_pays_is_not_counted() -> None:
     assert {of for of, _ in items(joined)} == {"one"}
     theirs = {**SMALLEST, "sharedFolder": {"fileSystemId": "fs-0123456789abcdef0"}}
     assert "shared folder" not in {of for of, _ in items(theirs)}
+
+
+def test_the_vendors_charge_for_its_image_is_a_part_without_a_price() -> None:
+    """One for all nodes: no list of AWS's prices has it."""
+    found = items({**FULL, "image": {"marketplace": True}})
+    software = found["all nodes", "Marketplace image"]
+    assert (software.hourly_usd, software.highest_usd) == (None, None)
+    assert software.missing == (SOFTWARE,)
+    assert Cost(items=tuple(found.values()), now_usd=None).unknown == (software,)
+    assert not [of for of, _ in items(FULL) if of == "all nodes"]
 
 
 def test_a_follower_may_get_the_dearest_of_its_types_and_the_leader_only_its_first() -> None:

@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 import operate.__main__ as commands
 from operate import deployment
 from operate.host_keys import collect, write
-from operate.ssh import fingerprint
+from operate.ssh import SshError, fingerprint
 from tests.operate.test_ssh import KEY, closed_port
 from tests.sandbox.ssh_server import Server, serving
 
@@ -146,3 +146,14 @@ def test_a_bastion_whose_key_is_not_known_is_told(file: Path, server: Server) ->
     assert found["ssh.bastion"].state == "new"
     assert "names no key of ubuntu@127.0.0.1" in found["leader"].state
     assert "NODE=ssh.bastion" in found["leader"].hint
+
+
+def test_a_hint_about_a_host_names_the_stack_and_the_host(
+    host_keys: Collect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_: object) -> str:
+        raise SshError("no key of the type", "`make host-keys STACK=name NODE=name` takes another")
+
+    monkeypatch.setattr("operate.host_keys.presented_key", refused)
+    shown = host_keys("--node", "rack1").output
+    assert "`make host-keys STACK=mine NODE=rack1` takes another" in shown

@@ -9,10 +9,12 @@ from typing import Any
 
 import boto3
 import pytest
+import typer
 from moto import mock_aws
 from moto.iam.access_control import PermissionResult
 from moto.s3.models import FakeBucket
 
+from operate import __main__ as commands
 from operate import publish as publishing
 from operate.deployment import Deployment, Target
 from operate.messages import UserError
@@ -109,9 +111,31 @@ def test_a_wrong_bucket_is_told_before_the_archive_is_read(
         publish(opened, tmp_path / "not-even-there", bucket, yes=False)
 
 
-def test_a_missing_file_is_told(opened: Deployment, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="which is no file; give the vendor's archive"):
-        publish(opened, tmp_path, "", yes=False)
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (None, "which is no file; give the vendor's archive: make publish ARCHIVE=release.tar.gz"),
+        (b"", "is no archive of tar, by its first bytes; Graphistry's is release.tar.gz"),
+        (b"<html>Sign in</html>", "is no archive of tar, by its first bytes"),
+    ],
+    ids=["nothing", "empty", "a web page"],
+)
+def test_a_wrong_file_is_told_before_anything_is_opened(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    content: bytes | None,
+    told: str,
+) -> None:
+    """Not after credentials, the engine, or a sandbox that is started for it."""
+    monkeypatch.setattr(commands, "deployment", None)
+    monkeypatch.setattr(commands, "require_reach", None)
+    file = tmp_path / "release.tar.gz"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(typer.Exit):
+        commands.publish(file, stack="dev")
+    assert told in capsys.readouterr().err
 
 
 def test_credentials_are_asked_for_before_the_archive_is_read(

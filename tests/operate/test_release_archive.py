@@ -15,7 +15,13 @@ import pytest
 from agent.release import IMAGE_ARCHIVES
 from operate import release_archive
 from operate.messages import UserError
-from operate.release_archive import MOST_PARTS, SMALLEST_PART, inspect, part_size
+from operate.release_archive import (
+    MOST_PARTS,
+    SMALLEST_PART,
+    inspect,
+    part_size,
+    require_archive,
+)
 from sandbox.release import build_release
 from sandbox.release.build import Compression
 
@@ -44,6 +50,7 @@ def test_the_stand_in_is_a_release(tmp_path: Path, compression: Compression) -> 
     if compression == "zst" and shutil.which("zstd") is None:
         pytest.skip("no zstd here")
     file = build_release(tmp_path, "2.51.3", "13", compression)
+    require_archive(file)
     found = inspect(file)
     content = file.read_bytes()
     assert (found.version, found.cuda, found.size) == ("2.51.3", "13", len(content))

@@ -21,13 +21,18 @@ def deployment(network: dict[str, Any], other: str, block: str) -> Any:
     default = {"CidrBlock": "172.31.0.0/16"}
     ec2 = SimpleNamespace(describe_vpcs=lambda: {"Vpcs": [default, vpc]})
     return SimpleNamespace(
-        cluster="graphistry-cluster/prod", settings=settings, client=lambda _: ec2
+        cluster="graphistry-cluster/prod",
+        settings=settings,
+        client=lambda _: ec2,
+        choice=" STACK=prod TARGET=sandbox",
     )
 
 
 @pytest.mark.parametrize("block", ["10.40.0.0/16", "10.40.128.0/20"])
 def test_another_cluster_with_the_same_block_is_named(block: str) -> None:
-    with pytest.raises(UserError, match=r"machines of the stack sandbox .*make down"):
+    with pytest.raises(
+        UserError, match=r"stack sandbox .*`make down`.*`make down STACK=prod TARGET=sandbox`"
+    ):
         refuse_a_shared_block(deployment({}, "graphistry-cluster/sandbox", block))
 
 

@@ -16,8 +16,9 @@ from botocore.exceptions import ClientError
 from rich.console import Console
 from typer.testing import CliRunner
 
-from model.cost import monthly
+from model.cost import SOFTWARE, monthly
 from model.gpu_catalogue import CATALOGUE, read_catalogue
+from model.image import MARKETPLACE_PAGE
 from model.prices import UNITS, read_prices
 from model.problems import Problem
 from model.tags import CLUSTER_TAG
@@ -270,6 +271,10 @@ def test_without_the_right_the_programs_prices_are_taken_and_it_is_said(clients:
     table = shown(asked)
     assert "price of us-east-1" in table
     assert "unknown" not in table
+    (row,) = [line for line in table.splitlines() if line.startswith("in all")]
+    assert "prices of us-east-1, at most" in row
+    document = cost_document(reckoning(asked))
+    assert (document["region"], document["pricesOf"]) == ("eu-west-1", "us-east-1")
 
 
 def test_without_the_right_to_see_what_runs_the_plan_is_shown_all_the_same(
@@ -298,6 +303,19 @@ def test_a_missing_price_is_told_and_never_zero(clients: Clients) -> None:
     assert "without what is unknown" in table
 
 
+def test_the_vendors_charge_for_its_image_is_named_with_where_it_is_shown(clients: Clients) -> None:
+    stack = {**STACK, "image": {"marketplace": True}, "budget": {"monthlyUsd": 20000}}
+    asked = situation(clients, stack)
+    (remark,) = price(asked)
+    assert MARKETPLACE_PAGE in remark.text
+    assert "another type" not in remark.text
+    assert f"no price of {SOFTWARE}" in shown(asked)
+    assert "without what is unknown" in shown(asked)
+    problem = refusal(asked)
+    assert problem.got.endswith(f"there is no price of {SOFTWARE} (all nodes)")
+    assert problem.hint.startswith(f"add what {MARKETPLACE_PAGE} shows by hand; who accepts it")
+
+
 def test_what_aws_lists_no_more_has_no_price(clients: Clients, file: Path) -> None:
     file.write_text('{"us-east-1": {"g4dn.4xlarge": null, "NAT gateway": null}}')
     asked = situation(clients)
@@ -309,13 +327,14 @@ def test_what_aws_lists_no_more_has_no_price(clients: Clients, file: Path) -> No
 def test_the_sum_in_one_line_says_at_most_and_what_it_is_without(
     clients: Clients, file: Path
 ) -> None:
-    whole = reckoning(situation(clients)).cost
-    assert cost_line(whole) == (
+    known = reckoning(situation(clients))
+    whole = known.cost
+    assert cost_line(known) == (
         f"costs in all {whole.hourly_usd:,.3f} USD an hour, {monthly(whole.hourly_usd):,.2f} a month, "
         f"at most {monthly(whole.highest_usd):,.2f} USD a month"
     )
     file.write_text('{"us-east-1": {"g4dn.4xlarge": null}}')
-    assert cost_line(reckoning(situation(clients)).cost).endswith(", without what is unknown")
+    assert cost_line(reckoning(situation(clients))).endswith(", without what is unknown")
 
 
 def test_the_document_for_scripts_adds_up_and_has_no_zero_for_an_unknown_price(
@@ -375,6 +394,33 @@ def test_a_budget_is_not_judged_by_the_prices_of_another_region(clients: Clients
     assert "the right pricing:GetProducts" in problem.hint
     assert "preflight: {skip: [budget]}" in problem.hint
     assert budget(situation(clients, limited)) == ()
+
+
+@pytest.mark.parametrize(
+    ("monthly_usd", "region", "words", "kept"),
+    [
+        (40000, "us-east-1", "kept", True),
+        (2000, "us-east-1", "exceeded: the stack may cost", False),
+        (2000, "eu-west-1", "cannot be judged", None),
+    ],
+)
+def test_the_budget_is_shown_below_the_sum(
+    clients: Clients, monthly_usd: int, region: str, words: str, kept: bool | None
+) -> None:
+    if region != "us-east-1":
+        clients.denied = {"GetProducts"}
+    raw = {**STACK, "budget": {"monthlyUsd": monthly_usd}}
+    asked = situation(clients, raw, region=region)
+    (row,) = [line for line in shown(asked).splitlines() if line.startswith("budget")]
+    assert f"{monthly_usd:,}.00" in row
+    assert words in row
+    document = cost_document(reckoning(asked))
+    assert document["budget"] == {"monthlyUsd": monthly_usd, "kept": kept}
+
+
+def test_a_stack_without_a_budget_shows_none(clients: Clients) -> None:
+    assert "budget" not in shown(situation(clients))
+    assert cost_document(reckoning(situation(clients)))["budget"] is None
 
 
 def test_an_alarm_that_would_see_nothing_says_what_to_type_and_then_passes(

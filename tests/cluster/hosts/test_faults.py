@@ -253,7 +253,8 @@ def test_a_host_installed_anew_is_refused_until_its_key_is_taken(cluster: OnHost
     assert done.returncode != 0
     assert tells(done.stdout, "the host answers with the key")
     assert "SHA256:" in done.stdout
-    assert tells(done.stdout, "`make host-keys STACK=name NODE=name` shows and takes its new key")
+    command = f"make host-keys STACK={cluster.checkout.stack} NODE=small"
+    assert tells(done.stdout, f"`{command}` shows and takes its new key")
     refused = cluster.operate("host-keys", "--node", "small", "--yes")
     assert refused.returncode == 1
     assert "CHANGED" in refused.stdout

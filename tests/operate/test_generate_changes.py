@@ -1,0 +1,44 @@
+"""docs/changes.md is what `make preview` judges by."""
+
+from __future__ import annotations
+
+import pytest
+
+from model.changes import Change, Effect
+from operate import generate_changes
+from operate.generate_changes import EFFECTS, PAGE, SITES, page
+from tests.harness import ROOT
+
+
+def test_the_page_is_what_the_code_says() -> None:
+    assert PAGE.read_text() == page(), "run .venv/bin/python -m operate.generate_changes"
+
+
+def test_every_key_of_each_site_has_a_row_and_every_effect_a_meaning() -> None:
+    for site, declared in SITES.items():
+        table = page().partition(f"## {site}\n")[2].partition("## ")[0]
+        assert {key for key in declared if f"| `{key}`" not in table} == set()
+    assert set(EFFECTS) == set(Effect)
+
+
+def test_leader_followers_and_less_have_rows_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    less = Change(Effect.NEVER, "shrinks")
+    change = Change(
+        Effect.NEXT_MACHINE, "later", Change(Effect.IN_PLACE, "grows", smaller=less), smaller=None
+    )
+    declared = {"disk": change, "leader.disk": change, "followers.<name>.disk": change}
+    monkeypatch.setattr(generate_changes, "SITES", {"On AWS": declared})
+    rows = [line for line in page().splitlines() if line.startswith("| `")]
+    assert rows == [
+        "| `disk`, followers | next machine | later |",
+        "| `disk`, leader | in place | grows |",
+        "| `disk`, leader, *less* | never | shrinks |",
+        "| `followers.<name>.disk` | next machine | later |",
+        "| `leader.disk` | in place | grows |",
+        "| `leader.disk`, *less* | never | shrinks |",
+    ]
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/operations.md", "docs/on-premises.md"])
+def test_the_page_is_linked(document: str) -> None:
+    assert "changes.md" in (ROOT / document).read_text()
