@@ -1,10 +1,13 @@
 """A stand-in for the Docker Engine's API, whose containers are those of the stand-in for the vendor's command line."""
 
+import contextlib
 import json
 import os
 import shutil
+import signal
 import socketserver
 import struct
+import subprocess
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -20,6 +23,8 @@ GPUS = "GPU 0: Tesla T4\n"
 class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
     daemon_threads = True
     root: Path
+    hung: "subprocess.Popen[bytes] | None" = None
+    """A command in a container that was started while the file ``exec-hangs`` was there."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -32,17 +37,33 @@ class _Handler(BaseHTTPRequestHandler):
         if parts[0] == "exec" and (self.server.root / "exec-gone").exists():
             self._answer({"message": "No such exec instance"}, 404)
         elif parts[0] == "exec":
-            self._answer({"ExitCode": 0})
+            hung = self.server.hung
+            is_running = hung is not None and hung.poll() is None
+            self._answer(
+                {
+                    "ID": parts[1],
+                    "Running": is_running,
+                    "ExitCode": None if is_running else 0,
+                    "Pid": hung.pid if hung else 0,
+                }
+            )
         elif parts == ["containers", "json"]:
             self._answer([{"Id": name} for name in states])
         elif parts[1] in states:
-            self._answer(_inspected(parts[1], *states[parts[1]]))
+            document = _inspected(parts[1], *states[parts[1]])
+            check = self.server.root / "health-check.json"
+            if check.exists():
+                document["Config"]["Healthcheck"] = json.loads(check.read_text())
+            self._answer(document)
         else:
             self._answer({"message": f"No such container: {parts[1]}"}, 404)
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))))
         if self.path.endswith("/start"):
+            if (self.server.root / "exec-hangs").exists():
+                self._hang()
+                return
             text = self._output(self.path.split("/")[2]).encode()
             frame = struct.pack("!BxxxI", 1, len(text)) + text
             self._send(frame, "application/vnd.docker.raw-stream")
@@ -54,6 +75,19 @@ class _Handler(BaseHTTPRequestHandler):
             return "missing\n" if (self.server.root / "not-held").exists() else ""
         file = self.server.root / "container-gpus"
         return file.read_text() if file.exists() else GPUS
+
+    def _hang(self) -> None:
+        """Run a command with a child, each as long as it is left alone; then nobody listens any more."""
+        hung = subprocess.Popen(
+            ["sh", "-c", "sleep 60 & wait"], stdout=subprocess.PIPE, start_new_session=True
+        )
+        self.server.hung = hung
+        self.close_connection = True
+        self.send_response(200)
+        self.send_header("Content-Type", "application/vnd.docker.raw-stream")
+        self.end_headers()
+        hung.communicate()
+        (self.server.root / "exec-ended").write_text(str(hung.returncode))
 
     def _states(self) -> dict[str, Any]:
         file = self.server.root / "states.json"
@@ -107,4 +141,7 @@ def engine(root: Path) -> Iterator[str]:
         server.shutdown()
         server.server_close()
         thread.join()
+        if server.hung is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(server.hung.pid, signal.SIGKILL)
         shutil.rmtree(folder)

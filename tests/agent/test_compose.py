@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import signal
 import socket
 import threading
 import time
@@ -48,6 +50,35 @@ def test_a_command_in_a_container_has_its_output(fake: FakeMachine) -> None:
     (fake.root / "container-gpus").write_text("GPU 0: a\nGPU 1: b\n")
     done = engine.execute("a", ["nvidia-smi", "-L"], seconds=5)
     assert (done.status, done.output) == (0, "GPU 0: a\nGPU 1: b\n")
+
+
+def test_a_command_in_a_container_that_hangs_ends_with_its_children(fake: FakeMachine) -> None:
+    (fake.root / "exec-hangs").touch()
+    done = engine.execute("a", ["nvidia-smi", "-L"], seconds=0.5)
+    assert (done.status, done.errors) == (124, "nvidia-smi did not end within 0.5 s")
+    ended = fake.root / "exec-ended"  # once nobody holds its output any more
+    deadline = time.monotonic() + 10
+    while not ended.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert ended.read_text() == str(-signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    ("check", "expected"),
+    [
+        (None, 0),
+        ({"Test": ["NONE"]}, 0),
+        ({"Test": ["CMD", "true"]}, 90),
+        ({"Test": ["CMD", "true"], "Interval": 10e9, "Retries": 6, "StartPeriod": 240e9}, 300),
+    ],
+)
+def test_the_time_that_a_health_check_allows(
+    fake: FakeMachine, check: dict[str, Any] | None, expected: float
+) -> None:
+    (fake.root / "states.json").write_text('{"a": ["running", "starting", 0]}')
+    (fake.root / "health-check.json").write_text(json.dumps(check))
+    (found,) = Compose(fake.release).containers()
+    assert found.allowed == expected
 
 
 def test_an_engine_that_does_not_answer_is_told(
