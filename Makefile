@@ -25,7 +25,7 @@ OPERATE := $(PYTHON) -m operate
 CHOICE = --stack $(call quoted,$(STACK)) $(if $(TARGET),--target $(call quoted,$(TARGET)))
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview show prove shell host-keys image-refresh cost quota-request publish down purge test check bench engine
+.PHONY: help up preview show prove shell host-keys image-refresh cost quota-request publish down purge test check bench engine programs
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,7 +68,7 @@ purge: $(VENV)/ready ## Destroy everything and delete the data (asks for the sta
 
 # Files of tests boot a cluster each, two side by side, those with the most tests first. What a bounded wait was too short
 # for on a busy computer is tried once more, and shown as R.
-test: check engine $(CHECKOV)/ready ## Every test: `make check`, then the sandbox, the real engine, and machines that boot
+test: programs check engine $(CHECKOV)/ready ## Every test: `make check`, then the sandbox, the real engine, and machines that boot
 	@$(PYTHON) -m pytest -n auto --dist loadfile -rs tests/agent/nodes tests/deployment tests/sandbox
 	@$(PYTHON) -m pytest $(CHECKOV_TESTS)
 	@$(PYTHON) -m pytest -n 2 --dist loadfile --reruns 1 -rsR tests/machines tests/cluster
@@ -86,6 +86,10 @@ check: $(VENV)/ready ## Format, lint, types and unit tests, about a minute
 
 bench: $(VENV)/ready engine ## Measure the program, the boot of nodes, and the delivery of a release (minutes)
 	@$(PYTHON) -m bench && $(PYTHON) -m bench.boot && $(PYTHON) -m bench.look && $(PYTHON) -m bench.hosts && $(PYTHON) -m bench.release_delivery
+
+# What tests run for real, as Redis: installed by root of a Debian; anybody else reads what to install.
+programs: $(VENV)/ready
+	@$(PYTHON) -m tests.programs
 
 engine: $(VENV)/ready
 	@$(PYTHON) -m operate.engine > /dev/null
