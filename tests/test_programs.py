@@ -17,9 +17,7 @@ def installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     found: list[str] = []
     monkeypatch.setattr(programs, "POSTGRES", tmp_path)
     has = {"apt-get"}
-    monkeypatch.setattr(
-        programs.shutil, "which", lambda name, path=None: name if name in has else None
-    )
+    monkeypatch.setattr("shutil.which", lambda name, path=None: name if name in has else None)
     monkeypatch.setattr("os.geteuid", lambda: 0)
     monkeypatch.setattr(image, "install", lambda packages, _: found.extend(packages))
     return found
@@ -57,7 +55,7 @@ def test_who_cannot_install_is_told_what_to_install(
     if lack == "root":
         monkeypatch.setattr("os.geteuid", lambda: 1000)
     elif lack == "apt-get":
-        monkeypatch.setattr(programs.shutil, "which", lambda *_, **__: None)
+        monkeypatch.setattr("shutil.which", lambda *_, **__: None)
     else:
         monkeypatch.setattr(image, "install", fail)
     programs.main()

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import socketserver
@@ -10,6 +11,7 @@ import struct
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
@@ -32,7 +34,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def do_GET(self) -> None:
-        parts = urlsplit(self.path).path.strip("/").split("/")
+        parts = self._parts()
         states = self._states()
         if parts[0] == "exec" and (self.server.root / "exec-gone").exists():
             self._answer({"message": "No such exec instance"}, 404)
@@ -47,6 +49,8 @@ class _Handler(BaseHTTPRequestHandler):
                     "Pid": hung.pid if hung else 0,
                 }
             )
+        elif parts == ["events"]:
+            self._tell_events()
         elif parts == ["containers", "json"]:
             self._answer([{"Id": name} for name in states])
         elif parts[1] in states:
@@ -60,13 +64,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))))
-        if self.path.endswith("/start"):
-            if (self.server.root / "exec-hangs").exists():
-                self._hang()
-                return
-            text = self._output(self.path.split("/")[2]).encode()
-            frame = struct.pack("!BxxxI", 1, len(text)) + text
-            self._send(frame, "application/vnd.docker.raw-stream")
+        parts = self._parts()
+        if parts[-1] == "start":
+            self._start(parts[1])
         else:
             self._answer({"Id": body["Cmd"][0]}, 201)
 
@@ -76,18 +76,43 @@ class _Handler(BaseHTTPRequestHandler):
         file = self.server.root / "container-gpus"
         return file.read_text() if file.exists() else GPUS
 
-    def _hang(self) -> None:
-        """Run a command with a child, each as long as it is left alone; then nobody listens any more."""
-        hung = subprocess.Popen(
-            ["sh", "-c", "sleep 60 & wait"], stdout=subprocess.PIPE, start_new_session=True
-        )
-        self.server.hung = hung
+    def _parts(self) -> list[str]:
+        """The path without the version of the API that a client may name in it."""
+        parts = urlsplit(self.path).path.strip("/").split("/")
+        return parts[1:] if re.fullmatch(r"v1\.\d+", parts[0]) else parts
+
+    def _start(self, command: str) -> None:
+        """Run a command: the answer begins at once, and ends when nobody holds the output any more."""
+        is_upgrade = self.headers.get("Upgrade") == "tcp"
         self.close_connection = True
-        self.send_response(200)
+        self.send_response(101 if is_upgrade else 200)
+        if is_upgrade:
+            self.send_header("Connection", "Upgrade")
+            self.send_header("Upgrade", "tcp")
         self.send_header("Content-Type", "application/vnd.docker.raw-stream")
         self.end_headers()
-        hung.communicate()
-        (self.server.root / "exec-ended").write_text(str(hung.returncode))
+        if (self.server.root / "exec-hangs").exists():
+            hung = subprocess.Popen(
+                ["sh", "-c", "sleep 60 & wait"], stdout=subprocess.PIPE, start_new_session=True
+            )
+            self.server.hung = hung
+            hung.communicate()
+            (self.server.root / "exec-ended").write_text(str(hung.returncode))
+            return
+        if is_upgrade:
+            time.sleep(0.1)  # a process has to start first; Docker's own client counts on it
+        text = self._output(command).encode()
+        self.wfile.write(struct.pack("!BxxxI", 1, len(text)) + text)
+
+    def _tell_events(self) -> None:
+        """Those of the file ``events``, one a line; then the engine ends."""
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for line in (self.server.root / "events").read_bytes().splitlines(keepends=True):
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(line), line))
+        self.wfile.write(b"0\r\n\r\n")
 
     def _states(self) -> dict[str, Any]:
         file = self.server.root / "states.json"
@@ -114,6 +139,7 @@ class _Handler(BaseHTTPRequestHandler):
 def _inspected(name: str, state: str, health: str, code: int) -> dict[str, Any]:
     return {
         "Id": name,
+        "RestartCount": 0,
         "Config": {"Labels": {"com.docker.compose.service": name}},
         "State": {
             "Status": state,
