@@ -78,7 +78,7 @@ CHECKOV_TESTS := tests/policy/test_checkov.py
 SLOW := tests/cluster tests/machines tests/deployment tests/sandbox tests/agent/nodes $(CHECKOV_TESTS)
 
 # By file, as what a file deploys under mocks is kept in its process. Needs no engine: a fresh checkout has none yet.
-check: $(VENV)/ready ## Format, lint, types and unit tests, about a minute
+check: $(VENV)/ready ## Format, lint, types and unit tests, less than a minute
 	@$(VENV)/bin/ruff format --check --quiet . && $(VENV)/bin/ruff check --quiet .
 	@$(PYTHON) -m mypy & types=$$!; \
 	$(PYTHON) -m pytest -n auto --dist loadfile $(SLOW:%=--ignore %); tests=$$?; \
