@@ -36,7 +36,7 @@ $(foreach each,$(unknown),$(error $(each): no command knows this variable$(or $(
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview show outputs prove shell host-keys image-refresh cost quota-request publish down purge test check bench engine
+.PHONY: help up preview show outputs prove shell host-keys image-refresh cost quota-request publish down purge test check bench engine programs
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -81,7 +81,7 @@ purge: $(VENV)/ready ## Destroy everything, data too (asks for the name, or NAME
 	@$(OPERATE) purge $(CHOICE) $(if $(NAME),--name $(call quoted,$(NAME)))
 
 # What takes longest comes first. Four at once: a cluster that boots is busy, one that is waited for is not.
-test: check engine $(CHECKOV)/ready ## Every test: make check, the sandbox, machines that boot
+test: programs check engine $(CHECKOV)/ready ## Every test: make check, the sandbox, machines that boot
 	@$(PYTHON) -m pytest $(CHECKOV_TESTS)
 	@$(PYTHON) -m pytest -n 4 --dist loadfile --no-loadscope-reorder \
 	  tests/cluster tests/machines tests/deployment tests/sandbox tests/agent/nodes
@@ -91,7 +91,7 @@ CHECKOV_TESTS := tests/policy/test_checkov.py
 SLOW := tests/cluster tests/machines tests/deployment tests/sandbox tests/agent/nodes $(CHECKOV_TESTS)
 
 # By file, as what a file deploys under mocks is kept in its process. Needs no engine: a fresh checkout has none yet.
-check: $(VENV)/ready ## Format, lint, types and unit tests, about a minute
+check: $(VENV)/ready ## Format, lint, types and unit tests, less than a minute
 	@$(VENV)/bin/ruff format --check --quiet . && $(VENV)/bin/ruff check --quiet .
 	@$(PYTHON) -m mypy & types=$$!; \
 	$(PYTHON) -m pytest -n auto --dist loadfile $(SLOW:%=--ignore %); tests=$$?; \
@@ -99,6 +99,10 @@ check: $(VENV)/ready ## Format, lint, types and unit tests, about a minute
 
 bench: $(VENV)/ready engine ## Measure program, boot and delivery of a release (minutes)
 	@$(PYTHON) -m bench && $(PYTHON) -m bench.boot && $(PYTHON) -m bench.look && $(PYTHON) -m bench.hosts && $(PYTHON) -m bench.release_delivery
+
+# What tests run for real, as Redis: installed by root of a Debian; anybody else reads what to install.
+programs: $(VENV)/ready
+	@$(PYTHON) -m tests.programs
 
 engine: $(VENV)/ready
 	@$(PYTHON) -m operate.engine > /dev/null

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import calendar
+import contextlib
 import http.client
 import json
+import os
+import signal
 import socket
 import struct
 import time
@@ -50,6 +53,8 @@ class Container:
     """How often Docker has started it again since it was made."""
     address: str
     """In one of its networks; empty for one that has the machine's, or another container's."""
+    allowed: float = 0.0
+    """Seconds after a start in which its health check does not call it unhealthy; 0 without a health check."""
 
     @property
     def is_steady(self) -> bool:
@@ -70,13 +75,17 @@ def containers(project: str) -> list[Container]:
 
 
 def execute(container: str, command: Sequence[str], seconds: float) -> Completed:
-    """Run a command in a container; raises EngineError. One that takes longer than *seconds* is left behind."""
+    """Run a command in a container; raises EngineError. One that takes longer than *seconds* is killed.
+
+    One that the kernel does not let be killed, as it waits for a driver or a file server, is left behind.
+    """
     asked = {"AttachStdout": True, "AttachStderr": True, "Cmd": list(command)}
     with _Engine(seconds) as engine:
         made = engine.ask("POST", f"/containers/{quote(container)}/exec", asked)
         try:
             frames = engine.stream(f"/exec/{made['Id']}/start", {"Detach": False}, seconds)
         except socket.timeout:
+            _kill(made["Id"])
             return Completed(TIMED_OUT, "", f"{command[0]} did not end within {seconds:g} s")
     with _Engine() as engine:
         ended = engine.ask("GET", f"/exec/{made['Id']}/json")
@@ -87,6 +96,17 @@ def execute(container: str, command: Sequence[str], seconds: float) -> Completed
         for wanted in (_OUTPUT, _ERRORS)
     ]
     return Completed(int(ended["ExitCode"] or 0), *texts)
+
+
+def _kill(execution: str) -> None:
+    """End a command in a container with its children, which Docker itself never does.
+
+    Runtimes begin a session for each, of which this is the first process; its number is that of this machine.
+    """
+    with contextlib.suppress(OSError, LookupError), _Engine() as engine:
+        running = engine.ask("GET", f"/exec/{execution}/json") or {"Running": False}
+        if running["Running"] and running["Pid"] > 1:
+            os.killpg(running["Pid"], signal.SIGKILL)
 
 
 def events() -> Iterator[None]:
@@ -187,7 +207,16 @@ def _container(document: dict[str, Any]) -> Container:
         started=state["StartedAt"],
         restarts=int(document.get("RestartCount") or 0),
         address=next((each for each in addresses if each), ""),
+        allowed=_allowed(document["Config"].get("Healthcheck") or {}),
     )
+
+
+def _allowed(check: dict[str, Any]) -> float:
+    """The seconds of a health check in a container's configuration: nanoseconds, and 0 for Docker's own defaults."""
+    if (check.get("Test") or ["NONE"]) == ["NONE"]:
+        return 0.0
+    interval, start = check.get("Interval") or 30e9, check.get("StartPeriod") or 0
+    return float(start + interval * (check.get("Retries") or 3)) / 1e9
 
 
 def _age(started: str) -> float:

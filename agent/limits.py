@@ -23,7 +23,8 @@ RETRY_LAST = 60.0
 RETRY_RELEASE = 1800.0
 """The last pause where each try would fetch the release again, some 14 GB that may cost money."""
 SETTLE = _number("SETTLE_SECONDS", 60)
-"""For services to notice that the leader or the shared folder is back: Docker looks at their health twice a minute."""
+"""For services to notice that the leader or the shared folder is back: Docker looks at their health twice a minute.
+Longer, and no longer than HEALTH, for those whose health check allows more after a start."""
 REPAIR = _number("REPAIR_SECONDS", 10)
 """After the first try to repair a node that was ready; twice as long after each further one."""
 GPUS = _number("GPU_SECONDS", 60)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from typing import Callable
@@ -65,9 +66,8 @@ class Repairs:
         self._care = Care(node)
         self._held: Answer | None = None
         """Why no other machine was asked for."""
-        self._settles_until = 0.0
-        """When services should have noticed that what they missed is back, by the monotonic clock: Docker shows what
-        their last health check has found, and nothing newer."""
+        self._missed_others = -math.inf
+        """When something was last away that other machines bring, by the monotonic clock."""
 
     def look(self) -> None:
         """Verify once; repair what is wrong, or say that the node is ready (again)."""
@@ -89,7 +89,7 @@ class Repairs:
             if self._mend(each):
                 break
         if self._misses_others(failed):
-            self._settles_until = time.monotonic() + limits.SETTLE
+            self._missed_others = time.monotonic()
         counted = [each for each in failed if each in mendable or each.name in LEADERS]
         is_replaced = self._held is not None and self._held.is_asked
         settles = any(each.name in STARTED and each not in mendable for each in failed)
@@ -118,13 +118,25 @@ class Repairs:
     def _mendable(self, failed: list[Check]) -> list[Check]:
         """Without the services, where they miss the leader or the shared folder: nothing here mends that, nor does
         another machine."""
-        now = time.monotonic()
         if not self._misses_others(failed):
-            unsettled = STARTED if now < self._settles_until else ()
+            unsettled = STARTED if self._are_settling() else ()
             return [each for each in failed if each.name not in unsettled]
         has_own = self._node.specification.runs_data_services
         own = (*MACHINES, *(LEADERS if has_own else ()))
         return [each for each in failed if each.name in own]
+
+    def _are_settling(self) -> bool:
+        """Whether services may not have noticed yet that what they missed is back: Docker shows what their last health
+        check has found, and nothing newer. One that was restarted has the time that its health check allows."""
+        passed = time.monotonic() - self._missed_others
+        if passed < limits.SETTLE or passed >= limits.HEALTH:
+            return passed < limits.SETTLE
+        try:
+            containers = self._compose.containers()
+        except Failure:
+            return False
+        unwell = (each.allowed for each in containers if each.health in ("starting", "unhealthy"))
+        return passed < max(unwell, default=0.0)
 
     def _misses_others(self, failed: list[Check]) -> bool:
         """Whether something is away that other machines bring."""

@@ -4,6 +4,8 @@ Assertions then read what was registered, options included; none hides in an ``a
 """
 
 import asyncio
+import copy
+import functools
 import runpy
 import signal
 from collections.abc import Callable, Iterator, Mapping
@@ -290,14 +292,24 @@ def deploy(
 
 def stack_config(stack: str) -> dict[str, Any]:
     """The configuration of one stack file with the defaults of ``Pulumi.yaml``, as the engine would hand it over."""
-    project = yaml.safe_load((ROOT / "Pulumi.yaml").read_text())
-    chosen = yaml.safe_load((ROOT / "stacks" / f"Pulumi.{stack}.yaml").read_text())
+    project = _read(ROOT / "Pulumi.yaml")
+    chosen = _read(ROOT / "stacks" / f"Pulumi.{stack}.yaml")
     defaults = {
         key: schema["default"] for key, schema in project["config"].items() if "default" in schema
     }
     for _, host in named_hosts(chosen["config"]):
         host.setdefault("hostKey", ANY_HOST_KEY)  # as after `make host-keys`
     return {**defaults, **chosen["config"]}
+
+
+def _read(file: Path) -> Any:
+    """A file's YAML, for whoever asks to change."""
+    return copy.deepcopy(_parsed(file))
+
+
+@functools.cache
+def _parsed(file: Path) -> Any:
+    return yaml.safe_load(file.read_text())
 
 
 def run_program() -> None:

@@ -99,6 +99,8 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     monkeypatch.setenv("PATH", str(made.on_path))
     monkeypatch.setenv("https_proxy", CLOSED_PORT)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
+    # Tests that start a process try the real download there; it imports Pulumi's SDK before it fails.
+    monkeypatch.setattr(engine, "OFFICIAL_DOWNLOAD", tmp_path / "no-download.py")
     return made
 
 

@@ -1,12 +1,17 @@
 """A stand-in for the Docker Engine's API, whose containers are those of the stand-in for the vendor's command line."""
 
+import contextlib
 import json
 import os
+import re
 import shutil
+import signal
 import socketserver
 import struct
+import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
@@ -20,6 +25,8 @@ GPUS = "GPU 0: Tesla T4\n"
 class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
     daemon_threads = True
     root: Path
+    hung: "subprocess.Popen[bytes] | None" = None
+    """A command in a container that was started while the file ``exec-hangs`` was there."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -27,25 +34,39 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def do_GET(self) -> None:
-        parts = urlsplit(self.path).path.strip("/").split("/")
+        parts = self._parts()
         states = self._states()
         if parts[0] == "exec" and (self.server.root / "exec-gone").exists():
             self._answer({"message": "No such exec instance"}, 404)
         elif parts[0] == "exec":
-            self._answer({"ExitCode": 0})
+            hung = self.server.hung
+            is_running = hung is not None and hung.poll() is None
+            self._answer(
+                {
+                    "ID": parts[1],
+                    "Running": is_running,
+                    "ExitCode": None if is_running else 0,
+                    "Pid": hung.pid if hung else 0,
+                }
+            )
+        elif parts == ["events"]:
+            self._tell_events()
         elif parts == ["containers", "json"]:
             self._answer([{"Id": name} for name in states])
         elif parts[1] in states:
-            self._answer(_inspected(parts[1], *states[parts[1]]))
+            document = _inspected(parts[1], *states[parts[1]])
+            check = self.server.root / "health-check.json"
+            if check.exists():
+                document["Config"]["Healthcheck"] = json.loads(check.read_text())
+            self._answer(document)
         else:
             self._answer({"message": f"No such container: {parts[1]}"}, 404)
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))))
-        if self.path.endswith("/start"):
-            text = self._output(self.path.split("/")[2]).encode()
-            frame = struct.pack("!BxxxI", 1, len(text)) + text
-            self._send(frame, "application/vnd.docker.raw-stream")
+        parts = self._parts()
+        if parts[-1] == "start":
+            self._start(parts[1])
         else:
             self._answer({"Id": body["Cmd"][0]}, 201)
 
@@ -54,6 +75,44 @@ class _Handler(BaseHTTPRequestHandler):
             return "missing\n" if (self.server.root / "not-held").exists() else ""
         file = self.server.root / "container-gpus"
         return file.read_text() if file.exists() else GPUS
+
+    def _parts(self) -> list[str]:
+        """The path without the version of the API that a client may name in it."""
+        parts = urlsplit(self.path).path.strip("/").split("/")
+        return parts[1:] if re.fullmatch(r"v1\.\d+", parts[0]) else parts
+
+    def _start(self, command: str) -> None:
+        """Run a command: the answer begins at once, and ends when nobody holds the output any more."""
+        is_upgrade = self.headers.get("Upgrade") == "tcp"
+        self.close_connection = True
+        self.send_response(101 if is_upgrade else 200)
+        if is_upgrade:
+            self.send_header("Connection", "Upgrade")
+            self.send_header("Upgrade", "tcp")
+        self.send_header("Content-Type", "application/vnd.docker.raw-stream")
+        self.end_headers()
+        if (self.server.root / "exec-hangs").exists():
+            hung = subprocess.Popen(
+                ["sh", "-c", "sleep 60 & wait"], stdout=subprocess.PIPE, start_new_session=True
+            )
+            self.server.hung = hung
+            hung.communicate()
+            (self.server.root / "exec-ended").write_text(str(hung.returncode))
+            return
+        if is_upgrade:
+            time.sleep(0.1)  # a process has to start first; Docker's own client counts on it
+        text = self._output(command).encode()
+        self.wfile.write(struct.pack("!BxxxI", 1, len(text)) + text)
+
+    def _tell_events(self) -> None:
+        """Those of the file ``events``, one a line; then the engine ends."""
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for line in (self.server.root / "events").read_bytes().splitlines(keepends=True):
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(line), line))
+        self.wfile.write(b"0\r\n\r\n")
 
     def _states(self) -> dict[str, Any]:
         file = self.server.root / "states.json"
@@ -80,6 +139,7 @@ class _Handler(BaseHTTPRequestHandler):
 def _inspected(name: str, state: str, health: str, code: int) -> dict[str, Any]:
     return {
         "Id": name,
+        "RestartCount": 0,
         "Config": {"Labels": {"com.docker.compose.service": name}},
         "State": {
             "Status": state,
@@ -107,4 +167,7 @@ def engine(root: Path) -> Iterator[str]:
         server.shutdown()
         server.server_close()
         thread.join()
+        if server.hung is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(server.hung.pid, signal.SIGKILL)
         shutil.rmtree(folder)

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import os
+import signal
 import socket
 import threading
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
+from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import docker
 import pytest
 
 from agent import engine
+from agent.commands import Completed
 from agent.compose import Compose, is_well
 from agent.engine import Container
 from agent.failures import Failure
 from agent.verify import Memory
 from agent.watch import Pace
 
+from . import engine_judge
 from .fakes import FakeMachine
 
 
@@ -48,6 +54,51 @@ def test_a_command_in_a_container_has_its_output(fake: FakeMachine) -> None:
     (fake.root / "container-gpus").write_text("GPU 0: a\nGPU 1: b\n")
     done = engine.execute("a", ["nvidia-smi", "-L"], seconds=5)
     assert (done.status, done.output) == (0, "GPU 0: a\nGPU 1: b\n")
+
+
+def test_dockers_own_client_sees_in_the_stand_in_what_the_agent_sees(fake: FakeMachine) -> None:
+    (fake.root / "states.json").write_text(
+        '{"a": ["running", "healthy", 0], "b": ["running", "", 0], "c": ["exited", "", 137]}'
+    )
+    (fake.root / "events").write_text('{"Action": "die"}\n{"Action": "start"}\n')
+    command = ["nvidia-smi", "-L"]
+    with closing(docker.DockerClient(f"unix://{engine.SOCKET}", version="1.44")) as client:
+        own = [asdict(each) for each in engine.containers("release")]
+        for each in own:
+            del each["allowed"]
+        assert own == engine_judge.containers(client, "release")
+        status, (output, errors) = client.containers.get("a").exec_run(command, demux=True)
+        assert engine.execute("a", command, 5) == Completed(status, output.decode(), errors or "")
+        assert len(list(engine.events())) == len(list(client.events(decode=True))) == 2
+
+
+def test_a_command_in_a_container_that_hangs_ends_with_its_children(fake: FakeMachine) -> None:
+    (fake.root / "exec-hangs").touch()
+    done = engine.execute("a", ["nvidia-smi", "-L"], seconds=0.5)
+    assert (done.status, done.errors) == (124, "nvidia-smi did not end within 0.5 s")
+    ended = fake.root / "exec-ended"  # once nobody holds its output any more
+    deadline = time.monotonic() + 10
+    while not ended.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert ended.read_text() == str(-signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    ("check", "expected"),
+    [
+        (None, 0),
+        ({"Test": ["NONE"]}, 0),
+        ({"Test": ["CMD", "true"]}, 90),
+        ({"Test": ["CMD", "true"], "Interval": 10e9, "Retries": 6, "StartPeriod": 240e9}, 300),
+    ],
+)
+def test_the_time_that_a_health_check_allows(
+    fake: FakeMachine, check: dict[str, Any] | None, expected: float
+) -> None:
+    (fake.root / "states.json").write_text('{"a": ["running", "starting", 0]}')
+    (fake.root / "health-check.json").write_text(json.dumps(check))
+    (found,) = Compose(fake.release).containers()
+    assert found.allowed == expected
 
 
 def test_an_engine_that_does_not_answer_is_told(

@@ -30,8 +30,12 @@ from .test_clients import serve
 MakeNode = Callable[..., Node]
 PASSWORD = "the-clusters-own"
 BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parts[-2]))
-needs_postgres = pytest.mark.skipif(not BINARIES, reason="there is no PostgreSQL")
-needs_redis = pytest.mark.skipif(not shutil.which("redis-server"), reason="there is no Redis")
+needs_postgres = pytest.mark.skipif(
+    not BINARIES, reason="there is no PostgreSQL: apt install postgresql"
+)
+needs_redis = pytest.mark.skipif(
+    not shutil.which("redis-server"), reason="there is no Redis: apt install redis-server"
+)
 
 
 def until_open(port: int) -> None:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import closing
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+import docker
 import pytest
 from botocore.exceptions import ClientError
 
+from agent.engine import EVENTS
 from components.agent_archive import build_archive
 from sandbox.machines import container
+from tests.agent import engine_judge
 from tests.machines.world import ADDRESSES, ZONES, World, allow, group, launch_group, member, until
 
 pytestmark = pytest.mark.engine
@@ -124,6 +129,77 @@ def test_a_container_gets_gpus_where_it_asks_for_them(cloud: World, pair: list[s
     assert "not found" in said("NVIDIA_VISIBLE_DEVICES=void", "nvidia-smi -L")
     lost = said(visible, "rm /dev/nvidiactl; nvidia-smi -L")
     assert lost == "Failed to initialize NVML: Unknown Error"
+
+
+ASKED = """
+import dataclasses, json, subprocess, sys, threading, time
+sys.path.insert(0, "/root/agent.pyz")
+from agent import engine
+found = engine.containers("judged")
+identifier = next(each.identifier for each in found if each.service == "runs")
+script = "echo out; echo err >&2; exit 3"
+executed = engine.execute(identifier, ["sh", "-c", script], 20)
+hung = engine.execute(identifier, ["sh", "-c", "sleep 301 & sleep 302"], 1)
+top = ["docker", "top", identifier]
+end = time.monotonic() + 10
+while "sleep 30" in (left := subprocess.check_output(top, text=True).replace("sleep 300", "")):
+    if time.monotonic() > end:
+        break
+seen = []
+threading.Thread(target=lambda: [seen.append(1) for _ in engine.events()], daemon=True).start()
+time.sleep(1)
+begun = time.time()
+subprocess.run(["docker", "restart", "-t", "0", identifier], check=True, capture_output=True)
+time.sleep(1)
+print(json.dumps({
+    "containers": [dataclasses.asdict(each) for each in found],
+    "executed": dataclasses.astuple(executed),
+    "hung": [hung.status, [word for word in ("sleep 301", "sleep 302") if word in left]],
+    "events": len(seen),
+    "when": [begun, time.time()],
+}))
+"""
+
+
+def test_the_agent_and_dockers_own_client_agree_on_an_engine(
+    cloud: World, pair: list[str], tmp_path: Path
+) -> None:
+    run = (
+        "docker run -d --label com.docker.compose.project=judged"
+        " --label com.docker.compose.oneoff={} --label com.docker.compose.service={}"
+        " {} graphistry-standin-base:1 {}"
+    )
+    health = "--health-cmd true --health-interval 60s --health-start-period 60s"
+    running = cloud.shell(pair[1], run.format("False", "runs", health, "sleep 300"))
+    others = [
+        cloud.shell(pair[1], run.format("False", "ends", "", "sh -c 'exit 3'")),
+        cloud.shell(pair[1], run.format("False", "machine", "--network host", "sleep 300")),
+        cloud.shell(pair[1], run.format("True", "once", "", "sleep 300")),
+    ]
+    archive = build_archive(tmp_path)
+    assert cloud.docker("cp", str(archive), f"{pair[1]}:/root/agent.pyz").returncode == 0
+    # Of the machine's own engine, whose socket is a file there.
+    path = f"/proc/{cloud.inspect(pair[1])['Pid']}/root/run/docker.sock"
+    with closing(docker.DockerClient(f"unix://{path}")) as client:
+        until(lambda: client.containers.get(others[0]).status == "exited", "the job ends")
+        expected = engine_judge.containers(client, "judged")
+        done = cloud.docker("exec", pair[1], "python3", "-c", ASKED)
+        assert done.returncode == 0, done.stderr
+        found = json.loads(done.stdout)
+        allowed = {each["service"]: each.pop("allowed") for each in found["containers"]}
+        assert allowed == {"runs": 240, "ends": 0, "machine": 0}
+        assert sorted(found["containers"], key=lambda each: str(each["identifier"])) == expected
+        assert {each["service"]: each["exit_code"] for each in expected}["ends"] == 3
+        script = "echo out; echo err >&2; exit 3"
+        answer = client.containers.get(running).exec_run(["sh", "-c", script], demux=True)
+        assert found["executed"] == [answer[0], *(each.decode() for each in answer[1])]
+        assert found["hung"] == [124, []]  # with its child
+        begun, ended = found["when"]
+        told = client.events(since=begun, until=ended, decode=True, filters={"type": "container"})
+        actions = [each["Action"] for each in told if each["id"] == running]
+        assert {"die", "start"} < set(actions)
+        assert found["events"] == sum(each in EVENTS for each in actions), actions
+    cloud.shell(pair[1], f"docker rm -f {running} {' '.join(others)}")
 
 
 def test_a_reboot_keeps_address_rules_and_disk(cloud: World) -> None:

@@ -42,7 +42,7 @@ def test_the_same_sources_make_the_same_archive(
     tmp_path: Path, compression: build.Compression
 ) -> None:
     if compression == "zst" and shutil.which("zstd") is None:
-        pytest.skip("no zstd here")
+        pytest.skip("no zstd here: apt install zstd")
     one = build_release(tmp_path / "one", compression=compression)
     two = build_release(tmp_path / "two", compression=compression)
     assert one.name == two.name

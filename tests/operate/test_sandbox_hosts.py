@@ -12,7 +12,7 @@ import pytest
 
 from model.hosts import FollowersOnHosts
 from model.sections import Release
-from operate import sandbox_hosts
+from operate import sandbox_hosts, sandbox_secret
 from operate.deployment import SANDBOX_SALT
 from operate.messages import UserError
 from operate.sandbox_hosts import (
@@ -49,6 +49,8 @@ def rehearse(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Rehearse:
     monkeypatch.setattr(hosts, "reach", ways)
     monkeypatch.setattr(hosts, "present", ways)
     monkeypatch.setattr(operator_key, "private_key", lambda _: "k")
+    # What Pulumi can read has tests of its own, and takes a fifth of a second each time.
+    monkeypatch.setattr(sandbox_secret, "ITERATIONS", 1)
 
     def act(
         *, boots: bool = True, agent: str | None = "/run/agent.sock", **changes: Any

@@ -144,7 +144,7 @@ def test_a_host_that_falls_silent_is_told(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     """As one that is suspended, or whose disk is gone: its kernel goes on taking connections."""
-    monkeypatch.setattr(ssh, "CONNECT_SECONDS", 1)
+    monkeypatch.setattr(ssh, "CONNECT_SECONDS", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor(1) as aside:
         host = aside.submit(silent_after, said, listening)
         silent = Access(

@@ -1,8 +1,10 @@
 """What the watch does about a node that is no longer ready."""
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 
@@ -266,6 +268,41 @@ def test_services_have_time_to_notice_that_the_leader_is_back(
     assert follower.report.document["mayRecover"] is True
     assert [each for each in fake.log("graphistry")[len(before) :] if each.startswith("up")] == []
     assert follower.report.document["repairs"] == []
+
+
+@pytest.mark.parametrize(
+    ("start", "passed", "is_left"),
+    [(240, 300, True), (240, 340, False), (9999, 890, True), (9999, 910, False)],
+)
+def test_services_have_the_time_that_their_health_check_allows_after_a_restart(
+    fake: FakeMachine,
+    follower: Node,
+    monkeypatch: pytest.MonkeyPatch,
+    start: int,
+    passed: int,
+    is_left: bool,
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError("connection refused")
+
+    monkeypatch.setattr("agent.limits.SETTLE", 60)
+    monkeypatch.setattr("agent.limits.HEALTH", 900)
+    check = {"Test": ["CMD", "true"], "StartPeriod": start * 1e9, "Interval": 30e9, "Retries": 3}
+    (fake.root / "health-check.json").write_text(json.dumps(check))
+    make_unwell(fake, "unhealthy")
+    repairs = Repairs(follower)
+    with monkeypatch.context() as away:
+        away.setattr("agent.endpoints.max_connections", refuse)
+        repairs.look()
+    clock = time.monotonic() + passed
+    monkeypatch.setattr("agent.repair.time", SimpleNamespace(monotonic=lambda: clock))
+    before = fake.log("graphistry")
+    for _ in range(2):
+        repairs.look()
+        clock += 1
+    ups = [each for each in fake.log("graphistry")[len(before) :] if each.startswith("up")]
+    assert (not ups) is is_left
+    assert state(follower) == ("degraded", "ServiceUnhealthy")
 
 
 def test_a_leader_beyond_repair_stays_degraded(fake: FakeMachine, leader: Node) -> None:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import boto3
-
 from tests.model.examples import SMALLEST
-from tests.operate.preflight.situations import REGION
+from tests.operate.preflight.situations import REGION, aws_client
 
 ZONES = ("us-east-1a", "us-east-1b")
 OPEN = [
@@ -29,8 +27,8 @@ class ExistingNetwork:
     def __init__(
         self, *subnet_blocks: str, block: str = "10.40.0.0/16", nat: bool = True, s3: bool = True
     ) -> None:
-        self.ec2 = boto3.client("ec2", region_name=REGION)
-        self.efs = boto3.client("efs", region_name=REGION)
+        self.ec2 = aws_client("ec2")
+        self.efs = aws_client("efs")
         self.vpc = self.ec2.create_vpc(CidrBlock=block)["Vpc"]["VpcId"]
         self.ec2.modify_vpc_attribute(VpcId=self.vpc, EnableDnsHostnames={"Value": True})
         blocks = subnet_blocks or ("10.40.0.0/24", "10.40.1.0/24")

@@ -16,6 +16,8 @@ from operate.preflight.situation import RunningMachine, Situation
 
 REGION = "us-east-1"
 CLUSTER = "graphistry-cluster/prod"
+MAKING = threading.Lock()
+"""Parts of checks run side by side."""
 
 
 def situation(
@@ -38,7 +40,8 @@ def situation(
         region=region,
         cluster=CLUSTER,
         nodes=planned_nodes(settings),
-        client=clients or ((lambda _: client) if client else _of_moto(region)),
+        client=clients
+        or ((lambda _: client) if client else lambda service: aws_client(service, region)),
         machines=lambda: machines,
         release=settings.release if isinstance(settings, Settings) else release,
         choice=" STACK=prod",
@@ -46,19 +49,15 @@ def situation(
     )
 
 
-def _of_moto(region: str) -> Callable[[str], Any]:
-    """Makes a client of each service once, as parts of checks run side by side."""
-    making = threading.Lock()
+def aws_client(service: str, region: str = REGION) -> Any:
+    """A client of moto's, made once a process: that takes longer than most answers."""
+    with MAKING:
+        return _made(service, region)
 
-    @cache
-    def made(service: str) -> Any:
-        return boto3.client(service, region_name=region)
 
-    def client(service: str) -> Any:
-        with making:
-            return made(service)
-
-    return client
+@cache
+def _made(service: str, region: str) -> Any:
+    return boto3.client(service, region_name=region)
 
 
 def machine(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import boto3
 import pytest
 from moto import mock_aws
 from moto.efs import efs_backends
@@ -15,7 +14,7 @@ from operate.preflight.mount_targets import reachable_folder
 from operate.preflight.situation import Remark
 from tests.model.examples import SMALLEST
 from tests.operate.preflight.existing_network import NFS, ExistingNetwork
-from tests.operate.preflight.situations import CLUSTER, REGION, situation
+from tests.operate.preflight.situations import CLUSTER, REGION, aws_client, situation
 
 
 @pytest.fixture(autouse=True)
@@ -65,7 +64,7 @@ def test_a_network_of_the_clusters_own_may_have_them() -> None:
 
 
 def test_no_mount_target_at_all_is_told_with_the_command() -> None:
-    folder = boto3.client("efs", region_name=REGION).create_file_system(CreationToken="bare")
+    folder = aws_client("efs").create_file_system(CreationToken="bare")
     name = folder["FileSystemId"]
     problem = only(ExistingNetwork().stack(sharedFolder={"fileSystemId": name}))
     assert problem.got == f"{name} without a mount target"

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import boto3
 import pytest
 from moto import mock_aws
 
 from model.tags import CLUSTER_TAG
 from operate.preflight.offerings import offerings
 from tests.model.examples import SMALLEST
-from tests.operate.preflight.situations import CLUSTER, REGION, machine, situation
+from tests.operate.preflight.situations import CLUSTER, aws_client, machine, situation
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +39,7 @@ def test_a_region_without_the_type_is_told_for_every_node() -> None:
 
 
 def test_the_zones_of_existing_subnets_are_looked_up() -> None:
-    ec2 = boto3.client("ec2", region_name=REGION)
+    ec2 = aws_client("ec2")
     subnets = ec2.describe_subnets()["Subnets"]
     chosen = [each for each in subnets if each["AvailabilityZone"][-1] in "ab"]
     network = {
@@ -53,7 +52,7 @@ def test_the_zones_of_existing_subnets_are_looked_up() -> None:
 
 
 def test_a_zone_that_aws_closed_is_a_message_with_the_way_to_stay() -> None:
-    ec2 = boto3.client("ec2", region_name=REGION)
+    ec2 = aws_client("ec2")
     vpc = ec2.create_vpc(CidrBlock="10.40.0.0/16")["Vpc"]["VpcId"]
     tags = [{"Key": CLUSTER_TAG, "Value": CLUSTER}]
     ec2.create_subnet(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-import boto3
 import pytest
 from moto import mock_aws
 
@@ -15,7 +14,7 @@ from operate.preflight.references import _named, references
 from operate.preflight.situation import Situation, UnansweredError
 from tests.model.examples import SMALLEST
 from tests.operate.preflight.existing_network import ExistingNetwork
-from tests.operate.preflight.situations import REGION, situation
+from tests.operate.preflight.situations import aws_client, situation
 
 UNKNOWN_VPC = "vpc-0123456789abcdef0"
 UNKNOWN_SUBNETS = ["subnet-0123456789abcdef0", "subnet-0123456789abcdef1"]
@@ -29,9 +28,7 @@ def _aws() -> Any:
 
 def subnets() -> list[dict[str, Any]]:
     """The subnets that an account has from the beginning, one a zone."""
-    found: list[dict[str, Any]] = boto3.client("ec2", region_name=REGION).describe_subnets()[
-        "Subnets"
-    ]
+    found: list[dict[str, Any]] = aws_client("ec2").describe_subnets()["Subnets"]
     return found
 
 
@@ -65,7 +62,7 @@ def test_everything_that_is_not_there_is_told_at_once() -> None:
 
 
 def test_subnets_are_of_that_vpc_and_each_in_a_zone_of_its_own() -> None:
-    ec2 = boto3.client("ec2", region_name=REGION)
+    ec2 = aws_client("ec2")
     mine, other, *_ = subnets()
     vpc = ec2.create_vpc(CidrBlock="10.40.0.0/16")["Vpc"]["VpcId"]
     strange, own, twin = (
@@ -91,9 +88,7 @@ def test_zones_that_the_region_has_not_are_told_but_not_a_closed_one_with_the_cl
     assert [each.got.split(",")[0] for each in named(situation(raw))] == zones[1:]
     ours = SimpleNamespace(
         describe_subnets=lambda **_: {"Subnets": [{"AvailabilityZone": "us-east-1g"}]},
-        describe_availability_zones=boto3.client(
-            "ec2", region_name=REGION
-        ).describe_availability_zones,
+        describe_availability_zones=aws_client("ec2").describe_availability_zones,
     )
     (problem,) = named(situation(raw, client=ours))
     assert problem.got.startswith("us-east-1h, ")

@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-import boto3
 import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
@@ -18,7 +17,7 @@ from operate.preflight.situation import Unanswered
 from operate.preflight.volume_key import GRANTED, volume_key
 from sandbox.provider import launch_needs
 from tests.model.examples import SMALLEST
-from tests.operate.preflight.situations import REGION, situation
+from tests.operate.preflight.situations import aws_client, situation
 
 RAW = {**SMALLEST, "followers": {"a": {"profile": "t4"}}}
 ROLE = (
@@ -45,9 +44,9 @@ def customer_key(*statements: dict[str, Any]) -> str:
         "Version": "2012-10-17",
         "Statement": [{**account, "Action": "kms:*", "Resource": "*"}, *statements],
     }
-    kms = boto3.client("kms", region_name=REGION)
+    kms = aws_client("kms")
     arn: str = kms.create_key(Policy=json.dumps(policy))["KeyMetadata"]["Arn"]
-    boto3.client("ec2", region_name=REGION).modify_ebs_default_kms_key_id(KmsKeyId=arn)
+    aws_client("ec2").modify_ebs_default_kms_key_id(KmsKeyId=arn)
     return arn
 
 
@@ -87,9 +86,7 @@ def test_a_key_of_the_customers_that_auto_scaling_may_not_use_is_a_problem_with_
 
 def test_the_command_is_what_helps() -> None:
     arn = customer_key()
-    boto3.client("kms", region_name=REGION).create_grant(
-        KeyId=arn, GranteePrincipal=ROLE, Operations=GRANTED.split()
-    )
+    aws_client("kms").create_grant(KeyId=arn, GranteePrincipal=ROLE, Operations=GRANTED.split())
     assert found() == []
 
 
@@ -104,7 +101,7 @@ def test_the_command_is_what_helps() -> None:
 def test_a_grant_for_something_else_does_not_help(grant: dict[str, Any]) -> None:
     arn = customer_key()
     asked = {"KeyId": arn, "GranteePrincipal": ROLE, "Operations": GRANTED.split(), **grant}
-    boto3.client("kms", region_name=REGION).create_grant(**asked)
+    aws_client("kms").create_grant(**asked)
     assert len(found()) == 1
 
 
@@ -130,7 +127,7 @@ def test_statements_of_the_keys_policy_count_together(
 
 def test_a_key_that_is_switched_off_is_a_problem() -> None:
     arn = customer_key(allow("kms:*"))
-    boto3.client("kms", region_name=REGION).disable_key(KeyId=arn.rpartition("/")[2])
+    aws_client("kms").disable_key(KeyId=arn.rpartition("/")[2])
     (problem,) = found()
     assert problem.got == f"{arn}, which is Disabled"
 
@@ -149,14 +146,12 @@ class Denying:
 
 def test_what_may_not_be_read_is_named_unless_the_rest_answers() -> None:
     def clients(service: str) -> Any:
-        return Denying(boto3.client(service, region_name=REGION), "get_key_policy")
+        return Denying(aws_client(service), "get_key_policy")
 
     arn = customer_key(allow("kms:*"))
     (unknown,) = found(clients=clients)
     assert isinstance(unknown, Unanswered)
     assert f"kms:GetKeyPolicy on {arn} is missing" in unknown.text
     assert "create-grant" in unknown.text
-    boto3.client("kms", region_name=REGION).create_grant(
-        KeyId=arn, GranteePrincipal=ROLE, Operations=GRANTED.split()
-    )
+    aws_client("kms").create_grant(KeyId=arn, GranteePrincipal=ROLE, Operations=GRANTED.split())
     assert found(clients=clients) == []

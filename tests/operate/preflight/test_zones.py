@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import boto3
 import pytest
 from moto import mock_aws
 
 from model.tags import CLUSTER_TAG
 from operate.preflight.offerings import offerings
 from tests.model.examples import SMALLEST, changed
-from tests.operate.preflight.situations import CLUSTER, REGION, machine, situation
+from tests.operate.preflight.situations import CLUSTER, aws_client, machine, situation
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +30,7 @@ def data_volume(letter: str, cluster: str = CLUSTER) -> str:
         {"Key": CLUSTER_TAG, "Value": cluster},
         {"Key": "Name", "Value": "graphistry-prod-leader-data"},
     ]
-    made = boto3.client("ec2", region_name=REGION).create_volume(
+    made = aws_client("ec2").create_volume(
         AvailabilityZone=f"us-east-1{letter}",
         Size=10,
         TagSpecifications=[{"ResourceType": "volume", "Tags": tags}],
@@ -64,7 +63,7 @@ def test_a_data_volume_without_a_machine_is_known_by_its_tags() -> None:
 
 
 def test_of_two_data_volumes_the_one_with_a_machine_counts() -> None:
-    ec2 = boto3.client("ec2", region_name=REGION)
+    ec2 = aws_client("ec2")
     data_volume("b")
     mine = data_volume("a")
     stopped = ec2.run_instances(
@@ -103,7 +102,7 @@ def test_zones_with_a_node_in_them_stay_in_the_network() -> None:
 
 
 def test_a_subnet_with_a_node_in_it_stays_too() -> None:
-    subnets = boto3.client("ec2", region_name=REGION).describe_subnets()["Subnets"]
+    subnets = aws_client("ec2").describe_subnets()["Subnets"]
     chosen = [each for each in subnets if each["AvailabilityZone"][-1] in "bc"]
     network = {"vpcId": chosen[0]["VpcId"], "subnetIds": [each["SubnetId"] for each in chosen]}
     nodes = machine("leader", "g4dn.2xlarge", "us-east-1a")
@@ -113,7 +112,7 @@ def test_a_subnet_with_a_node_in_it_stays_too() -> None:
 
 
 def test_existing_subnets_are_preferred_in_the_order_of_the_stack_file() -> None:
-    subnets = boto3.client("ec2", region_name=REGION).describe_subnets()["Subnets"]
+    subnets = aws_client("ec2").describe_subnets()["Subnets"]
     zones = {each["AvailabilityZone"]: each for each in subnets}
     chosen = [zones["us-east-1b"], zones["us-east-1a"]]
     network = {"vpcId": chosen[0]["VpcId"], "subnetIds": [each["SubnetId"] for each in chosen]}
