@@ -25,7 +25,7 @@ POSTGRES, REDIS = "graphistry-cluster-postgres", "graphistry-cluster-redis"
 def cluster(empty: Cluster) -> OnHosts:
     made = OnHosts(replace(empty.checkout, stack=STACK))
     made.checkout.change(dataServices=CONTAINERS)
-    made.succeed()
+    made.boot()
     return made
 
 

@@ -41,7 +41,7 @@ def cluster(empty: Cluster, tmp_path_factory: pytest.TempPathFactory) -> OnHosts
         sharedFolder={"kind": "nfs", "server": SERVER, "export": EXPORT},
         release=release_of(tmp_path_factory.mktemp("release")),
     )
-    found.succeed()
+    found.boot()
     return found
 
 

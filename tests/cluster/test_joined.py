@@ -15,7 +15,7 @@ RELEASE = {"version": "2.51.3", "cuda": "13"}
 def leader(empty: Cluster) -> Cluster:
     """A leader without followers of its own."""
     empty.checkout.change(followers={}, release=RELEASE)
-    empty.succeed()
+    empty.boot()
     return empty
 
 
@@ -23,7 +23,7 @@ def leader(empty: Cluster) -> Cluster:
 def team(leader: Cluster) -> Cluster:
     """The followers of another stack, whose machines are in the leader's network."""
     found = Cluster(leader.checkout.add_gpu_team())
-    found.succeed()
+    found.boot()
     return found
 
 

@@ -27,7 +27,7 @@ def leader(empty: Cluster) -> OnHosts:
     """A leader without followers of its own."""
     found = OnHosts(replace(empty.checkout, stack=STACK))
     found.checkout.change(followers={}, release=RELEASE)
-    found.succeed()
+    found.boot()
     return found
 
 
@@ -43,7 +43,7 @@ def team(leader: OnHosts) -> OnHosts:
         followers={name: host_of(own, address) for name, address in TEAM.items()},
     )
     found = OnHosts(stack)
-    found.succeed()
+    found.boot()
     return found
 
 

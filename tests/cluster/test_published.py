@@ -17,7 +17,7 @@ PREINSTALLED = "/home/ubuntu/graphistry"
 def of_the_marketplace(empty: Cluster) -> Cluster:
     """A leader alone, on Graphistry's own image."""
     empty.checkout.change(followers={}, image={"marketplace": True})
-    empty.succeed()
+    empty.boot()
     return empty
 
 

@@ -22,7 +22,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         trap.write_text(
             json.dumps({"slowStartSeconds": {"postgres": SLOW_SECONDS, "nexus": SLOW_SECONDS}})
         )
-        empty.succeed()
+        empty.boot()
         trap.unlink()
         empty.trap("leader")
         yield empty

@@ -14,7 +14,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OnHosts]:
     """A ready leader with two ready followers on hosts."""
     for empty in checkout(tmp_path_factory):
         found = OnHosts(replace(empty.checkout, stack=STACK))
-        found.succeed()
+        found.boot()
         yield found
 
 
