@@ -490,7 +490,7 @@ def image_refresh(
 @app.command()
 def environment(stack: Stack = "sandbox", target: Where = None) -> None:
     """Print the environment in which plain `pulumi` works on a stack, for a shell's `eval`."""
-    with deployment(stack, target, changes=False, here=True) as opened:
+    with deployment(stack, target, changes=False, here=True, looks=False) as opened:
         names = {"PATH", "PULUMI_SKIP_UPDATE_CHECK"}
         if opened.sandbox is not None:
             names |= {*opened.sandbox.environment(), "PULUMI_HOME", "PULUMI_BACKEND_URL"}

@@ -134,10 +134,11 @@ class Checkout:
 
     def environment(self) -> dict[str, str]:
         """What ``python -m operate environment`` gives a shell."""
-        printed = subprocess.run(
-            self.command("environment"), cwd=self.root, check=True, capture_output=True, text=True
-        ).stdout
-        words = [shlex.split(line)[1].split("=", 1) for line in printed.splitlines()]
+        done = subprocess.run(
+            self.command("environment"), cwd=self.root, check=False, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        words = [shlex.split(line)[1].split("=", 1) for line in done.stdout.splitlines()]
         return dict(words)
 
     def pulumi(
