@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Mapping
+from secrets import token_hex
 from typing import Any
 
 import boto3
@@ -47,7 +48,7 @@ STACK = pulumi.get_stack()
 
 
 def preflight_on_aws(
-    settings: FollowersOnAws, region: str, joined: Mapping[str, Any] | None
+    settings: FollowersOnAws, region: str, joined: Mapping[str, Any] | None, known: Recorded
 ) -> None:
     """Make the preflight, which the operator's commands have made already. Raises :class:`PreflightError`."""
 
@@ -65,6 +66,7 @@ def preflight_on_aws(
         f"{PROJECT}/{STACK}",
         client,
         release,
+        lambda: known,
         choice="" if STACK == "sandbox" else f" STACK={STACK}",
     )
     report = run_preflight(situation, settings.preflight.skip)
@@ -129,13 +131,15 @@ def main() -> None:
         known = read_recorded()
         if not os.environ.get(DONE):
             require_account(known, region)
-            preflight_on_aws(settings, region, joined)
-        tags = cluster_tags(PROJECT, STACK, settings.tags)
+            preflight_on_aws(settings, region, joined, known)
+        # Known at preview; until one is written down, every run has its own.
+        identity = known.identity or token_hex(6)
+        tags = cluster_tags(PROJECT, STACK, identity, settings.tags)
         # The present credentials count only where nothing is written down.
         accounts = known.accounts or {account_of(region, joined)}
         providers.append(aws_provider(region, accounts, tags, delete_data=delete_data))
         machines = machines_on_aws(
-            settings, joined, PROJECT, STACK, region, delete_data=delete_data
+            settings, joined, PROJECT, STACK, region, identity, delete_data=delete_data
         )
     cluster = Cluster(
         f"graphistry-{STACK}",

@@ -1,4 +1,4 @@
-"""What the state of a stack says of the AWS account that it is in: read by the program and by the commands alike."""
+"""What the state of a stack says of its cluster on AWS: read by the program and by the commands alike."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from model.tags import ID_TAG
 
 AWS_PROVIDER = "pulumi:providers:aws"
 """Pulumi's type of the provider by which a cluster on AWS is made."""
@@ -24,21 +26,35 @@ class Recorded:
     partitions: frozenset[str]
     """``aws``, ``aws-cn``, ``aws-us-gov``; empty while nothing that has an ARN was made."""
 
+    identity: str = ""
+    """What tells the cluster from others of its name; empty in a state of an earlier version."""
+
+    begun: bool = False
+    """Whether anything of AWS was begun at all."""
+
 
 def recorded(resources: Iterable[Mapping[str, Any]]) -> Recorded:
     """What a state says with its *resources*, each with ``type`` and ``outputs``.
 
     The provider has the account from the first moment, the ARNs have it in states of earlier versions too.
     """
-    accounts, partitions = set[str](), set[str]()
+    accounts, partitions, identity, begun = set[str](), set[str](), "", False
     for each in resources:
         outputs = each.get("outputs") or {}
         if each["type"] == AWS_PROVIDER:
+            begun = True
             accounts |= set(json.loads(outputs.get("allowedAccountIds", "[]")))
+            tags = json.loads(outputs.get("defaultTags", "{}")).get("tags", {})
+            identity = tags.get(ID_TAG, identity)
         elif each["type"].startswith("aws:") and (parts := arn_parts(outputs.get("arn"))):
             partitions.add(parts[0])
             accounts |= {parts[1]} - {""}
-    return Recorded(accounts=frozenset(accounts), partitions=frozenset(partitions))
+    return Recorded(
+        accounts=frozenset(accounts),
+        partitions=frozenset(partitions),
+        identity=identity,
+        begun=begun,
+    )
 
 
 def refusal(known: Recorded, caller: str) -> str | None:

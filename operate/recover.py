@@ -3,7 +3,8 @@
 A killed Pulumi leaves a lock, and operations it never saw the end of. What such an operation made exists in AWS but
 not in the state: the next deployment would make it again, and a GPU machine nobody knows of is billed until somebody
 notices. Here each is looked for, by its own name or by the tags it was made with, and entered into the state. What is
-not found was not made, and is made by the deployment that follows.
+not found was not made, and is made by the deployment that follows. The tags name the state too, as another state may
+have a cluster of the same name in the same account.
 
 ``pulumi refresh --import-pending-creates`` is meant for this, but Pulumi 3.259 with a state in a file drops what it is
 told. ``pulumi import`` forgets the inputs and then replaces the machine it has just taken over. So the state is
@@ -21,8 +22,9 @@ from typing import Any
 import psutil
 from botocore.exceptions import ClientError
 
+from model.recorded import recorded
 from model.stack_keys import PROJECT
-from model.tags import CLUSTER_TAG
+from model.tags import CLUSTER_TAG, GIVEN_UP_TAG, ID_TAG
 from operate.deployment import Deployment
 from operate.messages import UserError, say
 
@@ -118,8 +120,14 @@ class Aws:
 
     def __init__(self, deployment: Deployment) -> None:
         self._deployment = deployment
-        self._tags = {CLUSTER_TAG: deployment.cluster}
-        self._known = {each.get("id") for each in deployment.checkpoint().get("resources", [])}
+        resources = deployment.checkpoint().get("resources", [])
+        self._known = {each.get("id") for each in resources}
+        # None is for a tag that must not be there: an earlier version's resources have no id.
+        self._tags = {
+            CLUSTER_TAG: deployment.cluster,
+            ID_TAG: recorded(resources).identity or None,
+            GIVEN_UP_TAG: None,
+        }
 
     def find(self, resource_type: str, inputs: Inputs) -> str | None:
         """The id of what was made of *inputs*, or ``None`` when nothing was.
@@ -132,7 +140,7 @@ class Aws:
         if resource_type in FINDERS:
             service, finder = FINDERS[resource_type]
             try:
-                return finder(self._deployment.client(service), inputs)
+                return finder(self._deployment.client(service), {**inputs, "tagsAll": self._tags})
             except ClientError:
                 return None
         return None
@@ -140,22 +148,16 @@ class Aws:
     def _tagged(self, prefix: str, inputs: Inputs) -> str | None:
         """The EC2 resource that carries this cluster's tag and the ``Name`` of *inputs*, and is in no state yet."""
         ec2 = self._deployment.client("ec2")
-        pages = ec2.get_paginator("describe_tags")
-        found = [
-            {
-                tag["ResourceId"]
-                for page in pages.paginate(
-                    Filters=[
-                        {"Name": "key", "Values": [key]},
-                        {"Name": "value", "Values": [value]},
-                    ]
-                )
-                for tag in page["Tags"]
-                if tag["ResourceId"].startswith(prefix)
-            }
-            for key, value in {**self._tags, "Name": inputs["tags"]["Name"]}.items()
-        ]
-        candidates = set.intersection(*found) - self._known
+        named = _tags_of_ec2(
+            ec2,
+            {"Name": "key", "Values": ["Name"]},
+            {"Name": "value", "Values": [inputs["tags"]["Name"]]},
+        )
+        tagged = _tags_of_ec2(
+            ec2,
+            {"Name": "resource-id", "Values": [each for each in named if each.startswith(prefix)]},
+        )
+        candidates = {each for each, tags in tagged.items() if _has(tags, self._tags)} - self._known
         # Tags outlive a terminated instance and a deleted gateway by an hour.
         if prefix == "i-" and candidates:
             candidates = _live_instances(ec2, candidates)
@@ -164,6 +166,21 @@ class Aws:
         if prefix == "cr-" and candidates:
             candidates = _live_reservations(ec2, candidates)
         return min(candidates, default=None)
+
+
+def _has(tags: Mapping[str, str], wanted: Mapping[str, str | None]) -> bool:
+    return all(tags.get(key) == value for key, value in wanted.items())
+
+
+def _tags_of_ec2(ec2: Any, *filters: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """Id of each resource to those of its tags that pass the *filters*; none, and no call, for an empty filter."""
+    found: dict[str, dict[str, str]] = {}
+    if not all(each["Values"] for each in filters):
+        return found
+    for page in ec2.get_paginator("describe_tags").paginate(Filters=list(filters)):
+        for tag in page["Tags"]:
+            found.setdefault(tag["ResourceId"], {})[tag["Key"]] = tag["Value"]
+    return found
 
 
 def _live_instances(ec2: Any, candidates: set[str]) -> set[str]:
@@ -222,11 +239,10 @@ def _document(ssm: Any, inputs: Inputs) -> str:
 
 
 def _file_system(efs: Any, inputs: Inputs) -> str | None:
-    wanted = inputs["tagsAll"] if "tagsAll" in inputs else inputs["tags"]
     for page in efs.get_paginator("describe_file_systems").paginate():
         for each in page["FileSystems"]:
             tags = {tag["Key"]: tag["Value"] for tag in each["Tags"]}
-            if wanted.items() <= tags.items():
+            if _has(tags, {**inputs["tags"], **inputs["tagsAll"]}):
                 return str(each["FileSystemId"])
     return None
 

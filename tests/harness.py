@@ -222,7 +222,11 @@ def _offerings(args: Mapping[str, Any]) -> dict[str, Any]:
 RECORDED: list[dict[str, Any]] = [
     {
         "type": "pulumi:providers:aws",
-        "outputs": {"region": "us-east-1", "allowedAccountIds": '["123456789012"]'},
+        "outputs": {
+            "region": "us-east-1",
+            "allowedAccountIds": '["123456789012"]',
+            "defaultTags": '{"tags": {"graphistry-cluster:id": "0123456789ab"}}',
+        },
     }
 ]
 """The resources in the state of the stack whose program runs."""

@@ -178,6 +178,11 @@ class Checkout:
         found: list[dict[str, Any]] = json.loads(exported.stdout)["deployment"].get("resources", [])
         return found
 
+    def state_of(self, kind: str) -> dict[str, Any]:
+        """The one resource of a type in the state."""
+        (found,) = (each for each in self.resources() if each["type"] == kind)
+        return found
+
     def client(self, service: str) -> Any:
         """A client of the sandbox's AWS."""
         return boto3.client(

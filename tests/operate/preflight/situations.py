@@ -62,10 +62,10 @@ def _of_moto(region: str) -> Callable[[str], Any]:
 
 
 def machine(
-    node: str, instance_type: str, zone: str = "us-east-1a", **other: str
+    node: str, instance_type: str, zone: str = "us-east-1a", **other: Any
 ) -> RunningMachine:
     """A machine of the cluster that runs."""
-    values = {
+    values: dict[str, Any] = {
         "instance_id": f"i-{node}",
         "market": "on-demand",
         "name": f"graphistry-prod-{node}",
