@@ -37,7 +37,6 @@ from operate.opening import (
     mistakes_told,
     require_reach,
     require_sandbox,
-    run,
     sandbox_runs,
     workbench_of,
 )
@@ -197,7 +196,7 @@ def purge(
     target: Where = None,
 ) -> None:
     """Destroy a stack and DELETE ITS DATA. Asks for the stack's name."""
-    from operate.ending import forget_restarted, lift_protection, refuse_to_abandon
+    from operate.ending import delete_everything, forget_restarted, refuse_to_abandon
     from operate.joined import cluster_of
     from operate.preparation import take_over
     from operate.screen import show_kept
@@ -224,8 +223,7 @@ def purge(
             )
         if forget_restarted(opened):
             return
-        lift_protection(opened)
-        run(opened, "destroy", *consent(opened, yes=True))
+        delete_everything(opened)
         opened.read("stack", "rm", "--yes", "--preserve-config", *opened.named())
         say("deleted; Secrets Manager can restore the secret for 30 days")
 

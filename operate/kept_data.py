@@ -17,6 +17,7 @@ from rich.table import Table
 
 from model.changed_keys import ChangedKey
 from model.changes import Effect
+from model.recorded import AWS_PROVIDER
 from model.stack_keys import PROJECT
 from model.tags import GIVEN_UP_TAG
 from operate.deployment import ROOT, Deployment
@@ -35,6 +36,23 @@ DATA: Mapping[str, str] = {
     "docker:index/volume:Volume": "the data of PostgreSQL or Redis",
 }
 """Pulumi type to what is in it; what else is protected guards one of these."""
+
+KEPT = frozenset(
+    {
+        # Those of hosts are never protected: removal leaves them where they are.
+        *(each for each in DATA if each.startswith("aws:")),
+        AWS_PROVIDER,
+        "aws:efs/backupPolicy:BackupPolicy",
+        "aws:efs/fileSystemPolicy:FileSystemPolicy",
+        "aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration",
+        "aws:s3/bucketOwnershipControls:BucketOwnershipControls",
+        "aws:s3/bucketPolicy:BucketPolicy",
+        "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock",
+        "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration",
+        "aws:s3/bucketVersioning:BucketVersioning",
+    }
+)
+"""Pulumi's types of what the program protects: data, what guards it, and what it is reached by."""
 
 DATA_OF_KEY: Mapping[str, str] = {
     "leader.availabilityZone": "aws:ebs/",
@@ -188,6 +206,27 @@ def unprotected(deployment: Deployment, lost: Collection[Loss]) -> Iterator[None
         gone = [each for each in lost if each.type in DATA and _is_gone(each, left)]
         for each in gone:
             say(f"{each.name}: the cluster has let go of {each.identity}, and AWS keeps it")
+
+
+def protect_again(deployment: Deployment) -> None:
+    """Protect data that a `make purge` or a `NAME=` left open when it was killed; does nothing otherwise.
+
+    The state alone is changed. Without it `make down`, which keeps data, would delete what is left of it.
+    """
+    bare = [
+        each
+        for each in deployment.checkpoint().get("resources", [])
+        if each["type"] in KEPT and not each.get("protect") and not each.get("delete")
+    ]
+    if not bare:
+        return
+    urns = [each["urn"] for each in bare]
+    deployment.read("state", "protect", "--yes", *deployment.named(), *urns)
+    names = [each["urn"].rpartition("::")[2] for each in bare if each["type"] in DATA]
+    say(
+        f"an interrupted command had lifted the protection of {', '.join(names) or 'what guards the data'}; it is "
+        f"protected again, as only `make purge{deployment.choice}` deletes data"
+    )
 
 
 def _mark(deployment: Deployment, loss: Loss) -> None:
