@@ -27,7 +27,7 @@ from operate.deployment import (
 )
 from operate.engine import EngineError
 from operate.messages import UserError, console, say
-from operate.recover import clear_dead_run, refuse_while_busy
+from operate.pulumi_lock import clear_dead_run, refuse_while_busy
 from sandbox import workbench
 from sandbox.lifecycle import find
 

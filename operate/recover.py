@@ -1,10 +1,10 @@
 """After an interrupted deployment: nothing is forgotten, nothing is made twice.
 
-A killed Pulumi leaves a lock, and operations it never saw the end of. What such an operation made exists in AWS but
-not in the state: the next deployment would make it again, and a GPU machine nobody knows of is billed until somebody
-notices. Here each is looked for, by its own name or by the tags it was made with, and entered into the state. What is
-not found was not made, and is made by the deployment that follows. The tags name the state too, as another state may
-have a cluster of the same name in the same account.
+A killed Pulumi leaves operations it never saw the end of (and a lock, see `operate.pulumi_lock`). What such an
+operation made exists in AWS but not in the state: the next deployment would make it again, and a GPU machine nobody
+knows of is billed until somebody notices. Here each is looked for, by its own name or by the tags it was made with, and
+entered into the state. What is not found was not made, and is made by the deployment that follows. The tags name the
+state too, as another state may have a cluster of the same name in the same account.
 
 ``pulumi refresh --import-pending-creates`` is meant for this, but Pulumi 3.259 with a state in a file drops what it is
 told. ``pulumi import`` forgets the inputs and then replaces the machine it has just taken over. So the state is
@@ -13,20 +13,15 @@ written by ``pulumi stack export`` and ``import``, with the inputs that the inte
 
 from __future__ import annotations
 
-import json
-import socket
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
-import psutil
 from botocore.exceptions import ClientError
 
 from model.recorded import recorded
-from model.stack_keys import PROJECT
 from model.tags import CLUSTER_TAG, GIVEN_UP_TAG, ID_TAG
 from operate.deployment import Deployment
-from operate.messages import UserError, say
+from operate.messages import say
 
 Inputs = Mapping[str, Any]
 
@@ -55,64 +50,6 @@ def recover(deployment: Deployment) -> None:
             checkpoint["resources"].append(taken_over)
     del checkpoint["pending_operations"]
     deployment.replace_checkpoint(checkpoint)
-
-
-def clear_dead_run(deployment: Deployment) -> None:
-    """Undo what a killed Pulumi of this computer leaves where the state is a file: its lock, and torn side files.
-
-    Pulumi replaces the state itself by one rename, but the ``.attrs`` file beside it is written in place, and an empty
-    one makes every later command end in ``EOF``. It holds a content type and a checksum that Pulumi does without.
-    Other backends write whole and have locks that expire or belong to people; they are left to ``pulumi cancel``.
-    """
-    for lock in _locks(deployment):
-        holder = json.loads(lock.read_text())
-        if _is_running(holder):
-            continue
-        say(f"the last run was killed (process {holder['pid']}); releasing its lock")
-        for side_file in lock.parents[4].rglob("*.attrs"):
-            if not _is_whole(side_file):
-                side_file.unlink()
-        lock.unlink(missing_ok=True)
-
-
-def refuse_while_busy(deployment: Deployment) -> None:
-    """Raise :class:`UserError` while another Pulumi is changing the stack."""
-    for lock in _locks(deployment):
-        holder = json.loads(lock.read_text())
-        raise UserError(
-            f"another Pulumi (process {holder['pid']} on {holder['hostname']}) is changing the stack "
-            f"{deployment.stack} since {holder['timestamp']}; wait for it to end, or run "
-            f"`pulumi cancel --stack {deployment.stack}` if you know that it is gone"
-        )
-
-
-def _locks(deployment: Deployment) -> list[Path]:
-    backend = deployment.environment.get("PULUMI_BACKEND_URL", "")
-    if not backend.startswith("file://"):
-        return []
-    folder = Path(backend.removeprefix("file://").partition("?")[0]).expanduser()
-    locks = folder / ".pulumi" / "locks"
-    return list(locks.glob(f"organization/{PROJECT}/{deployment.stack}/*.json"))
-
-
-def _is_whole(file: Path) -> bool:
-    try:
-        json.loads(file.read_text())
-    except (OSError, ValueError):
-        return False
-    return True
-
-
-def _is_running(holder: dict[str, Any]) -> bool:
-    """Whether the Pulumi that holds a lock lives: not one that only waits to be reaped, nor a later one of its
-    number. One on another computer is taken to live."""
-    if holder["hostname"] != socket.gethostname():
-        return True
-    try:
-        process = psutil.Process(int(holder["pid"]))
-        return process.name() == "pulumi" and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 class Aws:
