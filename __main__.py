@@ -3,20 +3,24 @@
 import os
 import signal
 from collections.abc import Mapping
+from secrets import token_hex
 from typing import Any
 
 import boto3
 import pulumi
 import pulumi_command as command
 from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
 from pulumi.runtime.config import get_config_secret_keys_env
 
 from components.aws.look_ups import failed_look_up
 from components.aws.provider import aws_provider
+from components.aws.recorded_state import read_recorded
 from components.cluster import Cluster, ClusterArgs
 from components.leader_stack import LeaderStackError, read_leader_stack
 from components.sites import machines_on_aws, machines_on_hosts
 from model.hosts import FollowersOnHosts, JoinedHostsSettings
+from model.recorded import Recorded, arn_parts, refusal, sign_in
 from model.sections import Release
 from model.settings import (
     FollowersOnAws,
@@ -45,7 +49,7 @@ STACK = pulumi.get_stack()
 
 
 def preflight_on_aws(
-    settings: FollowersOnAws, region: str, joined: Mapping[str, Any] | None
+    settings: FollowersOnAws, region: str, joined: Mapping[str, Any] | None, known: Recorded
 ) -> None:
     """Make the preflight, which the operator's commands have made already. Raises :class:`PreflightError`."""
 
@@ -63,6 +67,7 @@ def preflight_on_aws(
         f"{PROJECT}/{STACK}",
         client,
         release,
+        lambda: known,
         choice="" if STACK == "sandbox" else f" STACK={STACK}",
     )
     report = run_preflight(situation, settings.preflight.skip)
@@ -78,6 +83,25 @@ def preflight_on_aws(
             pulumi.log.info(each.document)
     if report.problems:
         raise PreflightError(report)
+
+
+def require_account(known: Recorded, region: str) -> None:
+    """Raise :class:`pulumi.RunError` for credentials of another account than the cluster's, which the operator's
+    commands have refused already. What AWS does not answer, the preflight tells."""
+    try:
+        caller = boto3.client("sts", region_name=region).get_caller_identity()["Arn"]
+    except (BotoCoreError, ClientError):
+        return
+    if reason := refusal(known, caller):
+        raise pulumi.RunError(f"{reason}\n  hint: {sign_in(known)}")
+
+
+def account_of(region: str, joined: Mapping[str, Any] | None) -> str:
+    """The account that a new cluster is made in: its leader's, or that of whoever deploys."""
+    of_leader = arn_parts(joined["secretArn"]) if joined else None
+    if of_leader:
+        return of_leader[1]
+    return str(boto3.client("sts", region_name=region).get_caller_identity()["Account"])
 
 
 def config_keys() -> dict[str, object]:
@@ -105,12 +129,18 @@ def main() -> None:
         machines = machines_on_hosts(settings, joined, PROJECT, STACK)
     else:
         region = pulumi.Config("aws").require("region")
+        known = read_recorded()
         if not os.environ.get(DONE):
-            preflight_on_aws(settings, region, joined)
-        tags = cluster_tags(PROJECT, STACK, settings.tags)
-        providers.append(aws_provider(region, tags, delete_data=delete_data))
+            require_account(known, region)
+            preflight_on_aws(settings, region, joined, known)
+        # Known at preview; until one is written down, every run has its own.
+        identity = known.identity or token_hex(6)
+        tags = cluster_tags(PROJECT, STACK, identity, settings.tags)
+        # The present credentials count only where nothing is written down.
+        accounts = known.accounts or {account_of(region, joined)}
+        providers.append(aws_provider(region, accounts, tags, delete_data=delete_data))
         machines = machines_on_aws(
-            settings, joined, PROJECT, STACK, region, delete_data=delete_data
+            settings, joined, PROJECT, STACK, region, identity, delete_data=delete_data
         )
     cluster = Cluster(
         f"graphistry-{STACK}",

@@ -25,13 +25,20 @@ def machines_on_aws(
     project: str,
     stack: str,
     region: str,
+    identity: str,
     *,
     delete_data: bool,
 ) -> MakeMachines:
-    """Machines of AWS; *joined* is the output ``join`` of the stack that has the leader."""
+    """Machines of AWS; *joined* is the output ``join`` of the stack that has the leader, *identity* tells the cluster
+    from others of its name."""
     if isinstance(settings, Settings):
         args = AwsMachinesArgs(
-            settings=settings, project=project, stack=stack, region=region, delete_data=delete_data
+            settings=settings,
+            project=project,
+            stack=stack,
+            region=region,
+            identity=identity,
+            delete_data=delete_data,
         )
         return lambda name, cluster: AwsMachines(name, args, cluster)
     joined_args = JoinedAwsMachinesArgs(
@@ -40,6 +47,7 @@ def machines_on_aws(
         project=project,
         stack=stack,
         region=region,
+        identity=identity,
         delete_data=delete_data,
     )
     return lambda name, cluster: JoinedAwsMachines(name, joined_args, cluster)

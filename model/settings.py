@@ -273,6 +273,7 @@ class Access(Section):
 CheckName = Literal[
     "credentials",
     "clock",
+    "cluster",
     "references",
     "offerings",
     "quota",
@@ -348,7 +349,7 @@ class FollowersOnAws(Section):
         AfterValidator(checks.few_tags),
         Words(f"a map of at most {OWN_TAGS} tags, text to text"),
     ] = Field(default_factory=dict)
-    """Tags on every resource, at most 8: AWS takes 50 on most, but 10 on an object in S3 and on a DNS
+    """Tags on every resource, at most 7: AWS takes 50 on most, but 10 on an object in S3 and on a DNS
     zone, and the program sets two of its own. Changed in place."""
 
     @property

@@ -14,9 +14,18 @@ LEADER_TAG = "graphistry-cluster:leader"
 """Key of the tag of followers whose leader another stack has; its value is the cluster of that leader."""
 
 
-def cluster_tags(project: str, stack: str, tags: Mapping[str, str]) -> dict[str, str]:
-    """The default tags of everything in one stack: the stack file's own and the cluster's."""
-    return {**tags, CLUSTER_TAG: f"{project}/{stack}"}
+ID_TAG = "graphistry-cluster:id"
+"""Key of the tag that tells two clusters of one name apart; its value is born with the state and kept there alone."""
+
+GIVEN_UP_TAG = "graphistry-cluster:given-up"
+"""Key of a tag of data whose name somebody has typed: no recovery takes it up again. Its value says when."""
+
+
+def cluster_tags(
+    project: str, stack: str, identity: str, tags: Mapping[str, str]
+) -> dict[str, str]:
+    """The default tags of everything in one stack: the stack file's own, the cluster's and its state's *identity*."""
+    return {**tags, CLUSTER_TAG: f"{project}/{stack}", ID_TAG: identity}
 
 
 def named(name: str) -> dict[str, str]:
@@ -27,7 +36,7 @@ def named(name: str) -> dict[str, str]:
 FEWEST_TAGS = 10
 """What AWS takes on an object in S3, and on a hosted zone in Route 53; on everything else it is 50."""
 
-PROGRAM_TAGS = len(cluster_tags("", "", {}) | named(""))
+PROGRAM_TAGS = len(cluster_tags("", "", "", {}) | named(""))
 """Tags that the program itself puts on either. The one of the leader is on groups and their machines alone."""
 
 OWN_TAGS = FEWEST_TAGS - PROGRAM_TAGS

@@ -35,7 +35,6 @@ from operate.opening import (
     mistakes_told,
     require_reach,
     require_sandbox,
-    run,
     sandbox_runs,
     workbench_of,
 )
@@ -195,7 +194,7 @@ def purge(
     target: Where = None,
 ) -> None:
     """Destroy a stack and DELETE ITS DATA. Asks for the stack's name."""
-    from operate.ending import forget_restarted, lift_protection, refuse_to_abandon
+    from operate.ending import delete_everything, forget_restarted, refuse_to_abandon
     from operate.joined import cluster_of
     from operate.preparation import take_over
     from operate.screen import show_kept
@@ -222,8 +221,7 @@ def purge(
             )
         if forget_restarted(opened):
             return
-        lift_protection(opened)
-        run(opened, "destroy", *consent(opened, yes=True))
+        delete_everything(opened)
         opened.read("stack", "rm", "--yes", "--preserve-config", *opened.named())
         say("deleted; Secrets Manager can restore the secret for 30 days")
 
@@ -510,7 +508,7 @@ def image_refresh(
 @app.command()
 def environment(stack: Stack = "sandbox", target: Where = None) -> None:
     """Print the environment in which plain `pulumi` works on a stack, for a shell's `eval`."""
-    with deployment(stack, target, changes=False, here=True) as opened:
+    with deployment(stack, target, changes=False, here=True, looks=False) as opened:
         names = {"PATH", "PULUMI_SKIP_UPDATE_CHECK"}
         if opened.sandbox is not None:
             names |= {*opened.sandbox.environment(), "PULUMI_HOME", "PULUMI_BACKEND_URL"}

@@ -30,6 +30,7 @@ from operate.engine import ensure
 from operate.messages import UserError, for_stack, say
 from operate.price_list import region_of
 from operate.pulumi_errors import explained
+from operate.pulumi_lock import wait_noting_lock
 from operate.rehearsed_release import (
     Rehearsed,
     rehearsed_release,
@@ -86,7 +87,8 @@ class Deployment:
         # The terminal tells Pulumi too, and subprocess would kill it a quarter of a second later.
         before = signal.signal(signal.SIGINT, lambda *_: None)
         try:
-            return subprocess.run(["pulumi", *arguments], env=self.environment, cwd=ROOT).returncode
+            process = subprocess.Popen(["pulumi", *arguments], env=self.environment, cwd=ROOT)
+            return wait_noting_lock(process, self.environment, self.stack, self.note)
         finally:
             signal.signal(signal.SIGINT, before)
 
@@ -130,6 +132,11 @@ class Deployment:
                 explained(said, self.stack) or f"pulumi {' '.join(arguments)} failed:\n{said}"
             )
         return done.stdout
+
+    @property
+    def note(self) -> Path:
+        """The file of this checkout that says which lock of the stack's state is its own."""
+        return ROOT / ".build" / self.target / f"{self.stack}.pulumi.json"
 
     def exists(self) -> bool:
         """Whether the backend knows the stack."""

@@ -11,8 +11,9 @@ from model.hosts import FollowersOnHosts
 from model.stack_keys import DELETE_DATA, PROJECT
 from operate.deployment import SANDBOX_DIRECTORY, Deployment
 from operate.joined import joined_stacks, joined_stacks_on_hosts
+from operate.kept_data import protect_again
 from operate.messages import UserError, say
-from operate.opening import consent
+from operate.opening import consent, run
 from operate.preparation import sandbox_knows, take_over
 from operate.present import hosts_in
 from operate.screen import show_kept
@@ -23,6 +24,7 @@ from sandbox.lifecycle import Sandbox, stop
 def take_down(opened: Deployment, *, yes: bool) -> None:
     """Destroy what is not kept, and say what is."""
     take_over(opened)
+    protect_again(opened)
     kept = opened.outputs().get("keptData", {})
     on_hosts = isinstance(opened.settings, FollowersOnHosts)
     # What somebody else has destroyed already is no reason to fail. A host is asked when it is removed.
@@ -107,7 +109,17 @@ def forget_restarted(opened: Deployment) -> bool:
     return True
 
 
-def lift_protection(opened: Deployment) -> None:
+def delete_everything(opened: Deployment) -> None:
+    """Destroy machines and data. What is left when that fails, or somebody presses Ctrl-C, is protected again."""
+    try:
+        _lift_protection(opened)
+        run(opened, "destroy", *consent(opened, yes=True))
+    except BaseException:
+        protect_again(opened)
+        raise
+
+
+def _lift_protection(opened: Deployment) -> None:
     """Update what is protected, and only that, with the stack's name under ``deleteData``."""
     content = read_yaml(opened.config_file).data
     content["config"][f"{PROJECT}:{DELETE_DATA}"] = opened.stack

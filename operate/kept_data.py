@@ -10,25 +10,49 @@ import subprocess
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from rich.table import Table
 
 from model.changed_keys import ChangedKey
 from model.changes import Effect
+from model.recorded import AWS_PROVIDER
 from model.stack_keys import PROJECT
+from model.tags import GIVEN_UP_TAG
 from operate.deployment import ROOT, Deployment
 from operate.messages import UserError, say
 from operate.tables import plain_table
 
+VOLUME = "aws:ebs/volume:Volume"
+FILE_SYSTEM = "aws:efs/fileSystem:FileSystem"
+SECRET = "aws:secretsmanager/secret:Secret"  # noqa: S105 a type of Pulumi
+
 DATA: Mapping[str, str] = {
-    "aws:ebs/volume:Volume": "accounts, settings and metadata of every dataset (PostgreSQL)",
-    "aws:efs/fileSystem:FileSystem": "uploads, files and datasets",
+    VOLUME: "accounts, settings and metadata of every dataset (PostgreSQL)",
+    FILE_SYSTEM: "uploads, files and datasets",
     "aws:s3/bucket:Bucket": "specifications and reports of every node",
-    "aws:secretsmanager/secret:Secret": "passwords and keys; without them the database cannot be read",
+    SECRET: "passwords and keys; without them the database cannot be read",
     "docker:index/volume:Volume": "the data of PostgreSQL or Redis",
 }
 """Pulumi type to what is in it; what else is protected guards one of these."""
+
+KEPT = frozenset(
+    {
+        # Those of hosts are never protected: removal leaves them where they are.
+        *(each for each in DATA if each.startswith("aws:")),
+        AWS_PROVIDER,
+        "aws:efs/backupPolicy:BackupPolicy",
+        "aws:efs/fileSystemPolicy:FileSystemPolicy",
+        "aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration",
+        "aws:s3/bucketOwnershipControls:BucketOwnershipControls",
+        "aws:s3/bucketPolicy:BucketPolicy",
+        "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock",
+        "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration",
+        "aws:s3/bucketVersioning:BucketVersioning",
+    }
+)
+"""Pulumi's types of what the program protects: data, what guards it, and what it is reached by."""
 
 DATA_OF_KEY: Mapping[str, str] = {
     "leader.availabilityZone": "aws:ebs/",
@@ -165,6 +189,9 @@ def unprotected(deployment: Deployment, lost: Collection[Loss]) -> Iterator[None
         yield
         return
     urns = [each.urn for each in lost]
+    # First: a run that is killed later must not have recovery take for new what was given up.
+    for each in lost:
+        _mark(deployment, each)
     deployment.read("state", "unprotect", "--yes", *deployment.named(), *urns)
     try:
         yield
@@ -173,9 +200,59 @@ def unprotected(deployment: Deployment, lost: Collection[Loss]) -> Iterator[None
         for urn in urns:
             if urn in left and not left[urn].get("protect"):
                 deployment.read("state", "protect", "--yes", *deployment.named(), urn)
+        for each in lost:
+            if not _is_gone(each, left):
+                _unmark(deployment, each)
         gone = [each for each in lost if each.type in DATA and _is_gone(each, left)]
         for each in gone:
             say(f"{each.name}: the cluster has let go of {each.identity}, and AWS keeps it")
+
+
+def protect_again(deployment: Deployment) -> None:
+    """Protect data that a `make purge` or a `NAME=` left open when it was killed; does nothing otherwise.
+
+    The state alone is changed. Without it `make down`, which keeps data, would delete what is left of it.
+    """
+    bare = [
+        each
+        for each in deployment.checkpoint().get("resources", [])
+        if each["type"] in KEPT and not each.get("protect") and not each.get("delete")
+    ]
+    if not bare:
+        return
+    urns = [each["urn"] for each in bare]
+    deployment.read("state", "protect", "--yes", *deployment.named(), *urns)
+    names = [each["urn"].rpartition("::")[2] for each in bare if each["type"] in DATA]
+    say(
+        f"an interrupted command had lifted the protection of {', '.join(names) or 'what guards the data'}; it is "
+        f"protected again, as only `make purge{deployment.choice}` deletes data"
+    )
+
+
+def _mark(deployment: Deployment, loss: Loss) -> None:
+    """Tag what AWS keeps as given up, where recovery finds things by their tags and the preflight asks whose they are.
+
+    What is still the cluster's afterwards loses the tag again, at the next refresh at the latest.
+    """
+    tag = {"Key": GIVEN_UP_TAG, "Value": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"}
+    if loss.type == VOLUME:
+        deployment.client("ec2").create_tags(Resources=[loss.identity], Tags=[tag])
+    elif loss.type == FILE_SYSTEM:
+        deployment.client("efs").tag_resource(ResourceId=loss.identity, Tags=[tag])
+    elif loss.type == SECRET:
+        deployment.client("secretsmanager").tag_resource(SecretId=loss.identity, Tags=[tag])
+
+
+def _unmark(deployment: Deployment, loss: Loss) -> None:
+    keys = [GIVEN_UP_TAG]
+    if loss.type == VOLUME:
+        deployment.client("ec2").delete_tags(
+            Resources=[loss.identity], Tags=[{"Key": GIVEN_UP_TAG}]
+        )
+    elif loss.type == FILE_SYSTEM:
+        deployment.client("efs").untag_resource(ResourceId=loss.identity, TagKeys=keys)
+    elif loss.type == SECRET:
+        deployment.client("secretsmanager").untag_resource(SecretId=loss.identity, TagKeys=keys)
 
 
 def _is_gone(loss: Loss, left: Mapping[str, Mapping[str, Any]]) -> bool:

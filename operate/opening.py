@@ -15,6 +15,7 @@ from botocore.parsers import ResponseParserError
 from rich.markup import escape
 
 from model.settings import SettingsError
+from operate.account import refuse_another_account
 from operate.alone import alone
 from operate.deployment import (
     ROOT,
@@ -27,7 +28,7 @@ from operate.deployment import (
 )
 from operate.engine import EngineError
 from operate.messages import UserError, console, say
-from operate.recover import clear_dead_run, refuse_while_busy
+from operate.pulumi_lock import clear_dead_run, refuse_while_busy
 from sandbox import workbench
 from sandbox.lifecycle import find
 
@@ -41,12 +42,14 @@ def deployment(
     changes: bool = True,
     boots: bool = False,
     here: bool = False,
+    looks: bool = True,
 ) -> Iterator[Deployment]:
     """An open deployment; a mistake of the user's ends the command with a message and status 1.
 
     Without *start* a sandbox that does not run is such a mistake; with *changes* so is another command at work. With
     *boots* the hosts of a rehearsal get their machines, which no other command touches. Where
     machines boot in a workbench only, the command runs there and ends here, and with *here* that is a mistake too.
+    So are credentials of another account than the cluster's, unless the command *looks* at nothing of AWS.
     """
     with mistakes_told():
         if bench := workbench_of(stack, target, start=start):
@@ -66,6 +69,8 @@ def deployment(
             clear_dead_run(opened)
             if changes:
                 refuse_while_busy(opened)
+            if looks:
+                refuse_another_account(opened)
             if opened.stand_in is not None:
                 from operate.stand_in import require_stand_in  # all of `make publish`
 

@@ -9,6 +9,7 @@ from model.changed_keys import ChangedKey
 from model.changes import Effect
 from model.hosts import FollowersOnHosts
 from model.problems import counted
+from model.recorded import Recorded, recorded
 from model.settings import Settings
 from model.tags import CLUSTER_TAG
 from operate.changes import (
@@ -95,6 +96,11 @@ def prepare(opened: Deployment) -> Looked | None:
     return looked
 
 
+def known(opened: Deployment) -> Recorded:
+    """What the state says of the cluster; nothing before the first deployment."""
+    return recorded(opened.checkpoint().get("resources", []) if opened.exists() else [])
+
+
 def situation_on_aws(opened: Deployment) -> Situation:
     """What the preflight looks at. Raises :class:`UserError` for a stack on hosts."""
     settings = opened.settings
@@ -108,6 +114,7 @@ def situation_on_aws(opened: Deployment) -> Situation:
         opened.cluster,
         opened.client,
         cluster_and_release(opened)[1],
+        lambda: known(opened),
         choice=opened.choice,
         is_rehearsal=opened.sandbox is not None,
     )

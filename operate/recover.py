@@ -1,9 +1,10 @@
 """After an interrupted deployment: nothing is forgotten, nothing is made twice.
 
-A killed Pulumi leaves a lock, and operations it never saw the end of. What such an operation made exists in AWS but
-not in the state: the next deployment would make it again, and a GPU machine nobody knows of is billed until somebody
-notices. Here each is looked for, by its own name or by the tags it was made with, and entered into the state. What is
-not found was not made, and is made by the deployment that follows.
+A killed Pulumi leaves operations it never saw the end of (and a lock, see `operate.pulumi_lock`). What such an
+operation made exists in AWS but not in the state: the next deployment would make it again, and a GPU machine nobody
+knows of is billed until somebody notices. Here each is looked for, by its own name or by the tags it was made with, and
+entered into the state. What is not found was not made, and is made by the deployment that follows. The tags name the
+state too, as another state may have a cluster of the same name in the same account.
 
 ``pulumi refresh --import-pending-creates`` is meant for this, but Pulumi 3.259 with a state in a file drops what it is
 told. ``pulumi import`` forgets the inputs and then replaces the machine it has just taken over. So the state is
@@ -12,19 +13,15 @@ written by ``pulumi stack export`` and ``import``, with the inputs that the inte
 
 from __future__ import annotations
 
-import json
-import socket
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
-import psutil
 from botocore.exceptions import ClientError
 
-from model.stack_keys import PROJECT
-from model.tags import CLUSTER_TAG
+from model.recorded import recorded
+from model.tags import CLUSTER_TAG, GIVEN_UP_TAG, ID_TAG
 from operate.deployment import Deployment
-from operate.messages import UserError, say
+from operate.messages import say
 
 Inputs = Mapping[str, Any]
 
@@ -55,71 +52,19 @@ def recover(deployment: Deployment) -> None:
     deployment.replace_checkpoint(checkpoint)
 
 
-def clear_dead_run(deployment: Deployment) -> None:
-    """Undo what a killed Pulumi of this computer leaves where the state is a file: its lock, and torn side files.
-
-    Pulumi replaces the state itself by one rename, but the ``.attrs`` file beside it is written in place, and an empty
-    one makes every later command end in ``EOF``. It holds a content type and a checksum that Pulumi does without.
-    Other backends write whole and have locks that expire or belong to people; they are left to ``pulumi cancel``.
-    """
-    for lock in _locks(deployment):
-        holder = json.loads(lock.read_text())
-        if _is_running(holder):
-            continue
-        say(f"the last run was killed (process {holder['pid']}); releasing its lock")
-        for side_file in lock.parents[4].rglob("*.attrs"):
-            if not _is_whole(side_file):
-                side_file.unlink()
-        lock.unlink(missing_ok=True)
-
-
-def refuse_while_busy(deployment: Deployment) -> None:
-    """Raise :class:`UserError` while another Pulumi is changing the stack."""
-    for lock in _locks(deployment):
-        holder = json.loads(lock.read_text())
-        raise UserError(
-            f"another Pulumi (process {holder['pid']} on {holder['hostname']}) is changing the stack "
-            f"{deployment.stack} since {holder['timestamp']}; wait for it to end, or run "
-            f"`pulumi cancel --stack {deployment.stack}` if you know that it is gone"
-        )
-
-
-def _locks(deployment: Deployment) -> list[Path]:
-    backend = deployment.environment.get("PULUMI_BACKEND_URL", "")
-    if not backend.startswith("file://"):
-        return []
-    folder = Path(backend.removeprefix("file://").partition("?")[0]).expanduser()
-    locks = folder / ".pulumi" / "locks"
-    return list(locks.glob(f"organization/{PROJECT}/{deployment.stack}/*.json"))
-
-
-def _is_whole(file: Path) -> bool:
-    try:
-        json.loads(file.read_text())
-    except (OSError, ValueError):
-        return False
-    return True
-
-
-def _is_running(holder: dict[str, Any]) -> bool:
-    """Whether the Pulumi that holds a lock lives: not one that only waits to be reaped, nor a later one of its
-    number. One on another computer is taken to live."""
-    if holder["hostname"] != socket.gethostname():
-        return True
-    try:
-        process = psutil.Process(int(holder["pid"]))
-        return process.name() == "pulumi" and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
 class Aws:
     """Looks in AWS for what an interrupted operation made; the answer is the id that Pulumi knows it by."""
 
     def __init__(self, deployment: Deployment) -> None:
         self._deployment = deployment
-        self._tags = {CLUSTER_TAG: deployment.cluster}
-        self._known = {each.get("id") for each in deployment.checkpoint().get("resources", [])}
+        resources = deployment.checkpoint().get("resources", [])
+        self._known = {each.get("id") for each in resources}
+        # None is for a tag that must not be there: an earlier version's resources have no id.
+        self._tags = {
+            CLUSTER_TAG: deployment.cluster,
+            ID_TAG: recorded(resources).identity or None,
+            GIVEN_UP_TAG: None,
+        }
 
     def find(self, resource_type: str, inputs: Inputs) -> str | None:
         """The id of what was made of *inputs*, or ``None`` when nothing was.
@@ -132,7 +77,7 @@ class Aws:
         if resource_type in FINDERS:
             service, finder = FINDERS[resource_type]
             try:
-                return finder(self._deployment.client(service), inputs)
+                return finder(self._deployment.client(service), {**inputs, "tagsAll": self._tags})
             except ClientError:
                 return None
         return None
@@ -140,22 +85,16 @@ class Aws:
     def _tagged(self, prefix: str, inputs: Inputs) -> str | None:
         """The EC2 resource that carries this cluster's tag and the ``Name`` of *inputs*, and is in no state yet."""
         ec2 = self._deployment.client("ec2")
-        pages = ec2.get_paginator("describe_tags")
-        found = [
-            {
-                tag["ResourceId"]
-                for page in pages.paginate(
-                    Filters=[
-                        {"Name": "key", "Values": [key]},
-                        {"Name": "value", "Values": [value]},
-                    ]
-                )
-                for tag in page["Tags"]
-                if tag["ResourceId"].startswith(prefix)
-            }
-            for key, value in {**self._tags, "Name": inputs["tags"]["Name"]}.items()
-        ]
-        candidates = set.intersection(*found) - self._known
+        named = _tags_of_ec2(
+            ec2,
+            {"Name": "key", "Values": ["Name"]},
+            {"Name": "value", "Values": [inputs["tags"]["Name"]]},
+        )
+        tagged = _tags_of_ec2(
+            ec2,
+            {"Name": "resource-id", "Values": [each for each in named if each.startswith(prefix)]},
+        )
+        candidates = {each for each, tags in tagged.items() if _has(tags, self._tags)} - self._known
         # Tags outlive a terminated instance and a deleted gateway by an hour.
         if prefix == "i-" and candidates:
             candidates = _live_instances(ec2, candidates)
@@ -164,6 +103,21 @@ class Aws:
         if prefix == "cr-" and candidates:
             candidates = _live_reservations(ec2, candidates)
         return min(candidates, default=None)
+
+
+def _has(tags: Mapping[str, str], wanted: Mapping[str, str | None]) -> bool:
+    return all(tags.get(key) == value for key, value in wanted.items())
+
+
+def _tags_of_ec2(ec2: Any, *filters: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """Id of each resource to those of its tags that pass the *filters*; none, and no call, for an empty filter."""
+    found: dict[str, dict[str, str]] = {}
+    if not all(each["Values"] for each in filters):
+        return found
+    for page in ec2.get_paginator("describe_tags").paginate(Filters=list(filters)):
+        for tag in page["Tags"]:
+            found.setdefault(tag["ResourceId"], {})[tag["Key"]] = tag["Value"]
+    return found
 
 
 def _live_instances(ec2: Any, candidates: set[str]) -> set[str]:
@@ -222,11 +176,10 @@ def _document(ssm: Any, inputs: Inputs) -> str:
 
 
 def _file_system(efs: Any, inputs: Inputs) -> str | None:
-    wanted = inputs["tagsAll"] if "tagsAll" in inputs else inputs["tags"]
     for page in efs.get_paginator("describe_file_systems").paginate():
         for each in page["FileSystems"]:
             tags = {tag["Key"]: tag["Value"] for tag in each["Tags"]}
-            if wanted.items() <= tags.items():
+            if _has(tags, {**inputs["tags"], **inputs["tagsAll"]}):
                 return str(each["FileSystemId"])
     return None
 

@@ -43,6 +43,9 @@ class JoinedAwsMachinesArgs:
     region: str
     """AWS region, which must be the leader's."""
 
+    identity: str
+    """What tells the cluster from others of its name, for its tag. Changed in place."""
+
     delete_data: bool
     """Lifts the protection of the bucket."""
 
@@ -86,7 +89,7 @@ class JoinedAwsMachines:
         self.site = AwsSite(
             cluster=joined["cluster"],
             tags={
-                **cluster_tags(args.project, args.stack, args.settings.tags),
+                **cluster_tags(args.project, args.stack, args.identity, args.settings.tags),
                 LEADER_TAG: joined["cluster"],
             },
             region=region,

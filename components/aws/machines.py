@@ -48,6 +48,9 @@ class AwsMachinesArgs:
     region: str
     """AWS region. Another region is another cluster."""
 
+    identity: str
+    """What tells the cluster from others of its name, for its tag. Changed in place."""
+
     delete_data: bool
     """Whether the stack file spells the stack's name under ``deleteData``: lifts the protection of all data."""
 
@@ -97,7 +100,7 @@ class AwsMachines:
         )
         self.site = AwsSite(
             cluster=f"{args.project}/{args.stack}",
-            tags=cluster_tags(args.project, args.stack, args.settings.tags),
+            tags=cluster_tags(args.project, args.stack, args.identity, args.settings.tags),
             region=region,
             role_path=role_path,
             subnet_ids=network.subnet_ids,

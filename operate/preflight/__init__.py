@@ -13,6 +13,7 @@ from model.problems import Problem, counted, numbered
 from model.settings import CheckName
 from operate.messages import UserError
 from operate.preflight.budget import budget
+from operate.preflight.cluster import cluster
 from operate.preflight.cost import price
 from operate.preflight.credentials import clock, credentials
 from operate.preflight.image import image
@@ -34,6 +35,7 @@ FIRST: Mapping[CheckName, Check] = {
 """Without these AWS answers nothing else."""
 
 CHECKS: Mapping[CheckName, Check] = {
+    "cluster": cluster,
     "references": references,
     "offerings": offerings,
     "quota": quota,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from functools import wraps
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
@@ -15,6 +16,7 @@ from botocore.config import Config
 from model.existing_network import Subnet
 from model.plan import PlannedNode, planned_nodes
 from model.problems import Problem
+from model.recorded import Recorded, recorded
 from model.sections import Release
 from model.settings import FollowersOnAws, Settings
 from model.tags import CLUSTER_TAG
@@ -33,6 +35,11 @@ COUNTED_STATES = ("pending", "running")
 """States of a machine in which it counts against a quota and is paid for."""
 
 Fact = TypeVar("Fact")
+
+
+def nothing_recorded() -> Recorded:
+    """What is known of a stack that was never deployed."""
+    return recorded(())
 
 
 class UnansweredError(Exception):
@@ -72,6 +79,10 @@ class RunningMachine:
     """Its ``Name`` tag; empty without one."""
     cluster: str
     """Value of the cluster's tag; empty for what is not of this program."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    """All its tags."""
+    launched: datetime | None = None
+    """When AWS launched it, if that is known."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)  # one is itself: what it learns is kept by it
@@ -87,6 +98,8 @@ class Situation:
     """Makes a boto3 client of one service in the region; of ``pricing`` in `operate.price_list.SERVICE_REGION`."""
     machines: Callable[[], tuple[RunningMachine, ...]]
     """What runs in the region; asked of AWS once, by the first check that wants it."""
+    known: Callable[[], Recorded] = nothing_recorded
+    """What the stack's state says of its cluster."""
     release: Release | None = None
     """The release of the nodes, of a joined stack the one of its leader; None while that is not deployed."""
     choice: str = ""
@@ -122,6 +135,7 @@ def situation_of(
     cluster: str,
     client: Callable[[str, Config], Any],
     release: Release | None,
+    known: Callable[[], Recorded] = nothing_recorded,
     *,
     choice: str = "",
     is_rehearsal: bool = False,
@@ -146,6 +160,7 @@ def situation_of(
         nodes=planned_nodes(settings),
         client=shared,
         machines=lambda: _running(situation),
+        known=known,
         release=release,
         choice=choice,
         is_rehearsal=is_rehearsal,
@@ -257,4 +272,6 @@ def _machine(instance: dict[str, Any]) -> RunningMachine:
         market=instance.get("InstanceLifecycle", "on-demand"),
         name=tags.get("Name", ""),
         cluster=tags.get(CLUSTER_TAG, ""),
+        tags=tags,
+        launched=instance.get("LaunchTime"),
     )

@@ -18,6 +18,7 @@ from moto.autoscaling.models import FakeAutoScalingGroup
 from moto.core.types import Base64EncodedString
 from moto.ec2 import ec2_backends
 from moto.ec2.models.elastic_network_interfaces import NetworkInterfaceBackend
+from moto.ec2.models.launch_templates import LaunchTemplate
 from moto.efs import efs_backends
 from moto.iam.access_control import PermissionResult
 from moto.s3.models import FakeBucket
@@ -86,6 +87,8 @@ def mend_moto() -> None:
         _discard_shadow_volumes(group.autoscaling_backend.ec2_backend)
 
     FakeAutoScalingGroup.replace_autoscaling_group_instances = launch_without_shadows
+    # moto shows the tags that a template had when it was made.
+    LaunchTemplate.tags = property(lambda template: template.get_tags(), lambda *_: None)
     create = NetworkInterfaceBackend.create_network_interface
 
     @functools.wraps(create)

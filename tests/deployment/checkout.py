@@ -147,10 +147,11 @@ class Checkout:
 
     def environment(self) -> dict[str, str]:
         """What ``python -m operate environment`` gives a shell."""
-        printed = subprocess.run(
-            self.command("environment"), cwd=self.root, check=True, capture_output=True, text=True
-        ).stdout
-        words = [shlex.split(line)[1].split("=", 1) for line in printed.splitlines()]
+        done = subprocess.run(
+            self.command("environment"), cwd=self.root, check=False, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        words = [shlex.split(line)[1].split("=", 1) for line in done.stdout.splitlines()]
         return dict(words)
 
     def pulumi(
@@ -188,6 +189,11 @@ class Checkout:
         exported = self.pulumi("stack", "export", "--stack", self.stack)
         assert exported.returncode == 0, exported.stderr
         found: list[dict[str, Any]] = json.loads(exported.stdout)["deployment"].get("resources", [])
+        return found
+
+    def state_of(self, kind: str) -> dict[str, Any]:
+        """The one resource of a type in the state."""
+        (found,) = (each for each in self.resources() if each["type"] == kind)
         return found
 
     def client(self, service: str) -> Any:

@@ -1,10 +1,11 @@
 """Recovery finds what there is, by the id that Pulumi knows it by; nothing else, and nobody else's."""
 
 import json
+import re
 
 import pytest
 
-from model.tags import CLUSTER_TAG
+from model.tags import CLUSTER_TAG, GIVEN_UP_TAG, ID_TAG
 from operate.recover import FINDERS, TAGGED, Aws
 from tests.deployment.checkout import Checkout
 
@@ -32,7 +33,13 @@ class Deployed:
     def __init__(self, checkout: Checkout, *, known: bool) -> None:
         self.cluster = "graphistry-cluster/sandbox"
         self.client = checkout.client
-        self._known = checkout.resources() if known else []
+        resources = checkout.resources()
+        provider = [each for each in resources if each["type"] == "pulumi:providers:aws"]
+        self._known = resources if known else provider
+
+    def add(self, provider: dict[str, object]) -> None:
+        """Have another state's provider."""
+        self._known = [provider]
 
     def checkpoint(self) -> dict[str, object]:
         return {"resources": self._known}
@@ -74,6 +81,36 @@ def test_what_another_cluster_made_is_not_found(with_spot: Checkout) -> None:
             assert aws.find(each["type"], each["inputs"]) is None, each["urn"]
 
 
+def test_what_a_colleague_made_of_the_same_name_is_not_found(with_spot: Checkout) -> None:
+    by_tags = [*TAGGED, "aws:efs/fileSystem:FileSystem"]
+    for colleague in ("", "another-state"):
+        provider: dict[str, object] = {"type": "pulumi:providers:aws", "outputs": {}}
+        if colleague:
+            provider["outputs"] = {"defaultTags": json.dumps({"tags": {ID_TAG: colleague}})}
+        deployment = Deployed(with_spot, known=False)
+        deployment.add(provider)
+        aws = Aws(deployment)  # type: ignore[arg-type] # the part that is asked
+        for each in with_spot.resources():
+            if each["type"] in by_tags:
+                assert aws.find(each["type"], each["inputs"]) is None, each["urn"]
+
+
+def test_data_that_was_given_up_is_not_found(with_spot: Checkout) -> None:
+    tag = {"Key": GIVEN_UP_TAG, "Value": "today"}
+    held = {each["type"]: each for each in with_spot.resources()}
+    volume, folder = held["aws:ebs/volume:Volume"], held["aws:efs/fileSystem:FileSystem"]
+    ec2, efs = with_spot.client("ec2"), with_spot.client("efs")
+    ec2.create_tags(Resources=[volume["id"]], Tags=[tag])
+    efs.tag_resource(ResourceId=folder["id"], Tags=[tag])
+    try:
+        aws = Aws(Deployed(with_spot, known=False))  # type: ignore[arg-type] # the part that is asked
+        for each in (volume, folder):
+            assert aws.find(each["type"], each["inputs"]) is None, each["urn"]
+    finally:
+        ec2.delete_tags(Resources=[volume["id"]], Tags=[{"Key": GIVEN_UP_TAG}])
+        efs.untag_resource(ResourceId=folder["id"], TagKeys=[GIVEN_UP_TAG])
+
+
 def test_what_was_not_made_is_not_found(with_spot: Checkout) -> None:
     aws = Aws(Deployed(with_spot, known=False))  # type: ignore[arg-type] # the part that is asked
     missing = {"name": "nothing", "bucket": "nothing", "tags": {"Name": "nothing"}}
@@ -87,3 +124,4 @@ def test_the_tag_that_recovery_looks_for_is_the_one_the_program_sets(with_spot: 
     (provider,) = (each for each in with_spot.resources() if each["type"] == "pulumi:providers:aws")
     tags = json.loads(provider["inputs"]["defaultTags"])["tags"]
     assert tags[CLUSTER_TAG] == "graphistry-cluster/sandbox"
+    assert re.fullmatch(r"[0-9a-f]{12}", tags[ID_TAG])

@@ -35,6 +35,7 @@ def down(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
             sandbox=SimpleNamespace() if rehearsal else None,
             outputs=lambda: {"keptData": KEPT},
             destroy=lambda *_: 0,
+            checkpoint=dict,
             read=lambda *_: "[]",
         )
         take_down(opened, yes=True)

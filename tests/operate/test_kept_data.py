@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from model.changed_keys import ChangedKey
 from model.changes import Effect
-from operate.kept_data import Loss, losses, never, refuse
+from operate.kept_data import Loss, losses, never, protect_again, refuse
 from operate.messages import UserError
 
 URN = "urn:pulumi:prod::graphistry-cluster::"
@@ -135,3 +136,29 @@ def test_data_that_a_failed_run_gave_up_hold_nobody_back() -> None:
     assert never([key(FOLDER_KEY)], [], without) == []
     # From one existing file system to another: it was never in the state, and there is nothing to name.
     assert never([key(FOLDER_KEY, "fs-0")], [], without) == [key(FOLDER_KEY, "fs-0")]
+
+
+def protects(*resources: dict[str, Any]) -> list[str]:
+    """The URNs that are protected again in a state of *resources*."""
+    told: list[str] = []
+    state: Any = SimpleNamespace(
+        choice="",
+        checkpoint=lambda: {"resources": list(resources)},
+        named=lambda: ["--stack", "prod"],
+        read=lambda *words: told.extend(words),
+    )
+    protect_again(state)
+    return [each for each in told if each.startswith("urn:")]
+
+
+def test_what_an_interrupted_command_left_open_is_protected_again() -> None:
+    bare = {"urn": "urn:a::data", "type": "aws:ebs/volume:Volume"}
+    guard = {"urn": "urn:a::policy", "type": "aws:s3/bucketPolicy:BucketPolicy"}
+    closed = {"urn": "urn:a::secret", "type": "aws:secretsmanager/secret:Secret", "protect": True}
+    given_up = {**bare, "urn": "urn:a::old", "delete": True}
+    machine = {"urn": "urn:a::leader", "type": "aws:ec2/instance:Instance"}
+    assert protects(bare, guard, closed, given_up, machine) == ["urn:a::data", "urn:a::policy"]
+
+
+def test_volumes_of_hosts_are_never_protected() -> None:
+    assert protects({"urn": "urn:a::postgres", "type": "docker:index/volume:Volume"}) == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 
-from model.tags import CLUSTER_TAG
+from model.tags import CLUSTER_TAG, ID_TAG
 from tests.harness import Registration
 
 LAUNCHED = {"instance", "volume", "network-interface"}
@@ -40,12 +40,12 @@ def without_cluster_tag(registrations: Sequence[Registration]) -> Iterator[str]:
             continue
         default = providers.get(each.provider.rpartition("::")[0], {})
         cluster = default.get(CLUSTER_TAG)
-        if cluster is None:
+        if cluster is None or ID_TAG not in default:
             yield f"{each.name}: its provider does not tag it"
         tags = each.inputs.get("tags", {})
         if isinstance(tags, list):  # a group's own tags are no provider's business
             tags = {tag["key"]: tag["value"] for tag in tags}
-            if CLUSTER_TAG not in tags:
+            if not {CLUSTER_TAG, ID_TAG} <= tags.keys():
                 yield f"{each.name}: the group is not tagged"
         if tags.get(CLUSTER_TAG, cluster) != cluster:
             yield f"{each.name}: has another cluster's tag"
@@ -59,6 +59,7 @@ def without_cluster_tag(registrations: Sequence[Registration]) -> Iterator[str]:
                 specification["resourceType"]
                 for specification in each.inputs.get("tagSpecifications", [])
                 if specification["tags"].get(CLUSTER_TAG) == cluster
+                and ID_TAG in specification["tags"]
             }
             for launched in sorted(LAUNCHED - tagged):
                 yield f"{each.name}: the {launched} that it launches is not tagged"

@@ -14,8 +14,9 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from model.recorded import recorded
 from model.settings import FollowersOnAws, Settings, parse
-from model.tags import CLUSTER_TAG
+from model.tags import CLUSTER_TAG, GIVEN_UP_TAG, ID_TAG
 from operate.preflight import CHECKS, FIRST, Outcome, Report, run
 from operate.preflight.credentials import credentials
 from operate.preflight.quota_request import ask, wanted_quotas
@@ -26,6 +27,10 @@ from sandbox.provider.quotas import limits
 from tests.harness import stack_config
 
 CLUSTER = "graphistry-cluster/prod"
+PROVIDER = {
+    "type": "pulumi:providers:aws",
+    "outputs": {"defaultTags": json.dumps({"tags": {ID_TAG: "ours"}})},
+}
 RAW: dict[str, Any] = {
     "gpuProfiles": {
         "t4": {"instanceTypes": ["g4dn.2xlarge", "g4dn.4xlarge"]},
@@ -75,6 +80,8 @@ class World:
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
         self._files: set[Path] = set()
+        self.known = recorded([PROVIDER])
+        """What the stack's state says."""
         self.calls: Counter[str] = Counter()
         """Requests that were sent, by operation."""
 
@@ -113,6 +120,20 @@ class World:
             TagSpecifications=[{"ResourceType": "instance", "Tags": tags}],
         )
 
+    def volume(self, tags: dict[str, str]) -> str:
+        """Make a volume; its id."""
+        made = self.client("ec2").create_volume(
+            AvailabilityZone="us-east-1a",
+            Size=1,
+            TagSpecifications=[
+                {
+                    "ResourceType": "volume",
+                    "Tags": [{"Key": key, "Value": value} for key, value in tags.items()],
+                }
+            ],
+        )
+        return str(made["VolumeId"])
+
     def end(self) -> None:
         for file in self._files:
             file.unlink()
@@ -126,7 +147,7 @@ class World:
         settings = parse(raw)
         assert isinstance(settings, FollowersOnAws)
         release = settings.release if isinstance(settings, Settings) else None
-        return situation_of(settings, region, CLUSTER, self.client, release)
+        return situation_of(settings, region, CLUSTER, self.client, release, lambda: self.known)
 
     def look(self, raw: dict[str, Any] = RAW) -> Report:
         return run(self.situation(raw), ())
@@ -163,6 +184,56 @@ def test_the_account_of_the_sandbox_holds_the_stacks_that_come_with_the_project(
     report = world.look({**raw, "release": RAW["release"]})
     assert report.checks("passed") == [*FIRST, *CHECKS]
     assert outcome(report, "image").remark.startswith("a stand-in, as every image of the sandbox")
+
+
+COLLEAGUES: dict[str, dict[str, str]] = {
+    "of another state": {ID_TAG: "theirs"},
+    "of an earlier version": {},
+    "given up": {ID_TAG: "theirs", GIVEN_UP_TAG: "2026-01-01"},
+    "ours": {ID_TAG: "ours"},
+}
+
+
+@pytest.mark.parametrize(
+    ("tags", "state", "refused"),
+    [
+        ("of another state", [PROVIDER], True),
+        ("of another state", [], True),
+        ("of an earlier version", [], True),
+        ("of an earlier version", [PROVIDER], False),
+        ("given up", [], False),
+        ("ours", [PROVIDER], False),
+    ],
+)
+def test_an_account_with_another_cluster_of_this_name_is_refused(
+    world: World, tags: str, state: list[dict[str, Any]], refused: bool
+) -> None:
+    world.known = recorded(state)
+    made = world.volume({CLUSTER_TAG: CLUSTER, **COLLEAGUES[tags]})
+    try:
+        problems = outcome(world.look(), "cluster").problems
+        assert bool(problems) == refused
+        for each in problems:
+            assert f"volume {made}, since 20" in each.got
+            assert f"ResourceName,AttributeValue={made}" in each.hint
+    finally:
+        world.client("ec2").delete_volume(VolumeId=made)
+
+
+def test_who_made_another_cluster_of_this_name_is_named(world: World) -> None:
+    ec2 = world.client("ec2")
+    tags = [{"Key": CLUSTER_TAG, "Value": CLUSTER}]
+    ec2.create_launch_template(
+        LaunchTemplateName="theirs",
+        LaunchTemplateData={"InstanceType": "g4dn.2xlarge"},
+        TagSpecifications=[{"ResourceType": "launch-template", "Tags": tags}],
+    )
+    world.known = recorded([])
+    try:
+        (problem,) = outcome(world.look(), "cluster").problems
+        assert ", made by arn:aws:iam::123456789012:" in problem.got
+    finally:
+        ec2.delete_launch_template(LaunchTemplateName="theirs")
 
 
 def test_a_new_account_has_no_gpu_quota(world: World) -> None:
@@ -376,7 +447,7 @@ def test_twenty_followers_in_five_subnets_cost_as_many_calls_as_two_in_two(world
     assert twenty["kms.ListGrants"] == 1
     assert twenty["service-quotas.GetServiceQuota"] == 2
     assert (twenty["s3.HeadObject"], twenty["sts.GetCallerIdentity"]) == (2, 3)
-    assert twenty.total() <= 41
+    assert twenty.total() <= 42
     world.client("ec2").reset_ebs_default_kms_key_id()
 
 

@@ -61,10 +61,10 @@ def _made(service: str, region: str) -> Any:
 
 
 def machine(
-    node: str, instance_type: str, zone: str = "us-east-1a", **other: str
+    node: str, instance_type: str, zone: str = "us-east-1a", **other: Any
 ) -> RunningMachine:
     """A machine of the cluster that runs."""
-    values = {
+    values: dict[str, Any] = {
         "instance_id": f"i-{node}",
         "market": "on-demand",
         "name": f"graphistry-prod-{node}",

@@ -1,0 +1,71 @@
+"""Two clusters of one name in one account: each state has an id, by which nobody takes another's for their own."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from model.tags import GIVEN_UP_TAG, ID_TAG
+from tests.deployment.checkout import Checkout
+
+WITH_ID = '{**tags, CLUSTER_TAG: f"{project}/{stack}", ID_TAG: identity}'
+
+
+@pytest.fixture
+def colleague(deployed: Checkout) -> Iterator[Checkout]:
+    """Somebody whose stack has the same name, and whose state is elsewhere."""
+    state = deployed.root / ".sandbox" / "state"
+    ours = state.rename(state.with_name("ours"))
+    yield deployed
+    if state.exists():
+        state.rename(state.with_name("theirs"))
+    ours.rename(state)
+
+
+def test_an_account_with_a_cluster_of_this_name_is_refused(colleague: Checkout) -> None:
+    before = colleague.account()
+    refused = colleague.operate("up")
+    assert refused.returncode == 1
+    assert "holds a cluster of this name that is not in this stack's state" in refused.stdout
+    assert "made by arn:aws:iam::123456789012:" in refused.stdout.replace("\n", " ")
+    assert colleague.account() == before
+
+
+def test_a_cluster_of_an_earlier_version_gets_its_id_and_nothing_is_replaced(
+    checkout: Checkout,
+) -> None:
+    module = checkout.root / "model" / "tags.py"
+    text = module.read_text()
+    assert WITH_ID in text
+    module.write_text(text.replace(WITH_ID, WITH_ID.replace(", ID_TAG: identity", "")))
+    checkout.succeed("up")
+    before = ids(checkout)
+    assert ID_TAG not in checkout.state()
+    module.write_text(text)
+    assert set(checkout.plan()) == {"update"}
+    checkout.succeed("up")
+    assert ids(checkout) == before
+    assert checkout.plan("--refresh") == {}  # the same id again
+    (vpc,) = checkout.client("ec2").describe_vpcs(
+        Filters=[{"Name": "tag-key", "Values": [ID_TAG]}]
+    )["Vpcs"]
+    assert vpc["VpcId"] in before.values()
+
+
+def test_data_that_is_given_up_by_name_is_marked(deployed: Checkout) -> None:
+    before = deployed.state_of("aws:ebs/volume:Volume")
+    zone = before["outputs"]["availabilityZone"]
+    other = next(f"us-east-1{letter}" for letter in "ab" if not zone.endswith(letter))
+    deployed.change(leader={**deployed.setting("leader"), "availabilityZone": other})
+    deployed.succeed("up", "--name", "graphistry-sandbox-leader-data")
+    assert deployed.state_of("aws:ebs/volume:Volume")["id"] != before["id"]
+    marked = deployed.client("ec2").describe_volumes(
+        Filters=[{"Name": "tag-key", "Values": [GIVEN_UP_TAG]}]
+    )["Volumes"]
+    assert [each["VolumeId"] for each in marked] == [before["id"]]
+
+
+def ids(checkout: Checkout) -> dict[str, str]:
+    """The ids of everything that AWS would make anew; a wait has another command."""
+    return {
+        each["urn"]: each["id"] for each in checkout.resources() if each["type"].startswith("aws:")
+    }
