@@ -60,6 +60,7 @@ HINTS = {
     "SharedFolderUnclaimed": "bring the leader up first: it marks the shared folder as this cluster's",
     "SharedFolderFull": "delete data sets, or raise what limits the file system",
     "SharedFolderReadOnly": "let the node's root write there: by EFS's policy, or rw,no_root_squash of an export",
+    "SharedFolderUnsafe": "see on another node who made the link (`ls -l`), and remove it: root follows none there",
     # secret
     "SecretUnavailable": "AWS: check the node's role, and its route to Secrets Manager; hosts: the disk of /var/lib",
     "SecretNotFilled": "bring the leader up first: it makes the secret",
@@ -78,6 +79,7 @@ HINTS = {
     "ReleaseChecksumMismatch": "compare release.sha256 with the vendor's; store or deliver the archive again",
     "ReleaseArchiveInvalid": "store the archive again as the vendor delivers it",
     "ReleaseArchiveUnsafe": "do not use this archive: it would write outside its own folder",
+    "ReleaseFileUnsafe": "put a plain file or folder there, and see who made the link: root follows none there",
     "DecompressorMissing": "install zstd on the image, or deliver the archive as .tar.gz",
     "ImagesLoadFailed": "read the log lines and `journalctl -u docker` on the node",
     "DiskFull": "give the node a bigger disk, or free space on it; the agent tries again",

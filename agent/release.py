@@ -22,7 +22,7 @@ from agent.commands import run
 from agent.compose import Compose
 from agent.download import Download, Stream
 from agent.failures import Failure
-from agent.node import HOME, Node, write_private
+from agent.node import HOME, Node, read_plain, write_private
 from agent.specification import Specification
 
 PREINSTALLED = (
@@ -80,7 +80,7 @@ def _version(folder: Path) -> tuple[str, str]:
 
 def _text(file: Path) -> str:
     try:
-        return file.read_text().strip()
+        return read_plain(file).strip()
     except OSError as error:
         raise Failure("ReleaseArchiveInvalid", f"{file}: {error.strerror}") from error
 
@@ -326,9 +326,9 @@ def _retire(earlier: Path, folder: Path) -> None:
 def _record(folder: Path) -> tuple[str | None, list[str]]:
     """The checksum of the archive that was unpacked to *folder*, and its images; of another folder, nothing."""
     try:
-        found: dict[str, Any] = json.loads((folder / RECORD).read_text())
+        found: dict[str, Any] = json.loads(read_plain(folder / RECORD))
         return found["sha256"], found["images"]
-    except (OSError, ValueError, LookupError):
+    except (OSError, Failure, ValueError, LookupError):
         return None, []
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import socket
+import stat
 import sys
 from pathlib import Path
 from typing import Iterator
@@ -28,7 +29,7 @@ from agent.compose import Compose
 from agent.configure import BEGIN, END, OVERRIDE, VENDOR_UNITS
 from agent.deliver import lock
 from agent.failures import Failure
-from agent.node import HOME, MARK, UNITS, write_private
+from agent.node import HOME, MARK, UNITS, opened, read_plain, write_private
 from agent.shared_folder import open_again
 from agent.specification import HostPlace, MountedPath, Nfs, NfsOnLeader, Specification
 from agent.store import STORE
@@ -74,12 +75,20 @@ def _stop_services(specification: Specification) -> None:
     override = folder / OVERRIDE
     if _is_ours(override):
         override.unlink()
-    config = folder / "data" / "config"
+    try:
+        with opened(folder / "data" / "config") as config:
+            _give_back(config)
+    except (OSError, Failure) as error:
+        print(f"the release's configuration stays as it is: {error}", file=sys.stderr)
+
+
+def _give_back(config: Path) -> None:
+    """Take what is ours out of the release's configuration."""
     if _is_ours(config / "cluster.env"):
         write_private(config / "cluster.env", "ENABLE_CLUSTER_MODE=false\n", 0o644)
     custom = config / "custom.env"
     if custom.exists():
-        write_private(custom, without_block(custom.read_text()))
+        write_private(custom, without_block(read_plain(custom)))
 
 
 def without_block(text: str) -> str:
@@ -113,7 +122,10 @@ def _mount_point(file: Path) -> str | None:
 
 def _is_shut(folder: Path) -> bool:
     """Whether this is a folder that the agent has closed; others below a mount may hold data."""
-    return folder.is_dir() and folder.stat().st_mode & 0o777 == 0
+    try:
+        return stat.filemode(folder.lstat().st_mode) == "d---------"
+    except OSError:
+        return False
 
 
 def _remove_units() -> None:
@@ -171,6 +183,6 @@ def _empty_home() -> None:
 
 def _is_ours(file: Path) -> bool:
     try:
-        return file.read_text().startswith(f"# {MARK}")
-    except (OSError, UnicodeDecodeError):
+        return read_plain(file).startswith(f"# {MARK}")
+    except (OSError, Failure):
         return False

@@ -159,6 +159,15 @@ class FakeMachine:
         )
         self._monkeypatch.setattr("agent.disk_space.NOT_DISKS", ())
 
+    def probe_fails(self, number: int | None) -> None:
+        """What the system says when the agent writes into the shared folder; None for nothing."""
+
+        def probe(*_: object) -> None:
+            if number is not None:
+                raise OSError(number, os.strerror(number))
+
+        self._monkeypatch.setattr("agent.inside.probe", probe)
+
     def gpus(self, count: int, driver: str = "580.126.20") -> None:
         """What nvidia-smi shows."""
         lines = [GPU.format(index=index, driver=driver) for index in range(count)]

@@ -1,5 +1,6 @@
 """All phases on a machine out of shell scripts."""
 
+import errno
 import json
 import re
 from collections.abc import Callable
@@ -375,7 +376,7 @@ def test_a_follower_without_leader_says_what_it_waits_for(
 
 
 def test_a_full_folder_is_told(fake: FakeMachine, make_node: MakeNode) -> None:
-    fake.command("dd", "echo 'dd: error writing: No space left on device' >&2; exit 1")
+    fake.probe_fails(errno.ENOSPC)
     assert failure(claimed(fake, make_node))["code"] == "SharedFolderFull"
 
 

@@ -1,5 +1,6 @@
 """All phases, and the watch afterwards, on a machine that is a host: no AWS, everything on its own disk."""
 
+import errno
 import json
 import stat
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from agent.cluster_secret import generate
 from agent.converge import PHASES, converge
 from agent.node import Node
 from agent.repair import Repairs
+from agent.systemd import mount_unit
 from model.specification import SCHEMA_FILE
 from tests.agent.fakes import FakeMachine
 
@@ -231,7 +233,7 @@ class TestPath:
         self, fake: FakeMachine, monkeypatch: pytest.MonkeyPatch
     ) -> Iterator[list[tuple[str, str]]]:
         """What the folder is on: the last element says. The host's own data are on its root."""
-        found = [("/mnt/nfs", "nfs4")]
+        found = [(str(fake.root), "nfs4")]
 
         def mount_of(path: object) -> tuple[str, str]:
             return ("/", "ext4") if str(path).startswith(str(fake.store)) else found[-1]
@@ -250,7 +252,7 @@ class TestPath:
         make_ready(claimed(fake, make_host, sharedFolder=share))
         assert not list((fake.root / "units").glob("*.mount"))
         ordered = (fake.root / "units" / "docker.service.d" / "graphistry-cluster.conf").read_text()
-        assert "After=mnt-nfs.mount\n" in ordered
+        assert f"After={mount_unit(str(fake.root))}\n" in ordered
 
     def test_the_leader_makes_a_folder_that_its_mount_does_not_have(
         self, fake: FakeMachine, make_host: MakeNode, share: dict[str, str], mounts: object
@@ -267,7 +269,19 @@ class TestPath:
         assert mounts
         (fake.root / "file").touch()
         node = make_host("leader", sharedFolder={**share, "path": f"{fake.root}/file/ours"})
-        assert failure(node)["code"] == "SharedFolderReadOnly"
+        found = failure(node)
+        assert found["code"] == "SharedFolderUnsafe"
+        assert f"{fake.root}/file is a link, or another kind of file" in found["message"]
+
+    def test_a_link_to_the_folder_is_refused_below_the_mount(
+        self, fake: FakeMachine, make_host: MakeNode, share: dict[str, str], mounts: object
+    ) -> None:
+        assert mounts
+        (fake.root / "theirs").mkdir()
+        (fake.root / "ours").symlink_to("theirs")
+        node = make_host("leader", sharedFolder={**share, "path": f"{fake.root}/ours"})
+        assert failure(node)["code"] == "SharedFolderUnsafe"
+        assert not list((fake.root / "theirs").iterdir())
 
     @pytest.mark.parametrize("mount", [("/", "ext4"), ("/mnt/nfs", "autofs")])
     def test_a_folder_on_no_mount_is_refused(
@@ -368,8 +382,7 @@ class TestWatch:
         self, fake: FakeMachine, make_host: MakeNode, server_answers: list[bool]
     ) -> None:
         node = make_ready(claimed(fake, make_host))
-        dd = fake.root / "bin" / "dd"
-        fake.command("dd", "exit 1")
+        fake.probe_fails(errno.EIO)
         server_answers.append(False)
         repairs = Repairs(node)
         repairs.look()
@@ -377,7 +390,7 @@ class TestWatch:
         assert fake.mounted(f"{fake.root}/shared")
         assert not [line for line in fake.log("graphistry") if line.startswith("restart")]
         server_answers.append(True)
-        dd.unlink()
+        fake.probe_fails(None)
         repairs.look()
         assert state(node) == ("ready", None)
 
