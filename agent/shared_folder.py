@@ -36,6 +36,7 @@ def shared_folder(node: Node) -> None:
     elif isinstance(share, Nfs):
         nfs.require_client()
     _mount(node)
+    _close(node)
     if isinstance(share, MountedPath) and node.specification.is_leader:
         try:
             inside.make(shared_files.place(node.specification))
@@ -182,6 +183,35 @@ def _mount(node: Node) -> None:
         print(f"waiting: {share.path} cannot be mounted: {' '.join(done.tail()[-1:])}", flush=True)
         time.sleep(pause)
         pause = min(pause * 2, 15.0)
+
+
+def _close(node: Node) -> None:
+    """Close mounts that an agent has made before it closed them."""
+    share = node.specification.share
+    if isinstance(share, MountedPath):
+        return
+    paths = [share.path]
+    if isinstance(share, NfsOnLeader):
+        nfs_server.close(share)
+        paths.append(share.folder)
+    if node.specification.runs_data_services:
+        paths += [data_root(node.specification), *(f"{share.path}/{n}" for n in POSTGRES_FOLDERS)]
+    for path in paths:
+        systemd.close(path)
+
+
+def warnings(node: Node) -> list[str]:
+    """The mounts that are open to set-user-ID programs and devices: somebody else's, or that could not be closed."""
+    share = node.specification.share
+    paths = [systemd.mount_of(share.path)[0] if isinstance(share, MountedPath) else share.path]
+    if isinstance(share, NfsOnLeader):
+        paths.append(share.folder)
+    found = [(path, systemd.mount_at(path)) for path in paths]
+    return [
+        f"{path} is mounted without {','.join(systemd.open_to(mount))}: root of another node may become root here"
+        for path, mount in found
+        if mount is not None and systemd.open_to(mount)
+    ]
 
 
 def _end_services(node: Node) -> None:

@@ -136,7 +136,7 @@ def test_the_inner_mounts_go_first(fake: FakeMachine, leader: Node) -> None:
     remove()
     shared = f"{fake.root}/shared"
     assert [line.split()[-1] for line in fake.log("umount")][-1] == shared
-    assert len(fake.log("umount")) == 3
+    assert len(fake.log("umount")) == 4
 
 
 def test_a_follower_says_where_the_folder_is_that_others_keep(
