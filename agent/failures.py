@@ -79,6 +79,7 @@ HINTS = {
     "ReleaseChecksumMismatch": "compare release.sha256 with the vendor's; store or deliver the archive again",
     "ReleaseArchiveInvalid": "store the archive again as the vendor delivers it",
     "ReleaseArchiveUnsafe": "do not use this archive: it would write outside its own folder",
+    "ReleaseDataNotCopied": "read the log lines; the earlier release and its data were kept, its services are ended",
     "ReleaseFileUnsafe": "put a plain file or folder there, and see who made the link: root follows none there",
     "DecompressorMissing": "install zstd on the image, or deliver the archive as .tar.gz",
     "ImagesLoadFailed": "read the log lines and `journalctl -u docker` on the node",

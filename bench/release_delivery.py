@@ -36,7 +36,7 @@ case "$1" in
     [ "$2" != -i ] || exec < "$3"
     mkdir -p "$BENCH_DOCKER/archive" "$BENCH_DOCKER/layers"
     # As Docker does: whatever the compression, the archive is stored, then its layers are unpacked.
-    gzip -dc | tar -xf - -C "$BENCH_DOCKER/archive"
+    gzip -dcf | tar -xf - -C "$BENCH_DOCKER/archive"
     for layer in "$BENCH_DOCKER"/archive/layer*.tar; do
       mkdir "$BENCH_DOCKER/layers/$(basename "$layer")"
       tar -xf "$layer" -C "$BENCH_DOCKER/layers/$(basename "$layer")"

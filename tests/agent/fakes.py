@@ -31,7 +31,10 @@ case "$1" in
   compose) cat "{root}/compose-version" 2>/dev/null || echo v2.39.1 ;;
   load) cat > "{root}/loaded"; [ ! -e "{root}/docker-fails" ] || {{ cat "{root}/docker-fails"; exit 1; }}
         echo "Loaded image: graphistry/nexus:v2.50.1-12" ;;
-  image) [ ! -e "{root}/no-images" ] ;;
+  image) case "$2" in
+           ls) cat "{root}/unverified" 2>/dev/null ;;
+           *) [ ! -e "{root}/no-images" ] ;;
+         esac ;;
   container) exit 1 ;;
 esac
 """
