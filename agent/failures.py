@@ -21,6 +21,7 @@ HINTS = {
     "DeliveryBusy": "wait for the other `make up` or `make down` to end, then run yours again",
     "HostTaken": "destroy the host's present node with its own stack, or take the host out of this one",
     "DataServicesForeign": "put dataServices.kind back, or take the data along as docs/on-premises.md tells",
+    "ServicesNotEnded": "start Docker on the host (`systemctl start docker`), then run the same command again",
     "AgentStopped": "read the log lines; `systemctl status graphistry-cluster-agent` on the host says more",
     "GuestsRefused": "name the leader's host, and give IPv4 addresses",
     # preflight

@@ -6,6 +6,7 @@ specification goes last: it says where the data are.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import socket
 import stat
@@ -24,7 +25,7 @@ from agent import (
     systemd,
     unit,
 )
-from agent.commands import run
+from agent.commands import MISSING, run
 from agent.compose import Compose
 from agent.configure import BEGIN, END, OVERRIDE, VENDOR_UNITS
 from agent.deliver import lock
@@ -37,6 +38,10 @@ from agent.store import STORE
 LAST = ("specification.json", "wanted.json", "agent.pyz")
 """In HOME, in this order: without the agent, nobody would go on with what is left."""
 KEPT_IN_HOME = "releases"
+PROJECT_FOLDER = "com.docker.compose.project.working_dir"
+"""The label by which Docker knows the folder of a container's compose file."""
+STOP_SECONDS = 60
+"""For PostgreSQL to write down what it has in memory."""
 
 
 def remove(leaders_secret: str | None = None) -> list[str]:
@@ -45,16 +50,15 @@ def remove(leaders_secret: str | None = None) -> list[str]:
     A follower's copy of the secret goes where the leader has the same, the hash of whose file is *leaders_secret*.
     """
     with lock():
-        found = delivered.specification()
+        found = delivered.last_known()
         run(["systemctl", "disable", "--now", unit.UNIT_NAME], seconds=60)
-        if found is not None:
-            _stop_services(found)
+        _stop_services(found)
         volumes = data_containers.remove()
         nfs_server.withdraw()
         firewall.remove()
         _unmount_all()
         _remove_units()
-        if leaders_secret is not None and not delivered.is_leader():
+        if leaders_secret is not None and not (found and found.is_leader):
             host_secret.forget_copy(leaders_secret)
             store.forget_empty()
         kept = list(_kept(found, volumes))
@@ -62,16 +66,62 @@ def remove(leaders_secret: str | None = None) -> list[str]:
         return kept
 
 
-def _stop_services(specification: Specification) -> None:
-    """End the release's containers, and give its files back."""
-    try:
-        folder = release.place(specification)
-    except Failure:
-        return  # the release is gone
-    if (folder / "graphistry").exists():
+def _stop_services(specification: Specification | None) -> None:
+    """End the containers of every release of ours, and give its files back: what is published must not outlive the
+    firewall. Raises Failure where some go on."""
+    folders = list(_ours(specification))
+    for folder in folders:
         done = Compose(folder).down()
         if not done.succeeded:
-            print(f"services were not stopped: {' '.join(done.tail()[-1:])}", file=sys.stderr)
+            print(f"./graphistry down has failed: {' '.join(done.tail()[-1:])}", file=sys.stderr)
+    _end_containers(folders)
+    for folder in folders:
+        _give_files_back(folder)
+
+
+def _ours(specification: Specification | None) -> Iterator[Path]:
+    """The specification's release, and those that the agent has configured, for one whose specification is lost."""
+    place = None
+    if specification is not None:
+        with contextlib.suppress(Failure):  # the release is gone
+            place = release.place(specification)
+    for folder in [*release.PREINSTALLED, *(HOME / KEPT_IN_HOME).glob("*")]:
+        marks = (folder / OVERRIDE, folder / "data" / "config" / "cluster.env")
+        if (folder / "graphistry").exists() and (folder == place or any(map(_is_ours, marks))):
+            yield folder
+
+
+def _end_containers(folders: list[Path]) -> None:
+    """End what `down` has left, also of a release whose folder is gone."""
+    words = [
+        "--filter",
+        f"label={PROJECT_FOLDER}",
+        "--format",
+        f'{{{{.ID}}}} {{{{.Label "{PROJECT_FOLDER}"}}}}',
+    ]
+    listed = run(["docker", "ps", "--all", *words])
+    if listed.status == MISSING:
+        return  # without Docker nothing runs
+    pairs = [line.partition(" ")[::2] for line in listed.output.splitlines()]
+    left = [
+        identifier
+        for identifier, folder in pairs
+        if Path(folder) in folders or HOME / KEPT_IN_HOME in Path(folder).parents
+    ]
+    done = listed
+    if listed.succeeded and left:
+        run(["docker", "stop", "--time", str(STOP_SECONDS), *left], seconds=10 * STOP_SECONDS)
+        done = run(["docker", "rm", "--force", *left], seconds=STOP_SECONDS)
+    if not done.succeeded:
+        raise Failure(
+            "ServicesNotEnded",
+            "the services cannot be ended, so the firewall, the exports and the mounts stay as they are",
+            done.tail(),
+        )
+
+
+def _give_files_back(folder: Path) -> None:
+    """Take what is ours out of a release."""
     override = folder / OVERRIDE
     if _is_ours(override):
         override.unlink()
