@@ -28,7 +28,7 @@ from agent.commands import require, run
 from agent.compose import Compose
 from agent.download import Download, Stream
 from agent.failures import Failure
-from agent.node import HOME, Node, read_plain, write_private
+from agent.node import HOME, MARK, Node, opened, read_plain, write_private
 from agent.specification import Specification
 
 PREINSTALLED = (
@@ -42,6 +42,8 @@ PARTIAL, BEFORE, RETIRED = ".partial", ".before", ".retired"
 be removed."""
 UNVERIFIED = "graphistry-cluster-unverified"
 """The name of images whose archive has not had the right checksum yet; each has a tag."""
+ALONE = "ENABLE_CLUSTER_MODE=false\n"
+"""In the vendor's cluster.env: of a release that is no node's."""
 MANIFEST = "manifest.json"
 NAMING = (MANIFEST, "repositories", "index.json", "oci-layout")
 """The files of an archive of `docker save` that name its images; Docker needs the first only."""
@@ -61,6 +63,9 @@ def release(node: Node) -> None:
     node.release = folder
     for earlier in _others(folder):
         _retire(earlier, folder)
+    for given in PREINSTALLED:
+        if given != folder and _is_configured(given):
+            _leave(given, folder)
     version, cuda = _version(folder)
     node.report.version("release", f"{version}-{cuda}")
     if is_preinstalled:
@@ -422,6 +427,22 @@ def _retire(earlier: Path, folder: Path) -> None:
     # In one step: what was copied once is never copied again, over what was changed since.
     retired = earlier.rename(earlier.with_name(f"{earlier.name}{RETIRED}"))
     shutil.rmtree(retired)
+
+
+def _is_configured(folder: Path) -> bool:
+    """Whether a release is one that the agent has configured and not given back."""
+    try:
+        return read_plain(folder / "data" / "config" / "cluster.env").startswith(f"# {MARK}")
+    except (OSError, Failure):
+        return False
+
+
+def _leave(given: Path, folder: Path) -> None:
+    """End the services of a release that came with the machine and stays there, once their data are in the new one."""
+    _take_data(given, folder)
+    # What was copied once is never copied again, over what was changed since.
+    with opened(given / "data" / "config") as config:
+        write_private(config / "cluster.env", ALONE, 0o644)
 
 
 def _record(folder: Path) -> tuple[str | None, list[str]]:

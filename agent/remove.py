@@ -135,7 +135,7 @@ def _give_files_back(folder: Path) -> None:
 def _give_back(config: Path) -> None:
     """Take what is ours out of the release's configuration."""
     if _is_ours(config / "cluster.env"):
-        write_private(config / "cluster.env", "ENABLE_CLUSTER_MODE=false\n", 0o644)
+        write_private(config / "cluster.env", release.ALONE, 0o644)
     custom = config / "custom.env"
     if custom.exists():
         write_private(custom, without_block(read_plain(custom)))

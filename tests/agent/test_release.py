@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import subprocess
 import tarfile
 import threading
@@ -328,6 +329,26 @@ def test_a_release_that_was_being_replaced_when_the_agent_ended_has_its_place_ag
     assert (node.folder / "data" / "mine").read_text() == "1"
     assert [each.name for each in (fake.home / "releases").iterdir()] == ["2.50.1-12"]
     assert len(server.ranges) == 1
+
+
+def test_a_release_that_came_with_the_machine_hands_its_data_over_once(
+    server: ArchiveServer, fake: FakeMachine, make_node: MakeNode
+) -> None:
+    config = fake.release / "data" / "config"
+    node = make_node(**wanted(server, tarball()))
+    release(node)
+    assert fake.log("graphistry") == []  # it never was this node's
+    shutil.rmtree(node.folder)
+    (config / "cluster.env").write_text("# graphistry-cluster writes this file.\n")
+    (fake.release / "data" / "mine").write_text("first")
+    release(node)
+    assert (node.folder / "data" / "mine").read_text() == "first"
+    assert fake.log("graphistry") == ["down"]
+    (node.folder / "data" / "mine").write_text("second")
+    release(node)
+    assert (node.folder / "data" / "mine").read_text() == "second"
+    assert fake.log("graphistry") == ["down"]
+    assert (fake.release / "data" / "mine").read_text() == "first"
 
 
 @pytest.mark.parametrize("step", ["run", "shutil.rmtree", "_replace", "_name"])
