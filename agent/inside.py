@@ -133,12 +133,12 @@ def probe(folder: Folder, prefix: str, folders: Sequence[str]) -> None:
     bounded(work)
 
 
-def forget_probes(folder: Folder, prefix: str) -> None:
+def forget_probes(folder: Folder, prefixes: tuple[str, ...]) -> None:
     """Take away what probes have left that were ended. Raises OSError."""
 
     def work() -> str:
         with _opened(folder) as inside, os.scandir(inside) as entries:
-            for name in [each.name for each in entries if each.name.startswith(prefix)]:
+            for name in [each.name for each in entries if each.name.startswith(prefixes)]:
                 with contextlib.suppress(OSError):
                     os.unlink(name, dir_fd=inside)
         return ""

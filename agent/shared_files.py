@@ -5,6 +5,7 @@ How root reads and writes where others do too is in `inside`.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import posixpath
@@ -68,13 +69,13 @@ def probe(node: Node, folders: Sequence[str]) -> None:
 
 
 def forget_probes(node: Node) -> None:
-    """Take away what this node's ended probes have left. Raises Failure."""
-    try:
-        inside.forget_probes(place(node.specification), _probes(node))
-        # Of agents before, under a name that everybody knew.
-        inside.forget_probes(place(node.specification), f"{PROBE}-{node.specification.node}")
-    except OSError as error:
-        raise failure(node, "cannot be listed", error) from error
+    """Take away what this node's ended probes have left, also those of agents before, whose name everybody knew.
+
+    A folder that does not answer, or has too much in it, stays as it is: nothing needs this.
+    """
+    prefixes = (_probes(node), f"{PROBE}-{node.specification.node}")
+    with contextlib.suppress(OSError):
+        inside.forget_probes(place(node.specification), prefixes)
 
 
 def failure(

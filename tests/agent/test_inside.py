@@ -122,7 +122,7 @@ def test_what_ended_probes_left_is_taken_away_and_nothing_else(place: Path, vict
         (place / name).touch()
     (place / f"{PREFIX}1").symlink_to(victim)
     (place / f"{PREFIX}2").mkdir()
-    inside.forget_probes(Folder(str(place)), PREFIX)
+    inside.forget_probes(Folder(str(place)), (PREFIX,))
     left = {each.name for each in place.iterdir()}
     assert left == {f"{PREFIX}2", ".probe.small-one.0", "data"}
     assert victim.read_text() == "theirs"
