@@ -13,7 +13,7 @@ _PLAIN = set(string.ascii_letters + string.digits + ":_.")
 
 TABLE = Path("/proc/self/mountinfo")
 CLOSED = ("nosuid", "nodev")
-"""Options of every mount of ours: others write to it, and must not become root here by a program or a device there."""
+"""Options of every mount below: others write to it, and must not become root here by a program or a device there."""
 AFTER_NETWORK = "Wants=network-online.target\nAfter=network-online.target"
 """Lines of a unit that needs other machines."""
 
