@@ -126,7 +126,8 @@ def phase(url: str, sha256: str) -> None:
         release_source=url, release_sha256=sha256, release_version="2.50.1", cuda="12"
     )
     report = SimpleNamespace(version=lambda *_: None)
-    node: Any = SimpleNamespace(specification=specification, report=report, site=None)
+    site = SimpleNamespace(open_release=None)  # of nothing that only a site opens
+    node: Any = SimpleNamespace(specification=specification, report=report, site=site)
     release(node)
 
 
