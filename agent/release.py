@@ -286,7 +286,7 @@ def _load_unverified(content: IO[bytes], images: Names) -> None:
     """Let Docker load images from a stream, under names that nothing starts; all names go to *images*."""
     with Archive(content) as stream:
         try:
-            with tarfile.open(fileobj=stream.output, mode="r|") as archive:
+            with tarfile.open(fileobj=stream.output, mode="r|", bufsize=CHUNK_BYTES) as archive:
                 _load(lambda docker: _renamed(archive, docker, images))
         except (tarfile.TarError, EOFError, ValueError, LookupError, TypeError) as error:
             stream.raise_cause()
