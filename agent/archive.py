@@ -7,23 +7,29 @@ import shutil
 import subprocess
 import threading
 from types import TracebackType
-from typing import IO
+from typing import IO, Protocol
 
 from agent import packages
-from agent.download import Stream
 from agent.failures import Failure
 
 GZIP, ZSTANDARD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 CHUNK_BYTES = 1024 * 1024
 
 
-class Archive:
-    """The decompressed content of a download, which can only be read on.
+class Readable(Protocol):
+    """Bytes that are read once from begin to end."""
 
-    A thread carries the bytes from the network to the decompressor, so that both and the reader work at once.
+    def read(self, size: int) -> bytes:
+        """The next bytes, at most *size*; empty at the end."""
+
+
+class Archive:
+    """The decompressed content of a download or of a file in another archive, which can only be read on.
+
+    A thread carries the bytes to the decompressor, so that both and the reader work at once.
     """
 
-    def __init__(self, download: Stream) -> None:
+    def __init__(self, download: Readable) -> None:
         self._download = download
         head = download.read(CHUNK_BYTES)
         while 0 < len(head) < len(ZSTANDARD):

@@ -14,7 +14,7 @@ from agent.commands import run
 from agent.compose import Compose
 from agent.disks import POSTGRES_FOLDERS, data_root
 from agent.failures import Failure
-from agent.node import HOME, MARK, UNITS, Node, write_private
+from agent.node import HOME, MARK, UNITS, Node, opened, read_plain, write_private
 from agent.specification import Specification
 from agent.systemd import write_unit
 
@@ -54,9 +54,12 @@ def configure(node: Node) -> None:
     """Make the release's configuration that of this node. Raises Failure where the release ignores it."""
     compose = Compose(node.folder)
     _take_over(node, compose)
-    config = node.folder / "data" / "config"
-    write_private(config / "cluster.env", cluster_env(node.specification))
-    _write_block(config / "custom.env", custom_variables(node.specification, node.secret))
+    place = node.folder / "data" / "config"
+    place.mkdir(parents=True, exist_ok=True)
+    # Services that run as other users have parts of `data`.
+    with opened(place) as config:
+        write_private(config / "cluster.env", cluster_env(node.specification))
+        _write_block(config / "custom.env", custom_variables(node.specification, node.secret))
     _write_override(node, compose)
     services = compose.services()
     _require_variables(node.specification, services)
@@ -110,7 +113,10 @@ def with_block(text: str, variables: dict[str, str]) -> str:
 
 
 def _write_block(file: Path, variables: dict[str, str]) -> None:
-    text = file.read_text() if file.exists() else ""
+    try:
+        text = read_plain(file)
+    except FileNotFoundError:
+        text = ""
     write_private(file, with_block(text, variables))
 
 
@@ -131,7 +137,7 @@ def _take_over(node: Node, compose: Compose) -> None:
         if name != UNIT_NAME:
             run(["systemctl", "mask", name])
     cluster_file = node.folder / "data" / "config" / "cluster.env"
-    ours = cluster_file.exists() and MARK in cluster_file.read_text()
+    ours = cluster_file.exists() and MARK in read_plain(cluster_file)
     if found and not ours and compose.containers():
         # In the vendor's configuration still, so that its own PostgreSQL ends too.
         compose.down()

@@ -6,8 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from agent import aws_disks, disk_growth, systemd
-from agent.commands import require
+from agent import aws_disks, disk_growth, shared_files, systemd
 from agent.failures import Failure
 from agent.node import Node, write_private
 from agent.specification import Specification
@@ -58,12 +57,7 @@ def bind_postgres_folders(node: Node) -> None:
         target = f"{node.specification.shared_folder}/{name}"
         if systemd.mounted(target):
             continue
-        require(
-            "SharedFolderReadOnly",
-            f"{target} cannot be made",
-            ["sh", "-c", f'mkdir -p "$1" && : > "$1/{GUARD}"', "sh", target],
-            seconds=15,
-        )
+        shared_files.make_guarded(node, name, GUARD)
         tied = f"RequiresMountsFor={root}\nRequiresMountsFor={node.specification.shared_folder}"
         # _netdev: a mount that lies on a network's and is itself ordered as a local one closes a circle at boot,
         # which systemd opens by leaving out whatever it likes.

@@ -21,6 +21,7 @@ HINTS = {
     "DeliveryBusy": "wait for the other `make up` or `make down` to end, then run yours again",
     "HostTaken": "destroy the host's present node with its own stack, or take the host out of this one",
     "DataServicesForeign": "put dataServices.kind back, or take the data along as docs/on-premises.md tells",
+    "ServicesNotEnded": "start Docker on the host (`systemctl start docker`), then run the same command again",
     "AgentStopped": "read the log lines; `systemctl status graphistry-cluster-agent` on the host says more",
     "GuestsRefused": "name the leader's host, and give IPv4 addresses",
     # preflight
@@ -60,6 +61,7 @@ HINTS = {
     "SharedFolderUnclaimed": "bring the leader up first: it marks the shared folder as this cluster's",
     "SharedFolderFull": "delete data sets, or raise what limits the file system",
     "SharedFolderReadOnly": "let the node's root write there: by EFS's policy, or rw,no_root_squash of an export",
+    "SharedFolderUnsafe": "see on another node who made the link (`ls -l`), and remove it: root follows none there",
     # secret
     "SecretUnavailable": "AWS: check the node's role, and its route to Secrets Manager; hosts: the disk of /var/lib",
     "SecretNotFilled": "bring the leader up first: it makes the secret",
@@ -78,6 +80,8 @@ HINTS = {
     "ReleaseChecksumMismatch": "compare release.sha256 with the vendor's; store or deliver the archive again",
     "ReleaseArchiveInvalid": "store the archive again as the vendor delivers it",
     "ReleaseArchiveUnsafe": "do not use this archive: it would write outside its own folder",
+    "ReleaseDataNotCopied": "read the log lines; the earlier release and its data were kept, its services are ended",
+    "ReleaseFileUnsafe": "put a plain file or folder there, and see who made the link: root follows none there",
     "DecompressorMissing": "install zstd on the image, or deliver the archive as .tar.gz",
     "ImagesLoadFailed": "read the log lines and `journalctl -u docker` on the node",
     "DiskFull": "give the node a bigger disk, or free space on it; the agent tries again",

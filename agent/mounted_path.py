@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from agent import systemd
 from agent.commands import Completed, run
-from agent.failures import Failure
 from agent.specification import MountedPath
 
 BOUND_SECONDS = 15
@@ -22,10 +21,3 @@ def wait_for(share: MountedPath) -> Completed:
     if is_mounted(share):
         return done
     return Completed(1, "", f"{share.path} is on the root file system: nothing is mounted there")
-
-
-def make(share: MountedPath) -> None:
-    """Make the folder where only its mount is there. Raises Failure."""
-    done = run(["mkdir", "-p", share.path], seconds=BOUND_SECONDS)
-    if not done.succeeded:
-        raise Failure("SharedFolderReadOnly", f"{share.path} cannot be made", done.tail())

@@ -12,11 +12,10 @@ from agent.failures import Failure
 from agent.specification import Nfs
 
 PORT = 2049
-OPTIONS = "_netdev,nfsvers=4,hard,nosuid,nodev"
+OPTIONS = "_netdev,nfsvers=4,hard"
 """4: the newest of 4.2, 4.1 and 4.0 that the server has; appliances end at 4.1. All have one port for everything, so
 that one firewall rule is enough. hard: a write waits for a server that restarts instead of being lost; whatever the
-agent itself does there has a bound. nosuid, nodev: root of another node may write to the folder, and must not become
-root here by what it leaves in it."""
+agent itself does there has a bound."""
 
 _LAST_FRAGMENT = 1 << 31
 _NULL = struct.pack(">10I", 1, 0, 2, 100003, 4, 0, 0, 0, 0, 0)

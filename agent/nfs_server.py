@@ -22,16 +22,24 @@ UNIT_NAME = "nfs-server.service"
 OPTIONS = "rw,sync,no_subtree_check,no_root_squash"
 """no_root_squash, as the vendor documents: services of the release write to the folder as root and as other users,
 and a root that became nobody could neither read nor remove what they leave. sync: what a client was told is stored
-is on the disk. Clients are named one by one, and mount without setuid programs and devices."""
+is on the disk. Clients are named one by one, and mount without set-user-ID programs and devices."""
 
 
 def mount(share: NfsOnLeader) -> Completed:
     """Bind the folder to where every node sees it."""
     folder = Path(share.folder)
     folder.mkdir(parents=True, exist_ok=True)
+    close(share)
     # private: what is mounted below the bind must not appear in the exported folder too.
     tied = f"RequiresMountsFor={folder}"
     return systemd.mount(share.path, str(folder), "none", "bind,private", "multi-user.target", tied)
+
+
+def close(share: NfsOnLeader) -> None:
+    """Close the exported folder itself to set-user-ID programs and devices, which root of a follower may leave in it:
+    users of the leader reach it here too. A bind of the folder over itself; where it cannot be, the report warns."""
+    if systemd.mounted(share.folder) is None:
+        systemd.mount(share.folder, share.folder, "none", "bind,private", "multi-user.target")
 
 
 def export(node: Node, share: NfsOnLeader) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
+import stat
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Iterator
 
 from agent.failures import Failure
 from agent.report import Report
@@ -52,6 +56,42 @@ class Node:
     def address(self) -> str:
         """The machine's private address."""
         return self.instance["address"]
+
+
+@contextlib.contextmanager
+def opened(folder: Path, code: str = "ReleaseFileUnsafe") -> Iterator[Path]:
+    """A folder whose place others may give to something else: the path of the opened one. Raises Failure for a link."""
+    try:
+        found = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except NotADirectoryError as error:
+        raise Failure(code, f"{folder} is a link or a file; it was not touched") from error
+    try:
+        yield Path(f"/proc/self/fd/{found}")
+    finally:
+        os.close(found)
+
+
+def read_plain(path: Path) -> str:
+    """The text of a file that others may have made: root follows no link there, whose target they might not read.
+
+    Raises OSError where it is not there, and Failure for anything but a plain file.
+    """
+    try:
+        # Without O_NONBLOCK, a pipe would be waited for.
+        found = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise Failure("ReleaseFileUnsafe", f"{_shown(path)} is a link; it was not read") from error
+    with os.fdopen(found, encoding="utf-8", errors="replace") as stream:
+        if not stat.S_ISREG(os.fstat(found).st_mode):
+            raise Failure("ReleaseFileUnsafe", f"{_shown(path)} is no plain file; it was not read")
+        return stream.read()
+
+
+def _shown(path: Path) -> Path:
+    """Where a file is whose folder may be an opened one."""
+    return path.parent.resolve() / path.name
 
 
 def write_private(path: Path, text: str, mode: int = 0o600) -> bool:

@@ -2,27 +2,33 @@
 
 Fetching is one stream from the network to the disk: checksum, decompression, unpacking and `docker load` run at
 once, and neither the archive nor the images archive inside it is ever stored. What was unpacked and loaded is
-used only after the checksum of the whole was right, and removed otherwise.
+used only after the checksum of the whole was right, and removed otherwise: until then images have names that nothing
+starts, so that a wrong archive takes nobody's name, and whoever comes after a kill knows them.
+
+An earlier release goes only after its data were copied, which nobody writes any more by then. Each step can be cut off
+anywhere and done again.
 """
 
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
+import posixpath
 import shutil
 import subprocess
 import tarfile
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Callable, Dict, List
 
 from agent import docker, incoming
 from agent.archive import Archive
-from agent.commands import run
+from agent.commands import require, run
 from agent.compose import Compose
 from agent.download import Download, Stream
 from agent.failures import Failure
-from agent.node import HOME, Node, write_private
+from agent.node import HOME, MARK, Node, opened, read_plain, write_private
 from agent.specification import Specification
 
 PREINSTALLED = (
@@ -31,7 +37,18 @@ PREINSTALLED = (
     Path("/opt/graphistry"),
 )
 RECORD = ".graphistry-cluster.json"
-PARTIAL = ".partial"
+PARTIAL, BEFORE, RETIRED = ".partial", ".before", ".retired"
+"""Ends of the names of folders: one that is being unpacked; one in whose place a new one is put; one that only has to
+be removed."""
+UNVERIFIED = "graphistry-cluster-unverified"
+"""The name of images whose archive has not had the right checksum yet; each has a tag."""
+ALONE = "ENABLE_CLUSTER_MODE=false\n"
+"""In the vendor's cluster.env: of a release that is no node's."""
+MANIFEST = "manifest.json"
+NAMING = (MANIFEST, "repositories", "index.json", "oci-layout")
+"""The files of an archive of `docker save` that name its images; Docker needs the first only."""
+Names = Dict[str, List[str]]
+"""The images of an archive: what Docker has loaded them as, and how they are called in it."""
 IMAGE_ARCHIVES = ("containers.tar.gz", "containers.tar.zst", "containers.tar")
 CHUNK_BYTES = 1024 * 1024
 
@@ -40,20 +57,41 @@ def release(node: Node) -> None:
     """Have the specification's release on this machine."""
     specification = node.specification
     is_preinstalled = specification.release_source == "preinstalled"
+    _recover()
     folder = place(specification) if is_preinstalled else _fetched(node)
+    _require_version(specification, folder, folder)
+    node.release = folder
+    for earlier in _others(folder):
+        _retire(earlier, folder)
+    for given in PREINSTALLED:
+        if given != folder and _is_configured(given):
+            _leave(given, folder)
+    version, cuda = _version(folder)
+    node.report.version("release", f"{version}-{cuda}")
+    if is_preinstalled:
+        _load_missing_images(folder)
+
+
+def _require_version(specification: Specification, folder: Path, shown: Path) -> None:
     version, cuda = _version(folder)
     if (version, cuda) != (specification.release_version, specification.cuda):
         raise Failure(
             "ReleaseVersionMismatch",
-            f"{folder} has version {version} for CUDA {cuda}; wanted is"
+            f"{shown} has version {version} for CUDA {cuda}; wanted is"
             f" {specification.release_version} for CUDA {specification.cuda}",
         )
-    node.release = folder
-    for earlier in _others(folder):
-        _retire(earlier, folder)
-    node.report.version("release", f"{version}-{cuda}")
-    if is_preinstalled:
-        _load_missing_images(folder)
+
+
+def _recover() -> None:
+    """Put right what was cut off: take images away that were never verified, and folders that nobody needs."""
+    words = ["docker", "image", "ls", "--format", "{{.Repository}}:{{.Tag}}", UNVERIFIED]
+    _remove_images(run(words).output.split())
+    for before in (HOME / "releases").glob(f"*{BEFORE}"):
+        final = before.with_name(before.name[: -len(BEFORE)])
+        shutil.rmtree(before, ignore_errors=True) if final.exists() else before.rename(final)
+    for end in (PARTIAL, RETIRED):
+        for each in (HOME / "releases").glob(f"*{end}"):
+            shutil.rmtree(each)
 
 
 def place(specification: Specification) -> Path:
@@ -80,7 +118,7 @@ def _version(folder: Path) -> tuple[str, str]:
 
 def _text(file: Path) -> str:
     try:
-        return file.read_text().strip()
+        return read_plain(file).strip()
     except OSError as error:
         raise Failure("ReleaseArchiveInvalid", f"{file}: {error.strerror}") from error
 
@@ -102,7 +140,7 @@ def _load_missing_images(folder: Path) -> None:
     if all(docker.has_image(image) for image in sorted(images)):
         return
     with archives[0].open("rb") as stream:
-        _load(stream)
+        _load(lambda docker: shutil.copyfileobj(stream, docker, CHUNK_BYTES))
 
 
 def _fetched(node: Node) -> Path:
@@ -110,25 +148,25 @@ def _fetched(node: Node) -> Path:
     final = place(specification)
     if is_complete(specification):
         return final
-    partial = _partial(final)
-    if partial.exists():
-        shutil.rmtree(partial)
+    partial = final.with_name(f"{final.name}{PARTIAL}")
     download = _open(node)
     partial.mkdir(parents=True)
-    images: list[str] = []
+    images: Names = {}
     try:
         _unpack(download, partial, images)
         found = download.hexdigest()
         if found != specification.release_sha256:
             raise _mismatch(node, found)
         folder = _root(partial)
+        _require_version(specification, folder, final)
+        names = [name for each in images.values() for name in each]
         write_private(
-            folder / RECORD, json.dumps({"sha256": found, "images": images}, sort_keys=True)
+            folder / RECORD, json.dumps({"sha256": found, "images": names}, sort_keys=True)
         )
-        # A node has one; what an operator put into its configuration goes along, as in the vendor's own way to upgrade.
-        for earlier in [final] if final.exists() else _others(final):
-            _take_data(earlier, folder)
-        _move(folder, final)
+        if final.exists():
+            _take_data(final, folder)
+        _name(images)
+        _replace(final, folder)
     except BaseException as error:
         _discard(partial, images)
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
@@ -179,7 +217,7 @@ def is_complete(specification: Specification) -> bool:
     return same and all(docker.has_image(image) for image in images)
 
 
-def _unpack(download: Stream, folder: Path, images: list[str]) -> None:
+def _unpack(download: Stream, folder: Path, images: Names) -> None:
     """Unpack the stream into *folder*, but for the images, which Docker gets; their names go to *images*."""
     with Archive(download) as stream:
         try:
@@ -188,7 +226,7 @@ def _unpack(download: Stream, folder: Path, images: list[str]) -> None:
                     if Path(member.name).name in IMAGE_ARCHIVES and member.isfile():
                         content = archive.extractfile(member)
                         assert content is not None  # noqa: S101, a file has content
-                        images.extend(_load(content))
+                        _load_unverified(content, images)
                     else:
                         extract(archive, member, folder)
         except (tarfile.TarError, EOFError) as error:
@@ -244,8 +282,73 @@ def _require_inside(root: Path, path: Path, name: str) -> None:
         raise Failure("ReleaseArchiveUnsafe", f"{name} leads out of the archive's folder")
 
 
-def _load(content: IO[bytes]) -> list[str]:
-    """Let Docker load images from a stream; their names."""
+def _load_unverified(content: IO[bytes], images: Names) -> None:
+    """Let Docker load images from a stream, under names that nothing starts; all names go to *images*."""
+    with Archive(content) as stream:
+        try:
+            with tarfile.open(fileobj=stream.output, mode="r|", bufsize=CHUNK_BYTES) as archive:
+                _load(lambda docker: _renamed(archive, docker, images))
+        except (tarfile.TarError, EOFError, ValueError, LookupError, TypeError) as error:
+            stream.raise_cause()
+            raise Failure(
+                "ReleaseArchiveInvalid", f"the archive of the images cannot be read: {error}"
+            ) from error
+        stream.finish()
+
+
+class _Pipe:
+    """A pipe as tarfile writes to it, which asks where it is; its own streams copy everything many times."""
+
+    def __init__(self, pipe: IO[bytes]) -> None:
+        self.write = pipe.write
+
+    def tell(self) -> int:
+        """Where the archive begins."""
+        return 0
+
+
+def _renamed(archive: tarfile.TarFile, docker: IO[bytes], images: Names) -> None:
+    """Pass an archive of images on with other names in it."""
+    before = len(images)
+    pipe: Any = _Pipe(docker)
+    with tarfile.TarFile(fileobj=pipe, mode="w", copybufsize=CHUNK_BYTES) as out:
+        for member in archive:
+            path = posixpath.normpath(member.name)
+            content = archive.extractfile(member) if member.isfile() else None
+            if posixpath.basename(path) not in NAMING:
+                out.addfile(member, content)
+            elif path not in NAMING or content is None:
+                # A link on the way, or one in its place, would bring names past us.
+                raise Failure(
+                    "ReleaseArchiveUnsafe", f"in the images, {member.name} is no plain file"
+                )
+            elif path == MANIFEST:
+                manifest = json.loads(content.read())
+                for image in manifest:
+                    name = f"{UNVERIFIED}:{len(images)}"
+                    images[name] = image["RepoTags"] or []
+                    image["RepoTags"] = [name]
+                text = json.dumps(manifest).encode()
+                renamed = tarfile.TarInfo(MANIFEST)
+                renamed.size = len(text)
+                out.addfile(renamed, io.BytesIO(text))
+    if len(images) == before:
+        raise Failure(
+            "ReleaseArchiveInvalid", f"the archive of the images has none in a {MANIFEST}"
+        )
+
+
+def _name(images: Names) -> None:
+    """Give the images of an archive that was the right one their names."""
+    for unverified, names in images.items():
+        for name in names:
+            words = ["docker", "tag", unverified, name]
+            require("ImagesLoadFailed", f"the image {name} cannot be named", words)
+    _remove_images(list(images))
+
+
+def _load(feed: Callable[[IO[bytes]], object]) -> None:
+    """Let Docker load what *feed* writes."""
     process = subprocess.Popen(
         ["docker", "load"],
         stdin=subprocess.PIPE,
@@ -257,7 +360,7 @@ def _load(content: IO[bytes]) -> list[str]:
     assert process.stdout is not None  # noqa: S101, it is a pipe
     try:
         try:
-            shutil.copyfileobj(content, process.stdin, CHUNK_BYTES)
+            feed(process.stdin)
             process.stdin.close()
         except BrokenPipeError:
             pass  # Docker says why
@@ -271,13 +374,6 @@ def _load(content: IO[bytes]) -> list[str]:
         process.stdout.close()
     if status:
         raise _load_failure(output.splitlines()[-20:])
-    return loaded_images(output)
-
-
-def loaded_images(output: str) -> list[str]:
-    """The names that `docker load` prints."""
-    lines = [line.partition("Loaded image: ")[2].strip() for line in output.splitlines()]
-    return [line for line in lines if line]
 
 
 def _load_failure(tail: list[str]) -> Failure:
@@ -299,54 +395,77 @@ def _root(partial: Path) -> Path:
 def _others(folder: Path) -> list[Path]:
     """Releases that the agent has unpacked before, but for the one in *folder*."""
     found = [each.parent for each in sorted((HOME / "releases").glob("*/graphistry"))]
-    return [each for each in found if each != folder and each.suffix != PARTIAL]
+    return [each for each in found if each != folder and each.suffix not in (BEFORE, RETIRED)]
 
 
 def _take_data(earlier: Path, folder: Path) -> None:
-    """Put the `data` of an earlier release over that of the new one, with its owners."""
+    """End the services of an earlier release, and put its `data` over that of the new one, with its owners."""
+    if (earlier / "graphistry").is_file():
+        done = Compose(earlier).down()
+        if not done.succeeded:
+            message = f"the containers of {earlier.name} cannot be removed"
+            raise Failure("ServicesNotStarted", message, done.tail())
     if not (earlier / "data").is_dir():
         return
-    words = ["cp", "-a", "-T", str(earlier / "data"), str(folder / "data")]
-    done = run(words, seconds=1800)
-    if not done.succeeded:
-        raise Failure("DiskFull", f"{earlier}/data cannot be copied", done.tail())
+    copied = run(["cp", "-a", "-T", str(earlier / "data"), str(folder / "data")], seconds=3600)
+    # A power failure must not find the old ones removed and the new ones in memory.
+    copied = run(["sync", "-f", str(folder)], seconds=600) if copied.succeeded else copied
+    if not copied.succeeded:
+        tail = copied.tail()
+        is_full = any("No space left" in line for line in tail)
+        raise Failure(
+            "DiskFull" if is_full else "ReleaseDataNotCopied",
+            f"{earlier}/data cannot be copied to {folder}; it was kept",
+            tail,
+        )
 
 
 def _retire(earlier: Path, folder: Path) -> None:
-    """End the containers of an earlier release, and give back the space that it had."""
-    done = Compose(earlier).down()
-    if not done.succeeded:
-        message = f"the containers of {earlier.name} cannot be removed"
-        raise Failure("ServicesNotStarted", message, done.tail())
-    images = sorted(set(_record(earlier)[1]) - set(_record(folder)[1]))
-    shutil.rmtree(earlier)
-    _remove_images(images)
+    """Take an earlier release away once its data are in the new one, and give back the space that it had."""
+    _take_data(earlier, folder)
+    _remove_images(sorted(set(_record(earlier)[1]) - set(_record(folder)[1])))
+    # In one step: what was copied once is never copied again, over what was changed since.
+    retired = earlier.rename(earlier.with_name(f"{earlier.name}{RETIRED}"))
+    shutil.rmtree(retired)
+
+
+def _is_configured(folder: Path) -> bool:
+    """Whether a release is one that the agent has configured and not given back."""
+    try:
+        return read_plain(folder / "data" / "config" / "cluster.env").startswith(f"# {MARK}")
+    except (OSError, Failure):
+        return False
+
+
+def _leave(given: Path, folder: Path) -> None:
+    """End the services of a release that came with the machine and stays there, once their data are in the new one."""
+    _take_data(given, folder)
+    # What was copied once is never copied again, over what was changed since.
+    with opened(given / "data" / "config") as config:
+        write_private(config / "cluster.env", ALONE, 0o644)
 
 
 def _record(folder: Path) -> tuple[str | None, list[str]]:
     """The checksum of the archive that was unpacked to *folder*, and its images; of another folder, nothing."""
     try:
-        found: dict[str, Any] = json.loads((folder / RECORD).read_text())
+        found: dict[str, Any] = json.loads(read_plain(folder / RECORD))
         return found["sha256"], found["images"]
-    except (OSError, ValueError, LookupError):
+    except (OSError, Failure, ValueError, LookupError):
         return None, []
 
 
-def _partial(final: Path) -> Path:
-    """Where a release is unpacked before it goes to its place."""
-    return final.with_name(f"{final.name}{PARTIAL}")
-
-
-def _move(folder: Path, final: Path) -> None:
-    """Put the new release in its place."""
+def _replace(final: Path, folder: Path) -> None:
+    """Put the new release in its place; one of the two is there at any moment."""
+    before = final.with_name(f"{final.name}{BEFORE}")
     if final.exists():
-        shutil.rmtree(final)
+        final.rename(before)
     folder.rename(final)
+    shutil.rmtree(before, ignore_errors=True)
 
 
-def _discard(partial: Path, images: list[str]) -> None:
+def _discard(partial: Path, images: Names) -> None:
     shutil.rmtree(partial, ignore_errors=True)
-    _remove_images(images)
+    _remove_images(list(images))
 
 
 def _remove_images(images: list[str]) -> None:

@@ -6,8 +6,10 @@ specification goes last: it says where the data are.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import socket
+import stat
 import sys
 from pathlib import Path
 from typing import Iterator
@@ -23,12 +25,12 @@ from agent import (
     systemd,
     unit,
 )
-from agent.commands import run
+from agent.commands import MISSING, run
 from agent.compose import Compose
 from agent.configure import BEGIN, END, OVERRIDE, VENDOR_UNITS
 from agent.deliver import lock
 from agent.failures import Failure
-from agent.node import HOME, MARK, UNITS, write_private
+from agent.node import HOME, MARK, UNITS, opened, read_plain, write_private
 from agent.shared_folder import open_again
 from agent.specification import HostPlace, MountedPath, Nfs, NfsOnLeader, Specification
 from agent.store import STORE
@@ -36,6 +38,10 @@ from agent.store import STORE
 LAST = ("specification.json", "wanted.json", "agent.pyz")
 """In HOME, in this order: without the agent, nobody would go on with what is left."""
 KEPT_IN_HOME = "releases"
+PROJECT_FOLDER = "com.docker.compose.project.working_dir"
+"""The label by which Docker knows the folder of a container's compose file."""
+STOP_SECONDS = 60
+"""For PostgreSQL to write down what it has in memory."""
 
 
 def remove(leaders_secret: str | None = None) -> list[str]:
@@ -44,16 +50,15 @@ def remove(leaders_secret: str | None = None) -> list[str]:
     A follower's copy of the secret goes where the leader has the same, the hash of whose file is *leaders_secret*.
     """
     with lock():
-        found = delivered.specification()
+        found = delivered.last_known()
         run(["systemctl", "disable", "--now", unit.UNIT_NAME], seconds=60)
-        if found is not None:
-            _stop_services(found)
+        _stop_services(found)
         volumes = data_containers.remove()
         nfs_server.withdraw()
         firewall.remove()
         _unmount_all()
         _remove_units()
-        if leaders_secret is not None and not delivered.is_leader():
+        if leaders_secret is not None and not (found and found.is_leader):
             host_secret.forget_copy(leaders_secret)
             store.forget_empty()
         kept = list(_kept(found, volumes))
@@ -61,25 +66,79 @@ def remove(leaders_secret: str | None = None) -> list[str]:
         return kept
 
 
-def _stop_services(specification: Specification) -> None:
-    """End the release's containers, and give its files back."""
-    try:
-        folder = release.place(specification)
-    except Failure:
-        return  # the release is gone
-    if (folder / "graphistry").exists():
+def _stop_services(specification: Specification | None) -> None:
+    """End the containers of every release of ours, and give its files back: what is published must not outlive the
+    firewall. Raises Failure where some go on."""
+    folders = list(_ours(specification))
+    for folder in folders:
         done = Compose(folder).down()
         if not done.succeeded:
-            print(f"services were not stopped: {' '.join(done.tail()[-1:])}", file=sys.stderr)
+            print(f"./graphistry down has failed: {' '.join(done.tail()[-1:])}", file=sys.stderr)
+    _end_containers(folders)
+    for folder in folders:
+        _give_files_back(folder)
+
+
+def _ours(specification: Specification | None) -> Iterator[Path]:
+    """The specification's release, and those that the agent has configured, for one whose specification is lost."""
+    place = None
+    if specification is not None:
+        with contextlib.suppress(Failure):  # the release is gone
+            place = release.place(specification)
+    for folder in [*release.PREINSTALLED, *(HOME / KEPT_IN_HOME).glob("*")]:
+        marks = (folder / OVERRIDE, folder / "data" / "config" / "cluster.env")
+        if (folder / "graphistry").exists() and (folder == place or any(map(_is_ours, marks))):
+            yield folder
+
+
+def _end_containers(folders: list[Path]) -> None:
+    """End what `down` has left, also of a release whose folder is gone."""
+    words = [
+        "--filter",
+        f"label={PROJECT_FOLDER}",
+        "--format",
+        f'{{{{.ID}}}} {{{{.Label "{PROJECT_FOLDER}"}}}}',
+    ]
+    listed = run(["docker", "ps", "--all", *words])
+    if listed.status == MISSING:
+        return  # without Docker nothing runs
+    pairs = [line.partition(" ")[::2] for line in listed.output.splitlines()]
+    left = [
+        identifier
+        for identifier, folder in pairs
+        if Path(folder) in folders or HOME / KEPT_IN_HOME in Path(folder).parents
+    ]
+    done = listed
+    if listed.succeeded and left:
+        run(["docker", "stop", "--time", str(STOP_SECONDS), *left], seconds=10 * STOP_SECONDS)
+        done = run(["docker", "rm", "--force", *left], seconds=STOP_SECONDS)
+    if not done.succeeded:
+        raise Failure(
+            "ServicesNotEnded",
+            "the services cannot be ended, so the firewall, the exports and the mounts stay as they are",
+            done.tail(),
+        )
+
+
+def _give_files_back(folder: Path) -> None:
+    """Take what is ours out of a release."""
     override = folder / OVERRIDE
     if _is_ours(override):
         override.unlink()
-    config = folder / "data" / "config"
+    try:
+        with opened(folder / "data" / "config") as config:
+            _give_back(config)
+    except (OSError, Failure) as error:
+        print(f"the release's configuration stays as it is: {error}", file=sys.stderr)
+
+
+def _give_back(config: Path) -> None:
+    """Take what is ours out of the release's configuration."""
     if _is_ours(config / "cluster.env"):
-        write_private(config / "cluster.env", "ENABLE_CLUSTER_MODE=false\n", 0o644)
+        write_private(config / "cluster.env", release.ALONE, 0o644)
     custom = config / "custom.env"
     if custom.exists():
-        write_private(custom, without_block(custom.read_text()))
+        write_private(custom, without_block(read_plain(custom)))
 
 
 def without_block(text: str) -> str:
@@ -113,7 +172,10 @@ def _mount_point(file: Path) -> str | None:
 
 def _is_shut(folder: Path) -> bool:
     """Whether this is a folder that the agent has closed; others below a mount may hold data."""
-    return folder.is_dir() and folder.stat().st_mode & 0o777 == 0
+    try:
+        return stat.filemode(folder.lstat().st_mode) == "d---------"
+    except OSError:
+        return False
 
 
 def _remove_units() -> None:
@@ -171,6 +233,6 @@ def _empty_home() -> None:
 
 def _is_ours(file: Path) -> bool:
     try:
-        return file.read_text().startswith(f"# {MARK}")
-    except (OSError, UnicodeDecodeError):
+        return read_plain(file).startswith(f"# {MARK}")
+    except (OSError, Failure):
         return False

@@ -40,6 +40,7 @@ HARMLESS = (
     "SharedFolderForeign",
     "SharedFolderUnclaimed",
     "SharedFolderReadOnly",
+    "SharedFolderUnsafe",
 )
 """Failures of the shared folder that mounting it anew, or another machine, does not change."""
 

@@ -1,45 +1,102 @@
 """The files of the agent's own in the shared folder: markers by which every node knows whose it is.
 
-Whatever touches the folder is a command with a bound, for a dead file server hangs whoever waits for it.
+How root reads and writes where others do too is in `inside`.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
+import posixpath
 import time
-from typing import Any
+from typing import Any, Sequence
 
-from agent import limits
-from agent.commands import run
+from agent import inside, limits, systemd
 from agent.failures import Failure
+from agent.inside import Folder
 from agent.node import Node
+from agent.specification import MountedPath, Specification
 
 MARKER = ".graphistry-cluster.json"
 FOLDERS = ("uploads", "files", "datasets")
-BOUND_SECONDS = 15
+PROBE = ".graphistry-cluster-probe"
+CODES = {
+    errno.ENOSPC: "SharedFolderFull",
+    errno.EDQUOT: "SharedFolderFull",
+    errno.EROFS: "SharedFolderReadOnly",
+    errno.EACCES: "SharedFolderReadOnly",
+    errno.EPERM: "SharedFolderReadOnly",
+    errno.ELOOP: "SharedFolderUnsafe",
+    errno.ENOTDIR: "SharedFolderUnsafe",
+    errno.EISDIR: "SharedFolderUnsafe",
+}
+"""What the system says of a file or folder in the shared one; of anything else, that the folder does not answer."""
+
+
+def place(specification: Specification) -> Folder:
+    """The shared folder, on the mount that is ours or somebody else's."""
+    share = specification.share
+    if not isinstance(share, MountedPath):
+        return Folder(share.path)
+    mount, _ = systemd.mount_of(share.path)
+    return Folder(mount, share.path[len(mount) :].strip("/"))
 
 
 def read_file(node: Node, name: str) -> str | None:
     """The text of a file in the folder; None where there is none, or one whose writing was cut off."""
-    path = node.specification.shared_folder
-    done = run(["cat", f"{path}/{name}"], seconds=BOUND_SECONDS)
-    if done.succeeded:
-        return done.output if done.output.strip() else None
-    if "No such file" in done.errors:
-        return None
-    raise Failure("SharedFolderUnmounted", f"{path} does not answer", done.tail())
+    try:
+        text = inside.read(place(node.specification), name)
+    except OSError as error:
+        raise failure(node, "cannot be read", error) from error
+    return text if text and text.strip() else None
 
 
 def create_file(node: Node, name: str, text: str) -> None:
     """Write a new file into the folder, or one that was left empty; never over another's content."""
-    file = f"{node.specification.shared_folder}/{name}"
-    script = f'[ -s "{file}" ] || rm -f "{file}"; set -C; cat > "{file}"'
-    done = run(["sh", "-c", script], text=text, seconds=BOUND_SECONDS)
-    # The words of dash and of bash for a file that another has written meanwhile.
-    if done.succeeded or "File exists" in done.errors or "existing file" in done.errors:
-        return
-    code = "SharedFolderFull" if "No space left" in done.errors else "SharedFolderReadOnly"
-    raise Failure(code, f"{file} cannot be written", done.tail())
+    try:
+        inside.create(place(node.specification), name, text)
+    except OSError as error:
+        raise failure(node, "cannot be written", error, "SharedFolderReadOnly") from error
+
+
+def probe(node: Node, folders: Sequence[str]) -> None:
+    """Write to the folder, and see that *folders*, which services mount, are no links. Raises Failure."""
+    try:
+        inside.probe(place(node.specification), _probes(node), folders)
+    except OSError as error:
+        raise failure(node, "cannot be written", error) from error
+
+
+def forget_probes(node: Node) -> None:
+    """Take away what this node's ended probes have left, also those of agents before, whose name everybody knew.
+
+    A folder that does not answer, or has too much in it, stays as it is: nothing needs this.
+    """
+    prefixes = (_probes(node), f"{PROBE}-{node.specification.node}")
+    with contextlib.suppress(OSError):
+        inside.forget_probes(place(node.specification), prefixes)
+
+
+def failure(
+    node: Node, what: str, error: OSError, otherwise: str = "SharedFolderUnmounted"
+) -> Failure:
+    """What the system says of the folder, or of a file in it, as a Failure."""
+    path = node.specification.shared_folder
+    code = CODES.get(error.errno or 0, otherwise)
+    file = posixpath.join(path, error.filename or "")
+    said = [f"{file}: {error.strerror}"]
+    if code == "SharedFolderFull":
+        return Failure(code, f"{path} takes no more data", said)
+    if code == "SharedFolderUnsafe":
+        return Failure(
+            code,
+            f"{file} is a link, or another kind of file than the agent makes there; it was not touched",
+            said,
+        )
+    if code == "SharedFolderReadOnly":
+        return Failure(code, f"{file} {what}", said)
+    return Failure(code, f"{path} does not answer", said)
 
 
 def claim(node: Node) -> None:
@@ -86,12 +143,23 @@ def recognize(node: Node) -> None:
 
 def make_folders(node: Node) -> None:
     """Open to the services' users like the vendor's example, yet sticky; one that is there keeps its mode."""
-    for name in FOLDERS:
-        folder = f"{node.specification.shared_folder}/{name}"
-        script = f'[ -d "{folder}" ] || mkdir -m 1777 "{folder}"'
-        done = run(["sh", "-c", script], seconds=BOUND_SECONDS)
-        if not done.succeeded:
-            raise Failure("SharedFolderReadOnly", f"{folder} cannot be made", done.tail())
+    try:
+        inside.make_folders(place(node.specification), FOLDERS, 0o1777)
+    except OSError as error:
+        raise failure(node, "cannot be made", error, "SharedFolderReadOnly") from error
+
+
+def make_guarded(node: Node, name: str, guard: str) -> None:
+    """Have a folder with a file in it. Raises Failure."""
+    try:
+        inside.make_guarded(place(node.specification), name, guard)
+    except OSError as error:
+        raise failure(node, "cannot be made", error, "SharedFolderReadOnly") from error
+
+
+def _probes(node: Node) -> str:
+    """How the names of this node's probes begin: no node's name has a dot."""
+    return f"{PROBE}.{node.specification.node}."
 
 
 def _read_marker(node: Node) -> dict[str, Any] | None:

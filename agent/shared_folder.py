@@ -10,16 +10,17 @@ import time
 from pathlib import Path
 from typing import Any
 
-from agent import efs, engine, limits, mounted_path, nfs, nfs_server, shared_files, systemd
+from agent import efs, engine, inside, limits, mounted_path, nfs, nfs_server, shared_files, systemd
 from agent.commands import TIMED_OUT, Completed, run
 from agent.compose import Compose
 from agent.disks import POSTGRES_FOLDERS, bind_postgres_folders, data_root, unbound
 from agent.engine import Container, EngineError
 from agent.failures import Failure
+from agent.inside import BOUND_SECONDS
 from agent.mount_errors import REFUSALS, mount_failure
-from agent.node import UNITS, Node, write_private
+from agent.node import UNITS, Node, opened, write_private
 from agent.release import place
-from agent.shared_files import BOUND_SECONDS, MARKER
+from agent.shared_files import MARKER
 from agent.specification import Efs, MountedPath, Nfs, NfsOnLeader
 
 REFUSED_SECONDS = 120.0
@@ -35,9 +36,14 @@ def shared_folder(node: Node) -> None:
     elif isinstance(share, Nfs):
         nfs.require_client()
     _mount(node)
+    _close(node)
     if isinstance(share, MountedPath) and node.specification.is_leader:
-        mounted_path.make(share)
+        try:
+            inside.make(shared_files.place(node.specification))
+        except OSError as error:
+            raise shared_files.failure(node, "cannot be made", error) from error
     shared_files.claim(node)
+    shared_files.forget_probes(node)
     probe(node)
     if node.specification.is_leader:
         shared_files.make_folders(node)
@@ -136,21 +142,7 @@ def probe(node: Node) -> None:
             "SharedFolderUnmounted", f"nothing is mounted at {path}"
         )
     shared_files.recognize(node)
-    file = f"{path}/.graphistry-cluster-probe-{node.specification.node}"
-    written = run(
-        ["dd", "if=/dev/urandom", f"of={file}", "bs=4096", "count=1", "conv=fsync"],
-        seconds=BOUND_SECONDS,
-    )
-    if written.succeeded:
-        run(["rm", "-f", file], seconds=BOUND_SECONDS)
-        return
-    tail = written.tail()
-    if any("No space left" in line or "quota exceeded" in line for line in tail) or _is_full(path):
-        run(["rm", "-f", file], seconds=BOUND_SECONDS)
-        raise Failure("SharedFolderFull", f"{path} takes no more data", tail)
-    if any("Read-only" in line or "denied" in line for line in tail):
-        raise Failure("SharedFolderReadOnly", f"{path} cannot be written", tail)
-    raise Failure("SharedFolderUnmounted", f"{path} does not answer", tail)
+    shared_files.probe(node, (*shared_files.FOLDERS, *POSTGRES_FOLDERS))
 
 
 def require_whole(node: Node) -> None:
@@ -159,12 +151,6 @@ def require_whole(node: Node) -> None:
     missing = unbound(node)
     if missing:
         raise Failure("SharedFolderUnmounted", f"nothing lies over {', '.join(missing)}")
-
-
-def _is_full(path: str) -> bool:
-    """Whether the file system says that it has no room; not every kind says why it does not write."""
-    done = run(["stat", "-f", "-c", "%a", path], seconds=BOUND_SECONDS)
-    return done.output.strip() == "0"
 
 
 def _mount(node: Node) -> None:
@@ -197,6 +183,35 @@ def _mount(node: Node) -> None:
         print(f"waiting: {share.path} cannot be mounted: {' '.join(done.tail()[-1:])}", flush=True)
         time.sleep(pause)
         pause = min(pause * 2, 15.0)
+
+
+def _close(node: Node) -> None:
+    """Close mounts that an agent has made before it closed them."""
+    share = node.specification.share
+    if isinstance(share, MountedPath):
+        return
+    paths = [share.path]
+    if isinstance(share, NfsOnLeader):
+        nfs_server.close(share)
+        paths.append(share.folder)
+    if node.specification.runs_data_services:
+        paths += [data_root(node.specification), *(f"{share.path}/{n}" for n in POSTGRES_FOLDERS)]
+    for path in paths:
+        systemd.close(path)
+
+
+def warnings(node: Node) -> list[str]:
+    """The mounts that are open to set-user-ID programs and devices: somebody else's, or that could not be closed."""
+    share = node.specification.share
+    paths = [systemd.mount_of(share.path)[0] if isinstance(share, MountedPath) else share.path]
+    if isinstance(share, NfsOnLeader):
+        paths.append(share.folder)
+    found = [(path, systemd.mount_at(path)) for path in paths]
+    return [
+        f"{path} is mounted without {','.join(systemd.open_to(mount))}: root of another node may become root here"
+        for path, mount in found
+        if mount is not None and systemd.open_to(mount)
+    ]
 
 
 def _end_services(node: Node) -> None:
@@ -247,7 +262,8 @@ def _shut(folder: Path) -> None:
     """Nothing may ever be written where the shared folder is not mounted, not even by Docker as root."""
     # Not even root changes the mode of one that is closed already.
     run(["chattr", "-i", str(folder)])
-    folder.chmod(0)
+    with opened(folder, "SharedFolderUnsafe") as found:
+        found.chmod(0)
     run(["chattr", "+i", str(folder)])
 
 
@@ -255,7 +271,8 @@ def open_again(folder: Path) -> None:
     """Give a folder back that `_shut` had closed, and that nothing is mounted at any more; it goes if it is empty."""
     run(["chattr", "-i", str(folder)])
     try:
-        folder.chmod(0o755)
+        with opened(folder, "SharedFolderUnsafe") as found:
+            found.chmod(0o755)
         folder.rmdir()
     except OSError as error:
         print(f"{folder} stays: {error.strerror}", flush=True)

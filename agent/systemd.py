@@ -12,6 +12,8 @@ from agent.node import UNITS, write_private
 _PLAIN = set(string.ascii_letters + string.digits + ":_.")
 
 TABLE = Path("/proc/self/mountinfo")
+CLOSED = ("nosuid", "nodev")
+"""Options of every mount below: others write to it, and must not become root here by a program or a device there."""
 AFTER_NETWORK = "Wants=network-online.target\nAfter=network-online.target"
 """Lines of a unit that needs other machines."""
 
@@ -46,7 +48,8 @@ def enable(unit: str) -> None:
 def mount(
     path: str, what: str, kind: str, options: str, wanted_by: str, after: str = ""
 ) -> Completed:
-    """Mount *what* at *path* now and at every boot; the result of the attempt."""
+    """Mount *what* at *path* now and at every boot, closed to set-user-ID programs and devices; the result of the
+    attempt."""
     text = f"""# {"graphistry-cluster"}
 [Unit]
 Description=Graphistry cluster: {path}
@@ -55,7 +58,7 @@ Description=Graphistry cluster: {path}
 What={what}
 Where={path}
 Type={kind}
-Options={options}
+Options={",".join((options, *CLOSED))}
 TimeoutSec=60
 
 [Install]
@@ -66,6 +69,34 @@ WantedBy={wanted_by}
     enable(unit)
     run(["systemctl", "reset-failed", unit])
     return run(["systemctl", "start", unit], seconds=90)
+
+
+def close(path: str) -> None:
+    """Close a mount of ours that is there, and has been since before the agent closed them: now, and at every boot.
+
+    Nothing is unmounted, and nobody is disturbed. What a container has of the mount stays as it was when it began.
+    """
+    file = UNITS / mount_unit(path)
+    if file.exists():
+        lines = file.read_text().splitlines()
+        closed = [_closed(line) if line.startswith("Options=") else line for line in lines]
+        write_unit(file.name, "\n".join(closed) + "\n")
+    found = mount_at(path)
+    if found is not None and open_to(found):
+        # `bind` is for this mount alone, whatever else the file system is mounted at; a helper would ask its server.
+        options = ",".join(("remount", "bind", *CLOSED))
+        run(["mount", "--internal-only", "-o", options, path], seconds=30)
+
+
+def _closed(line: str) -> str:
+    """A unit's line of options with those that close it."""
+    present = line[len("Options=") :].split(",")
+    return ",".join([line, *(each for each in CLOSED if each not in present)])
+
+
+def open_to(mount: Mount) -> list[str]:
+    """Which of the options that close a mount this one lacks."""
+    return [each for each in CLOSED if each not in mount.options]
 
 
 def mount_log(path: str, done: Completed) -> list[str]:
@@ -99,6 +130,8 @@ class Mount:
     device: str
     """MAJOR:MINOR, as /sys/dev/block has it."""
     source: str
+    options: tuple[str, ...]
+    """Of this mount, not of the file system."""
 
 
 def mounted(path: str, table: Path = TABLE) -> str | None:
@@ -129,5 +162,5 @@ def _mounts(table: Path) -> list[Mount]:
         left, _, right = line.partition(" - ")
         words, (kind, source) = left.split(), right.split()[:2]
         path = words[4].encode().decode("unicode_escape")
-        found.append(Mount(path, kind, words[2], source))
+        found.append(Mount(path, kind, words[2], source, tuple(words[5].split(","))))
     return found

@@ -138,7 +138,8 @@ def _disks(node: Node) -> str:
     stuck = disk_growth.follow_disks(node, growing(node.specification))
     found = disk_space.read(node.specification)
     node.report.set(
-        disks=[each.described() for each in found], warnings=[*stuck, *disk_space.warnings(found)]
+        disks=[each.described() for each in found],
+        warnings=[*stuck, *disk_space.warnings(found), *shared_folder.warnings(node)],
     )
     disk_space.require_room(found, node.specification)
     return "; ".join([*map(str, found), *stuck]) or "none of its own"

@@ -36,7 +36,7 @@ case "$1" in
     [ "$2" != -i ] || exec < "$3"
     mkdir -p "$BENCH_DOCKER/archive" "$BENCH_DOCKER/layers"
     # As Docker does: whatever the compression, the archive is stored, then its layers are unpacked.
-    gzip -dc | tar -xf - -C "$BENCH_DOCKER/archive"
+    gzip -dcf | tar -xf - -C "$BENCH_DOCKER/archive"
     for layer in "$BENCH_DOCKER"/archive/layer*.tar; do
       mkdir "$BENCH_DOCKER/layers/$(basename "$layer")"
       tar -xf "$layer" -C "$BENCH_DOCKER/layers/$(basename "$layer")"
@@ -126,7 +126,8 @@ def phase(url: str, sha256: str) -> None:
         release_source=url, release_sha256=sha256, release_version="2.50.1", cuda="12"
     )
     report = SimpleNamespace(version=lambda *_: None)
-    node: Any = SimpleNamespace(specification=specification, report=report, site=None)
+    site = SimpleNamespace(open_release=None)  # of nothing that only a site opens
+    node: Any = SimpleNamespace(specification=specification, report=report, site=site)
     release(node)
 
 

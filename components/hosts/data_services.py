@@ -19,6 +19,9 @@ FOLDER = f"{STORE}/data-services"
 USER = "graphistry"
 """The database and its user, by the release's own defaults (graphistry-helm, values.yaml)."""
 
+GRACE_SECONDS = 60
+"""For PostgreSQL to write down what it has in memory before its container is replaced; the plugin else kills it."""
+
 WAIT_SECONDS = 300
 """Longest wait for a container to be healthy; a database that was not closed well recovers first."""
 
@@ -34,7 +37,7 @@ class DataServicesArgs:
     """Its private address, the only one that the ports are published on. A change replaces both containers."""
 
     postgres_image: str
-    """Pinned by digest. A change replaces the container; the volume stays."""
+    """Pinned by digest. A change stops the container well and replaces it; the volume stays."""
 
     redis_image: str
     """Pinned by digest. A change replaces the container."""
@@ -105,6 +108,7 @@ class DataServices(pulumi.ComponentResource):
             restart="unless-stopped",
             wait=True,
             wait_timeout=WAIT_SECONDS,
+            destroy_grace_seconds=GRACE_SECONDS,
             opts=_replaced_in_order(child),
         )
         docker.Container(
@@ -125,6 +129,7 @@ class DataServices(pulumi.ComponentResource):
             restart="unless-stopped",
             wait=True,
             wait_timeout=WAIT_SECONDS,
+            destroy_grace_seconds=GRACE_SECONDS,
             opts=_replaced_in_order(child),
         )
         self.register_outputs({"volume": volume.name})

@@ -19,7 +19,7 @@ SETTLE_SECONDS = 1.0
 _PAUSE_SECONDS = 0.25
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h))+")
 _NANOSECONDS = {"ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
-UPDATED = {"healthcheck", "restart", "wait", "waitTimeout", "mustRun"}
+UPDATED = {"destroyGraceSeconds", "healthcheck", "restart", "wait", "waitTimeout", "mustRun"}
 """Inputs of a container that do not replace it. A changed health check is in the state then, and in no container."""
 
 
@@ -131,9 +131,11 @@ def set_restart(client: Any, identifier: str, policy: str) -> None:
     client.api.update_container(identifier, restart_policy={"Name": policy})
 
 
-def remove(client: Any, identifier: str) -> None:
-    """End a container; named volumes stay."""
+def remove(client: Any, identifier: str, grace: float | None = None) -> None:
+    """End a container, killed unless it has seconds of *grace*, as by the real one; named volumes stay."""
     try:
+        if grace:
+            client.api.stop(identifier, timeout=int(grace))
         client.api.remove_container(identifier, force=True, v=True)
     except docker.errors.NotFound:
         return

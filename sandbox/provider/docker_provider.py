@@ -44,6 +44,7 @@ MODELLED: dict[str, dict[str, set[str]]] = {
     VOLUME: {"name": set()},
     CONTAINER: {
         "command": set(),
+        "destroyGraceSeconds": set(),
         "entrypoints": set(),
         "envs": set(),
         "healthcheck": {"interval", "retries", "startPeriod", "tests", "timeout"},
@@ -202,14 +203,13 @@ class DockerProvider(provider_pb2_grpc.ResourceProviderServicer):
     @answering
     def Delete(self, request: provider_pb2.DeleteRequest, context: Connection) -> empty_pb2.Empty:
         token, client = token_of(request), self._client(context)
+        state, _ = from_wire(request.properties)
         if token == VOLUME:
             docker_containers.remove_volume(client, request.id)
         elif token == CONTAINER:
-            docker_containers.remove(client, request.id)
-        else:
-            state, _ = from_wire(request.properties)
-            if not state.get("keepLocally"):
-                docker_images.remove(client, str(state["imageId"]))
+            docker_containers.remove(client, request.id, state.get("destroyGraceSeconds"))
+        elif not state.get("keepLocally"):
+            docker_images.remove(client, str(state["imageId"]))
         return empty_pb2.Empty()
 
     def _host(self, context: Connection) -> str:

@@ -31,7 +31,10 @@ case "$1" in
   compose) cat "{root}/compose-version" 2>/dev/null || echo v2.39.1 ;;
   load) cat > "{root}/loaded"; [ ! -e "{root}/docker-fails" ] || {{ cat "{root}/docker-fails"; exit 1; }}
         echo "Loaded image: graphistry/nexus:v2.50.1-12" ;;
-  image) [ ! -e "{root}/no-images" ] ;;
+  image) case "$2" in
+           ls) cat "{root}/unverified" 2>/dev/null ;;
+           *) [ ! -e "{root}/no-images" ] ;;
+         esac ;;
   container) exit 1 ;;
 esac
 """
@@ -158,6 +161,15 @@ class FakeMachine:
             lambda name, path: Disk(name, path, 20480, 200 * percent, 200 * (100 - percent)),
         )
         self._monkeypatch.setattr("agent.disk_space.NOT_DISKS", ())
+
+    def probe_fails(self, number: int | None) -> None:
+        """What the system says when the agent writes into the shared folder; None for nothing."""
+
+        def probe(*_: object) -> None:
+            if number is not None:
+                raise OSError(number, os.strerror(number))
+
+        self._monkeypatch.setattr("agent.inside.probe", probe)
 
     def gpus(self, count: int, driver: str = "580.126.20") -> None:
         """What nvidia-smi shows."""

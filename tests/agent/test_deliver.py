@@ -24,7 +24,7 @@ from agent.release import release
 from components.agent_archive import build_archive
 
 from .fakes import FakeMachine
-from .test_release import IMAGES, tarball
+from .test_release import loaded, tarball
 
 Deliver = Callable[..., str]
 
@@ -338,13 +338,13 @@ class TestRelease:
         assert not copied.exists()
         node = make_host(release=wanted)
         release(node)
-        assert (fake.root / "loaded").read_bytes() == IMAGES
+        assert loaded(fake)
         # Nobody copies it again, and Docker may lose its images.
         deliver(content(release=wanted), copied)
         shutil.rmtree(node.folder)
         (fake.root / "loaded").unlink()
         release(make_host(release=wanted))
-        assert (fake.root / "loaded").read_bytes() == IMAGES
+        assert loaded(fake)
 
     def test_one_that_is_unpacked_needs_no_copy(
         self,
@@ -368,7 +368,7 @@ class TestRelease:
         wanted: dict[str, Any],
         make_host: Callable[..., Node],
     ) -> None:
-        copied.write_bytes(copied.read_bytes()[:300_000])
+        copied.write_bytes(copied.read_bytes()[: copied.stat().st_size // 2])
         deliver(content(release=wanted), copied)
         with pytest.raises(Failure) as raised:
             release(make_host(release=wanted))

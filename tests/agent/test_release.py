@@ -3,7 +3,9 @@
 import gzip
 import hashlib
 import io
+import json
 import os
+import shutil
 import subprocess
 import tarfile
 import threading
@@ -16,12 +18,43 @@ import pytest
 
 from agent.failures import Failure
 from agent.node import Node
-from agent.release import extract, loaded_images, release
+from agent.release import UNVERIFIED, extract, release
 
 from .fakes import FakeMachine
 
 MakeNode = Callable[..., Node]
-IMAGES = b"images " * 100_000
+NAMES = ["graphistry/nexus:v2.50.1-12", "graphistry/nexus:latest"]
+LAYER = b"layer " * 100_000
+
+
+def saved(files: dict[str, bytes] | None = None) -> bytes:
+    """What `docker save` writes, in the order of its later versions; compressed as the vendor does."""
+    manifest = [
+        {"Config": "c.json", "RepoTags": NAMES, "Layers": ["l/layer.tar"], "LayerSources": {}},
+        {"Config": "d.json", "RepoTags": None, "Layers": ["l/layer.tar"]},
+    ]
+    found = {
+        "c.json": b"{}",
+        "index.json": b"{}",
+        "l/layer.tar": LAYER,
+        "manifest.json": json.dumps(manifest).encode(),
+        "oci-layout": b"{}",
+        "repositories": b"{}",
+    }
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w") as archive:
+        archive.addfile(link("k/layer.tar", "../l/layer.tar"))
+        for name, body in (found if files is None else files).items():
+            member = tarfile.TarInfo(name)
+            member.size = len(body)
+            archive.addfile(member, io.BytesIO(body))
+    return content.getvalue()
+
+
+def link(name: str, target: str, kind: bytes = tarfile.SYMTYPE) -> tarfile.TarInfo:
+    member = tarfile.TarInfo(name)
+    member.type, member.linkname = kind, target
+    return member
 
 
 class ArchiveServer(ThreadingHTTPServer):
@@ -72,14 +105,16 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ArchiveServer]:
     found.server_close()
 
 
-def tarball(top: str = "", extra: list[tarfile.TarInfo] | None = None) -> bytes:
+def tarball(
+    top: str = "", extra: list[tarfile.TarInfo] | None = None, images: bytes | None = None
+) -> bytes:
     """A release, uncompressed."""
     files = {
         "graphistry": b"#!/bin/sh\n",
         "VERSION": b"v2.50.1\n",
         "CUDA_SHORT_VERSION": b"12\n",
         "data/config/custom.env": b"",
-        "containers.tar.gz": IMAGES,
+        "containers.tar.gz": gzip.compress(saved()) if images is None else images,
     }
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode="w") as archive:
@@ -122,9 +157,63 @@ def test_a_release_is_unpacked_and_its_images_go_to_docker(
     release(node)
     assert node.folder == fake.home / "releases" / "2.50.1-12"
     assert (node.folder / "graphistry").stat().st_mode & 0o111
-    assert (fake.root / "loaded").read_bytes() == IMAGES
+    assert loaded(fake) == ["c.json", "k/layer.tar", "l/layer.tar", "manifest.json"]
+    assert fake.log("docker")[-4:] == [
+        "load",
+        f"tag {UNVERIFIED}:0 {NAMES[0]}",
+        f"tag {UNVERIFIED}:0 {NAMES[1]}",
+        f"rmi {UNVERIFIED}:0 {UNVERIFIED}:1",
+    ]
     assert not list(fake.home.rglob("containers*"))
     assert not list(fake.home.rglob("*.partial"))
+
+
+def loaded(fake: FakeMachine) -> list[str]:
+    """The members of what Docker got, none of which names an image but as unverified."""
+    with tarfile.open(fake.root / "loaded") as archive:
+        for image, number in zip(read(archive, "manifest.json"), range(2), strict=True):
+            assert image["RepoTags"] == [f"{UNVERIFIED}:{number}"]
+        layer = archive.extractfile("l/layer.tar")
+        assert layer is not None
+        assert layer.read() == LAYER
+        assert archive.getmember("k/layer.tar").linkname == "../l/layer.tar"
+        return sorted(archive.getnames())
+
+
+def read(archive: tarfile.TarFile, name: str) -> Any:
+    content = archive.extractfile(name)
+    assert content is not None
+    return json.load(content)
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {},
+        {"manifest.json": b"[{}]"},
+        {"manifest.json": b"no json"},
+        {"manifest.json": b"[]", "x/manifest.json": b"[]"},
+        {"manifest.json": b"[]", "x/../x/index.json": b"[]"},
+    ],
+)
+def test_images_that_cannot_be_renamed_are_refused(
+    server: ArchiveServer, fake: FakeMachine, make_node: MakeNode, files: dict[str, bytes]
+) -> None:
+    with pytest.raises(Failure) as raised:
+        release(make_node(**wanted(server, tarball(images=saved(files)))))
+    code = "ReleaseArchiveUnsafe" if len(files) > 1 else "ReleaseArchiveInvalid"
+    assert raised.value.code == code
+    assert not [line for line in fake.log("docker") if line.startswith("tag")]
+    assert not list((fake.home / "releases").iterdir())
+
+
+def test_images_that_were_never_verified_are_taken_away(
+    server: ArchiveServer, fake: FakeMachine, make_node: MakeNode
+) -> None:
+    """As a kill leaves them, whatever the machine is told to be next."""
+    (fake.root / "unverified").write_text(f"{UNVERIFIED}:0\n{UNVERIFIED}:7\n")
+    release(make_node())
+    assert f"rmi {UNVERIFIED}:0 {UNVERIFIED}:7" in fake.log("docker")
 
 
 def test_a_release_in_a_folder_of_its_own_is_found(
@@ -169,6 +258,130 @@ def test_an_earlier_release_is_ended_and_what_an_operator_wrote_into_it_goes_alo
     assert fake.log("graphistry") == ["down"]
     assert not earlier.exists()
     assert fake.log("docker")[-1] == "rmi graphistry/nexus:v2.49.0-12"
+
+
+def test_a_release_that_came_with_the_machine_gets_the_data_of_the_one_before(
+    fake: FakeMachine, make_node: MakeNode
+) -> None:
+    earlier = has_earlier(fake)
+    (earlier / "data" / "notebooks").mkdir()
+    (earlier / "data" / "notebooks" / "mine.ipynb").write_text("years of work")
+    release(make_node())
+    assert (fake.release / "data" / "notebooks" / "mine.ipynb").read_text() == "years of work"
+    assert not earlier.exists()
+    assert fake.log("graphistry") == ["down"]
+
+
+def has_earlier(fake: FakeMachine) -> Path:
+    """An earlier release whose services write to its data until they are ended."""
+    earlier = fake.home / "releases" / "2.49.0-12"
+    fake.make_release(earlier)
+    script = (earlier / "graphistry").read_text()
+    first, rest = script.split("\n", 1)
+    last = f"open({str(earlier / 'data' / 'last')!r}, 'w').write('words')"
+    (earlier / "graphistry").write_text(f"{first}\n{rest}\n{last}\n")
+    return earlier
+
+
+@pytest.mark.parametrize("is_preinstalled", [False, True])
+def test_what_services_write_until_they_end_is_copied(
+    server: ArchiveServer, fake: FakeMachine, make_node: MakeNode, is_preinstalled: bool
+) -> None:
+    has_earlier(fake)
+    node = make_node(**({} if is_preinstalled else wanted(server, tarball())))
+    release(node)
+    assert (node.folder / "data" / "last").read_text() == "words"
+
+
+def test_an_earlier_release_whose_services_go_on_is_kept(
+    fake: FakeMachine, make_node: MakeNode
+) -> None:
+    earlier = has_earlier(fake)
+    (earlier / "graphistry").write_text("#!/bin/sh\nexit 1\n")
+    with pytest.raises(Failure) as raised:
+        release(make_node())
+    assert raised.value.code == "ServicesNotStarted"
+    assert (earlier / "data" / "config" / "custom.env").exists()
+
+
+def test_data_that_cannot_be_copied_are_kept(fake: FakeMachine, make_node: MakeNode) -> None:
+    earlier = has_earlier(fake)
+    (earlier / "data" / "notebooks").mkdir()
+    (fake.release / "data" / "notebooks").symlink_to(fake.root)
+    with pytest.raises(Failure) as raised:
+        release(make_node())
+    assert raised.value.code == "ReleaseDataNotCopied"
+    assert (earlier / "data" / "notebooks").is_dir()
+    assert not (fake.root / "last").exists()
+
+
+def test_a_release_that_was_being_replaced_when_the_agent_ended_has_its_place_again(
+    server: ArchiveServer, fake: FakeMachine, make_node: MakeNode
+) -> None:
+    """Between two names: the data are in none of the two places that are looked at else."""
+    node = make_node(**wanted(server, tarball()))
+    release(node)
+    (node.folder / "data" / "mine").write_text("1")
+    node.folder.rename(node.folder.with_name("2.50.1-12.before"))
+    fake.make_release(fake.home / "releases" / "2.50.1-12.partial")
+    fake.make_release(fake.home / "releases" / "2.49.0-12.retired")
+    release(node)
+    assert (node.folder / "data" / "mine").read_text() == "1"
+    assert [each.name for each in (fake.home / "releases").iterdir()] == ["2.50.1-12"]
+    assert len(server.ranges) == 1
+
+
+def test_a_release_that_came_with_the_machine_hands_its_data_over_once(
+    server: ArchiveServer, fake: FakeMachine, make_node: MakeNode
+) -> None:
+    config = fake.release / "data" / "config"
+    node = make_node(**wanted(server, tarball()))
+    release(node)
+    assert fake.log("graphistry") == []  # it never was this node's
+    shutil.rmtree(node.folder)
+    (config / "cluster.env").write_text("# graphistry-cluster writes this file.\n")
+    (fake.release / "data" / "mine").write_text("first")
+    release(node)
+    assert (node.folder / "data" / "mine").read_text() == "first"
+    assert fake.log("graphistry") == ["down"]
+    (node.folder / "data" / "mine").write_text("second")
+    release(node)
+    assert (node.folder / "data" / "mine").read_text() == "second"
+    assert fake.log("graphistry") == ["down"]
+    assert (fake.release / "data" / "mine").read_text() == "first"
+
+
+@pytest.mark.parametrize("step", ["run", "shutil.rmtree", "_replace", "_name"])
+def test_data_outlive_a_kill_at_any_step(
+    server: ArchiveServer,
+    fake: FakeMachine,
+    make_node: MakeNode,
+    monkeypatch: pytest.MonkeyPatch,
+    step: str,
+) -> None:
+    """Both of another archive under the same name, and of another version."""
+
+    class Killed(BaseException):
+        pass
+
+    def kill(*_: object, **__: object) -> None:
+        raise Killed
+
+    content = tarball()
+    for earlier in ("2.50.1-12", "2.49.0-12"):
+        fake.make_release(fake.home / "releases" / earlier)
+        (fake.home / "releases" / earlier / "data" / f"of-{earlier}").write_text("mine")
+    node = make_node(**wanted(server, content))
+    with monkeypatch.context() as patch:
+        # What else would run at the end does not, at a kill.
+        patch.setattr("agent.release._discard", lambda *_: None)
+        patch.setattr(f"agent.release.{step}", kill)
+        with pytest.raises(Killed):
+            release(node)
+    release(node)
+    for earlier in ("2.50.1-12", "2.49.0-12"):
+        assert (node.folder / "data" / f"of-{earlier}").read_text() == "mine"
+    assert [each.name for each in (fake.home / "releases").iterdir()] == ["2.50.1-12"]
 
 
 def test_what_an_interrupted_run_has_left_is_no_earlier_release(
@@ -222,7 +435,7 @@ def test_another_checksum_leaves_nothing_behind(
         release(node)
     assert raised.value.code == "ReleaseChecksumMismatch"
     assert not list((fake.home / "releases").iterdir())
-    assert "rmi graphistry/nexus:v2.50.1-12" in fake.log("docker")
+    assert fake.log("docker")[-2:] == ["load", f"rmi {UNVERIFIED}:0 {UNVERIFIED}:1"]
 
 
 def test_a_damaged_archive_is_told_by_its_checksum(
@@ -266,12 +479,6 @@ def test_another_version_than_wanted_is_refused(server: ArchiveServer, make_node
     ) as raised:
         release(make_node(**wanted(server, tarball(), version="2.50.2")))
     assert raised.value.code == "ReleaseVersionMismatch"
-
-
-def link(name: str, target: str, kind: bytes = tarfile.SYMTYPE) -> tarfile.TarInfo:
-    member = tarfile.TarInfo(name)
-    member.type, member.linkname = kind, target
-    return member
 
 
 @pytest.mark.parametrize(
@@ -337,10 +544,3 @@ def test_links_inside_the_archive_are_kept(tmp_path: Path) -> None:
             extract(archive, member, tmp_path)
     assert (tmp_path / "data" / "soft").resolve() == tmp_path / "data" / "file"
     assert (tmp_path / "hard").is_file()
-
-
-def test_names_of_loaded_images() -> None:
-    text = (
-        "Loaded image: graphistry/nexus:1\nLoaded image ID: sha256:0\nLoaded image: redis:6.2.7\n"
-    )
-    assert loaded_images(text) == ["graphistry/nexus:1", "redis:6.2.7"]

@@ -86,6 +86,21 @@ def test_data_services_are_on_the_private_address_and_closed_to_strangers(
         assert reaches_leader(cluster.machine("small"), port), port
 
 
+def test_a_replaced_postgresql_has_closed_its_database(cluster: OnHosts) -> None:
+    """As at a changed image: a killed one would begin with a recovery."""
+    urns = [each["urn"] for each in cluster.checkout.resources()]
+    (urn,) = [each for each in urns if each.endswith("-postgres") and ":Container::" in each]
+    before = inspected(cluster, POSTGRES)["Id"]
+    done = cluster.pulumi("up", "--yes", "--skip-preview", "--replace", urn)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert inspected(cluster, POSTGRES)["Id"] != before
+    log = cluster.run("leader", f"docker logs {POSTGRES} 2>&1")
+    assert "database system was shut down at" in log
+    assert "was not properly shut down" not in log
+    for node in NODES:
+        cluster.until_ready(node)
+
+
 def test_another_kind_is_refused_before_anything_is_changed(cluster: OnHosts) -> None:
     services = cluster.started()
     cluster.checkout.change(dataServices={"kind": "bundled"})

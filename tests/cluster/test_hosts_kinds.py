@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import io
+import tarfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +14,7 @@ import pytest
 
 from sandbox.machines import hosts
 from sandbox.machines.hosts import HostMachine
+from sandbox.release import build
 from sandbox.release.build import build_release
 from tests.cluster.nodes import Cluster, changed_nothing
 from tests.cluster.on_hosts import STACK, OnHosts
@@ -81,6 +85,50 @@ def test_a_host_that_lost_the_archive_of_its_release_gets_it_again(cluster: OnHo
     assert "it lacks what was delivered: release" in cluster.succeed()
     assert cluster.run("small", archives) == before
     assert changed_nothing(cluster.succeed())
+
+
+def of_other_images(archive: Path) -> bytes:
+    """A release whose images have the same names and another content."""
+    files, hostile = io.BytesIO(), io.BytesIO()
+    names = build.images("2.50.1", "12")
+    hostile.write(
+        gzip.compress(build.saved_images({name: {"Env": ["HOSTILE=1"]} for name in names}))
+    )
+    with tarfile.open(archive) as given, tarfile.open(fileobj=files, mode="w") as made:
+        for member in given:
+            content = given.extractfile(member)
+            if member.name == "containers.tar.gz":
+                member.size, content = hostile.tell(), hostile
+                hostile.seek(0)
+            made.addfile(member, content)
+    return files.getvalue()
+
+
+def test_another_archive_leaves_no_image_and_takes_no_name(cluster: OnHosts) -> None:
+    source = cluster.checkout.setting("release")["source"]
+    listed = "docker image ls --no-trunc --format '{{.Repository}}:{{.Tag}} {{.ID}}' | sort"
+    before, started = cluster.run("small", listed), cluster.services_started("small")
+    (name,) = cluster.run("small", "ls /opt/graphistry-cluster/incoming").split()
+    content = of_other_images(Path(source.removeprefix("file:")))
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        member = tarfile.TarInfo(name)
+        member.size = len(content)
+        tar.addfile(member, io.BytesIO(content))
+    cluster.machine("small").put_archive("/opt/graphistry-cluster/incoming", packed.getvalue())
+    # One that a kill has left, and a release that was not whole.
+    cluster.run("small", f"docker tag {before.split()[1]} graphistry-cluster-unverified:9")
+    cluster.run("small", "rm /opt/graphistry-cluster/releases/*/.graphistry-cluster.json")
+    cluster.restart_agent("small")
+    cluster.until(
+        "small",
+        lambda report: (report["failure"] or {}).get("code") == "ReleaseChecksumMismatch",
+    )
+    assert cluster.run("small", listed) == before
+    assert cluster.services_started("small") == started
+    cluster.succeed()
+    assert cluster.run("small", listed) == before
+    read_by_the_other(cluster)
 
 
 @pytest.fixture(scope="module")

@@ -236,6 +236,9 @@ def test_contained_data_services_are_pinned_private_and_keep_their_volume() -> N
     for each in containers:
         assert [port["ip"] for port in each.inputs["ports"]] == ["10.77.0.10"], each.urn
         assert each.inputs["wait"] is True
+        # Without it the plugin kills at a replacement. `stopTimeout` would replace those that are there.
+        assert each.inputs["destroyGraceSeconds"] == 60
+        assert "stopTimeout" not in each.inputs
         assert each.inputs["healthcheck"]["tests"]
         assert "PASSWORD=" not in json.dumps(each.inputs)
     for image in recorder.of("RemoteImage"):

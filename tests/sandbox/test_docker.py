@@ -34,6 +34,7 @@ RIGHT: dict[str, dict[str, Any]] = {
         "restart": "unless-stopped",
         "wait": True,
         "waitTimeout": 30,
+        "destroyGraceSeconds": 60,
     },
 }
 
@@ -146,6 +147,7 @@ def test_a_host_that_is_gone_is_told_in_the_real_ones_words(tmp_path: Path) -> N
         (CONTAINER, {}, []),
         (CONTAINER, {"restart": "no"}, []),
         (CONTAINER, {"waitTimeout": 31}, []),
+        (CONTAINER, {"destroyGraceSeconds": 61}, []),
         (CONTAINER, {"healthcheck": {"tests": ["CMD", "false"]}}, []),
         (CONTAINER, {"image": "sha256:2"}, ["image"]),
         (CONTAINER, {"envs": ["A=c"]}, ["envs"]),

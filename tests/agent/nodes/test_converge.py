@@ -1,5 +1,6 @@
 """All phases on a machine out of shell scripts."""
 
+import errno
 import json
 import re
 from collections.abc import Callable
@@ -326,7 +327,7 @@ def test_postgresql_finds_no_empty_folder_where_its_own_is_not_mounted(
         assert list((fake.root / "shared" / name).iterdir()) != []
     binds = [path.read_text() for path in (fake.root / "units").glob("*-shared-*.mount")]
     assert len(binds) == 2
-    assert all("Options=bind,_netdev\n" in each for each in binds)
+    assert all("Options=bind,_netdev,nosuid,nodev\n" in each for each in binds)
 
 
 def test_the_mount_helper_is_tried_for_until_the_package_manager_is_free(
@@ -349,7 +350,7 @@ def test_while_the_name_is_unknown_the_addresses_are_tried(
     monkeypatch.setattr("agent.efs.is_known", lambda _: False)
     converge(claimed(fake, make_node), unchanged)
     units = [path.read_text() for path in (fake.root / "units").glob("*shared.mount")]
-    assert "Options=_netdev,tls,iam,mounttargetip=10.40.0.20" in units[0]
+    assert "Options=_netdev,tls,iam,mounttargetip=10.40.0.20,nosuid,nodev\n" in units[0]
 
 
 @pytest.mark.parametrize("other", [{"cluster": "another"}, {"secret": "another"}])
@@ -375,7 +376,7 @@ def test_a_follower_without_leader_says_what_it_waits_for(
 
 
 def test_a_full_folder_is_told(fake: FakeMachine, make_node: MakeNode) -> None:
-    fake.command("dd", "echo 'dd: error writing: No space left on device' >&2; exit 1")
+    fake.probe_fails(errno.ENOSPC)
     assert failure(claimed(fake, make_node))["code"] == "SharedFolderFull"
 
 

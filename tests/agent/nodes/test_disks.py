@@ -127,7 +127,7 @@ class TestWithoutTools:
 
     @pytest.fixture
     def size(self, fake: FakeMachine, monkeypatch: pytest.MonkeyPatch) -> Path:
-        found = Mount(self.PATH, "ext4", "259:3", "/dev/nvme9n1")
+        found = Mount(self.PATH, "ext4", "259:3", "/dev/nvme9n1", ("rw", "nosuid", "nodev"))
         monkeypatch.setattr(
             "agent.systemd.mount_at", lambda path: found if path == self.PATH else None
         )

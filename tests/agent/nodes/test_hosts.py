@@ -1,5 +1,6 @@
 """All phases, and the watch afterwards, on a machine that is a host: no AWS, everything on its own disk."""
 
+import errno
 import json
 import stat
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from agent.cluster_secret import generate
 from agent.converge import PHASES, converge
 from agent.node import Node
 from agent.repair import Repairs
+from agent.systemd import Mount, mount_unit
 from model.specification import SCHEMA_FILE
 from tests.agent.fakes import FakeMachine
 
@@ -42,6 +44,11 @@ def claimed(fake: FakeMachine, make_host: MakeNode, **changes: Any) -> Node:
     (fake.root / "shared" / MARKER).write_text(json.dumps(marker))
     host_secret.create(json.dumps(generate()))
     return node
+
+
+def warnings(node: Node) -> list[str]:
+    found: list[str] = node.report.document["warnings"]
+    return found
 
 
 def make_ready(node: Node) -> Node:
@@ -90,14 +97,41 @@ def test_the_leaders_mount_is_a_private_bind_with_postgres_over_it(
 ) -> None:
     make_ready(make_host())
     units = {path.name: path.read_text() for path in (fake.root / "units").glob("*.mount")}
-    shared = next(text for name, text in units.items() if name.endswith("shared.mount"))
+    shared = units[mount_unit(f"{fake.root}/shared")]
     assert f"What={fake.store}/shared\n" in shared
-    assert "Options=bind,private\n" in shared
+    assert "Options=bind,private,nosuid,nodev\n" in shared
+    exported = units[mount_unit(f"{fake.store}/shared")]
+    assert f"What={fake.store}/shared\nWhere={fake.store}/shared\n" in exported
+    assert "Options=bind,private,nosuid,nodev\n" in exported
     data = next(text for name, text in units.items() if name.endswith("postgresql_data.mount"))
     assert f"What={fake.store}/data/postgresql_data\n" in data
     assert json.loads((fake.store / "data" / MARKER).read_text()) == {
         "cluster": "graphistry-cluster/test"
     }
+
+
+def test_mounts_of_an_agent_that_left_them_open_are_closed_in_their_place(
+    fake: FakeMachine, make_host: MakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = make_ready(make_host())
+    for file in (fake.root / "units").glob("*.mount"):
+        file.write_text(file.read_text().replace(",nosuid,nodev", ""))
+
+    def mount_at(path: str) -> Mount:
+        is_closed = f"--internal-only -o remount,bind,nosuid,nodev {path}" in fake.log("mount")
+        options = ("rw", "nosuid", "nodev") if is_closed else ("rw", "relatime")
+        return Mount(path, "ext4", "8:1", "/dev/sda1", options)
+
+    monkeypatch.setattr("agent.systemd.mount_at", mount_at)
+    Repairs(node).look()
+    assert any("is mounted without nosuid,nodev" in each for each in warnings(node))
+    make_ready(node)
+    texts = [file.read_text() for file in (fake.root / "units").glob("*.mount")]
+    assert len(texts) == 4
+    assert all(",nosuid,nodev\n" in each for each in texts)
+    assert len(fake.log("mount")) == 5  # the data's own, too
+    assert not fake.log("umount")
+    assert warnings(node) == []
 
 
 def test_a_data_folder_of_another_cluster_is_refused(
@@ -231,7 +265,7 @@ class TestPath:
         self, fake: FakeMachine, monkeypatch: pytest.MonkeyPatch
     ) -> Iterator[list[tuple[str, str]]]:
         """What the folder is on: the last element says. The host's own data are on its root."""
-        found = [("/mnt/nfs", "nfs4")]
+        found = [(str(fake.root), "nfs4")]
 
         def mount_of(path: object) -> tuple[str, str]:
             return ("/", "ext4") if str(path).startswith(str(fake.store)) else found[-1]
@@ -250,7 +284,7 @@ class TestPath:
         make_ready(claimed(fake, make_host, sharedFolder=share))
         assert not list((fake.root / "units").glob("*.mount"))
         ordered = (fake.root / "units" / "docker.service.d" / "graphistry-cluster.conf").read_text()
-        assert "After=mnt-nfs.mount\n" in ordered
+        assert f"After={mount_unit(str(fake.root))}\n" in ordered
 
     def test_the_leader_makes_a_folder_that_its_mount_does_not_have(
         self, fake: FakeMachine, make_host: MakeNode, share: dict[str, str], mounts: object
@@ -267,7 +301,36 @@ class TestPath:
         assert mounts
         (fake.root / "file").touch()
         node = make_host("leader", sharedFolder={**share, "path": f"{fake.root}/file/ours"})
-        assert failure(node)["code"] == "SharedFolderReadOnly"
+        found = failure(node)
+        assert found["code"] == "SharedFolderUnsafe"
+        assert f"{fake.root}/file is a link, or another kind of file" in found["message"]
+
+    def test_one_that_is_open_to_programs_of_other_nodes_roots_is_a_warning(
+        self,
+        fake: FakeMachine,
+        make_host: MakeNode,
+        share: dict[str, str],
+        mounts: object,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        assert mounts
+        found = Mount(str(fake.root), "nfs4", "0:50", "files:/", ("rw", "nodev"))
+        monkeypatch.setattr("agent.systemd.mount_at", lambda _: found)
+        node = make_ready(claimed(fake, make_host, sharedFolder=share))
+        assert warnings(node) == [
+            f"{fake.root} is mounted without nosuid: root of another node may become root here"
+        ]
+        assert not fake.log("mount")
+
+    def test_a_link_to_the_folder_is_refused_below_the_mount(
+        self, fake: FakeMachine, make_host: MakeNode, share: dict[str, str], mounts: object
+    ) -> None:
+        assert mounts
+        (fake.root / "theirs").mkdir()
+        (fake.root / "ours").symlink_to("theirs")
+        node = make_host("leader", sharedFolder={**share, "path": f"{fake.root}/ours"})
+        assert failure(node)["code"] == "SharedFolderUnsafe"
+        assert not list((fake.root / "theirs").iterdir())
 
     @pytest.mark.parametrize("mount", [("/", "ext4"), ("/mnt/nfs", "autofs")])
     def test_a_folder_on_no_mount_is_refused(
@@ -368,8 +431,7 @@ class TestWatch:
         self, fake: FakeMachine, make_host: MakeNode, server_answers: list[bool]
     ) -> None:
         node = make_ready(claimed(fake, make_host))
-        dd = fake.root / "bin" / "dd"
-        fake.command("dd", "exit 1")
+        fake.probe_fails(errno.EIO)
         server_answers.append(False)
         repairs = Repairs(node)
         repairs.look()
@@ -377,7 +439,7 @@ class TestWatch:
         assert fake.mounted(f"{fake.root}/shared")
         assert not [line for line in fake.log("graphistry") if line.startswith("restart")]
         server_answers.append(True)
-        dd.unlink()
+        fake.probe_fails(None)
         repairs.look()
         assert state(node) == ("ready", None)
 

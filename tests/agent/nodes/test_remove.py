@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from agent.__main__ import main
 from agent.configure import BEGIN, END, with_block
 from agent.converge import converge
+from agent.failures import Failure
 from agent.node import Node
 from agent.remove import remove, without_block
 from tests.agent.fakes import FakeMachine
@@ -121,13 +122,66 @@ def test_containers_of_the_data_services_go_and_their_volume_stays(
     ]
 
 
-def test_services_that_do_not_stop_are_told(
+def docker_ps(fake: FakeMachine, answer: str) -> None:
+    """What `docker ps` does from now on."""
+    script = (fake.root / "bin" / "docker").read_text().replace("#!/bin/sh\n", "")
+    fake.command("docker", f'if [ "$1" = ps ]; then {answer}; exit; fi\n{script}')
+
+
+def test_services_that_their_release_does_not_end_are_ended_by_docker(
     fake: FakeMachine, leader: Node, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert leader
     (fake.release / "graphistry").write_text("#!/bin/sh\necho 'no daemon' >&2; exit 1\n")
+    places = {
+        "one": fake.release,
+        "two": f"{fake.home}/releases/gone-12",
+        "three": "/srv/theirs",
+        "four": "",
+    }
+    lines = "; ".join(f"echo '{name} {place}'" for name, place in places.items())
+    docker_ps(fake, lines)
     assert remove()
-    assert "services were not stopped: no daemon" in capsys.readouterr().err
+    assert "./graphistry down has failed: no daemon" in capsys.readouterr().err
+    assert {"stop --time 60 one two", "rm --force one two"} <= set(fake.log("docker"))
+
+
+def test_services_that_nobody_can_end_keep_their_firewall_and_mounts(
+    fake: FakeMachine, leader: Node
+) -> None:
+    assert leader
+    units = sorted((fake.root / "units").glob("*.mount"))
+    (fake.release / "graphistry").write_text("#!/bin/sh\nexit 1\n")
+    docker_ps(fake, "echo 'no daemon' >&2; false")
+    with pytest.raises(Failure, match="the firewall, the exports and the mounts stay") as raised:
+        remove()
+    assert raised.value.code == "ServicesNotEnded"
+    assert (fake.root / "table").exists()
+    assert (fake.root / "exports").exists()
+    assert sorted((fake.root / "units").glob("*.mount")) == units
+    assert not fake.log("umount")
+    docker_ps(fake, "true")
+    assert remove()
+    assert not (fake.root / "table").exists()
+
+
+@pytest.mark.parametrize("lost", [("wanted.json",), ("wanted.json", "specification.json")])
+def test_a_host_that_has_lost_its_specification_ends_its_services_too(
+    fake: FakeMachine, leader: Node, lost: tuple[str, ...]
+) -> None:
+    assert leader
+    for name in lost:
+        (fake.home / name).unlink()
+    before = len(fake.log("graphistry"))
+    assert remove()
+    assert fake.log("graphistry")[before:] == ["down"]
+    config = fake.release / "data" / "config"
+    assert (config / "cluster.env").read_text() == "ENABLE_CLUSTER_MODE=false\n"
+
+
+def test_a_release_that_is_somebody_elses_goes_on(fake: FakeMachine) -> None:
+    assert remove() == []
+    assert fake.log("graphistry") == []
 
 
 def test_the_inner_mounts_go_first(fake: FakeMachine, leader: Node) -> None:
@@ -136,7 +190,7 @@ def test_the_inner_mounts_go_first(fake: FakeMachine, leader: Node) -> None:
     remove()
     shared = f"{fake.root}/shared"
     assert [line.split()[-1] for line in fake.log("umount")][-1] == shared
-    assert len(fake.log("umount")) == 3
+    assert len(fake.log("umount")) == 4
 
 
 def test_a_follower_says_where_the_folder_is_that_others_keep(

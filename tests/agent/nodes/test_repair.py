@@ -1,5 +1,6 @@
 """What the watch does about a node that is no longer ready."""
 
+import errno
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -163,7 +164,7 @@ def test_services_that_miss_the_shared_folder_are_no_reason_to_be_replaced(
     fake: FakeMachine, follower: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("agent.limits.HEALTH", 0)
-    fake.command("dd", 'echo "dd: Read-only file system" >&2; exit 1')
+    fake.probe_fails(errno.EROFS)
     make_unwell(fake, "starting")
     beyond_all_tries(follower)
     assert state(follower) == ("degraded", "SharedFolderReadOnly")
@@ -174,7 +175,7 @@ def test_services_that_miss_the_shared_folder_are_no_reason_to_be_replaced(
 def test_a_leaders_database_is_started_while_the_shared_folder_is_full(
     fake: FakeMachine, leader: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fake.command("dd", 'echo "dd: No space left on device" >&2; exit 1')
+    fake.probe_fails(errno.ENOSPC)
 
     def refuse(*_: object) -> None:
         raise OSError("connection refused")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from agent import shared_files
+from agent.converge import converge
 from agent.failures import Failure
 from agent.node import Node
 from tests.agent.fakes import FakeMachine
@@ -48,3 +50,50 @@ def test_a_marker_that_never_shows_is_given_up(
     with pytest.raises(Failure, match="has not marked"):
         shared_files.claim(leader)
     assert len(written) == 1
+
+
+def test_the_probe_of_a_name_that_everybody_knew_overwrites_nothing(
+    fake: FakeMachine, leader: Node
+) -> None:
+    """As another node's root, or whoever may write to the folder, had laid it."""
+    folder, victim = fake.root / "shared", fake.root / "secret"
+    victim.write_text("theirs")
+    for name in (".graphistry-cluster-probe-leader", ".graphistry-cluster-probe.leader.0"):
+        (folder / name).symlink_to(victim)
+    assert converge(leader, lambda: False), leader.report.document["failure"]
+    assert victim.read_text() == "theirs"
+    assert not [each.name for each in folder.iterdir() if "probe" in each.name]
+
+
+@pytest.mark.parametrize("name", ["datasets", "postgresql_data", ".graphistry-cluster.json"])
+def test_a_link_in_the_place_of_what_root_makes_is_refused(
+    fake: FakeMachine, leader: Node, name: str
+) -> None:
+    target = fake.root / "theirs"
+    target.mkdir()
+    (fake.root / "shared" / name).symlink_to(target)
+    assert not converge(leader, lambda: False)
+    found = leader.report.document["failure"]
+    assert (found["code"], found["phase"]) == ("SharedFolderUnsafe", "sharedFolder")
+    assert f"/{name} is a link" in found["message"]
+    assert not list(target.iterdir())
+
+
+@pytest.mark.parametrize("name", ["data/config/custom.env", "data/config"])
+def test_a_link_in_the_releases_configuration_is_refused(
+    fake: FakeMachine, leader: Node, name: str
+) -> None:
+    """Its place belongs to whoever the release belongs to, who must not read or write with root's permission."""
+    target = fake.root / "theirs"
+    target.mkdir()
+    (target / "shadow").write_text("root:hash")
+    place = fake.release / name
+    shutil.rmtree(place) if place.is_dir() else place.unlink()
+    place.symlink_to(target if name.endswith("config") else target / "shadow")
+    assert not converge(leader, lambda: False)
+    found = leader.report.document["failure"]
+    assert (found["code"], found["phase"]) == ("ReleaseFileUnsafe", "configure")
+    assert [each.name for each in target.iterdir()] == ["shadow"]
+    assert f"{place} is a link" in found["message"]
+    written = [each for each in fake.release.rglob("*.env") if not each.is_symlink()]
+    assert not any("hash" in each.read_text() for each in written)

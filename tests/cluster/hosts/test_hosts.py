@@ -51,6 +51,36 @@ def test_a_stranger_in_the_same_network_reaches_no_data(cluster: OnHosts, strang
         assert reaches_leader(cluster.machine("small"), port), port
 
 
+def test_root_of_a_follower_gets_nothing_on_the_leader_through_the_folder(cluster: OnHosts) -> None:
+    """Neither by a program that it leaves there, nor by links in the place of what the leader's root writes."""
+    exported, seen, nobody = (
+        f"{STORE}/shared",
+        "/mnt/graphistry",
+        "setpriv --reuid 65534 --clear-groups",
+    )
+    started = cluster.started()
+    # As an agent has left them that did not close its mounts.
+    units = "/etc/systemd/system/mnt-graphistry*.mount /etc/systemd/system/var-lib-*.mount"
+    cluster.run("leader", f"sed -i s/,nosuid,nodev// {units}")
+    cluster.run("leader", f"mount -o remount,bind,suid,dev {seen}")
+    cluster.run("leader", f"mount -o remount,bind,suid,dev {exported}")
+    probes = [".graphistry-cluster-probe-leader", ".graphistry-cluster-probe.leader.0"]
+    links = " && ".join(f"ln -s {STORE}/secret.json {seen}/{name}" for name in probes)
+    cluster.run("small", f"cp /usr/bin/id {seen}/files/id && chmod 4755 {seen}/files/id && {links}")
+    assert cluster.run("leader", f"{nobody} {seen}/files/id -u") == "0\n"
+    secret = cluster.run("leader", f"cat {STORE}/secret.json")
+    cluster.restart_agent("leader")
+    options = f"findmnt -no OPTIONS {seen}; findmnt -no OPTIONS {exported}"
+    cluster.until("leader", lambda _: cluster.run("leader", options).count("nosuid,nodev") == 2)
+    cluster.until_ready("leader")
+    for folder in (seen, exported):
+        assert cluster.run("leader", f"{nobody} {folder}/files/id -u") == "65534\n"
+    assert cluster.run("leader", f"cat {STORE}/secret.json") == secret
+    assert "probe" not in cluster.run("leader", f"ls -A {seen}")
+    cluster.run("small", f"rm {seen}/files/id")
+    assert cluster.started() == started
+
+
 def test_a_firewall_that_was_lost_is_put_back(cluster: OnHosts, stranger: Any) -> None:
     cluster.run("leader", "nft delete table inet graphistry_cluster")
     cluster.until(
