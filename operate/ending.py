@@ -16,6 +16,7 @@ from operate.messages import UserError, say
 from operate.opening import consent, run
 from operate.preparation import sandbox_knows, take_over
 from operate.present import hosts_in
+from operate.pulumi_lock import clear_dead_run
 from operate.screen import show_kept
 from operate.stack_yaml import dumped, read_yaml
 from sandbox.lifecycle import Sandbox, stop
@@ -115,6 +116,8 @@ def delete_everything(opened: Deployment) -> None:
         _lift_protection(opened)
         run(opened, "destroy", *consent(opened, yes=True))
     except BaseException:
+        # A Pulumi that is stopped before it listens for that dies with its lock.
+        clear_dead_run(opened)
         protect_again(opened)
         raise
 

@@ -40,4 +40,4 @@ def test_a_state_names_the_accounts_of_its_provider_and_of_its_resources() -> No
 def test_a_state_of_an_earlier_version_is_read_too() -> None:
     provider = {"type": "pulumi:providers:aws", "outputs": {"region": "us-east-1"}}
     nothing: frozenset[str] = frozenset()
-    assert recorded([provider]) == Recorded(accounts=nothing, partitions=nothing)
+    assert recorded([provider]) == Recorded(accounts=nothing, partitions=nothing, begun=True)
