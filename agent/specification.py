@@ -25,6 +25,8 @@ class AwsPlace:
     region: str
     agent_key: str
     """Of the agent's archive, in the site's bucket."""
+    containers_use_role: bool
+    """Whether containers may ask the instance metadata service, and with it use the node's role."""
 
 
 @dataclass(frozen=True)
@@ -174,7 +176,7 @@ def _place(document: dict[str, Any]) -> AwsPlace | HostPlace:
     site = document["site"]
     if site["kind"] == "hosts":
         return HostPlace(site["address"])
-    return AwsPlace(site["region"], document["agent"]["key"])
+    return AwsPlace(site["region"], document["agent"]["key"], site["containersUseRole"])
 
 
 def _share(document: dict[str, Any]) -> SharedFolder:

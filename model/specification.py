@@ -95,6 +95,7 @@ def aws_specification(
     release: Release,
     secret_arn: str,
     use_local_disks: bool,
+    containers_use_role: bool,
 ) -> dict[str, object]:
     """The document of one node on AWS, ready for `canonical_json`.
 
@@ -105,7 +106,13 @@ def aws_specification(
         raise ValueError(f"{node} is a {role}: the leader has a data volume, a follower has none")
     return {
         **_of_every_site(cluster, node, role, postgres, redis),
-        "site": {"kind": "aws", "region": region, "bucket": bucket, "reportKey": report_key(node)},
+        "site": {
+            "kind": "aws",
+            "region": region,
+            "bucket": bucket,
+            "reportKey": report_key(node),
+            "containersUseRole": containers_use_role,
+        },
         "agent": {"key": agent_key, "sha256": agent_sha256},
         "sharedFolder": {
             "kind": "efs",

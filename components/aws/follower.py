@@ -74,6 +74,7 @@ class AwsFollower:
                 profile_arn=profile.arn,
                 user_data=boot_script(site, node.name),
                 specification=stored.object,
+                containers_use_role=site.containers_use_role,
                 tags=site.tags,
             ),
             parent,

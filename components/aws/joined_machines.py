@@ -98,6 +98,7 @@ class JoinedAwsMachines:
             bucket_arn=documents.bucket_arn,
             agent=documents.agent,
             secret_arn=pulumi.Output.from_input(joined["secretArn"]),
+            containers_use_role=args.settings.instance_metadata == "containers",
             image=machine_image(args.settings.image, args.region, release, invoke),
             release=release,
         )

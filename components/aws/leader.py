@@ -82,6 +82,7 @@ class AwsLeader:
                 security_group_id=self.security_group_id,
                 profile_name=profile.name,
                 user_data=boot_script(site, NAME),
+                containers_use_role=site.containers_use_role,
                 tags=site.tags,
                 delete_data=self.delete_data,
             ),

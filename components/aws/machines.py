@@ -106,6 +106,7 @@ class AwsMachines:
             bucket_arn=documents.bucket_arn,
             agent=documents.agent,
             secret_arn=secret.arn,
+            containers_use_role=args.settings.instance_metadata == "containers",
             image=image,
             release=args.settings.release,
         )

@@ -90,6 +90,7 @@ def store_specification(
                 gpu=node.gpu,
                 release=site.release,
                 secret_arn=known["secret_arn"],
+                containers_use_role=site.containers_use_role,
                 use_local_disks=all(
                     CATALOGUE[each].local_disk_gb > 0 for each in document.instance_types
                 ),

@@ -1,6 +1,7 @@
 """The promises of the whole: a green `up` means ready nodes, and every promise holds on them."""
 
 import json
+import shlex
 from collections.abc import Iterator
 from typing import Any
 
@@ -81,6 +82,32 @@ def test_a_stranger_in_the_same_network_reaches_neither_postgres_nor_redis(
         answer = stranger.exec_run(["bash", "-c", probe]).output.decode()
         assert answer.endswith("closed\n"), f"a stranger reaches {port}"
         assert cluster.run("small", probe) == "open\n"
+
+
+TOKEN = (
+    "curl -sf -m 3 -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60'"
+    " http://169.254.169.254/latest/api/token >/dev/null && echo token || echo none"
+)
+
+
+def test_a_notebooks_container_gets_no_token_of_the_nodes_role(cluster: Cluster) -> None:
+    for node in ("leader", "small"):
+        assert cluster.run(node, TOKEN) == "token\n"
+        nexus = cluster.service(node, "nexus")
+        for container in (f"docker exec {nexus}", "docker run --rm graphistry-standin-base:1"):
+            assert cluster.run(node, f"{container} sh -c {shlex.quote(TOKEN)}") == "none\n"
+
+
+def test_the_rule_alone_keeps_a_container_from_the_metadata_service(cluster: Cluster) -> None:
+    ec2 = cluster.checkout.client("ec2")
+    leader = cluster.instance("leader")
+    ec2.modify_instance_metadata_options(InstanceId=leader, HttpPutResponseHopLimit=2)
+    nexus = cluster.service("leader", "nexus")
+    try:
+        asked = f"docker exec {nexus} sh -c {shlex.quote(TOKEN)}"
+        assert cluster.run("leader", asked) == "none\n"
+    finally:
+        ec2.modify_instance_metadata_options(InstanceId=leader, HttpPutResponseHopLimit=1)
 
 
 def test_different_profiles_run_with_different_workers(cluster: Cluster) -> None:
