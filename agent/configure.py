@@ -10,17 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from agent import wiring
-from agent.commands import run
 from agent.compose import Compose
 from agent.disks import POSTGRES_FOLDERS, data_root
 from agent.failures import Failure
-from agent.node import HOME, MARK, UNITS, Node, write_private
+from agent.node import HOME, MARK, Node, write_private
 from agent.specification import Specification
 from agent.systemd import write_unit
+from agent.vendor import UNIT_NAME
 
 BEGIN, END = f"# >>> {MARK}", f"# <<< {MARK}"
-UNIT_NAME = "graphistry.service"
-VENDOR_UNITS = ("graphistry-compose.service", UNIT_NAME)
 OVERRIDE = "docker-compose.override.yml"
 WORKERS = {
     "forge-etl-python": "FORGE_NUM_WORKERS",
@@ -53,7 +51,6 @@ WantedBy=multi-user.target
 def configure(node: Node) -> None:
     """Make the release's configuration that of this node. Raises Failure where the release ignores it."""
     compose = Compose(node.folder)
-    _take_over(node, compose)
     config = node.folder / "data" / "config"
     write_private(config / "cluster.env", cluster_env(node.specification))
     _write_block(config / "custom.env", custom_variables(node.specification, node.secret))
@@ -112,44 +109,6 @@ def with_block(text: str, variables: dict[str, str]) -> str:
 def _write_block(file: Path, variables: dict[str, str]) -> None:
     text = file.read_text() if file.exists() else ""
     write_private(file, with_block(text, variables))
-
-
-def _take_over(node: Node, compose: Compose) -> None:
-    """Stop what the vendor's image started as a machine of its own, and keep its boot unit from doing so again."""
-    found = False
-    for name in VENDOR_UNITS:
-        state = run(["systemctl", "show", "-p", "LoadState,FragmentPath", name]).output
-        path = _value(state, "FragmentPath")
-        if _value(state, "LoadState") != "loaded" or _is_ours(path):
-            continue
-        found = True
-        run(["systemctl", "disable", "--now", name], seconds=300)
-        if Path(path).parent == UNITS:
-            # A file here cannot be masked, and ours needs the name.
-            Path(path).rename(f"{path}.before-{MARK}")
-            run(["systemctl", "daemon-reload"])
-        if name != UNIT_NAME:
-            run(["systemctl", "mask", name])
-    cluster_file = node.folder / "data" / "config" / "cluster.env"
-    ours = cluster_file.exists() and MARK in cluster_file.read_text()
-    if found and not ours and compose.containers():
-        # In the vendor's configuration still, so that its own PostgreSQL ends too.
-        compose.down()
-
-
-def _is_ours(path: str) -> bool:
-    try:
-        return MARK in Path(path).read_text()
-    except OSError:
-        return False
-
-
-def _value(properties: str, name: str) -> str:
-    for line in properties.splitlines():
-        key, _, value = line.partition("=")
-        if key == name:
-            return value
-    return ""
 
 
 def redis_file() -> Path:

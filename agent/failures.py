@@ -103,6 +103,7 @@ HINTS = {
     "RedisRefused": "read what it says, and the log of redis on the leader",
     "ServicesNotStarted": "read the log lines",
     "ServiceUnhealthy": "read the service's log lines; a GPU service points to driver or runtime",
+    "AdministratorMissing": "bring the leader up first: it makes the administrator",
     "UserCreationFailed": "read the log lines; nexus must be healthy and its database migrated",
 }
 

@@ -25,13 +25,14 @@ from agent import (
 )
 from agent.commands import run
 from agent.compose import Compose
-from agent.configure import BEGIN, END, OVERRIDE, VENDOR_UNITS
+from agent.configure import BEGIN, END, OVERRIDE
 from agent.deliver import lock
 from agent.failures import Failure
 from agent.node import HOME, MARK, UNITS, write_private
 from agent.shared_folder import open_again
 from agent.specification import HostPlace, MountedPath, Nfs, NfsOnLeader, Specification
 from agent.store import STORE
+from agent.vendor import VENDOR_UNITS
 
 LAST = ("specification.json", "wanted.json", "agent.pyz")
 """In HOME, in this order: without the agent, nobody would go on with what is left."""

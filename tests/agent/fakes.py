@@ -129,6 +129,7 @@ class FakeMachine:
         monkeypatch.setattr("agent.limits.GPUS", 0.0)
         monkeypatch.setattr("agent.limits.WATCH", 0.0)
         monkeypatch.setattr("agent.start.PAUSE_SECONDS", 0)
+        monkeypatch.setattr("agent.start.ASK_SECONDS", 0)
         monkeypatch.setattr("agent.efs.is_known", lambda _: True)
         self.home.mkdir()
         (root / "machine-id").write_text("0123456789abcdef0123456789abcdef\n")

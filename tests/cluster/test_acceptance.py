@@ -84,6 +84,25 @@ def test_a_stranger_in_the_same_network_reaches_neither_postgres_nor_redis(
         assert cluster.run("small", probe) == "open\n"
 
 
+def test_a_follower_opens_no_door_while_the_cluster_has_no_administrator(
+    cluster: Cluster,
+) -> None:
+    compose = f"cd {cluster.release} && ./graphistry exec -T"
+    database = f"{compose} postgres psql -qtA -U graphistry -d graphistry -c"
+    door = "curl -s -m 3 -o /dev/null http://localhost/ && echo open || echo shut"
+    assert cluster.run("small", door) == "open\n"
+    rights = "UPDATE nexus_user SET is_superuser = {} WHERE username = 'admin'"
+    cluster.run("leader", f'{database} "{rights.format(False)}"')
+    try:
+        cluster.restart_agent("small")
+        cluster.until_failed("small", "AdministratorMissing")
+        assert cluster.run("small", door) == "shut\n"
+    finally:
+        cluster.run("leader", f'{database} "{rights.format(True)}"')
+    cluster.until_ready("small")
+    assert cluster.run("small", door) == "open\n"
+
+
 TOKEN = (
     "curl -sf -m 3 -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60'"
     " http://169.254.169.254/latest/api/token >/dev/null && echo token || echo none"

@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from agent.aws_site import AwsSite
 from agent.cluster_secret import generate
 from agent.converge import PHASES, converge
 from agent.node import Node
+from agent.start import is_door
 from tests.agent.fakes import FakeMachine
 
 SCHEMA = json.loads((Path(agent.__file__).parent / "node_report.schema.json").read_text())
@@ -89,6 +91,69 @@ def test_the_door_opens_after_the_first_administrator_is_there(
     programs = (fake.root / "shell.log").read_text()
     assert "create_superuser" in programs
     assert leader.secret["adminPassword"] not in "\n".join(fake.log("graphistry"))
+
+
+def test_a_followers_door_opens_after_the_leader_has_made_an_administrator(
+    fake: FakeMachine, make_node: MakeNode
+) -> None:
+    (fake.root / "no-administrator").touch()
+    node = claimed(fake, make_node)
+    assert failure(node)["code"] == "AdministratorMissing"
+    ups = [line.split() for line in fake.log("graphistry") if line.startswith("up")]
+    assert ups
+    assert all("nexus" in words and "caddy" not in words for words in ups)
+    (fake.root / "no-administrator").unlink()
+    assert converge(node, unchanged), node.report.document["failure"]
+    assert fake.log("graphistry").count("up -d") == 1
+
+
+def test_a_followers_open_door_is_shut_where_the_administrator_is_gone(
+    fake: FakeMachine, make_node: MakeNode
+) -> None:
+    node = claimed(fake, make_node)
+    assert converge(node, unchanged), node.report.document["failure"]
+    (fake.root / "no-administrator").touch()
+    assert failure(node)["code"] == "AdministratorMissing"
+    states = json.loads((fake.root / "states.json").read_text())
+    assert {name: state for name, (state, _, _) in states.items()} == {
+        **dict.fromkeys(states, "running"),
+        "caddy": "exited",
+    }
+
+
+def test_whatever_publishes_a_port_is_a_door_but_the_data_services() -> None:
+    ports = {"ports": [{"target": 80, "published": "80"}]}
+    assert is_door("nginx", ports)
+    assert is_door("notebook", {"network_mode": "host"})
+    assert not is_door("nexus", {"ports": []})
+    assert not is_door("postgres", ports)
+    assert not is_door("redis", ports)
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_what_the_vendors_image_runs_ends_in_the_first_phase(
+    fake: FakeMachine, leader: Node, *, broken: bool
+) -> None:
+    """Whatever else is wrong with the machine: until `configure`, it accepts the vendor's password."""
+    fake.gpus(0 if broken else 1)
+    theirs = fake.root / "theirs.service"
+    theirs.write_text("[Service]\n")
+    shown = f"echo LoadState=loaded; echo FragmentPath={theirs}"
+    script = (fake.root / "bin" / "systemctl").read_text().partition("\n")[2]
+    asked = '"show -p LoadState,FragmentPath graphistry-compose.service"'
+    fake.command("systemctl", f'[ "$*" = {asked} ] && {{ {shown}; exit; }}\n{script}')
+    subprocess.run([fake.release / "graphistry", "up", "-d"], check=True)
+    if broken:
+        assert failure(leader)["code"] == "GpuMissing"
+    else:
+        assert converge(leader, unchanged), leader.report.document["failure"]
+    calls = fake.log("systemctl")
+    assert "disable --now graphistry-compose.service" in calls
+    assert "mask graphistry-compose.service" in calls
+    lines = fake.log("graphistry")
+    assert lines[lines.index("down") - 1].startswith("config")
+    assert lines[0] == "up -d"
+    assert lines.count("down") == 1
 
 
 def test_a_follower_converges_to_ready(fake: FakeMachine, make_node: MakeNode) -> None:
