@@ -42,7 +42,7 @@ KEPT_IN_HOME = "releases"
 def remove(leaders_secret: str | None = None) -> list[str]:
     """Stop and take away everything of ours; what is kept, one line each.
 
-    A follower's copy of the secret goes where the leader has the same, the hash of whose file is *leaders_secret*.
+    A follower's copy of the secret goes where the leader has the same, the hash of which is *leaders_secret*.
     """
     with lock():
         found = delivered.specification()

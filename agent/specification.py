@@ -109,6 +109,8 @@ class Specification:
     release_sha256: str | None
     secret: str | None
     """The secret's name, where the site has names for them."""
+    followers_secret: str | None
+    """On a leader the name of the secret that its followers read, where the site has names for them."""
     use_local_disks: bool
 
     @property
@@ -164,6 +166,7 @@ def read(content: bytes) -> Specification:
             release_source=release["source"],
             release_sha256=release["sha256"],
             secret=secret.get("arn"),
+            followers_secret=secret.get("followersArn"),
             use_local_disks=document["docker"]["useLocalDisks"],
         )
     except (ValueError, TypeError, LookupError, AttributeError) as error:

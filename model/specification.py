@@ -94,13 +94,14 @@ def aws_specification(
     gpu: GpuAllocation,
     release: Release,
     secret_arn: str,
+    followers_secret_arn: str | None,
     use_local_disks: bool,
     containers_use_role: bool,
 ) -> dict[str, object]:
     """The document of one node on AWS, ready for `canonical_json`.
 
     All values are plain: resolve Pulumi outputs first. Raises `ValueError` unless exactly the
-    leader comes with a data volume.
+    leader comes with a data volume. *followers_secret_arn* is the leader's to fill.
     """
     if (role == "leader") != (data_volume_id is not None):
         raise ValueError(f"{node} is a {role}: the leader has a data volume, a follower has none")
@@ -129,7 +130,7 @@ def aws_specification(
             **_gpu(gpu),
         },
         "release": _release(release),
-        "secret": {"arn": secret_arn},
+        "secret": {"arn": secret_arn, "followersArn": followers_secret_arn},
         "docker": {"useLocalDisks": use_local_disks},
     }
 

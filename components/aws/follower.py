@@ -46,7 +46,10 @@ class AwsFollower:
         profile = node_role(
             name,
             NodeRoleArgs(
-                node=node.name, role="follower", site=site, shared_folder=self.shared_folder
+                node=node.name,
+                leaders_secret_arn=None,
+                site=site,
+                shared_folder=self.shared_folder,
             ),
             child,
         )

@@ -252,7 +252,12 @@ def specification_document(role: str, shared: Path, **changes: Any) -> dict[str,
             "source": "preinstalled",
             "sha256": None,
         },
-        "secret": {"arn": "arn:aws:secretsmanager:us-east-1:1:secret:cluster"},
+        "secret": {
+            "arn": f"arn:aws:secretsmanager:us-east-1:1:secret:{'cluster' if role == 'leader' else 'followers'}",
+            "followersArn": "arn:aws:secretsmanager:us-east-1:1:secret:followers"
+            if role == "leader"
+            else None,
+        },
         "docker": {"useLocalDisks": False},
     }
     found.update(changes)

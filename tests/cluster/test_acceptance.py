@@ -40,6 +40,9 @@ def test_no_secret_is_in_a_report_a_log_user_data_or_the_state(cluster: Cluster)
     stored = cluster.run("leader", "cat /opt/graphistry-cluster/secrets.json")
     secrets = [value for value in json.loads(stored).values() if isinstance(value, str)]
     assert len(secrets) > 5
+    assert "adminPassword" in json.loads(stored)
+    for node in ("small", "large"):
+        assert "adminPassword" not in cluster.run(node, "cat /opt/graphistry-cluster/secrets.json")
     places = {"state": cluster.checkout.state()}
     for node in cluster.nodes():
         places[f"report of {node}"] = json.dumps(cluster.report(node))
