@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from agent import wiring
+from agent import redis_users, wiring
 from agent.compose import Compose
 from agent.disks import POSTGRES_FOLDERS, data_root
 from agent.failures import Failure
@@ -127,8 +127,7 @@ def _write_override(node: Node, compose: Compose) -> None:
         raise Failure("ComposeOverrideForeign", f"{file} is somebody else's; it was not touched")
     if node.specification.runs_data_services:
         # Only root enters HOME; in the container, Redis's own user reads it.
-        text = wiring.redis_configuration(node.secret["redisPassword"])
-        write_private(redis_file(), text, 0o644)
+        write_private(redis_file(), redis_users.configuration(node.secret), 0o644)
     record = HOME / "override.json"
     earlier = _earlier_changes(record, node.folder, file)
     if not earlier and file.exists():

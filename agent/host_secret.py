@@ -7,7 +7,7 @@ import json
 import os
 from pathlib import Path
 
-from agent import cluster_secret, delivered, store, wiring
+from agent import cluster_secret, delivered, redis_users, store
 from agent.cluster_secret import FOLLOWERS_KEYS, LEADERS_KEYS
 from agent.failures import Failure
 from agent.node import write_private
@@ -100,12 +100,12 @@ def prepare_data_services() -> None:
     text = read()
     if text is None:
         return
-    values = cluster_secret.read(text, FOLLOWERS_KEYS)
+    values = cluster_secret.read(text)
     # The containers' own users read them, so the files are open and only root enters the folder above.
     folder = STORE / "data-services"
     folder.mkdir(mode=0o700, exist_ok=True)
     write_private(folder / "postgres-password", values["postgresPassword"], 0o644)
-    write_private(folder / "redis.conf", wiring.redis_configuration(values["redisPassword"]), 0o644)
+    write_private(folder / "redis.conf", redis_users.configuration(values), 0o644)
 
 
 def _file() -> Path:

@@ -6,12 +6,23 @@ import time
 from pathlib import Path
 from typing import Any, Mapping
 
-from agent import endpoints, limits, shared_folder, systemd, users, web, wiring
+from agent import (
+    endpoints,
+    limits,
+    postgres_role,
+    redis_users,
+    shared_folder,
+    systemd,
+    users,
+    web,
+    wiring,
+)
 from agent.commands import run
 from agent.compose import UP_SECONDS, Compose, has_ended, is_well
 from agent.engine import Container
 from agent.failures import Failure
 from agent.node import Node
+from agent.redis_client import RedisError
 from agent.vendor import UNIT_NAME
 
 WARM = Path("/run/graphistry-cluster-warm")
@@ -29,6 +40,8 @@ def start(node: Node) -> None:
     _wait_for_boot()
     if not node.specification.runs_data_services:
         _wait_for_data_services(node)
+    if node.specification.is_leader and not node.specification.runs_data_services:
+        postgres_role.demote()
     # The first who signs up becomes administrator: nobody gets in by any node before there is one.
     services = compose.services()
     inside = {name: each for name, each in services.items() if not is_door(name, each)}
@@ -36,6 +49,7 @@ def start(node: Node) -> None:
     wait_until_healthy(compose, inside)
     if node.specification.is_leader:
         secret = node.secret
+        _restrict_redis(node)
         users.ensure(compose, users.ADMIN, secret["adminPassword"], is_admin=True)
         users.ensure(compose, users.SERVICE, secret["servicePassword"], is_admin=False)
     else:
@@ -48,6 +62,15 @@ def start(node: Node) -> None:
     _resume_unit()
     systemd.enable(UNIT_NAME)
     _warm_up(node)
+
+
+def _restrict_redis(node: Node) -> None:
+    try:
+        redis_users.restrict(node)
+    except (RedisError, OSError) as error:
+        raise Failure(
+            "RedisRefused", f"Redis does not take the cluster's users: {error}"
+        ) from error
 
 
 def is_door(name: str, service: Mapping[str, Any]) -> bool:

@@ -33,6 +33,7 @@ case "$1" in
         echo "Loaded image: graphistry/nexus:v2.50.1-12" ;;
   image) [ ! -e "{root}/no-images" ] ;;
   container) exit 1 ;;
+  exec) cat > "{root}/sql"; echo f ;;
 esac
 """
 NFT = """

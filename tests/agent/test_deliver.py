@@ -21,6 +21,7 @@ from agent.cluster_secret import KEYS, followers_part, generate, read
 from agent.deliver import deliver
 from agent.failures import Failure
 from agent.node import Node
+from agent.redis_users import configuration
 from agent.release import release
 from components.agent_archive import build_archive
 from operate import host_removal
@@ -248,7 +249,8 @@ def test_containers_find_their_passwords_in_files_that_only_root_comes_to(
     secret = json.loads(host_secret.read() or "")
     folder = fake.store / "data-services"
     assert (folder / "postgres-password").read_text() == secret["postgresPassword"]
-    assert f"requirepass {secret['redisPassword']}\n" in (folder / "redis.conf").read_text()
+    assert (folder / "redis.conf").read_text() == configuration(secret)
+    assert secret["redisPassword"] not in (folder / "redis.conf").read_text()
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert stat.S_IMODE((folder / "redis.conf").stat().st_mode) == 0o644
 

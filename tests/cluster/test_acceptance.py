@@ -106,6 +106,34 @@ def test_a_follower_opens_no_door_while_the_cluster_has_no_administrator(
     assert cluster.run("small", door) == "open\n"
 
 
+def test_the_products_password_of_redis_does_no_more_than_the_product(cluster: Cluster) -> None:
+    leader = cluster.nodes()["leader"]["machine"]["address"]
+    secret = json.loads(cluster.run("leader", "cat /opt/graphistry-cluster/secrets.json"))
+
+    def asked(node: str, words: str, user: str, password: str) -> str:
+        login = f"-e REDISCLI_AUTH={password}"
+        client = f"redis-cli -h {leader} --user {user} {words}"
+        return cluster.run(node, f"docker exec {login} {cluster.service(node, 'redis')} {client}")
+
+    def as_product(words: str) -> str:
+        return asked("small", words, "default", secret["redisPassword"])
+
+    refused = ("CONFIG GET dir", "MODULE LIST", "REPLICAOF 10.0.0.1 1", "FLUSHALL", "ACL LIST")
+    for words in refused:
+        assert "NOPERM" in as_product(words), words
+    assert "redis_version" in as_product("INFO server")
+    # As a cluster of before had it: what runs is closed in place.
+    started = cluster.services_started("leader")["redis"]
+    opened = asked("leader", "ACL SETUSER default +@all", "administrator", secret["adminPassword"])
+    assert opened == "OK\n"
+    assert "NOPERM" not in as_product("CONFIG GET dir")
+    cluster.restart_agent("leader")
+    cluster.until("leader", lambda report: report["state"] != "ready")
+    cluster.until_ready("leader")
+    assert "NOPERM" in as_product("CONFIG GET dir")
+    assert cluster.services_started("leader")["redis"] == started
+
+
 TOKEN = (
     "curl -sf -m 3 -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60'"
     " http://169.254.169.254/latest/api/token >/dev/null && echo token || echo none"
