@@ -69,7 +69,8 @@ def _restrict_redis(node: Node) -> None:
         redis_users.restrict(node)
     except (RedisError, OSError) as error:
         raise Failure(
-            "RedisRefused", f"Redis does not take the cluster's users: {error}"
+            "RedisRefused",
+            f"Redis does not take the cluster's users: {error}; a restart of its container reads them from its file",
         ) from error
 
 
