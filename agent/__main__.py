@@ -11,12 +11,12 @@ On a host:
   run hosts                      converge to what was delivered and keep the node so, for ever
   wait SHA256                    wait until the node is ready for the specification with this hash
   status                         the node's report and its age; one JSON object
-  secret                         the leader's secret
+  secret                         what followers get of the leader's secret
   accept-secret                  keep the secret on standard input
   admit STACK                    let in another stack's followers: a JSON list of addresses on standard input
   guests                         whom `admit` has let in; one JSON object
   remove [SHA256]                take away what the agent has installed; no data, and of the secret only a copy of
-                                 the leader's, whose file has this hash
+                                 what followers get of the leader's, which has this hash
   strays                         take away data services that a cluster of before has left here as containers
 On every node:
   exercise NAME [ARGUMENT...]    use this node as its users do; one JSON object
@@ -101,7 +101,7 @@ FACTS = {"inspect": inspect, "status": status, "guests": guests.by_stack}
 
 
 def _show_secret() -> int:
-    text = host_secret.read()
+    text = host_secret.share()
     if text is None:
         raise Failure("SecretNotFilled", "there is no secret on this host")
     sys.stdout.write(text)

@@ -60,8 +60,21 @@ class AwsSite:
         return self._secret(specification).get()
 
     def fill_secret(self, specification: Specification, text: str) -> None:
-        """Fill the secret unless another boot has: the token is fixed, so AWS refuses a second text."""
-        secret = self._secret(specification)
+        """Fill the leader's secret unless another boot has."""
+        self._fill(self._secret(specification), text)
+
+    def share_secret(self, specification: Specification, text: str) -> str | None:
+        """Fill the followers' secret unless it has a text."""
+        assert specification.followers_secret is not None  # noqa: S101, the schema says so
+        shared = Secret(self.aws, specification.followers_secret)
+        present = shared.get()
+        if present is not None:
+            return present
+        self._fill(shared, text)
+        return shared.get()
+
+    def _fill(self, secret: Secret, text: str) -> None:
+        """The token is fixed, so AWS refuses a second text."""
         token = str(uuid.uuid5(uuid.NAMESPACE_URL, secret.arn))
         try:
             secret.put(text, token)

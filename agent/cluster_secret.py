@@ -1,7 +1,8 @@
 """Phase secrets: one set of passwords and keys for all nodes, born on the leader.
 
-The cluster's data are encrypted with them, and the database keeps its password: a secret with other values than those
-that the cluster began with is refused, by what the leader has left of it in the shared folder.
+The leader's secret has all of them; followers get a part without what only the leader needs. The cluster's data are
+encrypted with them, and the database keeps its password: a secret with other values than those that the cluster began
+with is refused, by what the leader has left of it in the shared folder.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ import json
 import secrets
 import time
 import uuid
+from typing import Callable, Sequence
 
 from agent import limits, shared_files
 from agent.failures import Failure
 from agent.node import HOME, Node, write_private
 
-KEYS = (
+FOLLOWERS_KEYS = (
     "postgresPassword",
     "redisPassword",
     "djangoSecretKey",
@@ -26,17 +28,24 @@ KEYS = (
     "nexusSigningKey",
     "nexusSigningSalt",
     "streamglSecretKey",
-    "adminPassword",
     "servicePassword",
 )
-FINGERPRINT = ".graphistry-cluster-secret.sha256"
-"""In the shared folder: by which every node knows the secret that the cluster began with."""
+"""What every node's services need, and the user of the proofs."""
+LEADERS_KEYS = ("adminPassword",)
+KEYS = (*FOLLOWERS_KEYS, *LEADERS_KEYS)
+FINGERPRINT = ".graphistry-cluster-followers-secret.sha256"
+"""In the shared folder: by which every node knows the values that the cluster began with."""
+FINGERPRINT_OF_ALL = ".graphistry-cluster-secret.sha256"
+"""The same of all keys, of a cluster from before the secret was split."""
 
 
 def cluster_secret(node: Node) -> None:
-    """Read the secret; the leader fills an empty one, once and for all."""
-    values = read(_wait(node))
+    """Read the secret; the leader fills an empty one, once and for all, and gives followers their part of it."""
+    keys = KEYS if node.specification.is_leader else FOLLOWERS_KEYS
+    values = read(_wait(lambda: _read_or_fill(node)), keys)
     _require_first(node, values)
+    if node.specification.is_leader:
+        _share(node, values)
     node.secret = values
     write_private(HOME / "secrets.json", json.dumps(node.secret, sort_keys=True))
 
@@ -57,8 +66,8 @@ def generate() -> dict[str, object]:
     }
 
 
-def read(text: str) -> dict[str, str]:
-    """The values in the secret's text; raises Failure that names keys and never values."""
+def read(text: str, keys: Sequence[str] = KEYS) -> dict[str, str]:
+    """The values of *keys* in the secret's text; raises Failure that names keys and never values."""
     try:
         document = json.loads(text)
     except ValueError:
@@ -66,29 +75,54 @@ def read(text: str) -> dict[str, str]:
     if not isinstance(document, dict):
         raise Failure("SecretInvalid", "the secret is not a JSON object")
     wrong: list[str] = [
-        key for key in KEYS if not isinstance(document.get(key), str) or not document[key]
+        key for key in keys if not isinstance(document.get(key), str) or not document[key]
     ]
     if wrong:
         raise Failure("SecretInvalid", f"the secret lacks {', '.join(wrong)}")
     if document.get("schemaVersion") != 1:
         raise Failure("SecretInvalid", "the secret's schemaVersion is not 1")
-    return {key: document[key] for key in KEYS}
+    return {key: document[key] for key in keys}
+
+
+def followers_part(values: dict[str, str]) -> str:
+    """The text of what followers get, always the same for the same values."""
+    part = {key: values[key] for key in FOLLOWERS_KEYS}
+    return json.dumps({"schemaVersion": 1, **part}, sort_keys=True)
+
+
+def _share(node: Node, values: dict[str, str]) -> None:
+    """Give followers their part, once and for all; raises Failure where they have another one."""
+    wanted = followers_part(values)
+    shared = _wait(lambda: node.site.share_secret(node.specification, wanted))
+    if read(shared, FOLLOWERS_KEYS) != read(wanted, FOLLOWERS_KEYS):
+        raise Failure("SecretInvalid", "the followers' secret has other values than the leader's")
 
 
 def _require_first(node: Node, values: dict[str, str]) -> None:
     """Raises Failure where the secret once had other values, before any of these is used or kept."""
-    # What it is made of is random and long: nobody finds it by trying.
-    fingerprint = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+    fingerprint = _fingerprint({key: values[key] for key in FOLLOWERS_KEYS})
     known = shared_files.read_file(node, FINGERPRINT)
     if known is None and node.specification.is_leader:
+        before = shared_files.read_file(node, FINGERPRINT_OF_ALL)
+        if before is not None and before.strip() != _fingerprint(values):
+            raise _other_values()
         shared_files.create_file(node, FINGERPRINT, fingerprint)
         known = shared_files.read_file(node, FINGERPRINT)
     if known is not None and known.strip() != fingerprint:
-        raise Failure(
-            "SecretInvalid",
-            "the secret has other values than those that this cluster's data were made with;"
-            " none of them was used, the services go on with the first ones",
-        )
+        raise _other_values()
+
+
+def _fingerprint(values: dict[str, str]) -> str:
+    # What it is made of is random and long: nobody finds it by trying.
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def _other_values() -> Failure:
+    return Failure(
+        "SecretInvalid",
+        "the secret has other values than those that this cluster's data were made with;"
+        " none of them was used, the services go on with the first ones",
+    )
 
 
 def user_password(secret: dict[str, str], user: str) -> str:
@@ -97,7 +131,8 @@ def user_password(secret: dict[str, str], user: str) -> str:
     return hmac.new(key, user.encode(), hashlib.sha256).hexdigest()[:32]
 
 
-def _wait(node: Node) -> str:
+def _wait(ask: Callable[[], str | None]) -> str:
+    """What *ask* finds, asked until there is something."""
     end = time.monotonic() + limits.PATIENCE
     pause = 1.0
     while True:
@@ -105,7 +140,7 @@ def _wait(node: Node) -> str:
             "SecretNotFilled", f"the secret is still empty after {limits.PATIENCE:g} s"
         )
         try:
-            text = _read_or_fill(node)
+            text = ask()
             if text is not None:
                 return text
         except OSError as error:

@@ -9,18 +9,16 @@ import json
 from pathlib import Path
 from typing import Any
 
-from agent import wiring
-from agent.commands import run
+from agent import redis_users, wiring
 from agent.compose import Compose
 from agent.disks import POSTGRES_FOLDERS, data_root
 from agent.failures import Failure
-from agent.node import HOME, MARK, UNITS, Node, opened, read_plain, write_private
+from agent.node import HOME, MARK, Node, opened, read_plain, write_private
 from agent.specification import Specification
 from agent.systemd import write_unit
+from agent.vendor import UNIT_NAME
 
 BEGIN, END = f"# >>> {MARK}", f"# <<< {MARK}"
-UNIT_NAME = "graphistry.service"
-VENDOR_UNITS = ("graphistry-compose.service", UNIT_NAME)
 OVERRIDE = "docker-compose.override.yml"
 WORKERS = {
     "forge-etl-python": "FORGE_NUM_WORKERS",
@@ -53,7 +51,6 @@ WantedBy=multi-user.target
 def configure(node: Node) -> None:
     """Make the release's configuration that of this node. Raises Failure where the release ignores it."""
     compose = Compose(node.folder)
-    _take_over(node, compose)
     place = node.folder / "data" / "config"
     place.mkdir(parents=True, exist_ok=True)
     # Services that run as other users have parts of `data`.
@@ -120,44 +117,6 @@ def _write_block(file: Path, variables: dict[str, str]) -> None:
     write_private(file, with_block(text, variables))
 
 
-def _take_over(node: Node, compose: Compose) -> None:
-    """Stop what the vendor's image started as a machine of its own, and keep its boot unit from doing so again."""
-    found = False
-    for name in VENDOR_UNITS:
-        state = run(["systemctl", "show", "-p", "LoadState,FragmentPath", name]).output
-        path = _value(state, "FragmentPath")
-        if _value(state, "LoadState") != "loaded" or _is_ours(path):
-            continue
-        found = True
-        run(["systemctl", "disable", "--now", name], seconds=300)
-        if Path(path).parent == UNITS:
-            # A file here cannot be masked, and ours needs the name.
-            Path(path).rename(f"{path}.before-{MARK}")
-            run(["systemctl", "daemon-reload"])
-        if name != UNIT_NAME:
-            run(["systemctl", "mask", name])
-    cluster_file = node.folder / "data" / "config" / "cluster.env"
-    ours = cluster_file.exists() and MARK in read_plain(cluster_file)
-    if found and not ours and compose.containers():
-        # In the vendor's configuration still, so that its own PostgreSQL ends too.
-        compose.down()
-
-
-def _is_ours(path: str) -> bool:
-    try:
-        return MARK in Path(path).read_text()
-    except OSError:
-        return False
-
-
-def _value(properties: str, name: str) -> str:
-    for line in properties.splitlines():
-        key, _, value = line.partition("=")
-        if key == name:
-            return value
-    return ""
-
-
 def redis_file() -> Path:
     """Redis's configuration on the leader, in a folder that only root enters."""
     return HOME / "redis.conf"
@@ -174,8 +133,7 @@ def _write_override(node: Node, compose: Compose) -> None:
         raise Failure("ComposeOverrideForeign", f"{file} is somebody else's; it was not touched")
     if node.specification.runs_data_services:
         # Only root enters HOME; in the container, Redis's own user reads it.
-        text = wiring.redis_configuration(node.secret["redisPassword"])
-        write_private(redis_file(), text, 0o644)
+        write_private(redis_file(), redis_users.configuration(node.secret), 0o644)
     record = HOME / "override.json"
     earlier = _earlier_changes(record, node.folder, file)
     if not earlier and file.exists():

@@ -52,6 +52,8 @@ def deliver(content: bytes, archive: Path | None) -> str:
         store.ensure()
         if specification.is_leader and host_secret.read() is None:
             host_secret.create(json.dumps(cluster_secret.generate(), sort_keys=True))
+        if specification.is_leader:
+            host_secret.complete()
         _prepare_data_services(specification)
         _take_release(specification, archive)
         is_new_unit = unit.write(AGENT, ["hosts"])

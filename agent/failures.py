@@ -67,7 +67,7 @@ HINTS = {
     "SecretNotFilled": "bring the leader up first: it makes the secret",
     "SecretInvalid": "restore its first version (AWSPREVIOUS, or the leader's file): data is encrypted with it",
     # firewall
-    "FirewallUnavailable": "install nftables on the host; read the log lines, a kernel may lack nf_tables",
+    "FirewallUnavailable": "install nftables on the machine; read the log lines, a kernel may lack nf_tables",
     "FirewallChanged": "nothing: the agent closes it anew; see what on the host flushes nftables",
     # release
     "ReleaseMissing": "put the release where the message says, or set release.source to an archive",
@@ -107,6 +107,7 @@ HINTS = {
     "RedisRefused": "read what it says, and the log of redis on the leader",
     "ServicesNotStarted": "read the log lines",
     "ServiceUnhealthy": "read the service's log lines; a GPU service points to driver or runtime",
+    "AdministratorMissing": "bring the leader up first: it makes the administrator",
     "UserCreationFailed": "read the log lines; nexus must be healthy and its database migrated",
 }
 

@@ -1,7 +1,8 @@
-"""Phase firewall: on a leader without security groups, only followers reach the data services.
+"""Phase firewall: on a leader without security groups, only followers reach the data services; on AWS, no container
+reaches the instance metadata service, which gives away the node's role.
 
-A table of our own in nftables, so that nobody else's rules are touched. It looks at packets before Docker rewrites
-their destination: a rule for incoming packets would never see those to a published port.
+A table of our own in nftables, so that nobody else's rules are touched. For the data services it looks at packets
+before Docker rewrites their destination: a rule for incoming packets would never see those to a published port.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ from agent import guests, nfs, packages, systemd, ufw
 from agent.commands import run
 from agent.failures import Failure
 from agent.node import HOME, UNITS, Node, write_private
-from agent.specification import HostPlace, NfsOnLeader, Specification
+from agent.specification import AwsPlace, HostPlace, NfsOnLeader, Specification
 
 TABLE = "graphistry_cluster"
 UNIT_NAME = "graphistry-cluster-firewall.service"
 UNIT = """# graphistry-cluster
 [Unit]
-Description=Graphistry cluster: who reaches the data services
+Description=Graphistry cluster: who reaches what by the network
 # nftables.service empties every table when it starts.
 After=nftables.service
 Before=docker.service
@@ -35,7 +36,10 @@ WantedBy=multi-user.target
 RULES = """# graphistry-cluster writes this file.
 table inet {table} {{}}
 delete table inet {table}
-table inet {table} {{
+table inet {table} {{{chains}}}
+"""
+"""By the first two statements, this table takes the place of an earlier one in one step."""
+DATA_SERVICES = """
 	set allowed {{
 		type ipv4_addr
 		elements = {{ {addresses} }}
@@ -48,18 +52,24 @@ table inet {table} {{
 		iifname "br-*" fib daddr . iif type != local accept
 		ip daddr {address} tcp dport {{ {ports} }} drop
 	}}
-}}
 """
-"""The two rules before the last are for containers of this host: their bridges do not have the address.
-By the first two statements, this table takes the place of an earlier one in one step."""
+"""The two rules before the last are for containers of this host: their bridges do not have the address."""
+METADATA = """
+	chain metadata {
+		type filter hook forward priority -150; policy accept;
+		ip daddr 169.254.169.254 drop
+		ip6 daddr fd00:ec2::254 drop
+	}
+"""
+"""What is forwarded comes from a container; the machine's own packets pass another hook."""
 
 
 def firewall(node: Node) -> None:
-    """Let nobody but the followers reach the data services; no more than before where the site itself sees to that."""
+    """Let nobody but the followers reach the data services, and no container the node's role, where that is wanted."""
     specification = node.specification
-    if specification.firewall is None:
+    if not is_wanted(specification):
         if (UNITS / UNIT_NAME).exists():
-            remove()  # of a time when this host was a leader
+            remove()  # of a time when this node was another
         return
     if not shutil.which("nft"):
         done = packages.install("nftables")
@@ -72,9 +82,16 @@ def firewall(node: Node) -> None:
     write_private(_listing(), _listed())
     systemd.write_unit(UNIT_NAME, UNIT.format(nft=shutil.which("nft"), rules=_file()))
     systemd.enable(UNIT_NAME)
+    if specification.firewall is None:
+        return
     problems = ufw.allow(allowed(specification), _address(specification), ports(specification))
     if problems:
         raise Failure("FirewallUnavailable", "ufw takes no rules", problems)
+
+
+def is_wanted(specification: Specification) -> bool:
+    """Whether this node has rules of ours."""
+    return specification.firewall is not None or _guards_metadata(specification)
 
 
 def problem(node: Node) -> Failure | None:
@@ -118,9 +135,26 @@ def ports(specification: Specification) -> list[int]:
 
 def rules(specification: Specification) -> str:
     """What nft reads."""
+    data_services = _data_services(specification) if specification.firewall is not None else ""
+    metadata = METADATA if _guards_metadata(specification) else ""
+    return RULES.format(table=TABLE, chains=data_services + metadata)
+
+
+def described(specification: Specification) -> str:
+    """What the rules see to, in words."""
+    if specification.firewall is None:
+        return "no container reaches the instance metadata service"
+    return f"{len(allowed(specification))} nodes reach the data services, nobody else"
+
+
+def _guards_metadata(specification: Specification) -> bool:
+    place = specification.place
+    return isinstance(place, AwsPlace) and not place.containers_use_role
+
+
+def _data_services(specification: Specification) -> str:
     own = _address(specification)
-    return RULES.format(
-        table=TABLE,
+    return DATA_SERVICES.format(
         address=own,
         ports=", ".join(str(port) for port in ports(specification)),
         addresses=", ".join(sorted({own, *allowed(specification)})),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from pathlib import Path
 
-from agent import cluster_secret, delivered, store, wiring
+from agent import cluster_secret, delivered, redis_users, store
+from agent.cluster_secret import FOLLOWERS_KEYS, LEADERS_KEYS
 from agent.failures import Failure
 from agent.node import write_private
 from agent.store import STORE
@@ -34,22 +36,63 @@ def create(text: str) -> None:
 
 
 def accept(text: str) -> None:
-    """Keep what the leader has; raises Failure for what is no secret, and on a leader with another one."""
-    values = cluster_secret.read(text)
+    """Keep the followers' part of what the leader has; raises Failure for what is no secret, and on a leader with
+    another one."""
+    values = cluster_secret.read(text, FOLLOWERS_KEYS)
     present = read()
-    if present is not None and delivered.is_leader() and cluster_secret.read(present) != values:
-        raise Failure(
-            "SecretInvalid",
-            f"this host is the leader and its {_file()} has other values; it was not touched",
-        )
+    if present is not None and delivered.is_leader():
+        if cluster_secret.read(present, FOLLOWERS_KEYS) != values:
+            raise Failure(
+                "SecretInvalid",
+                f"this host is the leader and its {_file()} has other values; it was not touched",
+            )
+        return
     store.ensure()
-    write_private(_file(), text)
+    write_private(_file(), cluster_secret.followers_part(values))
+
+
+def forget_leaders_part() -> None:
+    """On a follower with a copy of everything, from before the secret was split: keep the followers' part."""
+    present = read()
+    if present is not None and any(key in json.loads(present) for key in LEADERS_KEYS):
+        accept(present)
+
+
+def complete() -> None:
+    """On a leader whose secret was put back from a follower's copy: add what that has not.
+
+    The administrator, who is there, keeps the password of before.
+    """
+    present = read()
+    if present is None:
+        return
+    document = json.loads(present)
+    made = cluster_secret.generate()
+    missing = {key: made[key] for key in LEADERS_KEYS if key not in document}
+    if missing:
+        write_private(_file(), json.dumps({**document, **missing}, sort_keys=True))
+
+
+def share() -> str | None:
+    """What followers get of the leader's secret; None while there is none."""
+    present = read()
+    if present is None:
+        return None
+    return cluster_secret.followers_part(cluster_secret.read(present, FOLLOWERS_KEYS))
 
 
 def forget_copy(sha256: str) -> None:
-    """Forget the secret of a host that is no leader, where it is the leader's, whose file has this hash."""
-    if _file().exists() and hashlib.sha256(_file().read_bytes()).hexdigest() == sha256:
+    """Forget the secret of a host that is no leader, where it is the leader's, whose followers' part has this hash."""
+    present = read()
+    if present is not None and digest(present) == sha256:
         _file().unlink()
+
+
+def digest(text: str) -> str:
+    """The hash of a secret without what only the leader has, as operate/host_removal.py asks the leader for it."""
+    document = json.loads(text)
+    part = {key: value for key, value in document.items() if key not in LEADERS_KEYS}
+    return hashlib.sha256(json.dumps(part, sort_keys=True).encode()).hexdigest()
 
 
 def prepare_data_services() -> None:
@@ -62,7 +105,7 @@ def prepare_data_services() -> None:
     folder = STORE / "data-services"
     folder.mkdir(mode=0o700, exist_ok=True)
     write_private(folder / "postgres-password", values["postgresPassword"], 0o644)
-    write_private(folder / "redis.conf", wiring.redis_configuration(values["redisPassword"]), 0o644)
+    write_private(folder / "redis.conf", redis_users.configuration(values), 0o644)
 
 
 def _file() -> Path:

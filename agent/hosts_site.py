@@ -47,11 +47,17 @@ class HostsSite:
 
     def read_secret(self, specification: Specification) -> str | None:
         """The leader's own, or what was brought from there."""
+        if not specification.is_leader:
+            host_secret.forget_leaders_part()
         return host_secret.read()
 
     def fill_secret(self, specification: Specification, text: str) -> None:
         """Only where there is none."""
         host_secret.create(text)
+
+    def share_secret(self, specification: Specification, text: str) -> str | None:
+        """The operator's computer brings it to followers."""
+        return text
 
     def clock_seconds(self) -> float | None:
         """The operator's preflight compares the hosts' clocks."""

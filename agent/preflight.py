@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from pathlib import Path
 
-from agent import aws_disks, docker, gpus, limits, ports
+from agent import aws_disks, docker, gpus, limits, ports, vendor
 from agent.commands import run
 from agent.failures import HINTS, Failure
 from agent.node import HOME, Node
@@ -22,9 +23,15 @@ TESTED = ("ubuntu 22.04", "ubuntu 24.04", "amzn 2023")
 
 
 def preflight(node: Node) -> None:
-    """Check the machine; configure Docker for GPUs. Raises one Failure for all that is wrong."""
+    """Stop what the vendor's image runs, check the machine, configure Docker for GPUs.
+
+    Raises one Failure for all that is wrong.
+    """
+    with contextlib.suppress(Failure):
+        # At once, whatever else is wrong with the machine; a Docker that is still to be started has it done again.
+        vendor.stop()
     problems: list[Failure] = []
-    for check in (_system, _address, _clock, _docker, _gpus, _space):
+    for check in (_system, _address, _clock, _docker, _vendor, _gpus, _space):
         try:
             check(node)
         except Failure as failure:  # noqa: PERF203, all problems are wanted
@@ -105,6 +112,11 @@ def _compose() -> None:
 def knows_override(compose: str) -> bool:
     """Whether a version of Docker's compose plugin can replace ports."""
     return is_at_least(compose, COMPOSE)
+
+
+def _vendor(node: Node) -> None:
+    del node  # of whatever role
+    vendor.stop()
 
 
 def _gpus(node: Node) -> None:

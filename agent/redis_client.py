@@ -18,13 +18,13 @@ class RedisError(Exception):
 class Redis:
     """One connection."""
 
-    def __init__(self, host: str, port: int, password: str | None) -> None:
+    def __init__(self, host: str, port: int, password: str | None, user: str | None = None) -> None:
         self._connection = socket.create_connection((host, port), timeout=TIMEOUT_SECONDS)
         self._stream: IO[bytes] = self._connection.makefile("rb")
         if password is None:
             return
         try:
-            self.call("AUTH", password)
+            self.call("AUTH", *([user] if user else []), password)
         except BaseException:
             self.close()
             raise

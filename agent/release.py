@@ -123,10 +123,18 @@ def _text(file: Path) -> str:
         raise Failure("ReleaseArchiveInvalid", f"{file}: {error.strerror}") from error
 
 
+def found() -> list[Path]:
+    """The folders of releases that came with the machine."""
+    return [
+        folder
+        for folder in PREINSTALLED
+        if (folder / "graphistry").is_file() and (folder / "VERSION").is_file()
+    ]
+
+
 def _preinstalled() -> Path:
-    for folder in PREINSTALLED:
-        if (folder / "graphistry").is_file() and (folder / "VERSION").is_file():
-            return folder
+    for folder in found():
+        return folder
     places = ", ".join(str(folder) for folder in PREINSTALLED)
     raise Failure("ReleaseMissing", f"there is no release in {places}")
 

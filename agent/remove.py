@@ -27,13 +27,14 @@ from agent import (
 )
 from agent.commands import MISSING, run
 from agent.compose import Compose
-from agent.configure import BEGIN, END, OVERRIDE, VENDOR_UNITS
+from agent.configure import BEGIN, END, OVERRIDE
 from agent.deliver import lock
 from agent.failures import Failure
 from agent.node import HOME, MARK, UNITS, opened, read_plain, write_private
 from agent.shared_folder import open_again
 from agent.specification import HostPlace, MountedPath, Nfs, NfsOnLeader, Specification
 from agent.store import STORE
+from agent.vendor import VENDOR_UNITS
 
 LAST = ("specification.json", "wanted.json", "agent.pyz")
 """In HOME, in this order: without the agent, nobody would go on with what is left."""
@@ -47,7 +48,7 @@ STOP_SECONDS = 60
 def remove(leaders_secret: str | None = None) -> list[str]:
     """Stop and take away everything of ours; what is kept, one line each.
 
-    A follower's copy of the secret goes where the leader has the same, the hash of whose file is *leaders_secret*.
+    A follower's copy of the secret goes where the leader has the same, the hash of which is *leaders_secret*.
     """
     with lock():
         found = delivered.last_known()

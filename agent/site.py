@@ -33,6 +33,9 @@ class Site(Protocol):
     def fill_secret(self, specification: Specification, text: str) -> None:
         """Give the secret a text unless it has one, also where two do so at once."""
 
+    def share_secret(self, specification: Specification, text: str) -> str | None:
+        """Let followers have *text* unless they have one already; what they have then."""
+
     def clock_seconds(self) -> float | None:
         """By how much this machine's clock is ahead; None where nothing is known."""
 

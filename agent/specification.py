@@ -25,6 +25,8 @@ class AwsPlace:
     region: str
     agent_key: str
     """Of the agent's archive, in the site's bucket."""
+    containers_use_role: bool
+    """Whether containers may ask the instance metadata service, and with it use the node's role."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,8 @@ class Specification:
     release_sha256: str | None
     secret: str | None
     """The secret's name, where the site has names for them."""
+    followers_secret: str | None
+    """On a leader the name of the secret that its followers read, where the site has names for them."""
     use_local_disks: bool
 
     @property
@@ -162,6 +166,7 @@ def read(content: bytes) -> Specification:
             release_source=release["source"],
             release_sha256=release["sha256"],
             secret=secret.get("arn"),
+            followers_secret=secret.get("followersArn"),
             use_local_disks=document["docker"]["useLocalDisks"],
         )
     except (ValueError, TypeError, LookupError, AttributeError) as error:
@@ -174,7 +179,7 @@ def _place(document: dict[str, Any]) -> AwsPlace | HostPlace:
     site = document["site"]
     if site["kind"] == "hosts":
         return HostPlace(site["address"])
-    return AwsPlace(site["region"], document["agent"]["key"])
+    return AwsPlace(site["region"], document["agent"]["key"], site["containersUseRole"])
 
 
 def _share(document: dict[str, Any]) -> SharedFolder:

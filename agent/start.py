@@ -6,19 +6,30 @@ import time
 from pathlib import Path
 from typing import Any, Mapping
 
-from agent import endpoints, limits, shared_folder, systemd, users, web
+from agent import (
+    endpoints,
+    limits,
+    postgres_role,
+    redis_users,
+    shared_folder,
+    systemd,
+    users,
+    web,
+    wiring,
+)
 from agent.commands import run
 from agent.compose import UP_SECONDS, Compose, has_ended, is_well
-from agent.configure import UNIT_NAME
 from agent.engine import Container
 from agent.failures import Failure
 from agent.node import Node
+from agent.redis_client import RedisError
+from agent.vendor import UNIT_NAME
 
-DOOR = "caddy"
-"""The service that lets users in."""
 WARM = Path("/run/graphistry-cluster-warm")
 """There once this boot has had its first visualization."""
 PAUSE_SECONDS = 2
+ASK_SECONDS = 10
+"""Between two questions to nexus's Django shell, each of which costs seconds of a processor."""
 ENDED_LOOKS = 3
 """A container between an end and its restart looks ended: only one that stays so has failed."""
 
@@ -29,14 +40,20 @@ def start(node: Node) -> None:
     _wait_for_boot()
     if not node.specification.runs_data_services:
         _wait_for_data_services(node)
+    if node.specification.is_leader and not node.specification.runs_data_services:
+        postgres_role.demote()
+    # The first who signs up becomes administrator: nobody gets in by any node before there is one.
+    services = compose.services()
+    inside = {name: each for name, each in services.items() if not is_door(name, each)}
+    compose.up(list(inside), "--no-deps")
+    wait_until_healthy(compose, inside)
     if node.specification.is_leader:
-        # The first who signs up becomes administrator: nobody gets in before there is one.
-        inside = {name: each for name, each in compose.services().items() if name != DOOR}
-        compose.up(list(inside))
-        wait_until_healthy(compose, inside)
         secret = node.secret
+        _restrict_redis(node)
         users.ensure(compose, users.ADMIN, secret["adminPassword"], is_admin=True)
         users.ensure(compose, users.SERVICE, secret["servicePassword"], is_admin=False)
+    else:
+        _wait_for_administrator(compose, [name for name in services if name not in inside])
     compose.up()
     services = compose.services()
     _renew_holders(node, compose, services)
@@ -45,6 +62,45 @@ def start(node: Node) -> None:
     _resume_unit()
     systemd.enable(UNIT_NAME)
     _warm_up(node)
+
+
+def _restrict_redis(node: Node) -> None:
+    try:
+        redis_users.restrict(node)
+    except (RedisError, OSError) as error:
+        raise Failure(
+            "RedisRefused",
+            f"Redis does not take the cluster's users: {error}; a restart of its container reads them from its file",
+        ) from error
+
+
+def is_door(name: str, service: Mapping[str, Any]) -> bool:
+    """Whether a service of the merged configuration may let users in: it publishes ports that are no data service's."""
+    is_open = bool(service.get("ports")) or service.get("network_mode") == "host"
+    return is_open and name not in wiring.PUBLISHED
+
+
+def _wait_for_administrator(compose: Compose, doors: list[str]) -> None:
+    """Until the leader has made one, by what this node's nexus finds in the cluster's database; raises Failure."""
+    end = time.monotonic() + limits.PATIENCE
+    is_shut = False
+    while True:
+        missing = Failure(
+            "AdministratorMissing",
+            "the cluster has no administrator yet; this node's pages stay closed",
+        )
+        try:
+            if users.has_administrator(compose):
+                return
+        except Failure as failure:
+            missing = failure  # the leader may be migrating the database
+        if doors and not is_shut:
+            compose.stop(doors)  # of a time when there was one
+            is_shut = True
+        if time.monotonic() > end:
+            raise missing
+        print(f"waiting: {missing.message}", flush=True)
+        time.sleep(ASK_SECONDS)
 
 
 def _resume_unit() -> None:

@@ -43,6 +43,16 @@ print({MARKER!r} + json.dumps({{"made": made}}))
     return bool(_shell(compose, program)["made"])
 
 
+def has_administrator(compose: Compose) -> bool:
+    """Whether the cluster has an administrator, so that nobody becomes one by signing up first."""
+    program = f"""
+import json
+from nexus.users.models import User
+print({MARKER!r} + json.dumps({{"found": User.objects.filter(is_superuser=True).exists()}}))
+"""
+    return bool(_shell(compose, program)["found"])
+
+
 def set_name(compose: Compose, user: str, value: str) -> None:
     """Change a user's displayed name, the setting by which `make prove` sees that settings are shared."""
     program = f"""

@@ -130,7 +130,7 @@ def look(node: Node, memory: Memory) -> list[Check]:
 def _absent(node: Node) -> list[str]:
     """The checks of what only leaders of some sites have."""
     exports = isinstance(node.specification.share, NfsOnLeader)
-    guarded = node.specification.firewall is not None
+    guarded = firewall.is_wanted(node.specification)
     return [*([] if exports else ["exports"]), *([] if guarded else ["firewall"])]
 
 
@@ -158,7 +158,7 @@ def _firewall(node: Node) -> str:
     failure = firewall.problem(node)
     if failure:
         raise failure
-    return f"{len(firewall.allowed(node.specification))} nodes reach the data services, nobody else"
+    return firewall.described(node.specification)
 
 
 def _shared_folder(node: Node) -> str:

@@ -103,11 +103,6 @@ def override(wanted: Mapping[str, Settings], changes: list[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def redis_configuration(password: str) -> str:
-    """Redis's file of settings, so that its password is on no command line."""
-    return f"bind 0.0.0.0\nprotected-mode yes\nrequirepass {password}\n"
-
-
 def environment_of(service: Mapping[str, Any]) -> dict[str, str]:
     """A service's variables, of which some have no value."""
     found = service.get("environment") or {}

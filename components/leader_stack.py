@@ -15,7 +15,7 @@ from pulumi.runtime.sync_await import _sync_await
 
 from components.endpoint import Endpoint
 
-JOIN_VERSION = 1
+JOIN_VERSION = 2
 """Raised when a stack of followers of the old version would go wrong."""
 
 

@@ -121,6 +121,11 @@ ON_AWS: Mapping[str, Change] = {
     "image.ssmParameter": Change(_NEXT, "nodes made later; `make image-refresh` for the others"),
     "image.marketplace": Change(_NEXT, "nodes made later; `make image-refresh` for the others"),
     "image.release": _TOUCHES_NOTHING,
+    "instanceMetadata": Change(
+        _NEXT,
+        "machine closes it at once, on running machines too",
+        to_leader=Change(_IN_PLACE, "nothing restarts"),
+    ),
     "tags": _AT_ONCE,
     "leader.profile": Change(_IN_PLACE, "stops and starts as the new type; address and data stay"),
     "leader.availabilityZone": Change(_NEVER, "a data volume cannot leave its zone"),

@@ -168,7 +168,7 @@ class DataServices(Section):
     """For containers, and required there: an image with the variables of the official one. A change
     replaces the container in place; its volume stays."""
     redis_image: PinnedImage | None = None
-    """For containers, and required there. A change replaces the container in place."""
+    """For containers, and required there: Redis 6.2 or newer. A change replaces the container in place."""
 
 
 class FollowersOnHosts(Section):

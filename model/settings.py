@@ -344,6 +344,11 @@ class FollowersOnAws(Section):
     """What is looked at before anything starts."""
     budget: Budget | None = None
     """What the stack may cost. Absent: anything."""
+    instance_metadata: Literal["machine", "containers"] = "machine"
+    """Who reaches the instance metadata service, and with it may use the node's role: the machine alone, or its
+    containers too, notebooks among them. "containers" gives every user of a notebook the cluster's secret, the shared
+    folder and the node's documents. A change to "machine" closes it in place; one to "containers" is in place on the
+    leader and holds for a follower's next machine."""
     tags: Annotated[
         dict[TagKey, TagValue],
         AfterValidator(checks.few_tags),

@@ -94,18 +94,26 @@ def aws_specification(
     gpu: GpuAllocation,
     release: Release,
     secret_arn: str,
+    followers_secret_arn: str | None,
     use_local_disks: bool,
+    containers_use_role: bool,
 ) -> dict[str, object]:
     """The document of one node on AWS, ready for `canonical_json`.
 
     All values are plain: resolve Pulumi outputs first. Raises `ValueError` unless exactly the
-    leader comes with a data volume.
+    leader comes with a data volume. *followers_secret_arn* is the leader's to fill.
     """
     if (role == "leader") != (data_volume_id is not None):
         raise ValueError(f"{node} is a {role}: the leader has a data volume, a follower has none")
     return {
         **_of_every_site(cluster, node, role, postgres, redis),
-        "site": {"kind": "aws", "region": region, "bucket": bucket, "reportKey": report_key(node)},
+        "site": {
+            "kind": "aws",
+            "region": region,
+            "bucket": bucket,
+            "reportKey": report_key(node),
+            "containersUseRole": containers_use_role,
+        },
         "agent": {"key": agent_key, "sha256": agent_sha256},
         "sharedFolder": {
             "kind": "efs",
@@ -122,7 +130,7 @@ def aws_specification(
             **_gpu(gpu),
         },
         "release": _release(release),
-        "secret": {"arn": secret_arn},
+        "secret": {"arn": secret_arn, "followersArn": followers_secret_arn},
         "docker": {"useLocalDisks": use_local_disks},
     }
 

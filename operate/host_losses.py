@@ -23,7 +23,7 @@ WAIT = "ready"
 
 SECRET_GONE = (
     "its data are there, and secret.json is gone, without which nobody reads them",
-    f"put {STORE}/secret.json back: from your backup, or from a follower, which has a copy",
+    f"put {STORE}/secret.json back: from your backup, or from a follower, whose copy lacks adminPassword only",
 )
 """Of a leader: problem and remedy."""
 

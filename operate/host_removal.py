@@ -7,6 +7,7 @@ follower's copy of the cluster's secret goes only where the leader shows that it
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 
 from model.specification import INSTALLED_AGENT, RUN_AGENT, STORE
@@ -18,7 +19,14 @@ from operate.ssh import Access, SshError, connect, connected
 REMOVE = (
     f"sudo -n sh -c 'if test -e {INSTALLED_AGENT}; then exec {RUN_AGENT} remove \"$@\"; fi' remove"
 )
-LEADERS_SECRET = f"sudo -n sha256sum {STORE}/secret.json"
+_DIGEST = f"""
+import hashlib, json
+found = json.load(open("{STORE}/secret.json"))
+found.pop("adminPassword", None)
+print(hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest())
+"""
+LEADERS_SECRET = f"sudo -n /usr/bin/python3 -c {shlex.quote(_DIGEST)}"
+"""As agent/host_secret.py says it of a follower's copy; the leader's agent may be gone already."""
 
 
 def main() -> int:
@@ -47,7 +55,7 @@ def main() -> int:
 
 
 def leaders_secret() -> str:
-    """The hash of the leader's secret; empty for the leader itself, and where the leader does not show one."""
+    """The hash of what followers get of the leader's secret; empty where the leader shows none, and for the leader."""
     if "LEADER" not in os.environ:
         return ""
     leader = Access.read(os.environ["LEADER"])

@@ -1,4 +1,4 @@
-"""Carries the cluster's secret from the leader to a follower: a resource of the deployment runs it.
+"""Carries what followers get of the cluster's secret from the leader to one: a resource of the deployment runs it.
 
 It passes through this process's memory, and is on no disk, command line or state of this computer.
 """

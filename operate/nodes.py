@@ -248,6 +248,7 @@ KEPT_BECAUSE = {
     "dataVolume": "accounts, settings and metadata of every dataset (PostgreSQL)",
     "sharedFolder": "uploads, files and datasets",
     "secret": "passwords and keys; without them the database cannot be read",
+    "followersSecret": "what followers read of them",
     "bucket": "specifications and reports of every node",
 }
 """Why each is kept when the machines go."""

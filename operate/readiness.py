@@ -53,6 +53,7 @@ LEADERS_CODES = (
     "SharedFolderUnclaimed",
     "SecretNotFilled",
     "LeaderUnreachable",
+    "AdministratorMissing",
     "PostgresStarting",
     "RedisStarting",
 )

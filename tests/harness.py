@@ -132,7 +132,7 @@ LEADER_OUTPUTS: dict[str, Any] = {
     "postgres": {"host": "leader.graphistry-prod.internal", "port": 5432},
     "redis": {"host": "leader.graphistry-prod.internal", "port": 6379},
     "join": {
-        "version": 1,
+        "version": 2,
         "site": "aws",
         "cluster": "graphistry-cluster/prod",
         "region": "us-east-1",
@@ -258,7 +258,7 @@ ANSWERS: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
         "type": "String",
         "value": "ami-0123456789abcdef0",
         "insecureValue": "ami-0123456789abcdef0",
-        "version": 1,
+        "version": 2,
     },
     "aws:ec2/getAmi:getAmi": lambda args: {
         "id": args["filters"][0]["values"][0],

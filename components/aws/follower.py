@@ -46,7 +46,10 @@ class AwsFollower:
         profile = node_role(
             name,
             NodeRoleArgs(
-                node=node.name, role="follower", site=site, shared_folder=self.shared_folder
+                node=node.name,
+                leaders_secret_arn=None,
+                site=site,
+                shared_folder=self.shared_folder,
             ),
             child,
         )
@@ -74,6 +77,7 @@ class AwsFollower:
                 profile_arn=profile.arn,
                 user_data=boot_script(site, node.name),
                 specification=stored.object,
+                containers_use_role=site.containers_use_role,
                 tags=site.tags,
             ),
             parent,

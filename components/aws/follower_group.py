@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pulumi
 from pulumi_aws import autoscaling, ec2
 
-from components.aws.leader_machine import METADATA_HOP_LIMIT, SLOW_END, MachineImage
+from components.aws.leader_machine import SLOW_END, MachineImage, hop_limit
 from model import settings
 from model.tags import named
 
@@ -55,6 +55,9 @@ class FollowerGroupArgs:
     """The node's specification. The first machine boots at once and asks for it, so it is stored before, and
     deleted after."""
 
+    containers_use_role: bool
+    """Whether a token of the metadata service reaches containers. For the next machine."""
+
     tags: dict[str, str]
     """The cluster's tags: a provider's default tags do not reach what a group launches."""
 
@@ -91,7 +94,7 @@ def follower_group(
         metadata_options=ec2.LaunchTemplateMetadataOptionsArgs(
             http_endpoint="enabled",
             http_tokens="required",
-            http_put_response_hop_limit=METADATA_HOP_LIMIT,
+            http_put_response_hop_limit=hop_limit(args.containers_use_role),
         ),
         network_interfaces=[
             ec2.LaunchTemplateNetworkInterfaceArgs(

@@ -100,7 +100,8 @@ class JoinedAwsMachines:
             bucket=documents.bucket,
             bucket_arn=documents.bucket_arn,
             agent=documents.agent,
-            secret_arn=pulumi.Output.from_input(joined["secretArn"]),
+            followers_secret_arn=pulumi.Output.from_input(joined["secretArn"]),
+            containers_use_role=args.settings.instance_metadata == "containers",
             image=machine_image(args.settings.image, args.region, release, invoke),
             release=release,
         )

@@ -1,13 +1,15 @@
 """The leader on AWS: one instance with a fixed address and a private name, which followers know it by."""
 
+import json
 from dataclasses import dataclass, field
 
 import pulumi
-from pulumi_aws import route53
+from pulumi_aws import route53, secretsmanager
 
 from components.aws.leader_machine import LeaderMachine, LeaderMachineArgs
 from components.aws.node_documents import NodeDocument, boot_script, store_specification
 from components.aws.node_role import NodeRoleArgs, node_role
+from components.aws.policies import policy
 from components.aws.readiness import node_ready
 from components.aws.shared_folder import SharedFolderReference
 from components.aws.site import AwsSite
@@ -25,6 +27,9 @@ class AwsLeader:
 
     site: AwsSite
     """Network, documents, rights."""
+
+    secret_arn: pulumi.Output[str]
+    """The secret that this node alone reads, and fills at its first boot."""
 
     vpc_id: pulumi.Input[str]
     """VPC of the cluster, for its private names."""
@@ -67,7 +72,12 @@ class AwsLeader:
         site = self.site
         profile = node_role(
             name,
-            NodeRoleArgs(node=NAME, role="leader", site=site, shared_folder=self.shared_folder),
+            NodeRoleArgs(
+                node=NAME,
+                leaders_secret_arn=self.secret_arn,
+                site=site,
+                shared_folder=self.shared_folder,
+            ),
             opts,
         )
         machine = LeaderMachine(
@@ -82,6 +92,7 @@ class AwsLeader:
                 security_group_id=self.security_group_id,
                 profile_name=profile.name,
                 user_data=boot_script(site, NAME),
+                containers_use_role=site.containers_use_role,
                 tags=site.tags,
                 delete_data=self.delete_data,
             ),
@@ -111,7 +122,10 @@ class AwsLeader:
         return self.host_name
 
     def converge(self, name: str, node: Node, parent: pulumi.Resource) -> None:
-        """Store the specification, and wait until the machine is what it says."""
+        """Store the specification, wait until the machine is what it says, and let no node change the secrets then.
+
+        What closes them goes with the machines: it waits for one, and what is kept would keep that.
+        """
         opts = pulumi.ResourceOptions(parent=parent)
         stored = store_specification(
             name,
@@ -123,7 +137,34 @@ class AwsLeader:
                 instance_types=[self.profile.instance_types[0]],
                 availability_zones=[self.availability_zone],
                 data_volume_id=self.data_volume_id,
+                leaders_secret_arn=self.secret_arn,
             ),
             opts,
         )
-        node_ready(name, self.site, node.name, {"instance": self._attached}, stored, opts)
+        ready = node_ready(name, self.site, node.name, {"instance": self._attached}, stored, opts)
+        region = self.site.region
+        nodes = f"arn:{region.partition}:iam::{region.account_id}:role{self.site.role_path}*"
+        for what, secret_arn in (
+            ("secret", self.secret_arn),
+            ("followers-secret", self.site.followers_secret_arn),
+        ):
+            secretsmanager.SecretPolicy(
+                f"{name}-{what}-closed",
+                secret_arn=secret_arn,
+                policy=json.dumps(_closed_to(nodes)),
+                opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=[ready])),
+            )
+
+
+def _closed_to(roles: str) -> dict[str, object]:
+    """Nobody among *roles*, those of other stacks' followers too, gives the secret another value."""
+    return policy(
+        {
+            "Sid": "NodesNeverChangeIt",
+            "Effect": "Deny",
+            "Principal": {"AWS": "*"},
+            "Action": ["secretsmanager:PutSecretValue", "secretsmanager:UpdateSecret"],
+            "Resource": "*",
+            "Condition": {"ArnLike": {"aws:PrincipalArn": roles}},
+        }
+    )

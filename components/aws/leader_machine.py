@@ -9,12 +9,14 @@ from components.aws.protection import kept
 from model import settings
 from model.tags import named
 
-METADATA_HOP_LIMIT = 2
-"""One hop more than the default, for containers on a bridge network (AWS: instance metadata options)."""
-
 SLOW_END = "60m"
 """How long the end or the stop of a machine may take: GPU machines write their memory and reset their GPUs, bare metal
 longer than the provider's 10 to 20 minutes. A longer wait costs nothing when AWS is quicker."""
+
+
+def hop_limit(containers_use_role: bool) -> int:
+    """How far a token of the metadata service travels; a container is one hop behind its machine."""
+    return 2 if containers_use_role else 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +69,9 @@ class LeaderMachineArgs:
 
     user_data: pulumi.Input[str]
     """Boot script, constant. A change stops and starts the machine."""
+
+    containers_use_role: bool
+    """Whether a token of the metadata service reaches containers. In place."""
 
     tags: dict[str, str]
     """The cluster's tags, for the root disk. In place."""
@@ -145,7 +150,7 @@ class LeaderMachine(pulumi.ComponentResource):
             metadata_options=ec2.InstanceMetadataOptionsArgs(
                 http_endpoint="enabled",
                 http_tokens="required",
-                http_put_response_hop_limit=METADATA_HOP_LIMIT,
+                http_put_response_hop_limit=hop_limit(args.containers_use_role),
             ),
             root_block_device=ec2.InstanceRootBlockDeviceArgs(
                 volume_type="gp3",

@@ -59,9 +59,9 @@ class AwsMachines:
     """What the nodes of one cluster have in common on AWS, and the machine of each.
 
     Creates below *cluster*: :class:`Network` (unless one exists), :class:`SecurityGroups`, :class:`SharedFolder`
-    (unless one exists), :class:`Documents`, the secret (kept, empty: the leader fills it), and when all followers are
-    there :class:`SpotFallback`, if one of them is on spot, and the alarm of the budget, if somebody wants mail. No
-    component itself: the nodes are the cluster's children.
+    (unless one exists), :class:`Documents`, the secrets of the leader and of the followers (kept, empty: the leader
+    fills them), and when all followers are there :class:`SpotFallback`, if one of them is on spot, and the alarm of the
+    budget, if somebody wants mail. No component itself: the nodes are the cluster's children.
     """
 
     placement: Placement
@@ -98,6 +98,13 @@ class AwsMachines:
             tags=named(f"{name}-secret"),
             opts=kept(cluster, delete_data=args.delete_data),
         )
+        followers_secret = secretsmanager.Secret(
+            f"{name}-followers-secret",
+            description="What followers of a Graphistry cluster need of its passwords and keys, filled by its leader",
+            recovery_window_in_days=SECRET_RECOVERY_DAYS,
+            tags=named(f"{name}-followers-secret"),
+            opts=kept(cluster, delete_data=args.delete_data),
+        )
         self.site = AwsSite(
             cluster=f"{args.project}/{args.stack}",
             tags=cluster_tags(args.project, args.stack, args.identity, args.settings.tags),
@@ -108,12 +115,14 @@ class AwsMachines:
             bucket=documents.bucket,
             bucket_arn=documents.bucket_arn,
             agent=documents.agent,
-            secret_arn=secret.arn,
+            followers_secret_arn=followers_secret.arn,
+            containers_use_role=args.settings.instance_metadata == "containers",
             image=image,
             release=args.settings.release,
         )
         self.leader = AwsLeader(
             site=self.site,
+            secret_arn=secret.arn,
             vpc_id=network.vpc_id,
             security_group_id=groups.leader,
             shared_folder=self.shared_folder,
@@ -141,6 +150,7 @@ class AwsMachines:
             "dataVolume": self.leader.data_volume_id,
             "bucket": self.site.bucket,
             "secret": self._secret_arn,
+            "followersSecret": self.site.followers_secret_arn,
         }
 
     def join(self) -> dict[str, pulumi.Input[object]]:
@@ -158,7 +168,7 @@ class AwsMachines:
                 "arn": self.shared_folder.arn,
                 "mountTargets": dict(self.shared_folder.mount_targets),
             },
-            "secretArn": site.secret_arn,
+            "secretArn": site.followers_secret_arn,
             "bucket": site.bucket,
             "release": site.release.model_dump(by_alias=True),
             "leader": {"instanceId": self.leader.instance_id, "address": self.leader.address},

@@ -46,6 +46,9 @@ class NodeDocument:
     data_volume_id: pulumi.Input[str | None] = None
     """The leader's data volume; followers have none."""
 
+    leaders_secret_arn: pulumi.Output[str] | None = None
+    """The secret that the leader alone reads; followers have none."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class StoredSpecification:
@@ -89,7 +92,11 @@ def store_specification(
                 instance_types=document.instance_types,
                 gpu=node.gpu,
                 release=site.release,
-                secret_arn=known["secret_arn"],
+                secret_arn=known["leaders_secret_arn"] or known["followers_secret_arn"],
+                followers_secret_arn=known["followers_secret_arn"]
+                if known["leaders_secret_arn"]
+                else None,
+                containers_use_role=site.containers_use_role,
                 use_local_disks=all(
                     CATALOGUE[each].local_disk_gb > 0 for each in document.instance_types
                 ),
@@ -99,7 +106,8 @@ def store_specification(
     text = pulumi.Output.all(
         bucket=site.bucket,
         agent_key=site.agent.key,
-        secret_arn=site.secret_arn,
+        followers_secret_arn=site.followers_secret_arn,
+        leaders_secret_arn=document.leaders_secret_arn,
         postgres=node.postgres.host,
         redis=node.redis.host,
         file_system_id=document.shared_folder.file_system_id,

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import dataclass
-from typing import Literal
 
 import pulumi
 from pulumi_aws import iam
@@ -37,11 +36,11 @@ class NodeRoleArgs:
     node: str
     """Name of the node in the cluster: ``leader``, or a key of ``followers``."""
 
-    role: Literal["leader", "follower"]
-    """Only the leader may fill the secret."""
+    leaders_secret_arn: pulumi.Output[str] | None
+    """The leader's secret, which it alone reads, and fills with the followers'; None for a follower."""
 
     site: AwsSite
-    """Bucket, secret and release that the node reads."""
+    """Bucket, followers' secret and release that the node reads."""
 
     shared_folder: SharedFolderReference
     """File system that the node mounts."""
@@ -76,7 +75,10 @@ def node_role(name: str, args: NodeRoleArgs, opts: pulumi.ResourceOptions) -> No
         f"{name}-role",
         role=role.name,
         policy=pulumi.Output.all(
-            args.site.bucket_arn, args.site.secret_arn, args.shared_folder.arn
+            args.site.bucket_arn,
+            args.shared_folder.arn,
+            args.site.followers_secret_arn,
+            *([args.leaders_secret_arn] if args.leaders_secret_arn else []),
         ).apply(lambda arns: json.dumps(_policy(name, args, *arns))),
         opts=opts,
     )
@@ -95,19 +97,21 @@ def node_role(name: str, args: NodeRoleArgs, opts: pulumi.ResourceOptions) -> No
 
 
 def _policy(
-    name: str, args: NodeRoleArgs, bucket_arn: str, secret_arn: str, file_system_arn: str
+    name: str, args: NodeRoleArgs, bucket_arn: str, file_system_arn: str, *secret_arns: str
 ) -> dict[str, object]:
     readable = [f"{bucket_arn}/{specification_key(args.node)}", f"{bucket_arn}/agent/*"]
     source = args.site.release.source
     if source.startswith("s3://"):
         readable.append(f"arn:{args.site.region.partition}:s3:::{source.removeprefix('s3://')}")
     secret_actions = ["secretsmanager:GetSecretValue"]
-    if args.role == "leader":
+    is_leader = args.leaders_secret_arn is not None
+    if is_leader:
+        # Until it is ready: see :func:`components.aws.leader.AwsLeader.converge`.
         secret_actions.append("secretsmanager:PutSecretValue")
     statements = {
         "ReadSpecification": (["s3:GetObject"], readable),
         "WriteReport": (["s3:PutObject"], [f"{bucket_arn}/{report_key(args.node)}"]),
-        "ClusterSecret": (secret_actions, [secret_arn]),
+        "ClusterSecret": (secret_actions, list(secret_arns)),
         "SharedFolder": (list(CLIENT_ACTIONS), [file_system_arn]),
         "SystemsManager": (list(SYSTEMS_MANAGER_ACTIONS), ["*"]),
     }
@@ -116,7 +120,7 @@ def _policy(
             {"Sid": sid, "Effect": "Allow", "Action": actions, "Resource": resources}
             for sid, (actions, resources) in statements.items()
         ),
-        *(_replacement(name, args, bucket_arn) if args.role == "follower" else []),
+        *(_replacement(name, args, bucket_arn) if not is_leader else []),
     )
 
 

@@ -44,8 +44,12 @@ class AwsSite:
     agent: AgentArchive
     """The agent that nodes run."""
 
-    secret_arn: pulumi.Output[str]
-    """The cluster's secret; the leader fills it at its first boot, and no one else ever does."""
+    followers_secret_arn: pulumi.Output[str]
+    """The secret that followers read; the leader fills it at its first boot, and no one else ever does."""
+
+    containers_use_role: bool
+    """Whether containers may use their node's role. Closed in place; opened in place on the leader, and for a
+    follower's next machine."""
 
     image: MachineImage
     """Machine image of every node."""

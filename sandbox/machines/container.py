@@ -23,6 +23,7 @@ from . import docker_disk, image, metadata
 from .availability import CAPABILITIES, capability_bound
 from .commands import MachineError
 from .files import write
+from .firewall import METADATA
 from .inventory import Machine
 
 DRIVER = "595.58.03"
@@ -277,16 +278,14 @@ def has_local_disk(instance_type: str) -> bool:
 
 def _files(around: Surroundings, at: str) -> dict[str, tuple[str, int]]:
     """The files by which a machine finds its AWS: nothing else differs from a real one."""
-    service = f"http://{at}:{metadata.PORT}"
     environment = {
-        "AWS_EC2_METADATA_SERVICE_ENDPOINT": service,
         "AWS_ENDPOINT_URL": f"http://{at}:{around.aws_port}",
         **of_the_agent(),
     }
     cloud = {
         "datasource": {
             "Ec2": {
-                "metadata_urls": [service],
+                "metadata_urls": [f"http://{METADATA}"],
                 "strict_id": False,
                 "apply_network_config": False,
                 "max_wait": 60,

@@ -9,6 +9,8 @@ from .commands import run
 
 INTERFACE = "eth0"
 """Of a machine, towards its network."""
+METADATA = "169.254.169.254"
+"""Where AWS has the instance metadata service."""
 _PROTOCOLS = {"6": "tcp", "17": "udp", "1": "icmp"}
 
 
@@ -52,7 +54,7 @@ def _chain(
         f"    type filter hook {hook} priority -150; policy drop;",
         f'    {interface} != "{INTERFACE}" accept',
         "    ct state established,related accept",
-        f"    ip {side} {gateway} accept",
+        f"    ip {side} {{ {gateway}, {METADATA} }} accept",
         *(f"    {line}" for line in allowed),
         "  }",
     ]
@@ -75,3 +77,9 @@ def _rule(rule: Allowed, side: str) -> str:
 def apply(process: int, rules: str) -> None:
     """Make a rule set that of the network namespace of a process."""
     run(["nsenter", "-t", str(process), "-n", "nft", "-f", "-"], stdin=rules)
+
+
+def lead_to_metadata(process: int, gateway: str) -> None:
+    """The way of a network namespace to the metadata service; there is no other way out of it."""
+    words = ["ip", "route", "replace", METADATA, "via", gateway]
+    run(["nsenter", "-t", str(process), "-n", *words])

@@ -9,7 +9,24 @@ from typing import Any
 
 from .. import web_server
 from . import inventory, metadata, namespace, resolver
+from .commands import run
+from .firewall import METADATA
 from .inventory import Inventory, Machine
+
+REDIRECT = f"""
+table ip metadata {{
+  chain prerouting {{
+    type nat hook prerouting priority dstnat;
+    ip daddr {METADATA} tcp dport 80 redirect to :{metadata.PORT}
+  }}
+}}
+"""
+"""`redirect` takes the address of the bridge that a packet came in by: each network's own gateway."""
+
+
+def redirect(name: str) -> None:
+    """Let every network of a namespace reach its metadata service where AWS has it."""
+    run(["ip", "netns", "exec", name, "nft", "-f", "-"], stdin=REDIRECT)
 
 
 def serve(

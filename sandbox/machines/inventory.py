@@ -47,6 +47,8 @@ class Machine:
     groups: tuple[str, ...]
     role: str | None
     """The role of its instance profile."""
+    hop_limit: int
+    """How many hops a token of the metadata service travels."""
     user_data: bytes
     tags: Mapping[str, str]
     running: bool
@@ -174,6 +176,7 @@ def _machines(region: str, backend: Any) -> Iterator[Machine]:
                 vpc=interface.subnet.vpc_id,
                 groups=_groups(template, interface),
                 role=_role(backend, instance, template),
+                hop_limit=_hop_limit(instance, template),
                 user_data=base64.b64decode(str(instance.user_data or "")),
                 tags=tags,
                 running=instance.state in ("running", "pending"),
@@ -212,6 +215,15 @@ def _role(backend: Any, instance: Any, template: Mapping[str, Any]) -> str | Non
         if profile.arn == asked.get("Arn") or profile.name == asked.get("Name"):
             return next((str(role.name) for role in profile.roles), None)
     return None
+
+
+def _hop_limit(instance: Any, template: Mapping[str, Any]) -> int:
+    """moto gives what a group launches AWS's default options, whatever its template says."""
+    asked = template.get("MetadataOptions") or {}
+    return int(
+        asked.get("HttpPutResponseHopLimit")
+        or instance.metadata_options.http_put_response_hop_limit
+    )
 
 
 def _file_servers(region: str, backend: Any) -> Iterator[FileServer]:

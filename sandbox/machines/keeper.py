@@ -92,6 +92,7 @@ def start(sandbox: Path, archive: Path, aws: Any, endpoint: str) -> Keeper:
     hosts.forget(sandbox)
     place = PrivateDocker(directory)
     process = private_docker.start(place)
+    gateway.redirect(place.namespace)
     client = private_docker.connect(place.host)
     port = int(endpoint.rpartition(":")[2])
     base = base_archive()
@@ -239,13 +240,15 @@ def _surround(keeper: Keeper, now: Inventory, item: Machine | FileServer) -> Non
     process = int(state["Pid"])
     if not process or state["Restarting"]:
         return
+    address = container.gateway(now.blocks[item.vpc])
     rules = firewall.ruleset(
         [rule for group in item.groups for rule in now.ingress.get(group, ())],
         [rule for group in item.groups for rule in now.egress.get(group, ())],
-        container.gateway(now.blocks[item.vpc]),
+        address,
     )
     if keeper.applied.get(item.identifier) != (process, rules):
         firewall.apply(process, rules)
+        firewall.lead_to_metadata(process, address)
         keeper.applied[item.identifier] = (process, rules)
     if isinstance(item, FileServer):
         return

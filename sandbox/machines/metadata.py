@@ -1,13 +1,15 @@
 """The instance metadata service, version 2, for the machines of one network.
 
 A machine is known by the address it asks from, as on AWS. cloud-init may ask without a token, which
-is version 1: it does so to find out which cloud it is on.
+is version 1: it does so to find out which cloud it is on. A token travels as many hops as the
+machine's options say, so that a container behind the machine's bridge gets none with one hop.
 """
 
 from __future__ import annotations
 
 import json
 import secrets
+import socket
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,7 +18,7 @@ from ..account import ACCOUNT
 from .inventory import Machine
 
 PORT = 1338
-"""On the gateway of each network; the same in all of them."""
+"""On the gateway of each network; what machines ask, port 80 of METADATA, leads there."""
 TOKEN_HEADER = "HTTP_X_AWS_EC2_METADATA_TOKEN"  # noqa: S105, a header's name
 CREDENTIAL_HOURS = 6
 
@@ -40,6 +42,7 @@ def application(find: Find) -> Callable[[dict[str, Any], Any], Iterable[bytes]]:
             return "404 Not Found", b""
         path = environ["PATH_INFO"].strip("/")
         if environ["REQUEST_METHOD"] == "PUT" and path == "latest/api/token":
+            _limit_hops(environ, machine.hop_limit)
             token = secrets.token_urlsafe(24)
             tokens.add(token)
             return "200 OK", token.encode()
@@ -49,6 +52,13 @@ def application(find: Find) -> Callable[[dict[str, Any], Any], Iterable[bytes]]:
         return ("404 Not Found", b"") if found is None else ("200 OK", found)
 
     return serve
+
+
+def _limit_hops(environ: Mapping[str, Any], hops: int) -> None:
+    """Of what this connection answers from now on; a client that was not answered asks by another one."""
+    connection = environ.get("werkzeug.socket")
+    if connection is not None:
+        connection.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, hops)
 
 
 def look_up(machine: Machine, path: str) -> bytes | None:

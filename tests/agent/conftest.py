@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import boto3
 import pytest
@@ -193,6 +193,8 @@ def make_node(fake: FakeMachine, monkeypatch: pytest.MonkeyPatch) -> Callable[..
     monkeypatch.setattr("agent.endpoints.max_connections", lambda *_: 200)
     monkeypatch.setattr("agent.endpoints.Redis", FakeRedis)
     monkeypatch.setattr("agent.verify.Redis", FakeRedis)
+    monkeypatch.setattr("agent.redis_users.Redis", FakeRedis)
+    monkeypatch.setattr(FakeRedis, "calls", [])
     monkeypatch.setattr("agent.web.status", lambda _: 201)
     monkeypatch.setattr("agent.web.token", lambda *_: "bearer")
     monkeypatch.setattr("agent.web.upload", lambda *_: "dataset")
@@ -237,10 +239,13 @@ def make_host(fake: FakeMachine, make_node: Callable[..., Node]) -> Callable[...
 
 
 class FakeRedis:
-    def __init__(self, host: str, port: int, password: str) -> None:
-        del host, port, password
+    calls: ClassVar[list[tuple[str, ...]]] = []
 
-    def call(self, *_: str) -> str:
+    def __init__(self, host: str, port: int, password: str, user: str = "") -> None:
+        del host, port, password, user
+
+    def call(self, *words: str) -> str:
+        self.calls.append(words)
         return "PONG"
 
     def __enter__(self) -> "FakeRedis":

@@ -128,10 +128,13 @@ elif command == "exec":
     words = sys.argv[4:]
     if words[:2] == ["bash", "-c"] and words[2].endswith("python manage.py shell"):
         (ROOT / "shell.log").open("a").write(sys.stdin.read())
-        print('>>> graphistry-cluster-answer:{"made": true, "value": "x"}')
+        found = "false" if (ROOT / "no-administrator").exists() else "true"
+        print(f'>>> graphistry-cluster-answer:{{"made": true, "value": "x", "found": {found}}}')
     elif words[0] == "sh" and (ROOT / "not-held").exists():
         print("missing")
+elif command == "down":
+    states.unlink()
 elif command == "stop":
     known = json.loads(states.read_text())
-    names = sys.argv[2:] or list(known)
+    names = [name for name in sys.argv[2:] or known if name in known]
     states.write_text(json.dumps({**known, **{key: ["exited", "", 137] for key in names}}))

@@ -36,6 +36,7 @@ case "$1" in
            *) [ ! -e "{root}/no-images" ] ;;
          esac ;;
   container) exit 1 ;;
+  exec) cat > "{root}/sql"; echo f ;;
 esac
 """
 NFT = """
@@ -132,6 +133,7 @@ class FakeMachine:
         monkeypatch.setattr("agent.limits.GPUS", 0.0)
         monkeypatch.setattr("agent.limits.WATCH", 0.0)
         monkeypatch.setattr("agent.start.PAUSE_SECONDS", 0)
+        monkeypatch.setattr("agent.start.ASK_SECONDS", 0)
         monkeypatch.setattr("agent.efs.is_known", lambda _: True)
         self.home.mkdir()
         (root / "machine-id").write_text("0123456789abcdef0123456789abcdef\n")
@@ -227,7 +229,13 @@ def specification_document(role: str, shared: Path, **changes: Any) -> dict[str,
         "cluster": "graphistry-cluster/test",
         "node": "leader" if role == "leader" else "small",
         "role": role,
-        "site": {"kind": "aws", "region": "us-east-1", "bucket": "documents", "reportKey": "r"},
+        "site": {
+            "kind": "aws",
+            "region": "us-east-1",
+            "bucket": "documents",
+            "reportKey": "r",
+            "containersUseRole": False,
+        },
         "agent": {"key": "agent/a.pyz", "sha256": "0" * 64},
         "endpoints": {
             "postgres": {"host": "leader.internal", "port": 5432},
@@ -257,7 +265,12 @@ def specification_document(role: str, shared: Path, **changes: Any) -> dict[str,
             "source": "preinstalled",
             "sha256": None,
         },
-        "secret": {"arn": "arn:aws:secretsmanager:us-east-1:1:secret:cluster"},
+        "secret": {
+            "arn": f"arn:aws:secretsmanager:us-east-1:1:secret:{'cluster' if role == 'leader' else 'followers'}",
+            "followersArn": "arn:aws:secretsmanager:us-east-1:1:secret:followers"
+            if role == "leader"
+            else None,
+        },
         "docker": {"useLocalDisks": False},
     }
     found.update(changes)

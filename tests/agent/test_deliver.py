@@ -5,6 +5,7 @@ import hashlib
 import json
 import shutil
 import stat
+import subprocess
 import sys
 import threading
 import time
@@ -16,12 +17,14 @@ import pytest
 
 from agent import delivered, guests, host_secret, incoming
 from agent.__main__ import main
-from agent.cluster_secret import KEYS, generate
+from agent.cluster_secret import KEYS, followers_part, generate, read
 from agent.deliver import deliver
 from agent.failures import Failure
 from agent.node import Node
+from agent.redis_users import configuration
 from agent.release import release
 from components.agent_archive import build_archive
+from operate import host_removal
 
 from .fakes import FakeMachine
 from .test_release import loaded, tarball
@@ -246,7 +249,8 @@ def test_containers_find_their_passwords_in_files_that_only_root_comes_to(
     secret = json.loads(host_secret.read() or "")
     folder = fake.store / "data-services"
     assert (folder / "postgres-password").read_text() == secret["postgresPassword"]
-    assert f"requirepass {secret['redisPassword']}\n" in (folder / "redis.conf").read_text()
+    assert (folder / "redis.conf").read_text() == configuration(secret)
+    assert secret["redisPassword"] not in (folder / "redis.conf").read_text()
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert stat.S_IMODE((folder / "redis.conf").stat().st_mode) == 0o644
 
@@ -279,14 +283,53 @@ class TestSecret:
     def test_it_is_what_the_follower_keeps(
         self, fake: FakeMachine, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        text = json.dumps(generate())
-        host_secret.create(text)
+        values = generate()
+        host_secret.create(json.dumps(values))
         assert main(["secret"]) == 0
-        assert capsys.readouterr().out == text
+        text = capsys.readouterr().out
+        assert json.loads(text) == {key: values[key] for key in values if key != "adminPassword"}
         (fake.store / "secret.json").unlink()
         host_secret.accept(text)
         assert host_secret.read() == text
         assert stat.S_IMODE((fake.store / "secret.json").stat().st_mode) == 0o600
+
+    def test_a_followers_copy_of_everything_loses_what_only_the_leader_needs(
+        self, fake: FakeMachine, make_host: Callable[..., Node]
+    ) -> None:
+        text = json.dumps(generate(), sort_keys=True)
+        host_secret.create(text)
+        node = make_host("follower")
+        part = node.site.read_secret(node.specification)
+        assert json.loads(part or "").items() < json.loads(text).items()
+        assert "adminPassword" not in (fake.store / "secret.json").read_text()
+        make_host()
+        host_secret.accept(text)
+        assert host_secret.read() == part
+        host_secret.forget_copy(host_secret.digest(text))
+        assert host_secret.read() is None
+
+    def test_the_leaders_is_put_back_from_a_followers_copy(
+        self, fake: FakeMachine, content: Content
+    ) -> None:
+        values = {key: str(value) for key, value in generate().items()}
+        fake.store.mkdir(exist_ok=True)
+        (fake.store / "secret.json").write_text(followers_part(values))
+        deliver(content(), None)
+        found = read(host_secret.read() or "")
+        assert found.pop("adminPassword")
+        assert found == {key: values[key] for key in found}
+
+    def test_the_leader_shows_the_hash_that_its_follower_compares(
+        self, fake: FakeMachine, tmp_path: Path
+    ) -> None:
+        text = json.dumps(generate())
+        host_secret.create(text)
+        script = host_removal.LEADERS_SECRET.replace("sudo -n ", "").replace(
+            "/var/lib/graphistry-cluster", str(fake.store)
+        )
+        shown = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True)
+        part = host_secret.share() or ""
+        assert {host_secret.digest(text), host_secret.digest(part)} == {shown.stdout.strip()}
 
     def test_where_there_is_none_that_is_said(
         self, fake: FakeMachine, capsys: pytest.CaptureFixture[str]

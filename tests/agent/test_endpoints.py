@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from agent import endpoints
+from agent import endpoints, redis_users
 from agent.failures import HINTS, Failure
 from agent.node import Node
 from agent.postgres_client import PostgresError, max_connections
@@ -32,6 +32,18 @@ PASSWORD = "the-clusters-own"
 BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parts[-2]))
 needs_postgres = pytest.mark.skipif(
     not BINARIES, reason="there is no PostgreSQL: apt install postgresql"
+)
+REFUSED = (
+    "CONFIG SET dir /tmp",
+    "MODULE LIST",
+    "REPLICAOF 10.0.0.1 1",
+    "SLAVEOF 10.0.0.1 1",
+    "FLUSHALL",
+    "ACL SETUSER me on",
+    "SHUTDOWN NOSAVE",
+    "MONITOR",
+    "SAVE",
+    "CLIENT KILL ID 1",
 )
 needs_redis = pytest.mark.skipif(
     not shutil.which("redis-server"), reason="there is no Redis: apt install redis-server"
@@ -141,6 +153,7 @@ def node(make_node: MakeNode, monkeypatch: pytest.MonkeyPatch) -> Node:
     found = make_node("follower")
     monkeypatch.setattr(endpoints, "max_connections", max_connections)
     monkeypatch.setattr(endpoints, "Redis", Redis)
+    monkeypatch.setattr(redis_users, "Redis", Redis)
     found.secret = {"postgresPassword": PASSWORD, "redisPassword": PASSWORD}
     return found
 
@@ -298,6 +311,52 @@ class TestRedis:
             found = refusal(endpoints.ask_redis, at(node, redis=port))
         assert found.code == code
         assert f"answers: {words}" in found.message
+
+    def test_a_running_one_gets_its_users_without_a_restart(
+        self, node: Node, redis: Callable[..., int]
+    ) -> None:
+        port = redis()
+        node.secret["adminPassword"] = "administration"
+        with Redis("127.0.0.1", port, PASSWORD) as held:
+            held.call("SET", "kept", "1")
+            assert held.call("CONFIG", "GET", "dir")
+            for _ in ("first", "again"):
+                redis_users.restrict(at(node, redis=port))
+            for refused in REFUSED:
+                with pytest.raises(RedisError, match="NOPERM"):
+                    held.call(*refused.split())
+            assert held.call("GET", "kept") == "1"
+        assert "answers" in endpoints.ask_redis(at(node, redis=port))
+        with Redis("127.0.0.1", port, "administration", redis_users.ADMINISTRATOR) as redis_:
+            assert redis_.call("CONFIG", "GET", "dir")
+
+    def test_the_file_says_the_same(
+        self, node: Node, redis: Callable[..., int], tmp_path: Path
+    ) -> None:
+        node.secret["adminPassword"] = "administration"
+        lines = redis_users.configuration(node.secret).splitlines()
+        users = [
+            word
+            for line in lines
+            if line.startswith("user")
+            for word in ("--user", *line.split()[1:])
+        ]
+        port = redis("--requirepass", "", *users)
+        with Redis("127.0.0.1", port, PASSWORD) as asked:
+            for refused in REFUSED:
+                with pytest.raises(RedisError, match="NOPERM"):
+                    asked.call(*refused.split())
+            for used in (
+                "INFO",
+                "FLUSHDB",
+                "KEYS *",
+                "CLIENT LIST",
+                "CLIENT SETNAME one",
+                "PUBLISH a b",
+            ):
+                asked.call(*used.split())
+        with pytest.raises(RedisError, match="NOAUTH"):
+            Redis("127.0.0.1", port, None).call("PING")
 
     def test_it_lets_in_and_takes_nothing(self, node: Node, redis: Callable[..., int]) -> None:
         port = redis()

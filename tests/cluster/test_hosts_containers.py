@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import replace
 from typing import Any
 
@@ -73,6 +74,50 @@ def test_no_password_is_where_it_could_be_read(cluster: OnHosts) -> None:
         for secret in (key, *secrets):
             assert secret not in text, place
     assert cluster.run("leader", f"stat -c '%a %U' {STORE}/data-services") == "700 root\n"
+
+
+def test_the_products_role_is_no_superuser(cluster: OnHosts) -> None:
+    def asked(container: str, query: str) -> str:
+        psql = "psql -tAX -U graphistry -d graphistry -c"
+        return cluster.run(
+            "leader", f"docker exec {container} {psql} {shlex.quote(query)} 2>&1; true"
+        )
+
+    is_superuser = "SELECT rolsuper FROM pg_roles WHERE rolname = 'graphistry'"
+    refused = (
+        "COPY (SELECT 1) TO PROGRAM 'id'",
+        "CREATE ROLE me SUPERUSER",
+        "COPY mine FROM '/etc/passwd'",
+    )
+    assert asked(POSTGRES, is_superuser) == "f\n"
+    # A database of before, with rows in it.
+    image = inspected(cluster, POSTGRES)["Image"]
+    settings = "-e POSTGRES_USER=graphistry -e POSTGRES_PASSWORD=first"
+    cluster.run("leader", f"docker run -d --name before {settings} {image}")
+    try:
+        cluster.run(
+            "leader", "until docker exec before pg_isready -U graphistry; do sleep 0.2; done"
+        )
+        asked("before", "CREATE SCHEMA own; CREATE TABLE own.mine (id serial, what text)")
+        asked("before", "INSERT INTO own.mine (what) VALUES ('kept')")
+        asked("before", "CREATE VIEW mine AS SELECT what FROM own.mine")
+        assert asked("before", is_superuser) == "t\n"
+        program = (
+            "import sys; sys.path.insert(0, '/opt/graphistry-cluster/agent.pyz');"
+            " from agent import postgres_role as role; role.CONTAINER = 'before'; role.demote(); role.demote()"
+        )
+        cluster.run("leader", f'python3 -c "{program}"')
+        for container in (POSTGRES, "before"):
+            assert asked(container, is_superuser) == "f\n"
+            for query in refused:
+                assert "ERROR:  " in asked(container, query), query
+        changed = "INSERT INTO own.mine (what) VALUES ('new'); ALTER TABLE own.mine ADD more int"
+        assert "ERROR" not in asked("before", changed)
+        assert asked("before", "SELECT what FROM mine ORDER BY 1") == "kept\nnew\n"
+        login = "-e PGPASSWORD=first before psql -tA -h 127.0.0.1 -U graphistry -c 'SELECT current_user'"
+        assert cluster.run("leader", f"docker exec {login}") == "graphistry\n"
+    finally:
+        cluster.run("leader", "docker rm -fv before")
 
 
 def test_data_services_are_on_the_private_address_and_closed_to_strangers(

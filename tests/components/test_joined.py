@@ -17,7 +17,7 @@ NODES = ("research-1", "research-2")
 JOIN: dict[str, Any] = LEADER_OUTPUTS["join"]
 
 ON_HOSTS = {
-    "version": 1,
+    "version": 2,
     "site": "hosts",
     "cluster": "graphistry-cluster/lab",
     "leader": {
@@ -96,7 +96,7 @@ def test_the_groups_say_whose_leader_they_have() -> None:
     ("change", "told"),
     [
         ({}, "has no leader: it was never deployed"),
-        ({"join": {**JOIN, "version": 2}}, r"version 2, this program reads 1"),
+        ({"join": {**JOIN, "version": 1}}, r"version 1, this program reads 2"),
         ({"join": {**JOIN, "site": "hosts"}}, "a cluster is on one site"),
         ({"join": {**JOIN, "region": "eu-west-1"}}, "a cluster is in one region"),
     ],

@@ -4,6 +4,7 @@ import hashlib
 import json
 import shlex
 from collections.abc import Mapping
+from fnmatch import fnmatch
 from typing import Any
 
 import pulumi
@@ -16,6 +17,7 @@ from tests.harness import (
     ANSWERS,
     Recorder,
     Registration,
+    arn,
     deploy,
     run_program,
     stack_config,
@@ -166,6 +168,49 @@ def test_each_profile_gives_its_own_gpus_and_workers() -> None:
     }
     assert specification(recorder, "large")["gpu"]["cudaVisibleDevices"] == "0,1,2,3"
     assert specification(recorder, "large")["gpu"]["forgeWorkers"] == 16
+
+
+def test_followers_read_their_own_secret_and_the_leader_alone_reads_the_administrators() -> None:
+    recorder = deployed()
+    arns = {each.name: arn(each.type, each.name, each.inputs) for each in recorder.of("Secret")}
+    leaders, followers = (
+        arns[f"graphistry-sandbox-{which}"] for which in ("secret", "followers-secret")
+    )
+    assert specification(recorder, "leader")["secret"] == {
+        "arn": leaders,
+        "followersArn": followers,
+    }
+    for node in ("small", "large"):
+        assert specification(recorder, node)["secret"] == {"arn": followers, "followersArn": None}
+        policy = recorder["RolePolicy", f"graphistry-sandbox-{node}-role"].inputs["policy"]
+        assert followers in policy
+        assert leaders not in policy
+    assert deployed("sandbox").exports >= {"join", "keptData"}
+
+
+def test_no_node_changes_a_secret_once_the_leader_is_ready() -> None:
+    recorder = deployed()
+    closed = recorder.of("SecretPolicy")
+    assert {each.inputs["secretArn"] for each in closed} == {
+        arn(each.type, each.name, each.inputs) for each in recorder.of("Secret")
+    }
+    ready = recorder["Command", "graphistry-sandbox-leader-ready"].urn
+    for each in closed:
+        assert ready in each.dependencies
+        assert not each.protect
+        (statement,) = json.loads(each.inputs["policy"])["Statement"]
+        assert statement["Effect"] == "Deny"
+        assert set(statement["Action"]) == {
+            "secretsmanager:PutSecretValue",
+            "secretsmanager:UpdateSecret",
+        }
+        roles = statement["Condition"]["ArnLike"]["aws:PrincipalArn"]
+        nodes = [f"graphistry-sandbox-{node}-role" for node in ("leader", "small", "large")]
+        for role in (recorder["Role", name] for name in nodes):
+            assert fnmatch(arn(role.type, role.name, role.inputs), roles)
+        # Those of a stack of followers are below.
+        team = recorder["Role", nodes[0]].inputs["path"] + "gpu-team/"
+        assert fnmatch(f"arn:aws:iam::123456789012:role{team}one", roles)
 
 
 def test_only_the_leader_may_fill_the_secret() -> None:

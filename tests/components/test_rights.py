@@ -76,6 +76,27 @@ def test_a_follower_sees_who_else_asks_to_be_replaced_and_writes_its_own_wish_on
         )
 
 
+def hop_limits(recorder: Recorder) -> set[int]:
+    machines = [*recorder.of("Instance"), *recorder.of("LaunchTemplate")]
+    return {each.inputs["metadataOptions"]["httpPutResponseHopLimit"] for each in machines}
+
+
+@pytest.mark.parametrize("stack", ["prod", "gpu-team"])
+def test_a_container_gets_a_token_of_its_nodes_role_only_where_the_stack_file_says_so(
+    stack: str,
+) -> None:
+    assert hop_limits(deployed(stack)) == {1}
+    opened = deployed(stack, instanceMetadata="containers")
+    assert hop_limits(opened) == {2}
+    for recorder, expected in ((deployed(stack), False), (opened, True)):
+        stored = [
+            json.loads(each.inputs["content"])
+            for each in recorder.of("BucketObjectv2")
+            if each.name.endswith("-specification")
+        ]
+        assert {each["site"]["containersUseRole"] for each in stored} == {expected}
+
+
 def test_a_leader_lists_nothing_and_asks_for_nothing() -> None:
     policy = deployed("prod")["RolePolicy", "graphistry-prod-leader-role"].inputs["policy"]
     assert "ListBucket" not in policy

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from contextlib import closing
 from functools import partial
@@ -23,12 +24,9 @@ pytestmark = pytest.mark.engine
 
 TOKEN = (
     "token=$(curl -sf -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60'"
-    " $AWS_EC2_METADATA_SERVICE_ENDPOINT/latest/api/token)"
+    " http://169.254.169.254/latest/api/token)"
 )
-ASK = (
-    'ask() { curl -sf -H "X-aws-ec2-metadata-token: $token"'
-    " $AWS_EC2_METADATA_SERVICE_ENDPOINT/latest/$1; }"
-)
+ASK = 'ask() { curl -sf -H "X-aws-ec2-metadata-token: $token" http://169.254.169.254/latest/$1; }'
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +109,22 @@ def test_rules_hold_for_the_published_ports_of_containers(cloud: World, pair: li
         out = f"curl -s -m 2 -o /dev/null http://{address(cloud, pair[0])}:{port}/"
         assert cloud.succeeds(pair[1], f"docker exec {container} {out}") is answers
     cloud.shell(pair[1], f"docker rm -f {container}")
+
+
+@pytest.mark.parametrize("hops", [1, 2])
+def test_a_container_gets_a_token_only_where_it_travels_a_hop_more(
+    cloud: World, pair: list[str], hops: int
+) -> None:
+    cloud.client("ec2").modify_instance_metadata_options(
+        InstanceId=pair[0], HttpPutResponseHopLimit=hops
+    )
+    ask = f'{TOKEN.replace("-sf", "-sf -m 2")} && test -n "$token"'
+    assert cloud.succeeds(pair[0], ask)
+    in_container = f"docker run --rm graphistry-standin-base:1 sh -c {shlex.quote(ask)}"
+    assert cloud.succeeds(pair[0], in_container) is (hops == 2)
+    # A page that needs no token comes through: it is the token alone that does not travel.
+    reached = "docker run --rm graphistry-standin-base:1 curl -s -m 2 http://169.254.169.254/"
+    assert cloud.succeeds(pair[0], reached)
 
 
 def test_a_container_gets_gpus_where_it_asks_for_them(cloud: World, pair: list[str]) -> None:

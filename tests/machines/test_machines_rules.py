@@ -25,6 +25,7 @@ def machine(address: str = "10.0.0.9", zone: str = "us-east-1a", **more: object)
         "vpc": "vpc-1",
         "groups": (),
         "role": "node",
+        "hop_limit": 1,
         "user_data": b"#!/bin/sh\n",
         "tags": {"Name": "leader"},
         "running": True,
@@ -64,7 +65,7 @@ def test_nothing_is_let_in_without_a_rule() -> None:
     assert accepted == [
         'iifname != "eth0" accept',
         "ct state established,related accept",
-        "ip saddr 10.0.0.1 accept",
+        "ip saddr { 10.0.0.1, 169.254.169.254 } accept",
     ]
     assert "policy drop" in ruleset([], [], "10.0.0.1")
 

@@ -43,7 +43,9 @@ def node(**changes: Any) -> dict[str, Any]:
         "gpu": GpuAllocation(2, "0,1", 8, 7, 2, ("a warning",)),
         "release": Release(version="2.50.1", cuda="12"),
         "secret_arn": "arn:aws:secretsmanager:us-east-1:123456789012:secret:prod-abc",
+        "followers_secret_arn": None,
         "use_local_disks": True,
+        "containers_use_role": False,
     }
     return aws_specification(**{**values, **changes})
 

@@ -18,7 +18,7 @@ from tests.policy.changes import registrations
 Kind = Literal["identity", "resource", "trust"]
 """What a policy is attached to: a role, a resource, or a role as what lets others take it."""
 
-RESOURCE_POLICIES = {"BucketPolicy", "FileSystemPolicy"}
+RESOURCE_POLICIES = {"BucketPolicy", "FileSystemPolicy", "SecretPolicy"}
 
 VARIANTS: dict[str, tuple[str, Mapping[str, Any]]] = {
     **{stack: (stack, {}) for stack in STACKS if stack not in ON_HOSTS},

@@ -16,8 +16,8 @@ WEB_PORTS = (80, 443)
 WIDEST_PREFIX = 8
 """The widest network that may be let in, as 10.0.0.0/8 is; wider ones are the internet in parts."""
 
-HOP_LIMIT = 2
-"""The machine itself and a container on it."""
+HOP_LIMIT = 1
+"""The machine itself, and no container on it."""
 
 
 def wide_open(registrations: Sequence[Registration]) -> Iterator[str]:

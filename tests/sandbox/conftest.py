@@ -92,6 +92,7 @@ def world(engine: Engine) -> SimpleNamespace:
         zone=zone.id,
         rule=rule.id,
         file_system=file_system.id,
+        secret=engine.create("aws:secretsmanager/secret:Secret", name="world").id,
     )
 
 

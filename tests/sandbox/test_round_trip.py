@@ -396,6 +396,10 @@ CASES: dict[str, Callable[[World], tuple[Inputs, Inputs]]] = {
         {"name": "secret", "description": "d", "recoveryWindowInDays": 7, **TAGS},
         {"description": "e", **RETAGGED},
     ),
+    "aws:secretsmanager/secretPolicy:SecretPolicy": lambda world: (
+        {"secretArn": world.secret, "policy": policy("*", "secretsmanager:PutSecretValue")},
+        {"policy": policy("*", "secretsmanager:UpdateSecret")},
+    ),
     "aws:iam/role:Role": lambda world: (
         {
             "name": "role",

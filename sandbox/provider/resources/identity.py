@@ -113,6 +113,24 @@ def _delete_secret(aws: Aws, identifier: str, inputs: Properties) -> None:
     aws.call("secretsmanager.delete_secret", SecretId=identifier, **wait)
 
 
+def _put_secret_policy(aws: Aws, identifier: str, inputs: Properties) -> None:
+    aws.call(
+        "secretsmanager.put_resource_policy", SecretId=identifier, ResourcePolicy=inputs["policy"]
+    )
+
+
+def _create_secret_policy(aws: Aws, inputs: Properties) -> str:
+    identifier = str(inputs["secretArn"])
+    _put_secret_policy(aws, identifier, inputs)
+    return identifier
+
+
+def _secret_policy(aws: Aws, identifier: str, inputs: Properties) -> Mapping[str, Any] | None:
+    found = aws.call("secretsmanager.get_resource_policy", SecretId=identifier)
+    text = found.get("ResourcePolicy")
+    return {"secretArn": identifier, "policy": text} if text else None
+
+
 TYPES = {
     "aws:iam/role:Role": ResourceType(
         fixed="name path",
@@ -179,5 +197,14 @@ TYPES = {
         ),
         delete=_delete_secret,
         tagger=_secret_tags,
+    ),
+    "aws:secretsmanager/secretPolicy:SecretPolicy": ResourceType(
+        fixed="secretArn",
+        updates={"policy": _put_secret_policy},
+        documents="policy",
+        needed="secretArn policy",
+        create=_create_secret_policy,
+        read=_secret_policy,
+        delete=deleted("secretsmanager.delete_resource_policy", "SecretId"),
     ),
 }

@@ -1,8 +1,10 @@
 """All phases on a machine out of shell scripts."""
 
 import errno
+import hashlib
 import json
 import re
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,9 +14,18 @@ import pytest
 
 import agent
 from agent.aws_site import AwsSite
-from agent.cluster_secret import generate
+from agent.cluster_secret import (
+    FINGERPRINT,
+    FINGERPRINT_OF_ALL,
+    FOLLOWERS_KEYS,
+    KEYS,
+    followers_part,
+    generate,
+    read,
+)
 from agent.converge import PHASES, converge
 from agent.node import Node
+from agent.start import is_door
 from tests.agent.fakes import FakeMachine
 
 SCHEMA = json.loads((Path(agent.__file__).parent / "node_report.schema.json").read_text())
@@ -39,8 +50,9 @@ def failure(node: Node) -> dict[str, Any]:
 def claimed(fake: FakeMachine, make_node: MakeNode, **changes: Any) -> Node:
     """A follower whose leader has been there."""
     node = make_node("follower", **changes)
-    node.store.secrets[node.specification.secret] = json.dumps(generate())  # type: ignore[attr-defined]
-    marker = {"cluster": node.specification.cluster, "secret": node.specification.secret}
+    values = {key: str(value) for key, value in generate().items()}
+    node.store.secrets[node.specification.secret] = followers_part(values)  # type: ignore[attr-defined]
+    marker = {"cluster": node.specification.cluster, "secret": "the leader's"}
     (fake.root / "shared" / MARKER).write_text(json.dumps(marker))
     return node
 
@@ -90,6 +102,127 @@ def test_the_door_opens_after_the_first_administrator_is_there(
     programs = (fake.root / "shell.log").read_text()
     assert "create_superuser" in programs
     assert leader.secret["adminPassword"] not in "\n".join(fake.log("graphistry"))
+
+
+def store(node: Node) -> Any:
+    """Secrets Manager as a node's test has it."""
+    return node.store  # type: ignore[attr-defined]
+
+
+def test_followers_get_what_they_need_of_the_leaders_secret_and_no_more(leader: Node) -> None:
+    assert converge(leader, unchanged), leader.report.document["failure"]
+    given = json.loads(store(leader).secrets[leader.specification.followers_secret])
+    assert set(given) == {*FOLLOWERS_KEYS, "schemaVersion"}
+    assert {key: given[key] for key in FOLLOWERS_KEYS}.items() <= leader.secret.items()
+    assert leader.secret["adminPassword"] not in json.dumps(given)
+
+
+def test_a_secret_that_is_there_is_split_without_changing_a_value(
+    fake: FakeMachine, leader: Node
+) -> None:
+    text = json.dumps(generate(), sort_keys=True)
+    store(leader).secrets[leader.specification.secret] = text
+    before = json.dumps(read(text), sort_keys=True)
+    known = fake.root / "shared" / FINGERPRINT_OF_ALL
+    known.write_text(hashlib.sha256(before.encode()).hexdigest())
+    assert converge(leader, unchanged), leader.report.document["failure"]
+    assert store(leader).secrets[leader.specification.secret] == text
+    shared = store(leader).secrets[leader.specification.followers_secret]
+    assert read(shared, FOLLOWERS_KEYS).items() <= read(text).items()
+    assert (fake.root / "shared" / FINGERPRINT).exists()
+    known.unlink()
+    assert converge(leader, unchanged), leader.report.document["failure"]
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_another_secret_is_not_split(fake: FakeMachine, leader: Node, key: str) -> None:
+    values = read(json.dumps(generate()))
+    fingerprint = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+    (fake.root / "shared" / FINGERPRINT_OF_ALL).write_text(fingerprint)
+    other = {**values, key: "other", "schemaVersion": 1}
+    store(leader).secrets[leader.specification.secret] = json.dumps(other)
+    assert failure(leader)["code"] == "SecretInvalid"
+    assert leader.specification.followers_secret not in store(leader).secrets
+
+
+def test_a_leader_finds_out_that_its_followers_have_other_values(leader: Node) -> None:
+    values = {key: str(value) for key, value in generate().items()}
+    store(leader).secrets[leader.specification.followers_secret] = followers_part(values)
+    found = failure(leader)
+    assert found["code"] == "SecretInvalid"
+    assert "followers' secret" in found["message"]
+    assert values["redisPassword"] not in json.dumps(found)
+
+
+def test_a_follower_refuses_other_values_than_the_first(
+    fake: FakeMachine, make_node: MakeNode
+) -> None:
+    node = claimed(fake, make_node)
+    (fake.root / "shared" / FINGERPRINT).write_text("0" * 64)
+    assert failure(node)["code"] == "SecretInvalid"
+
+
+def test_a_followers_door_opens_after_the_leader_has_made_an_administrator(
+    fake: FakeMachine, make_node: MakeNode
+) -> None:
+    (fake.root / "no-administrator").touch()
+    node = claimed(fake, make_node)
+    assert failure(node)["code"] == "AdministratorMissing"
+    ups = [line.split() for line in fake.log("graphistry") if line.startswith("up")]
+    assert ups
+    assert all("nexus" in words and "caddy" not in words for words in ups)
+    (fake.root / "no-administrator").unlink()
+    assert converge(node, unchanged), node.report.document["failure"]
+    assert fake.log("graphistry").count("up -d") == 1
+
+
+def test_a_followers_open_door_is_shut_where_the_administrator_is_gone(
+    fake: FakeMachine, make_node: MakeNode
+) -> None:
+    node = claimed(fake, make_node)
+    assert converge(node, unchanged), node.report.document["failure"]
+    (fake.root / "no-administrator").touch()
+    assert failure(node)["code"] == "AdministratorMissing"
+    states = json.loads((fake.root / "states.json").read_text())
+    assert {name: state for name, (state, _, _) in states.items()} == {
+        **dict.fromkeys(states, "running"),
+        "caddy": "exited",
+    }
+
+
+def test_whatever_publishes_a_port_is_a_door_but_the_data_services() -> None:
+    ports = {"ports": [{"target": 80, "published": "80"}]}
+    assert is_door("nginx", ports)
+    assert is_door("notebook", {"network_mode": "host"})
+    assert not is_door("nexus", {"ports": []})
+    assert not is_door("postgres", ports)
+    assert not is_door("redis", ports)
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_what_the_vendors_image_runs_ends_in_the_first_phase(
+    fake: FakeMachine, leader: Node, *, broken: bool
+) -> None:
+    """Whatever else is wrong with the machine: until `configure`, it accepts the vendor's password."""
+    fake.gpus(0 if broken else 1)
+    theirs = fake.root / "theirs.service"
+    theirs.write_text("[Service]\n")
+    shown = f"echo LoadState=loaded; echo FragmentPath={theirs}"
+    script = (fake.root / "bin" / "systemctl").read_text().partition("\n")[2]
+    asked = '"show -p LoadState,FragmentPath graphistry-compose.service"'
+    fake.command("systemctl", f'[ "$*" = {asked} ] && {{ {shown}; exit; }}\n{script}')
+    subprocess.run([fake.release / "graphistry", "up", "-d"], check=True)
+    if broken:
+        assert failure(leader)["code"] == "GpuMissing"
+    else:
+        assert converge(leader, unchanged), leader.report.document["failure"]
+    calls = fake.log("systemctl")
+    assert "disable --now graphistry-compose.service" in calls
+    assert "mask graphistry-compose.service" in calls
+    lines = fake.log("graphistry")
+    assert lines[lines.index("down") - 1].startswith("config")
+    assert lines[0] == "up -d"
+    assert lines.count("down") == 1
 
 
 def test_a_follower_converges_to_ready(fake: FakeMachine, make_node: MakeNode) -> None:
@@ -355,9 +488,10 @@ def test_while_the_name_is_unknown_the_addresses_are_tried(
 
 @pytest.mark.parametrize("other", [{"cluster": "another"}, {"secret": "another"}])
 def test_a_foreign_folder_is_refused(
-    fake: FakeMachine, make_node: MakeNode, other: dict[str, str]
+    fake: FakeMachine, leader: Node, make_node: MakeNode, other: dict[str, str]
 ) -> None:
-    node = claimed(fake, make_node)
+    assert converge(leader, unchanged), leader.report.document["failure"]
+    node = claimed(fake, make_node) if "cluster" in other else leader
     marker = json.loads((fake.root / "shared" / MARKER).read_text())
     (fake.root / "shared" / MARKER).write_text(json.dumps({**marker, **other}))
     found = failure(node)

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from agent.firewall import rules
+from agent.firewall import is_wanted, rules
 from agent.specification import read
 from tests.agent.fakes import specification_document
 
 LEADER, FOLLOWER, STRANGER = "10.77.0.10", "10.77.0.11", "10.77.0.99"
+METADATA = "169.254.169.254"
 LISTEN = """
 import socket, sys, time
 servers = [socket.create_server(("", int(port))) for port in sys.argv[1:]]
@@ -198,3 +199,36 @@ def test_the_same_rules_are_listed_the_same(network: Network, text: str) -> None
     assert network.inside("leader", *words) == first
     network.inside("leader", "nft", "flush", "chain", "inet", "graphistry_cluster", "before_docker")
     assert network.inside("leader", *words) != first
+
+
+@pytest.fixture
+def aws_text(tmp_path: Path) -> str:
+    return rules(read(json.dumps(specification_document("follower", tmp_path)).encode()))
+
+
+@pytest.fixture
+def metadata(network: Network) -> Network:
+    """Somebody beyond the machine who answers where AWS has the metadata service."""
+    network.join("metadata", "leader", "br-lan", f"{METADATA}/32")
+    network.ip("metadata", "route", "add", "default", "via", LEADER, "dev", "eth0", "onlink")
+    network.ip("leader", "route", "add", METADATA, "dev", "br-lan")
+    network.listen("metadata", 80)
+    return network
+
+
+def test_a_container_does_not_reach_the_metadata_service_and_its_machine_does(
+    metadata: Network, aws_text: str
+) -> None:
+    assert metadata.connect("postgres", 80, METADATA) == "open"
+    metadata.nft("leader", aws_text)
+    for container in ("postgres", "nexus"):
+        assert metadata.connect(container, 80, METADATA) == "filtered"
+    assert metadata.connect("leader", 80, METADATA) == "open"
+    assert "fd00:ec2::254 drop" in metadata.inside("leader", "nft", "list", "ruleset")
+    assert metadata.connect("nexus", 2049, LEADER) == "open"
+
+
+def test_a_node_whose_containers_may_use_its_role_has_no_rules(tmp_path: Path) -> None:
+    document = specification_document("follower", tmp_path)
+    document["site"]["containersUseRole"] = True
+    assert not is_wanted(read(json.dumps(document).encode()))

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent import host_secret
 from agent.__main__ import main
 from agent.configure import BEGIN, END, with_block
 from agent.converge import converge
@@ -211,7 +212,7 @@ def test_a_followers_copy_of_the_secret_goes_where_the_leader_has_the_same(
 ) -> None:
     make_ready(claimed(fake, make_host))
     secret = fake.store / "secret.json"
-    sha256 = hashlib.sha256(secret.read_bytes()).hexdigest()
+    sha256 = host_secret.digest(secret.read_text())
     for known in (None, "0" * 64):
         assert any("(the cluster's passwords and keys)" in line for line in remove(known))
     assert not any("passwords" in line for line in remove(sha256))

@@ -1,6 +1,7 @@
 """The promises of the whole: a green `up` means ready nodes, and every promise holds on them."""
 
 import json
+import shlex
 from collections.abc import Iterator
 from typing import Any
 
@@ -47,6 +48,9 @@ def test_no_secret_is_in_a_report_a_log_user_data_or_the_state(cluster: Cluster)
     stored = cluster.run("leader", "cat /opt/graphistry-cluster/secrets.json")
     secrets = [value for value in json.loads(stored).values() if isinstance(value, str)]
     assert len(secrets) > 5
+    assert "adminPassword" in json.loads(stored)
+    for node in ("small", "large"):
+        assert "adminPassword" not in cluster.run(node, "cat /opt/graphistry-cluster/secrets.json")
     places = {"state": cluster.checkout.state()}
     for node in cluster.nodes():
         places[f"report of {node}"] = json.dumps(cluster.report(node))
@@ -89,6 +93,79 @@ def test_a_stranger_in_the_same_network_reaches_neither_postgres_nor_redis(
         answer = shell(stranger, probe).stdout
         assert answer.endswith("closed\n"), f"a stranger reaches {port}"
         assert cluster.run("small", probe) == "open\n"
+
+
+def test_a_follower_opens_no_door_while_the_cluster_has_no_administrator(
+    cluster: Cluster,
+) -> None:
+    compose = f"cd {cluster.release} && ./graphistry exec -T"
+    database = f"{compose} postgres psql -qtA -U graphistry -d graphistry -c"
+    door = "curl -s -m 3 -o /dev/null http://localhost/ && echo open || echo shut"
+    assert cluster.run("small", door) == "open\n"
+    rights = "UPDATE nexus_user SET is_superuser = {} WHERE username = 'admin'"
+    cluster.run("leader", f'{database} "{rights.format(False)}"')
+    try:
+        cluster.restart_agent("small")
+        cluster.until_failed("small", "AdministratorMissing")
+        assert cluster.run("small", door) == "shut\n"
+    finally:
+        cluster.run("leader", f'{database} "{rights.format(True)}"')
+    cluster.until_ready("small")
+    assert cluster.run("small", door) == "open\n"
+
+
+def test_the_products_password_of_redis_does_no_more_than_the_product(cluster: Cluster) -> None:
+    leader = cluster.nodes()["leader"]["machine"]["address"]
+    secret = json.loads(cluster.run("leader", "cat /opt/graphistry-cluster/secrets.json"))
+
+    def asked(node: str, words: str, user: str, password: str) -> str:
+        login = f"-e REDISCLI_AUTH={password}"
+        client = f"redis-cli -h {leader} --user {user} {words}"
+        return cluster.run(node, f"docker exec {login} {cluster.service(node, 'redis')} {client}")
+
+    def as_product(words: str) -> str:
+        return asked("small", words, "default", secret["redisPassword"])
+
+    refused = ("CONFIG GET dir", "MODULE LIST", "REPLICAOF 10.0.0.1 1", "FLUSHALL", "ACL LIST")
+    for words in refused:
+        assert "NOPERM" in as_product(words), words
+    assert "redis_version" in as_product("INFO server")
+    # As a cluster of before had it: what runs is closed in place.
+    started = cluster.services_started("leader")["redis"]
+    opened = asked("leader", "ACL SETUSER default +@all", "administrator", secret["adminPassword"])
+    assert opened == "OK\n"
+    assert "NOPERM" not in as_product("CONFIG GET dir")
+    cluster.restart_agent("leader")
+    cluster.until("leader", lambda report: report["state"] != "ready")
+    cluster.until_ready("leader")
+    assert "NOPERM" in as_product("CONFIG GET dir")
+    assert cluster.services_started("leader")["redis"] == started
+
+
+TOKEN = (
+    "curl -sf -m 3 -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60'"
+    " http://169.254.169.254/latest/api/token >/dev/null && echo token || echo none"
+)
+
+
+def test_a_notebooks_container_gets_no_token_of_the_nodes_role(cluster: Cluster) -> None:
+    for node in ("leader", "small"):
+        assert cluster.run(node, TOKEN) == "token\n"
+        nexus = cluster.service(node, "nexus")
+        for container in (f"docker exec {nexus}", "docker run --rm graphistry-standin-base:1"):
+            assert cluster.run(node, f"{container} sh -c {shlex.quote(TOKEN)}") == "none\n"
+
+
+def test_the_rule_alone_keeps_a_container_from_the_metadata_service(cluster: Cluster) -> None:
+    ec2 = cluster.checkout.client("ec2")
+    leader = cluster.instance("leader")
+    ec2.modify_instance_metadata_options(InstanceId=leader, HttpPutResponseHopLimit=2)
+    nexus = cluster.service("leader", "nexus")
+    try:
+        asked = f"docker exec {nexus} sh -c {shlex.quote(TOKEN)}"
+        assert cluster.run("leader", asked) == "none\n"
+    finally:
+        ec2.modify_instance_metadata_options(InstanceId=leader, HttpPutResponseHopLimit=1)
 
 
 def test_different_profiles_run_with_different_workers(cluster: Cluster) -> None:

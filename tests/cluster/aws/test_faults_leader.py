@@ -132,12 +132,16 @@ def test_a_replaced_leader_keeps_address_and_data(cluster: Cluster) -> None:
 
 
 class Secret:
-    """The cluster's secret in Secrets Manager."""
+    """The secret that a node reads, in Secrets Manager."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, node: str) -> None:
         self._client = cluster.checkout.client("secretsmanager")
-        (listed,) = self._client.list_secrets()["SecretList"]
-        self.arn = listed["ARN"]
+        listed = self._client.list_secrets()["SecretList"]
+        (self.arn,) = (
+            each["ARN"]
+            for each in listed
+            if ("-followers-secret" in each["Name"]) is (node != "leader")
+        )
 
     def get(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self._current()["SecretString"])
@@ -170,12 +174,14 @@ class Secret:
 
 
 def test_a_secret_with_other_values_is_refused_and_nothing_is_changed(cluster: Cluster) -> None:
-    secret, nodes = Secret(cluster), ("leader", "small")
-    first = secret.get()
+    nodes = ("leader", "small")
+    secrets = {node: Secret(cluster, node) for node in nodes}
+    first = {node: secret.get() for node, secret in secrets.items()}
     kept = {node: cluster.run(node, "cat /opt/graphistry-cluster/secrets.json") for node in nodes}
     started = {node: cluster.services_started(node) for node in nodes}
 
-    secret.put(json.dumps({**first, "postgresPassword": "other", "redisPassword": "other"}))
+    for node, secret in secrets.items():
+        secret.put(json.dumps({**first[node], "postgresPassword": "other"}))
     # Who is ready does not look at it; whoever boots does, and an agent that starts.
     for node in nodes:
         cluster.restart_agent(node)
@@ -187,17 +193,19 @@ def test_a_secret_with_other_values_is_refused_and_nothing_is_changed(cluster: C
         assert cluster.exercise(node, "upload", "meanwhile")["datasetId"]
     assert cluster.report("large")["state"] == "ready"
 
-    secret.restore_previous()
+    for secret in secrets.values():
+        secret.restore_previous()
     for node in nodes:
         cluster.until_ready(node)
         assert cluster.run(node, "cat /opt/graphistry-cluster/secrets.json") == kept[node]
         assert cluster.services_started(node) == started[node]
-    assert secret.get() == first
+    assert {node: secret.get() for node, secret in secrets.items()} == first
 
 
 def test_a_damaged_secret_is_refused_without_showing_it(cluster: Cluster) -> None:
-    secret = Secret(cluster)
+    secret = Secret(cluster, "small")
     first = secret.get()
+    assert "adminPassword" not in first
     secret.put(json.dumps({**first, "nexusEncryptionKey": ""}))
     cluster.restart_agent("small")
     failure = cluster.until_failed("small", "SecretInvalid")
@@ -208,9 +216,11 @@ def test_a_damaged_secret_is_refused_without_showing_it(cluster: Cluster) -> Non
 
 
 def test_a_new_machine_waits_for_the_secret_and_says_so(cluster: Cluster) -> None:
-    secret, before = Secret(cluster), cluster.instance("small")
-    first = secret.get()
-    secret.empty()
+    before = cluster.instance("small")
+    secrets = [Secret(cluster, node) for node in ("leader", "small")]
+    first = [secret.get() for secret in secrets]
+    for secret in secrets:
+        secret.empty()
     cluster.restart_agent("leader")
     cluster.checkout.client("autoscaling").terminate_instance_in_auto_scaling_group(
         InstanceId=before, ShouldDecrementDesiredCapacity=False
@@ -221,7 +231,8 @@ def test_a_new_machine_waits_for_the_secret_and_says_so(cluster: Cluster) -> Non
     # The leader never makes new values where there were some.
     cluster.until_failed("leader", "SecretNotFilled")
 
-    secret.put(json.dumps(first))
+    for secret, values in zip(secrets, first, strict=True):
+        secret.put(json.dumps(values))
     for node in ("leader", "small"):
         cluster.until_ready(node)
 
@@ -233,7 +244,7 @@ sys.path.insert(0, "/opt/graphistry-cluster/agent.pyz")
 from agent import cluster_secret, specification
 from agent.aws_site import AwsSite
 document = json.loads(Path("/opt/graphistry-cluster/specification.json").read_text())
-document["secret"]["arn"] = "%(arn)s"
+document["secret"] = {"arn": "%(arn)s", "followersArn": "%(followers)s"}
 document["sharedFolder"]["path"] = "/run/race"
 read = specification.read(json.dumps(document).encode())
 site = AwsSite(read.place.region, "", "")
@@ -250,8 +261,11 @@ print(json.dumps(one.secret, sort_keys=True))
 def test_two_leaders_that_race_for_the_empty_secret_end_with_one(cluster: Cluster) -> None:
     client = cluster.checkout.client("secretsmanager")
     for attempt in range(3):
-        arn = client.create_secret(Name=f"race-{attempt}")["ARN"]
-        program = RACE % {"arn": arn}
+        arn, followers = (
+            client.create_secret(Name=f"race-{whose}{attempt}")["ARN"]
+            for whose in ("", "followers-")
+        )
+        program = RACE % {"arn": arn, "followers": followers}
         cluster.run("leader", f"mkdir /run/race && cat > /run/race.py <<'END'\n{program}\nEND")
         answers = cluster.run(
             "leader",
@@ -273,4 +287,7 @@ def test_two_leaders_that_race_for_the_empty_secret_end_with_one(cluster: Cluste
         assert list(stages.values()) == [["AWSCURRENT"]]
         stored = json.loads(client.get_secret_value(SecretId=arn)["SecretString"])
         assert {**stored, **json.loads(answers[0])} == stored
-        client.delete_secret(SecretId=arn, ForceDeleteWithoutRecovery=True)
+        shared = json.loads(client.get_secret_value(SecretId=followers)["SecretString"])
+        assert shared.items() < stored.items()
+        for each in (arn, followers):
+            client.delete_secret(SecretId=each, ForceDeleteWithoutRecovery=True)

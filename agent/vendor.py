@@ -1,0 +1,58 @@
+"""The services that the vendor's image starts at boot as a machine of its own, which accept the vendor's password."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from agent import release
+from agent.commands import run
+from agent.compose import Compose
+from agent.failures import Failure
+from agent.node import MARK, UNITS
+
+UNIT_NAME = "graphistry.service"
+VENDOR_UNITS = ("graphistry-compose.service", UNIT_NAME)
+
+
+def stop() -> None:
+    """Stop what the vendor's image has started, and keep its boot unit from doing so again.
+
+    Nothing happens on a machine that the agent has configured. Raises Failure where containers cannot be removed.
+    """
+    for name in VENDOR_UNITS:
+        state = run(["systemctl", "show", "-p", "LoadState,FragmentPath", name]).output
+        path = _value(state, "FragmentPath")
+        if _value(state, "LoadState") != "loaded" or _is_ours(Path(path)):
+            continue
+        run(["systemctl", "disable", "--now", name], seconds=300)
+        if Path(path).parent == UNITS:
+            # A file here cannot be masked, and ours needs the name.
+            Path(path).rename(f"{path}.before-{MARK}")
+            run(["systemctl", "daemon-reload"])
+        if name != UNIT_NAME:
+            run(["systemctl", "mask", name])
+    if _is_ours(UNITS / UNIT_NAME):
+        return
+    for folder in release.found():
+        compose = Compose(folder)
+        if compose.containers():
+            # In the vendor's configuration still, so that its own PostgreSQL ends too.
+            done = compose.down()
+            if not done.succeeded:
+                message = f"the containers of {folder} cannot be removed"
+                raise Failure("ServicesNotStarted", message, done.tail())
+
+
+def _is_ours(file: Path) -> bool:
+    try:
+        return MARK in file.read_text()
+    except OSError:
+        return False
+
+
+def _value(properties: str, name: str) -> str:
+    for line in properties.splitlines():
+        key, _, value = line.partition("=")
+        if key == name:
+            return value
+    return ""
