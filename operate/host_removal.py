@@ -19,12 +19,10 @@ from operate.ssh import Access, SshError, connect, connected
 REMOVE = (
     f"sudo -n sh -c 'if test -e {INSTALLED_AGENT}; then exec {RUN_AGENT} remove \"$@\"; fi' remove"
 )
-_DIGEST = f"""
-import hashlib, json
-found = json.load(open("{STORE}/secret.json"))
-found.pop("adminPassword", None)
-print(hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest())
-"""
+_DIGEST = (
+    f'import hashlib, json; found = json.load(open("{STORE}/secret.json")); found.pop("adminPassword", None); '
+    "print(hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest())"
+)
 LEADERS_SECRET = f"sudo -n /usr/bin/python3 -c {shlex.quote(_DIGEST)}"
 """As agent/host_secret.py says it of a follower's copy; the leader's agent may be gone already."""
 

@@ -133,7 +133,7 @@ elif command == "exec":
     elif words[0] == "sh" and (ROOT / "not-held").exists():
         print("missing")
 elif command == "down":
-    states.unlink()
+    states.unlink(missing_ok=True)
 elif command == "stop":
     known = json.loads(states.read_text())
     names = [name for name in sys.argv[2:] or known if name in known]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 from botocore.parsers import ResponseParserError
 
@@ -30,7 +31,7 @@ class NotAws:
 
 def test_a_profile_that_is_not_there_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_PROFILE", "nope")
-    (problem,) = credentials(situation(RAW))
+    (problem,) = credentials(situation(RAW, clients=boto3.client))
     assert problem.got == "The config profile (nope) could not be found"
     assert "`aws configure`" in problem.hint
 
@@ -40,7 +41,7 @@ def test_a_configuration_that_is_none_is_a_failure(
 ) -> None:
     (tmp_path / "config").write_text("garbage\n[x")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
-    (problem,) = credentials(situation(RAW))
+    (problem,) = credentials(situation(RAW, clients=boto3.client))
     assert problem.got == f"Unable to parse config file: {tmp_path / 'config'}"
 
 
