@@ -16,13 +16,19 @@ from rich.table import Table
 
 from model.changed_keys import ChangedKey
 from model.changes import Effect
+from model.cost import LISTED
+from model.prices import SNAPSHOT
 from model.stack_keys import PROJECT
+from model.tags import BACKUPS_TAG, CLUSTER_TAG
 from operate.deployment import ROOT, Deployment
 from operate.messages import UserError, say
 from operate.tables import plain_table
 
+VOLUME = "aws:ebs/volume:Volume"
+"""Pulumi's type of the leader's data volume."""
+
 DATA: Mapping[str, str] = {
-    "aws:ebs/volume:Volume": "accounts, settings and metadata of every dataset (PostgreSQL)",
+    VOLUME: "accounts, settings and metadata of every dataset (PostgreSQL)",
     "aws:efs/fileSystem:FileSystem": "uploads, files and datasets",
     "aws:s3/bucket:Bucket": "specifications and reports of every node",
     "aws:secretsmanager/secret:Secret": "passwords and keys; without them the database cannot be read",
@@ -174,8 +180,83 @@ def unprotected(deployment: Deployment, lost: Collection[Loss]) -> Iterator[None
             if urn in left and not left[urn].get("protect"):
                 deployment.read("state", "protect", "--yes", *deployment.named(), urn)
         gone = [each for each in lost if each.type in DATA and _is_gone(each, left)]
+        snapshots = final_snapshots(deployment, gone)
         for each in gone:
-            say(f"{each.name}: the cluster has let go of {each.identity}, and AWS keeps it")
+            if each.identity not in snapshots:
+                say(f"{each.name}: the cluster has let go of {each.identity}, and AWS keeps it")
+                _stop_backups(deployment, each)
+        for told in snapshots.values():
+            say(told)
+
+
+def refuse_beside_a_machine(
+    lost: Collection[Loss],
+    resources: Iterable[Mapping[str, Any]],
+    snapshot: str | None,
+    choice: str,
+) -> None:
+    """Raise :class:`UserError` when a *snapshot* would take the place of a data volume that a machine uses.
+
+    The provider stops a machine to take its volume away, and starts it no more.
+    """
+    volume = next((each for each in lost if each.type == VOLUME), None)
+    runs = any(each["type"] == "aws:ec2/instance:Instance" for each in resources)
+    if volume is not None and snapshot is not None and runs:
+        raise UserError(
+            f"leader.dataVolume.snapshotId: got {snapshot!r}, and the leader's machine uses {volume.identity}. Nothing "
+            f"was changed. First end the machines: make down{choice}; then make up{choice} NAME={volume.name}"
+        )
+
+
+def data_volumes(deployment: Deployment) -> list[Loss]:
+    """The data volumes in the state of a stack."""
+    return [
+        Loss(urn=each["urn"], type=each["type"], identity=str(each.get("id", "")))
+        for each in deployment.checkpoint().get("resources", [])
+        if each["type"] == VOLUME and not each.get("delete")
+    ]
+
+
+def final_snapshots(deployment: Deployment, lost: Collection[Loss]) -> dict[str, str]:
+    """By id, what to say of each volume among *lost* that AWS has no more: its last snapshot, and what that costs."""
+    told: dict[str, str] = {}
+    for each in lost:
+        if each.type != VOLUME or _exists(deployment, each.identity):
+            continue
+        found = deployment.client("ec2").describe_snapshots(
+            Filters=[
+                {"Name": "volume-id", "Values": [each.identity]},
+                {"Name": f"tag:{CLUSTER_TAG}", "Values": [deployment.cluster]},
+            ],
+            OwnerIds=["self"],
+        )["Snapshots"]
+        if not found:
+            told[each.identity] = (
+                f"{each.name}: {each.identity} is deleted, and no snapshot of it is there"
+            )
+            continue
+        last = max(found, key=lambda snapshot: snapshot["StartTime"])
+        identity, size = last["SnapshotId"], last["VolumeSize"]
+        at_most = LISTED[SNAPSHOT].usd * size
+        others = f"; {len(found) - 1} earlier of its snapshots are there, too" * (len(found) > 1)
+        told[each.identity] = (
+            f"{each.name}: {each.identity} is deleted, and {identity} is its last snapshot, {size} GiB, which costs "
+            f"{at_most:.2f} USD a month at most until `aws ec2 delete-snapshot --snapshot-id {identity}`{others}"
+        )
+    return told
+
+
+def _exists(deployment: Deployment, volume: str) -> bool:
+    filters = [{"Name": "volume-id", "Values": [volume]}]
+    found = deployment.client("ec2").describe_volumes(Filters=filters)["Volumes"]
+    return any(each["State"] not in ("deleting", "deleted") for each in found)
+
+
+def _stop_backups(deployment: Deployment, loss: Loss) -> None:
+    """Let nobody copy a volume any more that no cluster writes to. What was copied stays."""
+    if loss.type == VOLUME:
+        tags = [{"Key": BACKUPS_TAG}]
+        deployment.client("ec2").delete_tags(Resources=[loss.identity], Tags=tags)
 
 
 def _is_gone(loss: Loss, left: Mapping[str, Mapping[str, Any]]) -> bool:

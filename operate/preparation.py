@@ -34,6 +34,7 @@ from operate.kept_data import (
     never,
     planned,
     refuse,
+    refuse_beside_a_machine,
 )
 from operate.messages import UserError, console, say
 from operate.nodes import entries
@@ -170,6 +171,10 @@ def data_to_give_up(
         resources = opened.checkpoint().get("resources", [])
         lost = losses(planned(opened), resources)
         refuse_never(never(changes or (), lost, resources))
+        settings = opened.settings
+        if isinstance(settings, Settings):
+            snapshot = settings.leader.data_volume.snapshot_id
+            refuse_beside_a_machine(lost, resources, snapshot, opened.choice)
     if lost:
         print_table(loss_table(lost), stderr=True)
     refuse(lost, typed, opened.choice)
