@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import boto3
 import pytest
 from moto import mock_aws
 
+from model.gpu_catalogue import CATALOGUE
 from model.tags import CLUSTER_TAG
 from operate.preflight.offerings import offerings
+from operate.preflight.situation import Remark
 from tests.model.examples import SMALLEST
 from tests.operate.preflight.situations import CLUSTER, REGION, machine, situation
 
@@ -26,6 +29,18 @@ def profiles(**types: str) -> dict[str, Any]:
 
 def test_a_stack_whose_types_are_offered_has_no_problem() -> None:
     assert offerings(situation(SMALLEST)) == ()
+
+
+def test_types_that_send_plain_text_between_nodes_are_named_and_refused_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plain = replace(CATALOGUE["g4dn.2xlarge"], encrypts_traffic=False)
+    monkeypatch.setitem(CATALOGUE, "g4dn.2xlarge", plain)
+    alone = {**SMALLEST, "gpuProfiles": profiles(t4="g4dn.2xlarge")}
+    assert offerings(situation(alone)) == ()  # a leader alone speaks to nobody
+    (remark,) = offerings(situation({**alone, "followers": {"one": {"profile": "t4"}}}))
+    assert isinstance(remark, Remark)
+    assert "what g4dn.2xlarge exchange with other nodes is not encrypted" in remark.text
 
 
 def test_a_region_without_the_type_is_told_for_every_node() -> None:
