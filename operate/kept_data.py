@@ -17,7 +17,7 @@ from rich.table import Table
 from model.changed_keys import ChangedKey
 from model.changes import Effect
 from model.cost import LISTED
-from model.prices import SNAPSHOT
+from model.prices import LISTED_REGION, SNAPSHOT
 from model.stack_keys import PROJECT
 from model.tags import BACKUPS_TAG, CLUSTER_TAG
 from operate.deployment import ROOT, Deployment
@@ -241,7 +241,8 @@ def final_snapshots(deployment: Deployment, lost: Collection[Loss]) -> dict[str,
         others = f"; {len(found) - 1} earlier of its snapshots are there, too" * (len(found) > 1)
         told[each.identity] = (
             f"{each.name}: {each.identity} is deleted, and {identity} is its last snapshot, {size} GiB, which costs "
-            f"{at_most:.2f} USD a month at most until `aws ec2 delete-snapshot --snapshot-id {identity}`{others}"
+            f"{at_most:.2f} USD a month at most (list price of {LISTED_REGION}) until "
+            f"`aws ec2 delete-snapshot --snapshot-id {identity}`{others}"
         )
     return told
 

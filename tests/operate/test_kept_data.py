@@ -9,7 +9,7 @@ import pytest
 
 from model.changed_keys import ChangedKey
 from model.changes import Effect
-from operate.kept_data import Loss, losses, never, refuse
+from operate.kept_data import Loss, losses, never, refuse, refuse_beside_a_machine
 from operate.messages import UserError
 
 URN = "urn:pulumi:prod::graphistry-cluster::"
@@ -135,3 +135,13 @@ def test_data_that_a_failed_run_gave_up_hold_nobody_back() -> None:
     assert never([key(FOLDER_KEY)], [], without) == []
     # From one existing file system to another: it was never in the state, and there is nothing to name.
     assert never([key(FOLDER_KEY, "fs-0")], [], without) == [key(FOLDER_KEY, "fs-0")]
+
+
+def test_a_snapshot_takes_no_volume_from_a_machine() -> None:
+    lost = losses(step("replace", VOLUME), STATE)
+    with pytest.raises(UserError, match="First end the machines: make down STACK=prod"):
+        refuse_beside_a_machine(lost, STATE, "snap-0123456789abcdef0", " STACK=prod")
+    ended = [each for each in STATE if not each["type"].endswith(":Instance")]
+    refuse_beside_a_machine(lost, ended, "snap-0123456789abcdef0", " STACK=prod")
+    refuse_beside_a_machine(lost, STATE, None, " STACK=prod")
+    refuse_beside_a_machine([], STATE, "snap-0123456789abcdef0", " STACK=prod")
