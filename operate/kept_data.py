@@ -27,6 +27,9 @@ from operate.tables import plain_table
 VOLUME = "aws:ebs/volume:Volume"
 """Pulumi's type of the leader's data volume."""
 
+MACHINE = "aws:ec2/instance:Instance"
+"""Pulumi's type of the leader's machine."""
+
 DATA: Mapping[str, str] = {
     VOLUME: "accounts, settings and metadata of every dataset (PostgreSQL)",
     "aws:efs/fileSystem:FileSystem": "uploads, files and datasets",
@@ -67,12 +70,15 @@ class Loss:
 
 
 def may_lose_data(changes: Collection[ChangedKey] | None, deployment: Deployment) -> bool:
-    """Whether a plan must be looked at: a change may replace something, or nobody knows what changed.
+    """Whether a plan must be looked at: a change may replace something, or nobody knows what changed, as after
+    `make down`, whose data is compared with no stack file.
 
     Asking Pulumi for a plan costs a run of the program; what its own protection refuses needs none.
     """
     lifted = bool(deployment.config.get(PROTECTION_KEY))
-    return lifted or changes is None or any(each.effect in _DANGEROUS for each in changes)
+    if lifted or changes is None or any(each.effect in _DANGEROUS for each in changes):
+        return True
+    return not changes and _is_data_alone(deployment.checkpoint().get("resources", []))
 
 
 def never(
@@ -200,7 +206,7 @@ def refuse_beside_a_machine(
     The provider stops a machine to take its volume away, and starts it no more.
     """
     volume = next((each for each in lost if each.type == VOLUME), None)
-    runs = any(each["type"] == "aws:ec2/instance:Instance" for each in resources)
+    runs = any(each["type"] == MACHINE for each in resources)
     if volume is not None and snapshot is not None and runs:
         raise UserError(
             f"leader.dataVolume.snapshotId: got {snapshot!r}, and the leader's machine uses {volume.identity}. Nothing "
@@ -245,6 +251,12 @@ def final_snapshots(deployment: Deployment, lost: Collection[Loss]) -> dict[str,
             f"`aws ec2 delete-snapshot --snapshot-id {identity}`{others}"
         )
     return told
+
+
+def _is_data_alone(resources: Collection[Mapping[str, Any]]) -> bool:
+    """Whether a cluster on AWS has ended and its data is there."""
+    types = {each["type"] for each in resources}
+    return VOLUME in types and MACHINE not in types
 
 
 def _exists(deployment: Deployment, volume: str) -> bool:
