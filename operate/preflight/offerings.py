@@ -23,6 +23,11 @@ from operate.preflight.zones import closed_zones, leader_out_of_place, left_zone
 
 
 def offerings(situation: Situation) -> tuple[Finding, ...]:
+    """What keeps nodes from their places, and types that send plain text."""
+    return (*placement_problems(situation), *plain_traffic(situation.settings))
+
+
+def placement_problems(situation: Situation) -> tuple[Problem, ...]:
     """Problems of placing every node in the zones of its network, and of zones that AWS has closed meanwhile.
 
     A handful of calls of AWS, however many followers. Where another stack has the leader, and with it the network, the
@@ -37,14 +42,13 @@ def offerings(situation: Situation) -> tuple[Finding, ...]:
             place_followers(settings, region_zones, offered)
         except SettingsError as error:
             return error.problems
-        return plain_traffic(settings)
+        return ()
     zones = _zones_of_network(situation, settings)
     leader = zones_of_leader(situation)
     return (
         *_misplaced(settings, zones, leader, offered),
         *closed_zones(situation, settings, region_zones),
         *left_zones(situation, settings, zones, leader),
-        *plain_traffic(settings),
     )
 
 
