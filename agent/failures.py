@@ -44,7 +44,7 @@ HINTS = {
     # disks
     "DataVolumeMissing": "check that the volume is attached to this instance (`make show`, AWS console)",
     "DataVolumeForeign": "nothing was changed on it: use the cluster's own volume or folder, or an empty one",
-    "DataVolumeUnusable": "read the log lines; a damaged disk is replaced by one from a snapshot of yours",
+    "DataVolumeUnusable": "read the log lines; a damaged disk is replaced by one from a snapshot or backup",
     "DiskAlmostFull": "free space on it, or give it more: nothing is deleted or replaced for it",
     "LocalDiskUnusable": "look at the disk on the node, or terminate the machine: `make up` brings another",
     # shared folder

@@ -134,6 +134,12 @@ ON_AWS: Mapping[str, Change] = {
     ),
     "leader.dataVolume.iops": _VOLUME,
     "leader.dataVolume.throughputMibps": _VOLUME,
+    "leader.dataVolume.backups.everyHours": Change(_IN_PLACE, "switching off keeps those taken"),
+    "leader.dataVolume.backups.keepDays": Change(_IN_PLACE, "for the snapshots taken from then on"),
+    "leader.dataVolume.snapshotId": Change(
+        _REPLACES,
+        "another volume with what is in that snapshot, after `make down`; AWS keeps the old one",
+    ),
     "leader.reserveCapacity": _AT_ONCE,
     "leader.capacityReservation": Change(
         _IN_PLACE, "stops and starts in or out of it; address and data stay"

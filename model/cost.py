@@ -1,6 +1,6 @@
 """What a stack costs: every part that is paid by the hour or by the month, at list prices.
 
-Not in it is what depends on use: data transfer, requests, logs, backups, the bucket; nor what is cents:
+Not in it is what depends on use: data transfer, requests, logs, what backups store, the bucket; nor what is cents:
 the secret, the private name, detailed monitoring. Whoever shows a cost says so (`LEFT_OUT`).
 """
 
@@ -19,6 +19,7 @@ from model.prices import (
     LISTED_REGION,
     NAT_GATEWAY,
     PUBLIC_ADDRESS,
+    SNAPSHOT,
     UNITS,
     VOLUME,
     VOLUME_IOPS,
@@ -231,6 +232,8 @@ def _of_node(
     )
     if node.data_volume is not None:
         yield _data_volume(node.name, node.data_volume, prices, region)
+        if node.data_volume.backups.every_hours:
+            yield _snapshots(node.name, node.data_volume, prices, region)
 
 
 def _software() -> Item:
@@ -250,6 +253,19 @@ def _data_volume(of: str, volume: DataVolume, prices: Prices, region: str) -> It
     )
     wanted = _volume(volume.size_gib, volume.iops, volume.throughput_mibps)
     return _sized(of, what, wanted, prices, region)
+
+
+def _snapshots(of: str, volume: DataVolume, prices: Prices, region: str) -> Item:
+    """Nobody knows how much of a volume is written to, so all of it is named beside the price."""
+    backups = volume.backups
+    what = f"snapshots every {backups.every_hours} h, kept {backups.keep_days} days"
+    listed = prices.get(SNAPSHOT)
+    rate = f"{listed.usd:.2f} USD a GiB-month" if listed else "an unknown price"
+    full = (
+        f", up to {listed.usd * volume.size_gib:.2f} USD a month for a full copy" if listed else ""
+    )
+    note = f"grow by {rate}{full}, as later ones hold what changed"
+    return _sized(of, what, [(SNAPSHOT, Decimal(0))], prices, region, [note])
 
 
 def _gateways(known: int | None, prices: Prices, region: str) -> Item:

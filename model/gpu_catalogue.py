@@ -41,7 +41,8 @@ class GpuInstanceType:
 
     Memory is in MiB as AWS reports it (`gpu_memory_mib` is per GPU), `local_disk_gb` is the sum of
     the instance store in GB (0 = none), `network` is in AWS's words. `gpus` is 0 for a type that
-    rents out a share of one GPU. `price` is Linux on demand for an hour, None where unknown.
+    rents out a share of one GPU. `encrypts_traffic` says whether the hardware encrypts what it exchanges with another
+    such machine of the network. `price` is Linux on demand for an hour, None where unknown.
     """
 
     name: str
@@ -53,6 +54,7 @@ class GpuInstanceType:
     gpu_memory_mib: int
     local_disk_gb: int
     network: str
+    encrypts_traffic: bool
     price: ListPrice | None = None
 
     @property
@@ -79,6 +81,7 @@ def _instance_type(row: Mapping[str, str]) -> GpuInstanceType:
         gpu_memory_mib=int(row["gpu_memory_mib"]),
         local_disk_gb=int(row["local_disk_gb"]),
         network=row["network"],
+        encrypts_traffic=row["encrypts_traffic"] == "True",
         price=price_of(row["price_usd_hour"], row["price_date"], row["price_source"]),
     )
 

@@ -22,6 +22,7 @@ HOURS_PER_MONTH = 730
 VOLUME = "gp3 storage"
 VOLUME_IOPS = "gp3 IOPS"
 VOLUME_THROUGHPUT = "gp3 throughput"
+SNAPSHOT = "EBS snapshot"
 NAT_GATEWAY = "NAT gateway"
 PUBLIC_ADDRESS = "public IPv4 address"
 FILE_SYSTEM = "EFS storage"
@@ -31,6 +32,7 @@ UNITS: Mapping[str, str] = {
     VOLUME: "GiB-month",
     VOLUME_IOPS: "IOPS-month",
     VOLUME_THROUGHPUT: "MiB/s-month",
+    SNAPSHOT: "GiB-month",
     NAT_GATEWAY: "hour",
     PUBLIC_ADDRESS: "hour",
     FILE_SYSTEM: "GiB-month",

@@ -117,6 +117,17 @@ class GpuProfile(Section):
     Either holds for a follower's next machine."""
 
 
+class Backups(Section):
+    """Snapshots of the data volume, which Data Lifecycle Manager takes and deletes again. AWS asks for what they
+    store: the first one for what is on the volume, each later one for what changed."""
+
+    every_hours: Literal[0, 1, 2, 3, 4, 6, 8, 12, 24] = 24
+    """Hours between two snapshots, 0 for none; once a day it is at 03:00 UTC. Changed in place; switching off keeps
+    those taken, and nobody deletes them any more."""
+    keep_days: Annotated[int, Field(ge=1, le=365)] = 35
+    """Days that each is kept, 1 to 365. Changed in place, for the snapshots that are taken from then on."""
+
+
 class DataVolume(Section):
     """The leader's own disk for PostgreSQL and its backups. Never deleted with the machine."""
 
@@ -130,6 +141,19 @@ class DataVolume(Section):
     throughput_mibps: Annotated[int, Field(ge=125, le=2000)] = 125
     """MiB/s, 125 (included in the price) to 2000, at most a quarter of the IOPS. Changed in place,
     once in six hours."""
+    backups: Backups = Backups()
+    """How often its content is copied, and for how long. A last snapshot is taken when the volume is deleted."""
+    snapshot_id: (
+        Annotated[
+            str,
+            StringConstraints(pattern=r"^snap-[0-9a-f]{8,17}$"),
+            Words('the id of a snapshot such as "snap-0123456789abcdef0"'),
+        ]
+        | None
+    ) = None
+    """The snapshot that the volume begins with, at least as large as it. Absent: it begins empty. A change replaces
+    the volume, which is refused until `make down` has ended the machines and the volume's name is typed; AWS keeps the
+    old one. Removing the key touches nothing."""
 
 
 class Leader(Section):

@@ -10,6 +10,9 @@ CLUSTER_TAG = "graphistry-cluster:cluster"
 """Key of the tag that every resource of a cluster carries; its value is ``<project>/<stack>``."""
 
 
+BACKUPS_TAG = "graphistry-cluster:backups"
+"""Key of the tag by which the snapshot policy of a cluster knows its data volume; its value is the cluster."""
+
 LEADER_TAG = "graphistry-cluster:leader"
 """Key of the tag of followers whose leader another stack has; its value is the cluster of that leader."""
 

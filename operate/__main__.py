@@ -196,6 +196,7 @@ def purge(
     """Destroy a stack and DELETE ITS DATA. Asks for the stack's name."""
     from operate.ending import delete_everything, forget_restarted, refuse_to_abandon
     from operate.joined import cluster_of
+    from operate.kept_data import data_volumes, final_snapshots
     from operate.preparation import take_over
     from operate.screen import show_kept
 
@@ -221,9 +222,12 @@ def purge(
             )
         if forget_restarted(opened):
             return
+        volumes = data_volumes(opened)
         delete_everything(opened)
         opened.read("stack", "rm", "--yes", "--preserve-config", *opened.named())
         say("deleted; Secrets Manager can restore the secret for 30 days")
+        for told in final_snapshots(opened, volumes).values():
+            say(told)
 
 
 @app.command()

@@ -61,6 +61,7 @@ def _instance_type(described: dict[str, Any], gpu: dict[str, Any]) -> GpuInstanc
         gpu_memory_mib=gpu["MemoryInfo"]["SizeInMiB"],
         local_disk_gb=described.get("InstanceStorageInfo", {}).get("TotalSizeInGB", 0),
         network=described["NetworkInfo"]["NetworkPerformance"],
+        encrypts_traffic=described["NetworkInfo"].get("EncryptionInTransitSupported", False),
     )
 
 

@@ -17,14 +17,21 @@ from rich.table import Table
 
 from model.changed_keys import ChangedKey
 from model.changes import Effect
+from model.cost import LISTED
+from model.prices import LISTED_REGION, SNAPSHOT
 from model.recorded import AWS_PROVIDER
 from model.stack_keys import PROJECT
-from model.tags import GIVEN_UP_TAG
+from model.tags import BACKUPS_TAG, CLUSTER_TAG, GIVEN_UP_TAG
 from operate.deployment import ROOT, Deployment
 from operate.messages import UserError, say
 from operate.tables import plain_table
 
 VOLUME = "aws:ebs/volume:Volume"
+"""Pulumi's type of the leader's data volume."""
+
+MACHINE = "aws:ec2/instance:Instance"
+"""Pulumi's type of the leader's machine."""
+
 FILE_SYSTEM = "aws:efs/fileSystem:FileSystem"
 SECRET = "aws:secretsmanager/secret:Secret"  # noqa: S105 a type of Pulumi
 
@@ -42,6 +49,7 @@ KEPT = frozenset(
         # Those of hosts are never protected: removal leaves them where they are.
         *(each for each in DATA if each.startswith("aws:")),
         AWS_PROVIDER,
+        "aws:dlm/lifecyclePolicy:LifecyclePolicy",
         "aws:efs/backupPolicy:BackupPolicy",
         "aws:efs/fileSystemPolicy:FileSystemPolicy",
         "aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration",
@@ -85,12 +93,15 @@ class Loss:
 
 
 def may_lose_data(changes: Collection[ChangedKey] | None, deployment: Deployment) -> bool:
-    """Whether a plan must be looked at: a change may replace something, or nobody knows what changed.
+    """Whether a plan must be looked at: a change may replace something, or nobody knows what changed, as after
+    `make down`, whose data is compared with no stack file.
 
     Asking Pulumi for a plan costs a run of the program; what its own protection refuses needs none.
     """
     lifted = bool(deployment.config.get(PROTECTION_KEY))
-    return lifted or changes is None or any(each.effect in _DANGEROUS for each in changes)
+    if lifted or changes is None or any(each.effect in _DANGEROUS for each in changes):
+        return True
+    return not changes and _is_data_alone(deployment.checkpoint().get("resources", []))
 
 
 def never(
@@ -204,8 +215,90 @@ def unprotected(deployment: Deployment, lost: Collection[Loss]) -> Iterator[None
             if not _is_gone(each, left):
                 _unmark(deployment, each)
         gone = [each for each in lost if each.type in DATA and _is_gone(each, left)]
+        snapshots = final_snapshots(deployment, gone)
         for each in gone:
-            say(f"{each.name}: the cluster has let go of {each.identity}, and AWS keeps it")
+            if each.identity not in snapshots:
+                say(f"{each.name}: the cluster has let go of {each.identity}, and AWS keeps it")
+                _stop_backups(deployment, each)
+        for told in snapshots.values():
+            say(told)
+
+
+def refuse_beside_a_machine(
+    lost: Collection[Loss],
+    resources: Iterable[Mapping[str, Any]],
+    snapshot: str | None,
+    choice: str,
+) -> None:
+    """Raise :class:`UserError` when a *snapshot* would take the place of a data volume that a machine uses.
+
+    The provider stops a machine to take its volume away, and starts it no more.
+    """
+    volume = next((each for each in lost if each.type == VOLUME), None)
+    runs = any(each["type"] == MACHINE for each in resources)
+    if volume is not None and snapshot is not None and runs:
+        raise UserError(
+            f"leader.dataVolume.snapshotId: got {snapshot!r}, and the leader's machine uses {volume.identity}. Nothing "
+            f"was changed. First end the machines: make down{choice}; then make up{choice} NAME={volume.name}"
+        )
+
+
+def data_volumes(deployment: Deployment) -> list[Loss]:
+    """The data volumes in the state of a stack."""
+    return [
+        Loss(urn=each["urn"], type=each["type"], identity=str(each.get("id", "")))
+        for each in deployment.checkpoint().get("resources", [])
+        if each["type"] == VOLUME and not each.get("delete")
+    ]
+
+
+def final_snapshots(deployment: Deployment, lost: Collection[Loss]) -> dict[str, str]:
+    """By id, what to say of each volume among *lost* that AWS has no more: its last snapshot, and what that costs."""
+    told: dict[str, str] = {}
+    for each in lost:
+        if each.type != VOLUME or _exists(deployment, each.identity):
+            continue
+        found = deployment.client("ec2").describe_snapshots(
+            Filters=[
+                {"Name": "volume-id", "Values": [each.identity]},
+                {"Name": f"tag:{CLUSTER_TAG}", "Values": [deployment.cluster]},
+            ],
+            OwnerIds=["self"],
+        )["Snapshots"]
+        if not found:
+            told[each.identity] = (
+                f"{each.name}: {each.identity} is deleted, and no snapshot of it is there"
+            )
+            continue
+        last = max(found, key=lambda snapshot: snapshot["StartTime"])
+        identity, size = last["SnapshotId"], last["VolumeSize"]
+        at_most = LISTED[SNAPSHOT].usd * size
+        others = f"; {len(found) - 1} earlier of its snapshots are there, too" * (len(found) > 1)
+        told[each.identity] = (
+            f"{each.name}: {each.identity} is deleted, and {identity} is its last snapshot, {size} GiB, which costs "
+            f"{at_most:.2f} USD a month at most (list price of {LISTED_REGION}) until "
+            f"`aws ec2 delete-snapshot --snapshot-id {identity}`{others}"
+        )
+    return told
+
+
+def _is_data_alone(resources: Collection[Mapping[str, Any]]) -> bool:
+    """Whether a cluster on AWS has ended and its data is there."""
+    types = {each["type"] for each in resources}
+    return VOLUME in types and MACHINE not in types
+
+
+def _exists(deployment: Deployment, volume: str) -> bool:
+    filters = [{"Name": "volume-id", "Values": [volume]}]
+    found = deployment.client("ec2").describe_volumes(Filters=filters)["Volumes"]
+    return any(each["State"] not in ("deleting", "deleted") for each in found)
+
+
+def _stop_backups(deployment: Deployment, loss: Loss) -> None:
+    """Let nobody copy a volume any more that no cluster writes to. What was copied stays."""
+    if loss.type == VOLUME:
+        tags = [{"Key": BACKUPS_TAG}]
+        deployment.client("ec2").delete_tags(Resources=[loss.identity], Tags=tags)
 
 
 def protect_again(deployment: Deployment) -> None:

@@ -7,7 +7,7 @@ from ipaddress import IPv4Network
 
 from model.changed_keys import ChangedKey
 from model.changes import Effect
-from model.hosts import FollowersOnHosts
+from model.hosts import FollowersOnHosts, HostsSettings
 from model.problems import counted
 from model.recorded import Recorded, recorded
 from model.settings import Settings
@@ -37,6 +37,7 @@ from operate.kept_data import (
     never,
     planned,
     refuse,
+    refuse_beside_a_machine,
 )
 from operate.messages import UserError, console, say
 from operate.nodes import entries
@@ -179,6 +180,10 @@ def data_to_give_up(
         resources = opened.checkpoint().get("resources", [])
         lost = losses(planned(opened), resources)
         refuse_never(never(changes or (), lost, resources))
+        settings = opened.settings
+        if isinstance(settings, Settings):
+            snapshot = settings.leader.data_volume.snapshot_id
+            refuse_beside_a_machine(lost, resources, snapshot, opened.choice)
     if lost:
         print_table(loss_table(lost), stderr=True)
     refuse(lost, typed, opened.choice)
@@ -232,6 +237,17 @@ def sandbox_knows(opened: Deployment, bucket: str) -> bool:
     return any(each["Name"] == bucket for each in buckets)
 
 
+def plain_traffic_on_hosts(settings: FollowersOnHosts) -> str:
+    """What crosses the network between the hosts unencrypted."""
+    folder = settings.shared_folder if isinstance(settings, HostsSettings) else None
+    nfs = "" if folder is not None and folder.kind == "path" else " and NFS"
+    services = "PostgreSQL, Redis" if nfs else "PostgreSQL and Redis"
+    return (
+        f"{services}{nfs} cross the network between the hosts as plain text: it must be one that only these hosts "
+        "are on (docs/on-premises.md)"
+    )
+
+
 def check_hosts(opened: Deployment, hosts: Hosts) -> list[str]:
     """Look at every host before any is touched; the options by which Pulumi brings again what is lost there.
 
@@ -241,6 +257,8 @@ def check_hosts(opened: Deployment, hosts: Hosts) -> list[str]:
     the mistake is on this side.
     """
     say(f"looking at {counted(len(hosts.settings.nodes), 'host')}")
+    if hosts.settings.followers:
+        say(plain_traffic_on_hosts(hosts.settings))
     if opened.sandbox is not None:
         say(
             "a rehearsal has users, SSH ports and host keys of its own; those of the stack file are not tried"

@@ -1,6 +1,6 @@
 """Asking AWS for its list prices: the Price List service, for any region.
 
-A call per instance type and three more for the rest, side by side: the service has no filter for
+A call per instance type and five more for the rest, side by side: the service has no filter for
 several types at once that every version of it knows.
 """
 
@@ -56,6 +56,9 @@ _USAGES: Mapping[str, _Usage] = {
         {"volumeApiName": "gp3"},
         "EBS:VolumeP-Throughput.gp3",
         {"GiBps-mo": 1024, "MiBps-Mo": 1},
+    ),
+    prices.SNAPSHOT: _Usage(
+        "AmazonEC2", {"productFamily": "Storage Snapshot"}, "EBS:SnapshotUsage", {"GB-Mo": 1}
     ),
     prices.NAT_GATEWAY: _Usage(
         "AmazonEC2", {"productFamily": "NAT Gateway"}, "NatGateway-Hours", {"Hrs": 1}

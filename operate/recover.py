@@ -184,6 +184,13 @@ def _file_system(efs: Any, inputs: Inputs) -> str | None:
     return None
 
 
+def _snapshot_policy(dlm: Any, inputs: Inputs) -> str | None:
+    wanted = inputs["policyDetails"]["targetTags"]
+    targets = [f"{key}={value}" for key, value in wanted.items()]
+    found = dlm.get_lifecycle_policies(TargetTags=targets)["Policies"]
+    return next((str(each["PolicyId"]) for each in found), None)
+
+
 def _mount_target(efs: Any, inputs: Inputs) -> str | None:
     found = efs.describe_mount_targets(FileSystemId=inputs["fileSystemId"])["MountTargets"]
     return next(
@@ -265,6 +272,7 @@ FINDERS: dict[str, tuple[str, Finder]] = {
     "aws:secretsmanager/secret:Secret": ("secretsmanager", _secret),
     "aws:cloudwatch/logGroup:LogGroup": ("logs", _log_group),
     "aws:ssm/document:Document": ("ssm", _document),
+    "aws:dlm/lifecyclePolicy:LifecyclePolicy": ("dlm", _snapshot_policy),
     "aws:efs/fileSystem:FileSystem": ("efs", _file_system),
     "aws:efs/mountTarget:MountTarget": ("efs", _mount_target),
     "aws:route53/zone:Zone": ("route53", _zone),

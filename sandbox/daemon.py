@@ -109,15 +109,17 @@ def main() -> None:
 def serve_aws(port: int = 0, directory: Path | None = None) -> str:
     """The endpoint of a moto that serves in the background of this process, on the loopback.
 
-    Beside it the Price List service answers. The files of *directory* set its prices and what AWS refuses.
+    Beside it the Price List service and Data Lifecycle Manager answer. The files of *directory* set prices and what
+    AWS refuses.
     """
-    from .provider import billing, price_list
+    from .provider import billing, price_list, snapshot_policies
     from .provider.moto_gaps import mend_moto
     from .web_server import serve
 
     mend_moto()
     billing.mend()
     application = price_list.beside(aws_application(), directory and directory / "prices.json")
+    application = snapshot_policies.beside(application)
     if directory:
         application = refusing(application, directory / "refusals.json")
     return f"http://127.0.0.1:{serve(application, '127.0.0.1', port).server_port}"

@@ -159,6 +159,7 @@ ARNS = {
     "autoscaling/group:Group": "autoscaling:us-east-1:123456789012:autoScalingGroup:1:autoScalingGroupName/{name}",
     "cloudwatch/eventRule:EventRule": "events:us-east-1:123456789012:rule/{name}",
     "cloudwatch/logGroup:LogGroup": "logs:us-east-1:123456789012:log-group:{name}",
+    "ebs/volume:Volume": "ec2:us-east-1:123456789012:volume/{name}",
     "efs/fileSystem:FileSystem": "elasticfilesystem:us-east-1:123456789012:file-system/{name}",
     "iam/instanceProfile:InstanceProfile": "iam::123456789012:instance-profile{path}{name}",
     "iam/role:Role": "iam::123456789012:role{path}{name}",

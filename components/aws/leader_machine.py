@@ -5,9 +5,10 @@ from dataclasses import dataclass
 import pulumi
 from pulumi_aws import ebs, ec2
 
+from components.aws.data_backups import data_backups
 from components.aws.protection import kept
 from model import settings
-from model.tags import named
+from model.tags import BACKUPS_TAG, CLUSTER_TAG, named
 
 SLOW_END = "60m"
 """How long the end or the stop of a machine may take: GPU machines write their memory and reset their GPUs, bare metal
@@ -51,9 +52,9 @@ class LeaderMachineArgs:
     """Size of the root disk. Grows in place."""
 
     leader: settings.Leader
-    """Data volume, whose size, IOPS and throughput change in place (AWS shrinks no volume), and the reservation of
-    capacity: of its own, whose new type is reserved before the machine stops for it, or an existing one, which the
-    machine stops and starts to get into and out of."""
+    """Data volume, whose size, IOPS, throughput and backups change in place (AWS shrinks no volume), and the
+    reservation of capacity: of its own, whose new type is reserved before the machine stops for it, or an existing one,
+    which the machine stops and starts to get into and out of."""
 
     availability_zone: str
     """Zone of machine and data volume."""
@@ -83,8 +84,8 @@ class LeaderMachineArgs:
 class LeaderMachine(pulumi.ComponentResource):
     """An instance with a fixed network interface and a data volume of its own.
 
-    Creates: network interface, data volume (kept), capacity reservation (unless told not to), instance, volume
-    attachment. A zone that was chosen for the user is chosen once: data volumes do not move.
+    Creates: network interface, data volume and its snapshot policy (kept), capacity reservation (unless told not to),
+    instance, volume attachment. A zone that was chosen for the user is chosen once: data volumes do not move.
     """
 
     address: pulumi.Output[str]
@@ -117,20 +118,34 @@ class LeaderMachine(pulumi.ComponentResource):
                 parent=self, ignore_changes=[] if zone_pinned else ["subnet_id"]
             ),
         )
+        data_volume = args.leader.data_volume
+        cluster = args.tags[CLUSTER_TAG]
+        keep = kept(self, delete_data=args.delete_data)
         volume = ebs.Volume(
             f"{name}-data",
             availability_zone=args.availability_zone,
             type="gp3",
-            size=args.leader.data_volume.size_gib,
-            iops=args.leader.data_volume.iops,
-            throughput=args.leader.data_volume.throughput_mibps,
+            size=data_volume.size_gib,
+            iops=data_volume.iops,
+            throughput=data_volume.throughput_mibps,
             encrypted=True,
-            tags=named(f"{name}-data"),
+            snapshot_id=data_volume.snapshot_id,
+            final_snapshot=True,
+            tags={**named(f"{name}-data"), BACKUPS_TAG: cluster},
             opts=pulumi.ResourceOptions.merge(
-                kept(self, delete_data=args.delete_data),
-                pulumi.ResourceOptions(ignore_changes=[] if zone_pinned else ["availability_zone"]),
+                keep,
+                pulumi.ResourceOptions(
+                    ignore_changes=[
+                        *([] if zone_pinned else ["availability_zone"]),
+                        # What it began with is history, once the stack file says so no more.
+                        *([] if data_volume.snapshot_id else ["snapshot_id"]),
+                    ],
+                    # The deletion waits for the last snapshot, which copies the whole volume if it is the first.
+                    custom_timeouts=pulumi.CustomTimeouts(delete="4h"),
+                ),
             ),
         )
+        data_backups(f"{name}-backups", data_volume.backups, cluster, volume, keep)
         reservation = args.leader.capacity_reservation
         reserved = (
             [self._reservation(name, args)]

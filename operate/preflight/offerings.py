@@ -1,19 +1,33 @@
-"""The check ``offerings``: whether AWS offers the machines where they should be, and still has those zones."""
+"""The check ``offerings``: whether AWS offers the machines where they should be, and still has those zones, and
+whether their hardware encrypts what they say to each other."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from model.gpu_catalogue import CATALOGUE
 from model.named_zones import named_zones
 from model.placement import place, place_followers
 from model.problems import Problem, SettingsError
-from model.settings import Settings
+from model.settings import FollowersOnAws, Settings
 from operate.preflight.network_facts import offered_types
-from operate.preflight.situation import Situation, UnansweredError, named_subnets, zones_of_region
+from operate.preflight.situation import (
+    Finding,
+    Remark,
+    Situation,
+    UnansweredError,
+    named_subnets,
+    zones_of_region,
+)
 from operate.preflight.zones import closed_zones, leader_out_of_place, left_zones, zones_of_leader
 
 
-def offerings(situation: Situation) -> tuple[Problem, ...]:
+def offerings(situation: Situation) -> tuple[Finding, ...]:
+    """What keeps nodes from their places, and types that send plain text."""
+    return (*placement_problems(situation), *plain_traffic(situation.settings))
+
+
+def placement_problems(situation: Situation) -> tuple[Problem, ...]:
     """Problems of placing every node in the zones of its network, and of zones that AWS has closed meanwhile.
 
     A handful of calls of AWS, however many followers. Where another stack has the leader, and with it the network, the
@@ -35,6 +49,19 @@ def offerings(situation: Situation) -> tuple[Problem, ...]:
         *_misplaced(settings, zones, leader, offered),
         *closed_zones(situation, settings, region_zones),
         *left_zones(situation, settings, zones, leader),
+    )
+
+
+def plain_traffic(settings: FollowersOnAws) -> tuple[Remark, ...]:
+    """What to say of types that send PostgreSQL's and Redis' traffic unencrypted; nothing where all encrypt it."""
+    plain = sorted(each for each in settings.instance_types if not CATALOGUE[each].encrypts_traffic)
+    if not plain or not settings.followers:
+        return ()
+    return (
+        Remark(
+            f"what {', '.join(plain)} exchange with other nodes is not encrypted by the hardware: PostgreSQL and Redis "
+            "cross the network of the cluster as plain text (docs/operations.md, Between the nodes)"
+        ),
     )
 
 

@@ -102,5 +102,6 @@ def _size(size: float, shape: Shape, path: str, unit: str) -> Iterator[tuple[str
 
 @cache
 def _compiled(pattern: str) -> regex.Pattern[str]:
-    # Models are written for Java, whose patterns know \p{L}.
-    return regex.compile(pattern.replace(SURROGATES, r"\U00010000-\U0010FFFF"))
+    # Models are written for Java, whose patterns know \p{L}, and call any character \p{all}.
+    known = pattern.replace(SURROGATES, r"\U00010000-\U0010FFFF").replace(r"\p{all}", r"\p{Any}")
+    return regex.compile(known)

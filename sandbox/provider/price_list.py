@@ -38,6 +38,12 @@ _ATTRIBUTES: dict[str, tuple[str, str, str, dict[str, str]]] = {
         "GiBps-mo",
         {"volumeApiName": "gp3"},
     ),
+    prices.SNAPSHOT: (
+        "AmazonEC2",
+        "EBS:SnapshotUsage",
+        "GB-Mo",
+        {"productFamily": "Storage Snapshot"},
+    ),
     prices.NAT_GATEWAY: (
         "AmazonEC2",
         "NatGateway-Hours",

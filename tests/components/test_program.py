@@ -356,10 +356,35 @@ def test_an_image_that_aws_does_not_show_is_told(
 
 def test_a_zone_the_user_names_is_not_ignored(deploy_stack: Deploy) -> None:
     volume = "Volume", "graphistry-sandbox-leader-data"
-    assert deployed()[volume].ignore_changes == ("availabilityZone",)
+    assert "availabilityZone" in deployed()[volume].ignore_changes
     pinned = deploy_stack(leader={"profile": "t4", "availabilityZone": "us-east-1b"})
-    assert pinned[volume].ignore_changes == ()
+    assert "availabilityZone" not in pinned[volume].ignore_changes
     assert pinned[volume].inputs["availabilityZone"] == "us-east-1b"
+
+
+def test_a_snapshot_that_the_user_names_is_not_ignored(deploy_stack: Deploy) -> None:
+    volume = "Volume", "graphistry-sandbox-leader-data"
+    assert "snapshotId" in deployed()[volume].ignore_changes
+    snapshot = "snap-0123456789abcdef0"
+    named = deploy_stack(leader={"profile": "t4", "dataVolume": {"snapshotId": snapshot}})
+    assert named[volume].inputs["snapshotId"] == snapshot
+    assert "snapshotId" not in named[volume].ignore_changes
+
+
+def test_the_data_volume_is_copied_daily_and_once_more_before_it_is_deleted(
+    deploy_stack: Deploy,
+) -> None:
+    name = "graphistry-sandbox-leader"
+    policy = deployed()["LifecyclePolicy", f"{name}-backups"].inputs
+    (schedule,) = policy["policyDetails"]["schedules"]
+    assert (policy["state"], schedule["createRule"]["interval"]) == ("ENABLED", 24)
+    assert schedule["retainRule"] == {"interval": 35, "intervalUnit": "DAYS"}
+    tags = deployed()["Volume", f"{name}-data"].inputs["tags"]
+    assert policy["policyDetails"]["targetTags"].items() <= tags.items()
+    assert deployed()["Volume", f"{name}-data"].inputs["finalSnapshot"] is True
+    off = {"profile": "t4", "dataVolume": {"backups": {"everyHours": 0}}}
+    changed = deploy_stack(leader=off)["LifecyclePolicy", f"{name}-backups"].inputs
+    assert changed["state"] == "DISABLED"
 
 
 def test_only_allowed_networks_reach_the_web_pages(deploy_stack: Deploy) -> None:

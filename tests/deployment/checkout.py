@@ -29,6 +29,7 @@ LISTED = {
     "security group rules": ("ec2", "describe_security_group_rules", "SecurityGroupRules[?Tags]"),
     "network interfaces": ("ec2", "describe_network_interfaces", "NetworkInterfaces[?TagSet]"),
     "volumes": ("ec2", "describe_volumes", "Volumes[]"),
+    "snapshot policies": ("dlm", "get_lifecycle_policies", "Policies[]"),
     "instances": (
         "ec2",
         "describe_instances",

@@ -35,6 +35,7 @@ PRICES: Prices = {
         "gp3 storage": "0.073",
         "gp3 IOPS": "0.0073",
         "gp3 throughput": "0.073",
+        "EBS snapshot": "0.05",
         "NAT gateway": "0.05",
         "public IPv4 address": "0.01",
         "EFS storage": "0.73",
@@ -75,6 +76,7 @@ def test_every_part_of_a_stack_is_priced() -> None:
         # 200 GiB by 0.073, 500 GiB by 0.073; above 3000 IOPS and 125 MiB/s each is paid for.
         ("leader", "root disk"): Decimal("0.02"),
         ("leader", "data volume"): Decimal("0.01") + Decimal("0.01") + Decimal("0.0875"),
+        ("leader", "snapshots every 24 h"): Decimal(0),  # nobody knows how much is on the volume
         ("big", "g6e.12xlarge"): Decimal(10),
         ("big", "root disk"): Decimal("0.05"),
         ("small", "g4dn.2xlarge"): Decimal(1),
@@ -104,6 +106,16 @@ def test_nat_gateways_are_counted_by_zone(network: dict[str, Any], gateways: str
     found = [what for of, what in items({**SMALLEST, "network": network}) if of == "network"]
     assert [each for each in found if each.startswith(gateways or "")] == found
     assert bool(found) == bool(gateways)
+
+
+def test_snapshots_are_named_with_what_they_cost_at_most_and_only_while_they_are_taken() -> None:
+    named = items(FULL)["leader", "snapshots every 24 h"]
+    assert named.what == "snapshots every 24 h, kept 35 days"
+    # 100 GiB by 0.05
+    assert "0.05 USD a GiB-month, up to 5.00 USD a month for a full copy" in named.estimate
+    volume = {**FULL["leader"]["dataVolume"], "backups": {"everyHours": 0}}
+    off = items({**FULL, "leader": {**FULL["leader"], "dataVolume": volume}})
+    assert not [what for _, what in off if "snapshot" in what]
 
 
 def test_what_another_stack_or_somebody_else_pays_is_not_counted() -> None:
@@ -164,6 +176,7 @@ def test_the_price_of_another_region_is_an_estimate() -> None:
         ("gp3 storage", ("leader", "root disk")),
         ("gp3 throughput", ("leader", "data volume")),
         ("public IPv4 address", ("network", "2 NAT gateways")),
+        ("EBS snapshot", ("leader", "snapshots every 24 h")),
         ("EFS storage", ("shared folder", "EFS")),
     ],
 )

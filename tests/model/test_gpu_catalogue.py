@@ -19,6 +19,7 @@ from model.gpu_catalogue import (
 )
 from operate import generate_gpu_catalogue
 from operate.generate_gpu_catalogue import app, write_catalogue
+from tests.harness import ROOT
 
 T4 = CATALOGUE["g4dn.xlarge"]
 
@@ -31,6 +32,15 @@ def test_every_gpu_type_is_either_usable_or_refused_with_a_reason() -> None:
     assert set(CATALOGUE) | set(UNSUPPORTED) == set(read_catalogue())
     assert not set(CATALOGUE) & set(UNSUPPORTED)
     assert all(each.architecture == "x86_64" and each.gpus >= 1 for each in CATALOGUE.values())
+
+
+def test_every_usable_type_encrypts_what_it_says_to_other_nodes_as_the_documentation_says() -> None:
+    assert all(each.encrypts_traffic for each in CATALOGUE.values())
+    assert not read_catalogue()["g5g.xlarge"].encrypts_traffic
+    families = {name.partition(".")[0] for name in CATALOGUE}
+    text = (ROOT / "docs" / "operations.md").read_text().replace("\n", " ")
+    told = text.partition("all sizes of ")[2].partition(". ")[0].replace(" and ", ", ")
+    assert set(told.split(", ")) == families
 
 
 @pytest.mark.parametrize(

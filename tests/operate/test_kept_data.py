@@ -10,7 +10,14 @@ import pytest
 
 from model.changed_keys import ChangedKey
 from model.changes import Effect
-from operate.kept_data import Loss, losses, never, protect_again, refuse
+from operate.kept_data import (
+    Loss,
+    losses,
+    never,
+    protect_again,
+    refuse,
+    refuse_beside_a_machine,
+)
 from operate.messages import UserError
 
 URN = "urn:pulumi:prod::graphistry-cluster::"
@@ -162,3 +169,13 @@ def test_what_an_interrupted_command_left_open_is_protected_again() -> None:
 
 def test_volumes_of_hosts_are_never_protected() -> None:
     assert protects({"urn": "urn:a::postgres", "type": "docker:index/volume:Volume"}) == []
+
+
+def test_a_snapshot_takes_no_volume_from_a_machine() -> None:
+    lost = losses(step("replace", VOLUME), STATE)
+    with pytest.raises(UserError, match="First end the machines: make down STACK=prod"):
+        refuse_beside_a_machine(lost, STATE, "snap-0123456789abcdef0", " STACK=prod")
+    ended = [each for each in STATE if not each["type"].endswith(":Instance")]
+    refuse_beside_a_machine(lost, ended, "snap-0123456789abcdef0", " STACK=prod")
+    refuse_beside_a_machine(lost, STATE, None, " STACK=prod")
+    refuse_beside_a_machine([], STATE, "snap-0123456789abcdef0", " STACK=prod")

@@ -59,6 +59,17 @@ FLOW_LOGS = {"logs:CreateLogStream", "logs:PutLogEvents", "logs:DescribeLogStrea
 """docs.aws.amazon.com/vpc/latest/userguide/flow-logs-iam-role.html, without making and listing groups: the program
 makes the one that the flow log names."""
 
+SNAPSHOTS = {
+    "ec2:CreateSnapshot",
+    "ec2:CreateTags",
+    "ec2:DeleteSnapshot",
+    "ec2:DescribeInstances",
+    "ec2:DescribeSnapshots",
+    "ec2:DescribeVolumes",
+}
+"""docs.aws.amazon.com/aws-managed-policy/latest/reference/AWSDataLifecycleManagerServiceRole.html, without what copies
+to other regions, archives, snapshots of whole instances, and events of other accounts need."""
+
 LAUNCH_TEMPLATE = {"ec2:RunInstances", "ec2:CreateTags", "iam:PassRole"}
 """docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-launch-template-permissions.html: of whoever changes a
 group whose template has tags and a role."""
@@ -140,6 +151,7 @@ def needed(recording: Recording) -> dict[str, set[str]]:
         "leader": node - FOLLOWERS_ONLY,
         "follower": node - LEADER_ONLY,
         "flow logs": FLOW_LOGS,
+        "backups": SNAPSHOTS,
         # The event's target is an automation, and the document runs with the role.
         "spot fallback": automation | LAUNCH_TEMPLATE | {"ssm:StartAutomationExecution"},
     }

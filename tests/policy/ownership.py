@@ -22,6 +22,7 @@ GUARDS = {
     "BucketServerSideEncryptionConfiguration",
     "BucketVersioning",
     "FileSystemPolicy",
+    "LifecyclePolicy",
 }
 """What keeps data private and backed up, and so must stay with it."""
 

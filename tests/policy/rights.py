@@ -78,6 +78,28 @@ ALLOWANCES = (
     ),
     *(
         Allowance(
+            action=f"ec2:{action}",
+            resource=r"arn:aws:ec2:[\w-]*::snapshot/\*",
+            reason="the id of a snapshot is not known before there is one",
+        )
+        for action in ("CreateSnapshot", "CreateTags")
+    ),
+    Allowance(
+        action="ec2:DeleteSnapshot",
+        resource=r"arn:aws:ec2:[\w-]*::snapshot/\*",
+        conditions=frozenset({"aws:ResourceTag/graphistry-cluster:backups"}),
+        reason="as ec2:CreateSnapshot; only those that carry the tag of this cluster's data volume",
+    ),
+    *(
+        Allowance(
+            action=f"ec2:Describe{what}",
+            resource=r"\*",
+            reason="Data Lifecycle Manager looks for volumes and snapshots; AWS narrows what is read to no resource",
+        )
+        for what in ("Instances", "Snapshots", "Volumes")
+    ),
+    *(
+        Allowance(
             action=f"logs:{action}",
             resource=ARN + r"log-group:[\w-]+-flow-logs:\*",
             reason="the streams of one log group, whose names AWS makes up",

@@ -20,6 +20,7 @@ TERRAFORM_TYPES = {
     "aws:cloudwatch/eventRule:EventRule": "aws_cloudwatch_event_rule",
     "aws:cloudwatch/eventTarget:EventTarget": "aws_cloudwatch_event_target",
     "aws:cloudwatch/logGroup:LogGroup": "aws_cloudwatch_log_group",
+    "aws:dlm/lifecyclePolicy:LifecyclePolicy": "aws_dlm_lifecycle_policy",
     "aws:ebs/volume:Volume": "aws_ebs_volume",
     "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup": "aws_default_security_group",
     "aws:ec2/eip:Eip": "aws_eip",
@@ -68,6 +69,7 @@ SINGULAR = {
     "overrides": "override",
     "routes": "route",
     "rules": "rule",
+    "schedules": "schedule",
     "vpc_zone_identifiers": "vpc_zone_identifier",
     "vpcs": "vpc",
 }

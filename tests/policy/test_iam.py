@@ -170,6 +170,7 @@ def purpose(role: str) -> str:
     """What a role is for, by its name."""
     for end, kind in (
         ("-leader-role", "leader"),
+        ("-leader-backups-role", "backups"),
         ("-spot-fallback-role", "spot fallback"),
         ("-flow-logs", "flow logs"),
     ):

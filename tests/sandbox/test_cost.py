@@ -144,9 +144,9 @@ def test_twenty_followers_cost_no_call_each(clients: Clients) -> None:
     price(asked)
     budget(asked)
     shown(asked)
-    # Two instance types, the volumes, the NAT gateways, the addresses, the file system.
+    # Two instance types, the volumes, their snapshots, the NAT gateways, the addresses, the file system.
     assert clients.calls == {
-        "GetProducts": 6,
+        "GetProducts": 7,
         "DescribeVolumes": 1,
         "DescribeNatGateways": 1,
         "DescribeFileSystems": 1,

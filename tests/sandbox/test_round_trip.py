@@ -37,6 +37,15 @@ def notification(kind: str, *addresses: str) -> Inputs:
     }
 
 
+def snapshots(hours: int, days: int) -> Inputs:
+    return {
+        "name": "data",
+        "copyTags": True,
+        "createRule": {"interval": hours, "intervalUnit": "HOURS", "times": "03:00"},
+        "retainRule": {"interval": days, "intervalUnit": "DAYS"},
+    }
+
+
 def rule_case(world: World) -> tuple[Inputs, Inputs]:
     rule = {
         "securityGroupId": world.groups[0],
@@ -243,9 +252,31 @@ CASES: dict[str, Callable[[World], tuple[Inputs, Inputs]]] = {
             "iops": 3500,
             "throughput": 200,
             "encrypted": True,
+            "finalSnapshot": True,
             **TAGS,
         },
         {"size": 200, "throughput": 300, **RETAGGED},
+    ),
+    "aws:dlm/lifecyclePolicy:LifecyclePolicy": lambda world: (
+        {
+            "description": "data",
+            "executionRoleArn": world.snapshot_role(),
+            "policyDetails": {
+                "resourceTypes": ["VOLUME"],
+                "targetTags": {"graphistry-cluster:backups": "a/b"},
+                "schedules": [snapshots(24, 35)],
+            },
+            **TAGS,
+        },
+        {
+            "state": "DISABLED",
+            "policyDetails": {
+                "resourceTypes": ["VOLUME"],
+                "targetTags": {"graphistry-cluster:backups": "a/b"},
+                "schedules": [snapshots(6, 7)],
+            },
+            **RETAGGED,
+        },
     ),
     "aws:ec2/instance:Instance": instance_case,
     "aws:ec2/volumeAttachment:VolumeAttachment": lambda world: (
@@ -526,6 +557,9 @@ def supplied(engine: Engine, world: World) -> World:
             ).id
         ),
         template=template,
+        snapshot_role=lambda: engine.create(
+            "aws:iam/role:Role", assumeRolePolicy=json.dumps(world.assume).replace("ec2.", "dlm.")
+        ).outputs["arn"],
         reservation=lambda: (
             engine.create(
                 "aws:ec2/capacityReservation:CapacityReservation",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from .. import schema
 from ..table import ResourceType
 from . import (
+    backups,
     bill,
     bucket,
     compute,
@@ -23,6 +24,7 @@ TYPES: dict[str, ResourceType] = {
     **network.TYPES,
     **security.TYPES,
     **volumes.TYPES,
+    **backups.TYPES,
     **reservations.TYPES,
     **compute.TYPES,
     **groups.TYPES,

@@ -32,6 +32,15 @@ def _update_interface(aws: Aws, identifier: str, inputs: Properties) -> None:
     )
 
 
+def _delete_volume(aws: Aws, identifier: str, inputs: Properties) -> None:
+    """As the provider does it: a snapshot with the volume's tags first, where that is wanted."""
+    if inputs.get("finalSnapshot"):
+        (volume,) = aws.call("ec2.describe_volumes", VolumeIds=[identifier])["Volumes"]
+        tags = [{"ResourceType": "snapshot", "Tags": volume["Tags"]}] if volume["Tags"] else []
+        aws.call("ec2.create_snapshot", VolumeId=identifier, TagSpecifications=tags)
+    aws.call("ec2.delete_volume", VolumeId=identifier)
+
+
 def _attach_volume(aws: Aws, inputs: Properties) -> str:
     aws.call(
         "ec2.attach_volume",
@@ -80,14 +89,15 @@ TYPES = {
         arn="ec2:network-interface/{id}",
     ),
     "aws:ebs/volume:Volume": ResourceType(
-        fixed="availabilityZone encrypted kmsKeyId",
+        fixed="availabilityZone encrypted kmsKeyId snapshotId",
+        local="finalSnapshot",
         updates=modified(
             "ec2.modify_volume", "VolumeId", "size type iops throughput", {"type": "VolumeType"}
         ),
         defaults={"encrypted": False},
         create=created("ec2.create_volume", "VolumeId", {"type": "VolumeType"}),
         read=described("ec2.describe_volumes", "VolumeIds", "Volumes[0]", type="VolumeType"),
-        delete=deleted("ec2.delete_volume", "VolumeId"),
+        delete=_delete_volume,
         tagger=ec2_tags,
         arn="ec2:volume/{id}",
     ),

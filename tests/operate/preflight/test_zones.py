@@ -8,7 +8,7 @@ import pytest
 from moto import mock_aws
 
 from model.tags import CLUSTER_TAG
-from operate.preflight.offerings import offerings
+from operate.preflight.offerings import placement_problems
 from tests.model.examples import SMALLEST, changed
 from tests.operate.preflight.situations import CLUSTER, aws_client, machine, situation
 
@@ -40,26 +40,26 @@ def data_volume(letter: str, cluster: str = CLUSTER) -> str:
 
 def test_another_order_of_the_zones_does_not_move_what_belongs_to_the_leader() -> None:
     runs = machine("leader", "g4dn.2xlarge", "us-east-1a")
-    assert offerings(situation(in_zones("a", "b"), runs)) == ()
-    (problem,) = offerings(situation(in_zones("b", "a"), runs))
+    assert placement_problems(situation(in_zones("a", "b"), runs)) == ()
+    (problem,) = placement_problems(situation(in_zones("b", "a"), runs))
     assert problem.path == "leader.availabilityZone"
     assert problem.got == (
         "nothing, which means us-east-1b now, and the leader's data volume is in us-east-1a"
     )
     assert problem.hint == "write leader.availabilityZone: us-east-1a"
     written = in_zones("b", "a", **{"leader.availabilityZone": "us-east-1a"})
-    assert offerings(situation(written, runs)) == ()
+    assert placement_problems(situation(written, runs)) == ()
 
 
 def test_a_data_volume_without_a_machine_is_known_by_its_tags() -> None:
     data_volume("c", cluster="graphistry-cluster/other")
-    assert offerings(situation(in_zones("b", "a"))) == ()
+    assert placement_problems(situation(in_zones("b", "a"))) == ()
     data_volume("a")
-    (problem,) = offerings(situation(in_zones("b", "a")))
+    (problem,) = placement_problems(situation(in_zones("b", "a")))
     assert problem.hint == "write leader.availabilityZone: us-east-1a"
     # As before its machine was lost: the other one was given up by name, and AWS keeps it.
     data_volume("b")
-    assert offerings(situation(in_zones("b", "a"))) == ()
+    assert placement_problems(situation(in_zones("b", "a"))) == ()
 
 
 def test_of_two_data_volumes_the_one_with_a_machine_counts() -> None:
@@ -74,13 +74,13 @@ def test_of_two_data_volumes_the_one_with_a_machine_counts() -> None:
     )["Instances"][0]["InstanceId"]
     ec2.attach_volume(VolumeId=mine, InstanceId=stopped, Device="/dev/sdf")
     ec2.stop_instances(InstanceIds=[stopped])
-    (problem,) = offerings(situation(in_zones("b", "a")))
+    (problem,) = placement_problems(situation(in_zones("b", "a")))
     assert problem.hint == "write leader.availabilityZone: us-east-1a"
 
 
 def test_a_zone_that_the_stack_file_names_is_left_to_the_plan() -> None:
     raw = in_zones("a", "b", **{"leader.availabilityZone": "us-east-1b"})
-    assert offerings(situation(raw, machine("leader", "g4dn.2xlarge", "us-east-1a"))) == ()
+    assert placement_problems(situation(raw, machine("leader", "g4dn.2xlarge", "us-east-1a"))) == ()
 
 
 def test_zones_with_a_node_in_them_stay_in_the_network() -> None:
@@ -93,7 +93,7 @@ def test_zones_with_a_node_in_them_stay_in_the_network() -> None:
         machine("third", "g4dn.2xlarge", "us-east-1c"),
         machine("gone", "g4dn.2xlarge", "us-east-1f"),
     ]
-    first, second = offerings(situation(raw, *nodes))
+    first, second = placement_problems(situation(raw, *nodes))
     assert {first.path, second.path} == {"network.availabilityZones"}
     assert first.got == "a network without us-east-1a, in which small, leader are"
     assert first.hint == "put us-east-1a back; the leader's data volume cannot leave its zone"
@@ -106,7 +106,7 @@ def test_a_subnet_with_a_node_in_it_stays_too() -> None:
     chosen = [each for each in subnets if each["AvailabilityZone"][-1] in "bc"]
     network = {"vpcId": chosen[0]["VpcId"], "subnetIds": [each["SubnetId"] for each in chosen]}
     nodes = machine("leader", "g4dn.2xlarge", "us-east-1a")
-    (problem,) = offerings(situation({**SMALLEST, "network": network}, nodes))
+    (problem,) = placement_problems(situation({**SMALLEST, "network": network}, nodes))
     assert problem.path == "network.subnetIds"
     assert problem.hint.startswith("put the subnet in us-east-1a back; ")
 
@@ -117,5 +117,5 @@ def test_existing_subnets_are_preferred_in_the_order_of_the_stack_file() -> None
     chosen = [zones["us-east-1b"], zones["us-east-1a"]]
     network = {"vpcId": chosen[0]["VpcId"], "subnetIds": [each["SubnetId"] for each in chosen]}
     nodes = machine("leader", "g4dn.2xlarge", "us-east-1a")
-    (problem,) = offerings(situation({**SMALLEST, "network": network}, nodes))
+    (problem,) = placement_problems(situation({**SMALLEST, "network": network}, nodes))
     assert problem.got.startswith("nothing, which means us-east-1b now")

@@ -1,0 +1,95 @@
+"""Snapshot policies and the last snapshot of a volume, as the provider and the operator's commands meet them."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import boto3
+import pytest
+
+from model.tags import CLUSTER_TAG
+from operate.kept_data import VOLUME, Loss, final_snapshots
+from operate.recover import FINDERS
+from tests.sandbox.engine import REGION, Engine, RefusedError
+from tests.sandbox.test_round_trip import snapshots
+
+POLICY = "aws:dlm/lifecyclePolicy:LifecyclePolicy"
+
+
+def client(service: str, endpoint: str) -> Any:
+    return boto3.client(
+        service,
+        region_name=REGION,
+        endpoint_url=endpoint,
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+    )
+
+
+def wanted(role: str, cluster: str) -> dict[str, Any]:
+    return {
+        "description": "data",
+        "executionRoleArn": role,
+        "policyDetails": {
+            "resourceTypes": ["VOLUME"],
+            "targetTags": {"graphistry-cluster:backups": cluster},
+            "schedules": [snapshots(24, 35)],
+        },
+    }
+
+
+def test_a_policy_that_an_interrupted_run_made_is_found_by_the_tag_of_its_volume(
+    engine: Engine, world: SimpleNamespace, endpoint: str
+) -> None:
+    trust = json.dumps(world.assume).replace("ec2.", "dlm.")
+    role = engine.create("aws:iam/role:Role", assumeRolePolicy=trust).outputs["arn"]
+    made = engine.create(POLICY, **wanted(role, "p/one"))
+    service, find = FINDERS[POLICY]
+    assert find(client(service, endpoint), wanted(role, "p/one")) == made.id
+    assert find(client(service, endpoint), wanted(role, "p/two")) is None
+
+
+def test_a_role_that_the_service_cannot_take_is_refused(
+    engine: Engine, world: SimpleNamespace
+) -> None:
+    role = engine.create("aws:iam/role:Role", assumeRolePolicy=json.dumps(world.assume)).outputs[
+        "arn"
+    ]
+    with pytest.raises(RefusedError, match="Unable to assume the role"):
+        engine.create(POLICY, **wanted(role, "p/one"))
+
+
+def test_the_last_snapshot_of_a_deleted_volume_is_named_with_what_it_costs(
+    engine: Engine, endpoint: str
+) -> None:
+    deployment: Any = SimpleNamespace(
+        cluster="p/one", client=lambda service: client(service, endpoint)
+    )
+    volume = engine.create(
+        VOLUME,
+        availabilityZone="us-east-1a",
+        size=40,
+        finalSnapshot=True,
+        tags={CLUSTER_TAG: "p/one", "Name": "data"},
+    )
+    lost = [Loss(urn="urn::data", type=VOLUME, identity=volume.id)]
+    assert final_snapshots(deployment, lost) == {}  # it is still there
+    engine.delete(volume)
+    told = final_snapshots(deployment, lost)[volume.id]
+    (last,) = client("ec2", endpoint).describe_snapshots(
+        Filters=[{"Name": "volume-id", "Values": [volume.id]}]
+    )["Snapshots"]
+    assert f"{last['SnapshotId']} is its last snapshot, 40 GiB" in told
+    assert "2.00 USD a month at most" in told
+
+
+def test_without_a_last_snapshot_that_is_said(engine: Engine, endpoint: str) -> None:
+    deployment: Any = SimpleNamespace(
+        cluster="p/one", client=lambda service: client(service, endpoint)
+    )
+    volume = engine.create(VOLUME, availabilityZone="us-east-1a", size=40)
+    engine.delete(volume)
+    lost = [Loss(urn="urn::data", type=VOLUME, identity=volume.id)]
+    assert "no snapshot of it is there" in final_snapshots(deployment, lost)[volume.id]
