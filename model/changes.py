@@ -46,6 +46,7 @@ _GPU_SERVICES = Change(_IN_PLACE, "the GPU services restart")
 _ONE_SERVICE = Change(_IN_PLACE, "that service restarts")
 _AT_ONCE = Change(_IN_PLACE, "no node notices")
 _TOUCHES_NOTHING = Change(_IN_PLACE, "touches nothing")
+_NO_HELPER = Change(_IN_PLACE, "touches no node that has a mount helper")
 _FOLLOWERS_TYPE = Change(
     _REPLACES, "if its type is listed no more, the new machine before the old one"
 )
@@ -121,6 +122,8 @@ ON_AWS: Mapping[str, Change] = {
     "image.ssmParameter": Change(_NEXT, "nodes made later; `make image-refresh` for the others"),
     "image.marketplace": Change(_NEXT, "nodes made later; `make image-refresh` for the others"),
     "image.release": _TOUCHES_NOTHING,
+    "image.mountHelper.source": _NO_HELPER,
+    "image.mountHelper.sha256": _NO_HELPER,
     "tags": _AT_ONCE,
     "leader.profile": Change(_IN_PLACE, "stops and starts as the new type; address and data stay"),
     "leader.availabilityZone": Change(_NEVER, "a data volume cannot leave its zone"),

@@ -15,6 +15,7 @@ from typing import Literal, TypedDict
 
 from model.gpu_catalogue import CATALOGUE
 from model.hosts import SharedFolder
+from model.image import MountHelper
 from model.sections import Release
 from model.workers import GpuAllocation
 
@@ -95,6 +96,7 @@ def aws_specification(
     release: Release,
     secret_arn: str,
     use_local_disks: bool,
+    mount_helper: MountHelper | None,
 ) -> dict[str, object]:
     """The document of one node on AWS, ready for `canonical_json`.
 
@@ -112,6 +114,7 @@ def aws_specification(
             "fileSystemId": file_system_id,
             "path": SHARED_FOLDER_PATH,
             "mountTargets": dict(mount_targets),
+            "mountHelper": None if mount_helper is None else mount_helper.model_dump(),
         },
         "dataVolume": None if data_volume_id is None else {"volumeId": data_volume_id},
         "dataServices": "bundled",

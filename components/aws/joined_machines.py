@@ -99,6 +99,7 @@ class JoinedAwsMachines:
             agent=documents.agent,
             secret_arn=pulumi.Output.from_input(joined["secretArn"]),
             image=machine_image(args.settings.image, args.region, release, invoke),
+            mount_helper=args.settings.image.mount_helper,
             release=release,
         )
         self.leader = None

@@ -107,6 +107,7 @@ class AwsMachines:
             agent=documents.agent,
             secret_arn=secret.arn,
             image=image,
+            mount_helper=args.settings.image.mount_helper,
             release=args.settings.release,
         )
         self.leader = AwsLeader(

@@ -90,6 +90,7 @@ def store_specification(
                 gpu=node.gpu,
                 release=site.release,
                 secret_arn=known["secret_arn"],
+                mount_helper=site.mount_helper,
                 use_local_disks=all(
                     CATALOGUE[each].local_disk_gb > 0 for each in document.instance_types
                 ),

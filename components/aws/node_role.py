@@ -98,9 +98,12 @@ def _policy(
     name: str, args: NodeRoleArgs, bucket_arn: str, secret_arn: str, file_system_arn: str
 ) -> dict[str, object]:
     readable = [f"{bucket_arn}/{specification_key(args.node)}", f"{bucket_arn}/agent/*"]
-    source = args.site.release.source
-    if source.startswith("s3://"):
-        readable.append(f"arn:{args.site.region.partition}:s3:::{source.removeprefix('s3://')}")
+    helper = args.site.mount_helper
+    readable += [
+        f"arn:{args.site.region.partition}:s3:::{source.removeprefix('s3://')}"
+        for source in (args.site.release.source, helper.source if helper else "")
+        if source.startswith("s3://")
+    ]
     secret_actions = ["secretsmanager:GetSecretValue"]
     if args.role == "leader":
         secret_actions.append("secretsmanager:PutSecretValue")

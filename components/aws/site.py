@@ -8,6 +8,7 @@ import pulumi
 from components.aws.documents import AgentArchive
 from components.aws.leader_machine import MachineImage
 from components.aws.region import Region
+from model.image import MountHelper
 from model.sections import Release
 
 
@@ -49,6 +50,9 @@ class AwsSite:
 
     image: MachineImage
     """Machine image of every node."""
+
+    mount_helper: MountHelper | None
+    """Package of EFS's mount helper, for an image without it. In place."""
 
     release: Release
     """The Graphistry release, one for the cluster."""

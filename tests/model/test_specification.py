@@ -44,6 +44,7 @@ def node(**changes: Any) -> dict[str, Any]:
         "release": Release(version="2.50.1", cuda="12"),
         "secret_arn": "arn:aws:secretsmanager:us-east-1:123456789012:secret:prod-abc",
         "use_local_disks": True,
+        "mount_helper": None,
     }
     return aws_specification(**{**values, **changes})
 
