@@ -143,11 +143,14 @@ def existing_shared_folder(
 
 
 def _policy(arn: str, args: SharedFolderArgs) -> str:
-    """Admit the cluster's node roles through a mount target, refuse everything that is not TLS.
+    """Admit the cluster's node roles through a mount target, refuse all other clients and everything that is not TLS.
 
-    Roles are admitted by their IAM path, so that a new follower changes nothing here.
+    Roles are admitted by their IAM path, so that a new follower changes nothing here, nor does a joined stack. Others
+    need the refusal: AWS admits whom an identity policy of the account allows it. Only a client's actions are refused,
+    so the account's administrators still change this policy, and AWS Backup still reads and restores.
     """
     account = f"arn:{args.partition}:iam::{args.account_id}"
+    nodes = f"{account}:role{args.role_path}*"
     return json.dumps(
         policy(
             {
@@ -158,8 +161,17 @@ def _policy(arn: str, args: SharedFolderArgs) -> str:
                 "Resource": arn,
                 "Condition": {
                     "Bool": {"elasticfilesystem:AccessedViaMountTarget": "true"},
-                    "ArnLike": {"aws:PrincipalArn": f"{account}:role{args.role_path}*"},
+                    "ArnLike": {"aws:PrincipalArn": nodes},
                 },
+            },
+            {
+                "Sid": "NobodyElse",
+                "Effect": "Deny",
+                "Principal": {"AWS": "*"},
+                "Action": list(CLIENT_ACTIONS),
+                "Resource": arn,
+                # Holds too where there is no principal: for clients that do not sign in.
+                "Condition": {"ArnNotLike": {"aws:PrincipalArn": nodes}},
             },
             {
                 "Sid": "OnlyOverTls",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from typing import Any
 
 import pytest
@@ -74,6 +75,67 @@ def test_a_follower_sees_who_else_asks_to_be_replaced_and_writes_its_own_wish_on
             ["s3:PutObject"],
             [f"{bucket}/nodes/{node}/replacement.json"],
         )
+
+
+IAM = "arn:aws:iam::123456789012"
+CLIENT = ("ClientMount", "ClientWrite", "ClientRootAccess")
+
+
+def refused(action: str, principal: str | None) -> bool:
+    """Whether the shared folder's policy denies what any identity policy may allow, over TLS."""
+    policy = json.loads(
+        deployed("prod")["FileSystemPolicy", "graphistry-prod-shared-folder-policy"].inputs[
+            "policy"
+        ]
+    )
+    for each in policy["Statement"]:
+        admitted = each["Condition"].get("ArnNotLike", {}).get("aws:PrincipalArn")
+        if (
+            each["Effect"] == "Deny"
+            and admitted
+            and f"elasticfilesystem:{action}" in each["Action"]
+        ):
+            assert each["Principal"] == {"AWS": "*"}
+            return principal is None or not fnmatchcase(principal, admitted)
+    return False
+
+
+@pytest.mark.parametrize(
+    "principal",
+    [
+        None,
+        f"{IAM}:root",
+        f"{IAM}:user/somebody",
+        f"{IAM}:role/administrator",
+        f"{IAM}:role/graphistry-cluster/dev/graphistry-dev-leader-role",
+        f"{IAM}:role/graphistry-cluster/prod-2/graphistry-prod-2-leader-role",
+        "arn:aws:iam::210987654321:role/graphistry-cluster/prod/graphistry-prod-leader-role",
+    ],
+)
+@pytest.mark.parametrize("action", CLIENT)
+def test_no_identity_policy_of_the_account_admits_others_to_the_shared_folder(
+    action: str, principal: str | None
+) -> None:
+    assert refused(action, principal)
+
+
+@pytest.mark.parametrize("action", CLIENT)
+def test_the_roles_of_nodes_are_admitted_to_the_shared_folder(action: str) -> None:
+    roles = [
+        f"{IAM}:role{role.inputs['path']}{role.name}"
+        for stack in ("prod", "gpu-team")
+        for role in deployed(stack).of("Role")
+        if role.inputs.get("description", "").startswith("Graphistry node ")
+    ]
+    assert any("/prod/gpu-team/" in role for role in roles)
+    assert not [role for role in roles if refused(action, role)]
+
+
+@pytest.mark.parametrize(
+    "action", ["PutFileSystemPolicy", "DeleteFileSystemPolicy", "Backup", "Restore"]
+)
+def test_the_shared_folder_stays_the_administrators_and_is_backed_up(action: str) -> None:
+    assert not refused(action, f"{IAM}:role/administrator")
 
 
 def test_a_leader_lists_nothing_and_asks_for_nothing() -> None:
