@@ -75,6 +75,7 @@ class AwsFollower:
                 user_data=boot_script(site, node.name),
                 specification=stored.object,
                 tags=site.tags,
+                key=site.encryption_key,
             ),
             parent,
         )

@@ -55,6 +55,9 @@ class FollowerGroupArgs:
     """The node's specification. The first machine boots at once and asks for it, so it is stored before, and
     deleted after."""
 
+    key: str | None
+    """KMS key of the disk, or None for the account's default. For the next machine."""
+
     tags: dict[str, str]
     """The cluster's tags: a provider's default tags do not reach what a group launches."""
 
@@ -108,6 +111,7 @@ def follower_group(
                     volume_type="gp3",
                     volume_size=args.root_volume_gib,
                     encrypted="true",
+                    kms_key_id=args.key,
                     delete_on_termination="true",
                 ),
             )

@@ -63,6 +63,7 @@ class JoinedAwsMachines:
             )
         self._name, self._args = name, args
         self._child = pulumi.ResourceOptions(parent=cluster)
+        key = args.settings.encryption_key
         invoke = pulumi.InvokeOptions(parent=cluster)
         if not args.delete_data:  # the data of a stack can be deleted whoever is left
             _require_leader(args.settings.leader_stack, joined, invoke)
@@ -81,7 +82,7 @@ class JoinedAwsMachines:
             },
         )
         documents = Documents(
-            f"{name}-documents", DocumentsArgs(delete_data=args.delete_data), self._child
+            f"{name}-documents", DocumentsArgs(delete_data=args.delete_data, key=key), self._child
         )
         self.site = AwsSite(
             cluster=joined["cluster"],
@@ -99,6 +100,9 @@ class JoinedAwsMachines:
             agent=documents.agent,
             secret_arn=pulumi.Output.from_input(joined["secretArn"]),
             image=machine_image(args.settings.image, args.region, release, invoke),
+            encryption_key=key,
+            # An earlier version of the leader's stack has no such output.
+            readable_keys=sorted({each for each in (key, joined.get("encryptionKey")) if each}),
             mount_helper=args.settings.image.mount_helper,
             release=release,
         )

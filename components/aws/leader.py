@@ -83,6 +83,7 @@ class AwsLeader:
                 profile_name=profile.name,
                 user_data=boot_script(site, NAME),
                 tags=site.tags,
+                key=site.encryption_key,
                 delete_data=self.delete_data,
             ),
             opts,

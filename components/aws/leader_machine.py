@@ -71,6 +71,10 @@ class LeaderMachineArgs:
     tags: dict[str, str]
     """The cluster's tags, for the root disk. In place."""
 
+    key: str | None
+    """KMS key of both disks, or None for the account's default. A change replaces them, which the protection of the
+    data volume refuses."""
+
     delete_data: bool
     """Lifts the protection of the data volume."""
 
@@ -120,6 +124,7 @@ class LeaderMachine(pulumi.ComponentResource):
             iops=args.leader.data_volume.iops,
             throughput=args.leader.data_volume.throughput_mibps,
             encrypted=True,
+            kms_key_id=args.key,
             tags=named(f"{name}-data"),
             opts=pulumi.ResourceOptions.merge(
                 kept(self, delete_data=args.delete_data),
@@ -151,6 +156,7 @@ class LeaderMachine(pulumi.ComponentResource):
                 volume_type="gp3",
                 volume_size=args.root_volume_gib,
                 encrypted=True,
+                kms_key_id=args.key,
                 delete_on_termination=True,
                 # The provider's default tags reach this disk when it is made, and a changed one is removed from it
                 # and not put back (terraform-provider-aws#38301); what the block names stays.

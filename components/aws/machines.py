@@ -68,6 +68,7 @@ class AwsMachines:
         check_names(name, args.settings)
         self._name, self._args = name, args
         self._child = pulumi.ResourceOptions(parent=cluster)
+        key = args.settings.encryption_key
         self._invoke = pulumi.InvokeOptions(parent=cluster)
         region = read_region(args.region, args.settings.instance_types, self._invoke)
         image = machine_image(args.settings.image, args.region, args.settings.release, self._invoke)
@@ -86,12 +87,13 @@ class AwsMachines:
         self.kept_data: dict[str, pulumi.Output[str]] = {}
         self.shared_folder = self._shared_folder(region, network, groups, role_path)
         documents = Documents(
-            f"{name}-documents", DocumentsArgs(delete_data=args.delete_data), self._child
+            f"{name}-documents", DocumentsArgs(delete_data=args.delete_data, key=key), self._child
         )
         secret = secretsmanager.Secret(
             f"{name}-secret",
             description="Passwords and keys of a Graphistry cluster, filled by its leader once",
             recovery_window_in_days=SECRET_RECOVERY_DAYS,
+            kms_key_id=key,
             tags=named(f"{name}-secret"),
             opts=kept(cluster, delete_data=args.delete_data),
         )
@@ -107,6 +109,8 @@ class AwsMachines:
             agent=documents.agent,
             secret_arn=secret.arn,
             image=image,
+            encryption_key=key,
+            readable_keys=[key] if key else [],
             mount_helper=args.settings.image.mount_helper,
             release=args.settings.release,
         )
@@ -158,6 +162,7 @@ class AwsMachines:
             },
             "secretArn": site.secret_arn,
             "bucket": site.bucket,
+            "encryptionKey": site.encryption_key,
             "release": site.release.model_dump(by_alias=True),
             "leader": {"instanceId": self.leader.instance_id, "address": self.leader.address},
         }
@@ -180,7 +185,12 @@ class AwsMachines:
         self.placement = place(settings, zones, region.offerings)
         return Network(
             f"{self._name}-network",
-            NetworkArgs(network=network, availability_zones=zones, region=region.name),
+            NetworkArgs(
+                network=network,
+                availability_zones=zones,
+                region=region.name,
+                key=settings.encryption_key,
+            ),
             self._child,
         ).reference
 
@@ -199,6 +209,7 @@ class AwsMachines:
                 role_path=role_path,
                 account_id=region.account_id,
                 partition=region.partition,
+                key=self._args.settings.encryption_key,
                 delete_data=self._args.delete_data,
             ),
             self._child,

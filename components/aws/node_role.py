@@ -76,7 +76,9 @@ def node_role(name: str, args: NodeRoleArgs, opts: pulumi.ResourceOptions) -> No
         f"{name}-role",
         role=role.name,
         policy=pulumi.Output.all(
-            args.site.bucket_arn, args.site.secret_arn, args.shared_folder.arn
+            args.site.bucket_arn,
+            args.site.secret_arn,
+            args.shared_folder.arn,
         ).apply(lambda arns: json.dumps(_policy(name, args, *arns))),
         opts=opts,
     )
@@ -95,7 +97,11 @@ def node_role(name: str, args: NodeRoleArgs, opts: pulumi.ResourceOptions) -> No
 
 
 def _policy(
-    name: str, args: NodeRoleArgs, bucket_arn: str, secret_arn: str, file_system_arn: str
+    name: str,
+    args: NodeRoleArgs,
+    bucket_arn: str,
+    secret_arn: str,
+    file_system_arn: str,
 ) -> dict[str, object]:
     readable = [f"{bucket_arn}/{specification_key(args.node)}", f"{bucket_arn}/agent/*"]
     helper = args.site.mount_helper
@@ -119,8 +125,26 @@ def _policy(
             {"Sid": sid, "Effect": "Allow", "Action": actions, "Resource": resources}
             for sid, (actions, resources) in statements.items()
         ),
+        *_decryption(args.site),
         *(_replacement(name, args, bucket_arn) if args.role == "follower" else []),
     )
+
+
+def _decryption(site: AwsSite) -> list[dict[str, object]]:
+    """What objects and secrets under a key of the customer's own need, through their services alone."""
+    if not site.readable_keys:
+        return []
+    domain = "amazonaws.com.cn" if site.region.partition == "aws-cn" else "amazonaws.com"
+    services = [f"{service}.{site.region.name}.{domain}" for service in ("s3", "secretsmanager")]
+    return [
+        {
+            "Sid": "EncryptionKey",
+            "Effect": "Allow",
+            "Action": ["kms:Decrypt", "kms:GenerateDataKey"],
+            "Resource": list(site.readable_keys),
+            "Condition": {"StringEquals": {"kms:ViaService": services}},
+        }
+    ]
 
 
 def _replacement(name: str, args: NodeRoleArgs, bucket_arn: str) -> list[dict[str, object]]:

@@ -65,6 +65,9 @@ class SharedFolderArgs:
     partition: str
     """AWS partition, ``aws`` but for China and GovCloud."""
 
+    key: str | None
+    """KMS key, or None for AWS's own. A change replaces it, which its protection refuses."""
+
     delete_data: bool
     """Lifts the protection."""
 
@@ -87,6 +90,7 @@ class SharedFolder(pulumi.ComponentResource):
         file_system = efs.FileSystem(
             name,
             encrypted=True,
+            kms_key_id=args.key,
             throughput_mode=args.shared_folder.throughput_mode,
             provisioned_throughput_in_mibps=args.shared_folder.provisioned_throughput_mibps,
             tags=named(name),

@@ -1,6 +1,6 @@
 """What the nodes of one cluster have in common on AWS, gathered once and handed to each of them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pulumi
@@ -50,6 +50,12 @@ class AwsSite:
 
     image: MachineImage
     """Machine image of every node."""
+
+    encryption_key: str | None
+    """ARN of the KMS key of disks, bucket and logs; None for AWS's own keys."""
+
+    readable_keys: Sequence[str]
+    """The keys of the bucket, the secret and the leader's stack, which nodes decrypt with."""
 
     mount_helper: MountHelper | None
     """Package of EFS's mount helper, for an image without it. In place."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import deployed
+from tests.conftest import Deploy, deployed
 from tests.harness import Recorder
 
 
@@ -75,6 +75,40 @@ def test_a_follower_sees_who_else_asks_to_be_replaced_and_writes_its_own_wish_on
             ["s3:PutObject"],
             [f"{bucket}/nodes/{node}/replacement.json"],
         )
+
+
+KEY = "arn:aws:kms:us-east-1:123456789012:key/00000000-0000-0000-0000-000000000000"
+
+
+def test_a_key_of_the_customers_encrypts_all_data_and_the_nodes_use_it_through_services_alone(
+    deploy_stack: Deploy,
+) -> None:
+    recorder = deploy_stack(encryptionKey=KEY, followers={"one": {"profile": "t4"}})
+    (volume,), (folder,), (secret,) = map(recorder.of, ("Volume", "FileSystem", "Secret"))
+    (leader,), (template,), (logs,) = map(recorder.of, ("Instance", "LaunchTemplate", "LogGroup"))
+    (bucket,) = recorder.of("BucketServerSideEncryptionConfiguration")
+    assert {each.inputs["kmsKeyId"] for each in (volume, folder, secret, logs)} == {KEY}
+    assert leader.inputs["rootBlockDevice"]["kmsKeyId"] == KEY
+    assert template.inputs["blockDeviceMappings"][0]["ebs"]["kmsKeyId"] == KEY
+    by_default = bucket.inputs["rules"][0]["applyServerSideEncryptionByDefault"]
+    assert by_default == {"sseAlgorithm": "aws:kms", "kmsMasterKeyId": KEY}
+    for each in recorder.of("Role"):
+        if each.inputs.get("description", "").startswith("Graphistry node "):
+            allowed = statement(recorder, each.name, "kms:Decrypt")
+            assert allowed["Resource"] == [KEY]
+            assert allowed["Condition"] == {
+                "StringEquals": {
+                    "kms:ViaService": [
+                        "s3.us-east-1.amazonaws.com",
+                        "secretsmanager.us-east-1.amazonaws.com",
+                    ]
+                }
+            }
+
+
+def test_without_a_key_nothing_names_one(deploy_stack: Deploy) -> None:
+    for each in deploy_stack(followers={"one": {"profile": "t4"}}):
+        assert "kms" not in json.dumps(each.inputs, default=str).lower()
 
 
 IAM = "arn:aws:iam::123456789012"
