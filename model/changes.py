@@ -125,6 +125,7 @@ ON_AWS: Mapping[str, Change] = {
     "image.mountHelper.source": _NO_HELPER,
     "image.mountHelper.sha256": _NO_HELPER,
     "tags": _AT_ONCE,
+    "shells.logged": _AT_ONCE,
     "encryptionKey": Change(_NEVER, "data keep the key that they were made with"),
     "leader.profile": Change(_IN_PLACE, "stops and starts as the new type; address and data stay"),
     "leader.availabilityZone": Change(_NEVER, "a data volume cannot leave its zone"),

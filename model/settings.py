@@ -330,6 +330,14 @@ KeyArn = Annotated[
 ]
 
 
+class Shells(Section):
+    """Shells on the nodes of a cluster on AWS, which are sessions of Systems Manager."""
+
+    logged: bool = False
+    """Log the shells that `make shell` and the output `shell` open, to a log group that is kept for a year. Changed
+    in place; switching off keeps the log group."""
+
+
 class FollowersOnAws(Section):
     """What a stack file says about followers on AWS, whoever has their leader."""
 
@@ -352,6 +360,8 @@ class FollowersOnAws(Section):
     """ARN of a KMS key of yours that encrypts volumes, shared folder, bucket, secret and logs. Absent: AWS's own keys.
     Disabling it ends access to all of it at once. Choose it once: volumes and file systems keep the key that they were
     made with, so a change, also from or to none, is refused where there is data."""
+    shells: Shells = Shells()
+    """Shells on the nodes."""
     preflight: Preflight = Preflight()
     """What is looked at before anything starts."""
     budget: Budget | None = None

@@ -11,10 +11,11 @@ from pulumi_aws import ec2
 
 from components.aws.budget_alarm import budget_alarm
 from components.aws.documents import Documents, DocumentsArgs
-from components.aws.exports import follower_export
+from components.aws.exports import follower_export, session_export
 from components.aws.follower import AwsFollower, aws_follower
 from components.aws.names import check_names
 from components.aws.region import machine_image, read_region
+from components.aws.sessions import session_logs
 from components.aws.shared_folder import SharedFolderReference
 from components.aws.site import AwsSite
 from components.aws.spot_fallback import spot_fallback
@@ -103,6 +104,9 @@ class JoinedAwsMachines:
             encryption_key=key,
             # An earlier version of the leader's stack has no such output.
             readable_keys=sorted({each for each in (key, joined.get("encryptionKey")) if each}),
+            sessions=session_logs(name, key, self._child, delete_data=args.delete_data)
+            if args.settings.shells.logged
+            else None,
             mount_helper=args.settings.image.mount_helper,
             release=release,
         )
@@ -132,8 +136,11 @@ class JoinedAwsMachines:
         settings, region = self._args.settings, self.site.region.name
         return {
             "bucket": self.site.bucket,
+            **session_export(self.site),
             "followers": {
-                node: follower_export(node, machine, settings, self.placement, region)
+                node: follower_export(
+                    node, machine, settings, self.placement, region, self.site.sessions
+                )
                 for node, machine in self.followers.items()
             },
         }

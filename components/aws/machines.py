@@ -15,6 +15,7 @@ from components.aws.network import Network, NetworkArgs, NetworkReference, exist
 from components.aws.protection import kept
 from components.aws.region import Region, machine_image, read_region
 from components.aws.security_groups import SecurityGroups, SecurityGroupsArgs
+from components.aws.sessions import session_logs
 from components.aws.shared_folder import (
     SharedFolder,
     SharedFolderArgs,
@@ -111,6 +112,9 @@ class AwsMachines:
             image=image,
             encryption_key=key,
             readable_keys=[key] if key else [],
+            sessions=session_logs(name, key, self._child, delete_data=args.delete_data)
+            if args.settings.shells.logged
+            else None,
             mount_helper=args.settings.image.mount_helper,
             release=args.settings.release,
         )

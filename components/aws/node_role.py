@@ -79,6 +79,7 @@ def node_role(name: str, args: NodeRoleArgs, opts: pulumi.ResourceOptions) -> No
             args.site.bucket_arn,
             args.site.secret_arn,
             args.shared_folder.arn,
+            args.site.sessions.log_group_arn if args.site.sessions else "",
         ).apply(lambda arns: json.dumps(_policy(name, args, *arns))),
         opts=opts,
     )
@@ -102,6 +103,7 @@ def _policy(
     bucket_arn: str,
     secret_arn: str,
     file_system_arn: str,
+    session_log_arn: str,
 ) -> dict[str, object]:
     readable = [f"{bucket_arn}/{specification_key(args.node)}", f"{bucket_arn}/agent/*"]
     helper = args.site.mount_helper
@@ -126,6 +128,7 @@ def _policy(
             for sid, (actions, resources) in statements.items()
         ),
         *_decryption(args.site),
+        *_session_log(session_log_arn),
         *(_replacement(name, args, bucket_arn) if args.role == "follower" else []),
     )
 
@@ -144,6 +147,27 @@ def _decryption(site: AwsSite) -> list[dict[str, object]]:
             "Resource": list(site.readable_keys),
             "Condition": {"StringEquals": {"kms:ViaService": services}},
         }
+    ]
+
+
+def _session_log(log_group_arn: str) -> list[dict[str, object]]:
+    """What the SSM agent does to write a session down, and to see before whether the log is encrypted."""
+    if not log_group_arn:
+        return []
+    streams = ["logs:CreateLogStream", "logs:PutLogEvents", "logs:DescribeLogStreams"]
+    return [
+        {
+            "Sid": "SessionLog",
+            "Effect": "Allow",
+            "Action": streams,
+            "Resource": [f"{log_group_arn}:*"],
+        },
+        {
+            "Sid": "FindSessionLog",
+            "Effect": "Allow",
+            "Action": ["logs:DescribeLogGroups"],
+            "Resource": ["*"],  # AWS knows no resources of it
+        },
     ]
 
 

@@ -8,6 +8,7 @@ import pulumi
 from components.aws.documents import AgentArchive
 from components.aws.leader_machine import MachineImage
 from components.aws.region import Region
+from components.aws.sessions import SessionLogs
 from model.image import MountHelper
 from model.sections import Release
 
@@ -56,6 +57,9 @@ class AwsSite:
 
     readable_keys: Sequence[str]
     """The keys of the bucket, the secret and the leader's stack, which nodes decrypt with."""
+
+    sessions: SessionLogs | None
+    """The log of shells; None where there is none. In place."""
 
     mount_helper: MountHelper | None
     """Package of EFS's mount helper, for an image without it. In place."""

@@ -106,6 +106,24 @@ def test_a_key_of_the_customers_encrypts_all_data_and_the_nodes_use_it_through_s
             }
 
 
+def test_logged_shells_are_started_with_the_clusters_own_document(deploy_stack: Deploy) -> None:
+    keys = {"shells": {"logged": True}, "followers": {"one": {"profile": "t4"}}}
+    recorder = deploy_stack(**keys, encryptionKey=KEY)
+    (document,) = (each for each in recorder.of("Document") if each.name.endswith("-sessions"))
+    (group,) = (each for each in recorder.of("LogGroup") if each.name.endswith("-sessions"))
+    content = json.loads(document.inputs["content"])
+    assert document.inputs["documentType"] == "Session"
+    assert content["inputs"]["cloudWatchLogGroupName"]
+    assert content["inputs"]["cloudWatchStreamingEnabled"] is True
+    assert content["inputs"]["cloudWatchEncryptionEnabled"] is True
+    assert group.inputs["kmsKeyId"] == KEY
+    assert group.inputs["retentionInDays"] == 365
+    for each in recorder.of("Role"):
+        if each.inputs.get("description", "").startswith("Graphistry node "):
+            written = statement(recorder, each.name, "logs:PutLogEvents")
+            assert all("-sessions" in resource for resource in written["Resource"])
+
+
 def test_without_a_key_nothing_names_one(deploy_stack: Deploy) -> None:
     for each in deploy_stack(followers={"one": {"profile": "t4"}}):
         assert "kms" not in json.dumps(each.inputs, default=str).lower()

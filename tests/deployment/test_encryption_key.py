@@ -1,4 +1,4 @@
-"""A key of the customer's own, with the real engine."""
+"""A key of the customer's own, and logged shells, with the real engine."""
 
 import json
 
@@ -23,13 +23,17 @@ def test_a_key_is_of_all_data_and_no_other_takes_its_place(checkout: Checkout) -
     checkout.change(followers={})
     checkout.succeed("preview")  # starts the sandbox, in which the key is
     key = own_key(checkout)
-    checkout.change(encryptionKey=key)
+    checkout.change(encryptionKey=key, shells={"logged": True})
     checkout.succeed("up")
     assert checkout.plan("--refresh") == {}
     volumes = checkout.client("ec2").describe_volumes()["Volumes"]
     assert {each["KmsKeyId"] for each in volumes} == {key}
     (folder,) = checkout.client("efs").describe_file_systems()["FileSystems"]
     assert folder["KmsKeyId"] == key
+    (document,) = checkout.client("ssm").list_documents(
+        Filters=[{"Key": "Owner", "Values": ["Self"]}]
+    )["DocumentIdentifiers"]
+    assert document["DocumentType"] == "Session"
     before = checkout.account()
     checkout.change(encryptionKey=own_key(checkout))
     refused = checkout.operate("up")
