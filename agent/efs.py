@@ -4,29 +4,31 @@ from __future__ import annotations
 
 import shutil
 import socket
+import tempfile
 import time
 from pathlib import Path
 
 from agent import bootstrap, limits, nfs, packages, systemd
 from agent.commands import Completed, run
+from agent.download import Download
 from agent.failures import Failure
 from agent.node import Node
-from agent.specification import Efs
+from agent.specification import Efs, MountHelper
 
 PAUSE_SECONDS = 10
 HELPER = Path("/sbin/mount.efs")
+CHUNK = 2**20
 INSTALLER = "https://amazon-efs-utils.aws.com/efs-utils-installer.sh"
 
 
-def require_helper() -> None:
-    """Install the mount helper where the image has none; raises Failure EfsUtilsMissing."""
+def require_helper(node: Node, share: Efs) -> None:
+    """Install the mount helper where the image has none.
+
+    Raises Failure EfsUtilsMissing, and EfsUtilsChecksumMismatch where the package is not the one that was named.
+    """
     end = time.monotonic() + limits.PATIENCE
     while not HELPER.exists():
-        if shutil.which("dnf"):
-            done = packages.install("amazon-efs-utils")
-        else:
-            script = f"curl -fsS --retry 3 {INSTALLER} | sh -s -- --install"
-            done = run(["sh", "-c", script], seconds=900)
+        done = _install(node, share.mount_helper)
         if HELPER.exists():
             return
         if time.monotonic() > end:
@@ -34,6 +36,37 @@ def require_helper() -> None:
         # Updates of the system's own hold the package manager for minutes after a boot.
         print(f"waiting: amazon-efs-utils: {' '.join(done.tail()[-1:])}", flush=True)
         time.sleep(PAUSE_SECONDS)
+
+
+def _install(node: Node, helper: MountHelper | None) -> Completed:
+    """The package that was named, and no other; else the distribution's, whose signature its manager checks.
+
+    Ubuntu has neither: AWS's own installer comes last, whole before it runs, and its checksum is in the log.
+    """
+    if helper is None and shutil.which("dnf"):
+        return packages.install("amazon-efs-utils")
+    with tempfile.TemporaryDirectory() as folder:
+        if helper is not None:
+            file = Path(folder, "amazon-efs-utils").with_suffix(Path(helper.source).suffix)
+            got = _fetch(node, helper.source, file)
+            if got != helper.sha256:
+                raise Failure(
+                    "EfsUtilsChecksumMismatch",
+                    f"{helper.source} has the SHA-256 {got}, not {helper.sha256}; it was not installed",
+                )
+            return packages.install(str(file))
+        file = Path(folder, "installer.sh")
+        print(f"amazon-efs-utils: running {INSTALLER}, SHA-256 {_fetch(node, INSTALLER, file)}")
+        return run(["sh", str(file), "--install"], seconds=900)
+
+
+def _fetch(node: Node, source: str, file: Path) -> str:
+    """Store a file, and return its SHA-256."""
+    content = Download(source, node.site.open_release)
+    with file.open("wb") as written:
+        while chunk := content.read(CHUNK):
+            written.write(chunk)
+    return content.hexdigest()
 
 
 def mount(node: Node, share: Efs) -> Completed:

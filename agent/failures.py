@@ -48,7 +48,9 @@ HINTS = {
     "DiskAlmostFull": "free space on it, or give it more: nothing is deleted or replaced for it",
     "LocalDiskUnusable": "look at the disk on the node, or terminate the machine: `make up` brings another",
     # shared folder
-    "EfsUtilsMissing": "use an image with amazon-efs-utils, or let the node reach amazon-efs-utils.aws.com",
+    "EfsUtilsMissing": "name its package in image.mountHelper, use an image with amazon-efs-utils, or let the node "
+    "reach amazon-efs-utils.aws.com",
+    "EfsUtilsChecksumMismatch": "compare image.mountHelper with the package that you stored",
     "NfsUtilsMissing": "install nfs-common (Ubuntu) or nfs-utils on the host, or give it a package mirror",
     "NfsServerUnavailable": "read the log lines; the leader needs nfs-kernel-server (Ubuntu) or nfs-utils",
     "ExportsChanged": "nothing: the agent exports it anew; see who else writes to /etc/exports.d on the leader",

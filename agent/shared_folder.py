@@ -32,7 +32,7 @@ def shared_folder(node: Node) -> None:
     """Mount the shared folder, claim or recognize it, make what belongs into it, and let others mount it."""
     share = node.specification.share
     if isinstance(share, Efs):
-        efs.require_helper()
+        efs.require_helper(node, share)
     elif isinstance(share, Nfs):
         nfs.require_client()
     _mount(node)

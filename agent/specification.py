@@ -37,6 +37,14 @@ class HostPlace:
 
 
 @dataclass(frozen=True)
+class MountHelper:
+    """The package of amazon-efs-utils for an image without it."""
+
+    source: str
+    sha256: str
+
+
+@dataclass(frozen=True)
 class Efs:
     """A shared folder on EFS."""
 
@@ -44,6 +52,7 @@ class Efs:
     file_system: str
     region: str
     mount_targets: dict[str, str]
+    mount_helper: MountHelper | None
 
 
 @dataclass(frozen=True)
@@ -187,7 +196,14 @@ def _share(document: dict[str, Any]) -> SharedFolder:
     kind, path = folder["kind"], folder["path"]
     if kind == "efs":
         targets = folder.get("mountTargets", {})
-        return Efs(path, folder["fileSystemId"], document["site"]["region"], targets)
+        helper = folder.get("mountHelper")
+        return Efs(
+            path,
+            folder["fileSystemId"],
+            document["site"]["region"],
+            targets,
+            MountHelper(**helper) if helper else None,
+        )
     if kind == "nfs":
         return Nfs(path, folder["server"], folder["export"])
     if kind == "nfs-on-leader":

@@ -46,6 +46,7 @@ _GPU_SERVICES = Change(_IN_PLACE, "the GPU services restart")
 _ONE_SERVICE = Change(_IN_PLACE, "that service restarts")
 _AT_ONCE = Change(_IN_PLACE, "no node notices")
 _TOUCHES_NOTHING = Change(_IN_PLACE, "touches nothing")
+_NO_HELPER = Change(_IN_PLACE, "touches no node that has a mount helper")
 _FOLLOWERS_TYPE = Change(
     _REPLACES, "if its type is listed no more, the new machine before the old one"
 )
@@ -126,7 +127,11 @@ ON_AWS: Mapping[str, Change] = {
         "machine closes it at once, on running machines too",
         to_leader=Change(_IN_PLACE, "nothing restarts"),
     ),
+    "image.mountHelper.source": _NO_HELPER,
+    "image.mountHelper.sha256": _NO_HELPER,
     "tags": _AT_ONCE,
+    "shells.logged": _AT_ONCE,
+    "encryptionKey": Change(_NEVER, "data keep the key that they were made with"),
     "leader.profile": Change(_IN_PLACE, "stops and starts as the new type; address and data stay"),
     "leader.availabilityZone": Change(_NEVER, "a data volume cannot leave its zone"),
     "leader.dataVolume.sizeGib": Change(

@@ -59,6 +59,29 @@ class LockedImage(Section):
     """Day the image was made, for people. A change touches nothing."""
 
 
+class MountHelper(Section):
+    """The package of EFS's mount helper, amazon-efs-utils, by its address and checksum."""
+
+    source: Annotated[
+        str,
+        StringConstraints(
+            pattern=r"^(s3://[a-z0-9.-]{3,63}|https://[A-Za-z0-9.-]+)/[^\s?@]*\.(deb|rpm)$"
+        ),
+        Words(
+            '"s3://bucket/key" or "https://host/path" that ends in .deb or .rpm, without a signature'
+        ),
+        StandIn("s3://bucket/amazon-efs-utils.deb"),
+    ]
+    """Where nodes whose image has no mount helper get it. Required. A change touches no node that has one."""
+    sha256: Annotated[
+        str,
+        StringConstraints(pattern=r"^[0-9a-f]{64}$"),
+        Words("the package's SHA-256 as 64 lower-case hex digits"),
+        StandIn("0" * 64),
+    ]
+    """Checksum of the package: nothing else is installed. Required. Follows `source`."""
+
+
 class Image(Section):
     """The machine image (AMI) of new machines. A newer one never replaces a running machine."""
 
@@ -88,6 +111,10 @@ class Image(Section):
     """Says that an image of your own (`id`, `lock`, or a parameter of yours) has the release unpacked in
     /home/ubuntu/graphistry, /var/graphistry or /opt/graphistry, as Graphistry's Marketplace image has. Absent: it has
     none, and `release.source` must name an archive. Read before anything starts; a change touches no machine."""
+    mount_helper: MountHelper | None = None
+    """Package of amazon-efs-utils for an image without it, as Ubuntu's are. Absent: Amazon Linux has a signed package,
+    and on Ubuntu AWS's installer runs, of which no checksum is published. A change touches no node that has a mount
+    helper."""
     lock: Annotated[dict[Region, LockedImage], Words("a map from region to locked image")] = {}  # noqa: RUF012 pydantic copies it
     """The image by region, written by `make image-refresh`, which shows what a newer one would do.
     A region without: what is looked up when a machine is first created. A new lock replaces the

@@ -346,6 +346,23 @@ class Budget(Section):
     tag once the account that pays has made it a cost allocation tag. None: no alarm. A change touches no machine."""
 
 
+KeyArn = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/(mrk-[0-9a-f]{32}|[0-9a-f-]{36})$"
+    ),
+    Words("the ARN of a KMS key, not of an alias"),
+]
+
+
+class Shells(Section):
+    """Shells on the nodes of a cluster on AWS, which are sessions of Systems Manager."""
+
+    logged: bool = False
+    """Log the shells that `make shell` and the output `shell` open, to a log group that is kept for a year. Changed
+    in place; switching off keeps the log group."""
+
+
 class FollowersOnAws(Section):
     """What a stack file says about followers on AWS, whoever has their leader."""
 
@@ -364,6 +381,12 @@ class FollowersOnAws(Section):
     removing it and adding another. Empty: the leader alone."""
     image: Image = Image()
     """The machine image; see `model.image`."""
+    encryption_key: KeyArn | None = None
+    """ARN of a KMS key of yours that encrypts volumes, shared folder, bucket, secret and logs. Absent: AWS's own keys.
+    Disabling it ends access to all of it at once. Choose it once: volumes and file systems keep the key that they were
+    made with, so a change, also from or to none, is refused where there is data."""
+    shells: Shells = Shells()
+    """Shells on the nodes."""
     preflight: Preflight = Preflight()
     """What is looked at before anything starts."""
     budget: Budget | None = None

@@ -15,6 +15,7 @@ from typing import Literal, TypedDict
 
 from model.gpu_catalogue import CATALOGUE
 from model.hosts import SharedFolder
+from model.image import MountHelper
 from model.sections import Release
 from model.workers import GpuAllocation
 
@@ -97,6 +98,7 @@ def aws_specification(
     followers_secret_arn: str | None,
     use_local_disks: bool,
     containers_use_role: bool,
+    mount_helper: MountHelper | None,
 ) -> dict[str, object]:
     """The document of one node on AWS, ready for `canonical_json`.
 
@@ -120,6 +122,7 @@ def aws_specification(
             "fileSystemId": file_system_id,
             "path": SHARED_FOLDER_PATH,
             "mountTargets": dict(mount_targets),
+            "mountHelper": None if mount_helper is None else mount_helper.model_dump(),
         },
         "dataVolume": None if data_volume_id is None else {"volumeId": data_volume_id},
         "dataServices": "bundled",

@@ -97,7 +97,10 @@ def shell_command(opened: Deployment, node: str, outputs: Mapping[str, Any]) -> 
             raise UserError(f"{node} has no machine; `make show{opened.choice}` says more")
         machine = found.instance_id
     if opened.sandbox is None:
-        return ["aws", "ssm", "start-session", "--region", opened.region, "--target", machine]
+        document = outputs.get("sessionDocument")
+        logged = ["--document-name", document] if document else []
+        start = ["aws", "ssm", "start-session", "--region", opened.region]
+        return [*start, "--target", machine, *logged]
     way = "-it" if sys.stdin.isatty() else "-i"  # or a script could not write to it
     return ["docker", "-H", str(opened.sandbox.docker_host), "exec", way, machine, "bash", "-l"]
 

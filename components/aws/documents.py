@@ -33,6 +33,9 @@ class AgentArchive:
 class DocumentsArgs:
     """Inputs of :class:`Documents`."""
 
+    key: str | None
+    """KMS key, or None for S3's own. A change holds for what is written later."""
+
     delete_data: bool
     """Lifts the protection, and lets the bucket be deleted with what is in it."""
 
@@ -79,8 +82,11 @@ class Documents(pulumi.ComponentResource):
             rules=[
                 s3.BucketServerSideEncryptionConfigurationRuleArgs(
                     apply_server_side_encryption_by_default=s3.BucketServerSideEncryptionConfigurationRuleApplyServerSideEncryptionByDefaultArgs(
-                        sse_algorithm="AES256"
-                    )
+                        sse_algorithm="aws:kms" if args.key else "AES256",
+                        kms_master_key_id=args.key,
+                    ),
+                    # One call of KMS for many objects, not one for each report of each node.
+                    bucket_key_enabled=True if args.key else None,
                 )
             ],
             opts=after(versioning),

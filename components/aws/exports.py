@@ -6,6 +6,7 @@ import pulumi
 
 from components.aws.follower import AwsFollower
 from components.aws.leader import AwsLeader
+from components.aws.sessions import SessionLogs
 from components.aws.site import AwsSite
 from model.placement import Placement
 from model.settings import FollowersOnAws, Settings
@@ -38,16 +39,35 @@ def aws_exports(
     region = site.region.name
     return {
         "bucket": site.bucket,
-        "leader": _leader(leader, settings, placement, region),
+        **session_export(site),
+        "leader": _leader(leader, settings, placement, region, site.sessions),
         "followers": {
-            node: follower_export(node, machine, settings, placement.followers, region)
+            node: follower_export(
+                node, machine, settings, placement.followers, region, site.sessions
+            )
             for node, machine in followers.items()
         },
     }
 
 
+def session_export(site: AwsSite) -> dict[str, pulumi.Input[object]]:
+    """``sessionDocument``, by which shells are logged; nothing where they are not."""
+    return {"sessionDocument": site.sessions.document} if site.sessions else {}
+
+
+def _shell(shell: pulumi.Output[str], sessions: SessionLogs | None) -> pulumi.Output[str]:
+    """The command of a shell, which a document has logged."""
+    if sessions is None:
+        return shell
+    return pulumi.Output.concat(shell, " --document-name ", sessions.document)
+
+
 def _leader(
-    leader: AwsLeader, settings: Settings, placement: Placement, region: str
+    leader: AwsLeader,
+    settings: Settings,
+    placement: Placement,
+    region: str,
+    sessions: SessionLogs | None,
 ) -> dict[str, pulumi.Input[object]]:
     return {
         "profile": settings.leader.profile,
@@ -57,8 +77,9 @@ def _leader(
         "instanceId": leader.instance_id,
         "address": leader.address,
         "hostName": leader.host_name,
-        "shell": leader.instance_id.apply(
-            lambda target: SHELL.format(region=region, target=target)
+        "shell": _shell(
+            leader.instance_id.apply(lambda target: SHELL.format(region=region, target=target)),
+            sessions,
         ),
         "portForward": leader.instance_id.apply(
             lambda target: PORT_FORWARD.format(region=region, target=target)
@@ -72,10 +93,11 @@ def follower_export(
     settings: FollowersOnAws,
     zones: Mapping[str, tuple[str, ...]],
     region: str,
+    sessions: SessionLogs | None,
 ) -> dict[str, pulumi.Input[object]]:
     """What an operator may want to know of a follower."""
 
-    def command(template: str) -> pulumi.Output[object]:
+    def command(template: str) -> pulumi.Output[str]:
         return machine.group_name.apply(
             lambda group: template.format(
                 region=region, target=FOLLOWER_INSTANCE.format(region=region, group=group)
@@ -92,6 +114,6 @@ def follower_export(
         "newMachine": machine.group_urn.apply(
             lambda urn: NEW_MACHINE.format(stack=pulumi.get_stack(), urn=urn)
         ),
-        "shell": command(SHELL),
+        "shell": _shell(command(SHELL), sessions),
         "portForward": command(PORT_FORWARD),
     }

@@ -79,6 +79,7 @@ class AwsFollower:
                 specification=stored.object,
                 containers_use_role=site.containers_use_role,
                 tags=site.tags,
+                key=site.encryption_key,
             ),
             parent,
         )

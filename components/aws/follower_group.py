@@ -58,6 +58,9 @@ class FollowerGroupArgs:
     containers_use_role: bool
     """Whether a token of the metadata service reaches containers. For the next machine."""
 
+    key: str | None
+    """KMS key of the disk, or None for the account's default. For the next machine."""
+
     tags: dict[str, str]
     """The cluster's tags: a provider's default tags do not reach what a group launches."""
 
@@ -111,6 +114,7 @@ def follower_group(
                     volume_type="gp3",
                     volume_size=args.root_volume_gib,
                     encrypted="true",
+                    kms_key_id=args.key,
                     delete_on_termination="true",
                 ),
             )

@@ -11,10 +11,11 @@ from pulumi_aws import ec2
 
 from components.aws.budget_alarm import budget_alarm
 from components.aws.documents import Documents, DocumentsArgs
-from components.aws.exports import follower_export
+from components.aws.exports import follower_export, session_export
 from components.aws.follower import AwsFollower, aws_follower
 from components.aws.names import check_names
 from components.aws.region import machine_image, read_region
+from components.aws.sessions import session_logs
 from components.aws.shared_folder import SharedFolderReference
 from components.aws.site import AwsSite
 from components.aws.spot_fallback import spot_fallback
@@ -66,6 +67,7 @@ class JoinedAwsMachines:
             )
         self._name, self._args = name, args
         self._child = pulumi.ResourceOptions(parent=cluster)
+        key = args.settings.encryption_key
         invoke = pulumi.InvokeOptions(parent=cluster)
         if not args.delete_data:  # the data of a stack can be deleted whoever is left
             _require_leader(args.settings.leader_stack, joined, invoke)
@@ -84,7 +86,7 @@ class JoinedAwsMachines:
             },
         )
         documents = Documents(
-            f"{name}-documents", DocumentsArgs(delete_data=args.delete_data), self._child
+            f"{name}-documents", DocumentsArgs(delete_data=args.delete_data, key=key), self._child
         )
         self.site = AwsSite(
             cluster=joined["cluster"],
@@ -103,6 +105,13 @@ class JoinedAwsMachines:
             followers_secret_arn=pulumi.Output.from_input(joined["secretArn"]),
             containers_use_role=args.settings.instance_metadata == "containers",
             image=machine_image(args.settings.image, args.region, release, invoke),
+            encryption_key=key,
+            # An earlier version of the leader's stack has no such output.
+            readable_keys=sorted({each for each in (key, joined.get("encryptionKey")) if each}),
+            sessions=session_logs(name, key, self._child, delete_data=args.delete_data)
+            if args.settings.shells.logged
+            else None,
+            mount_helper=args.settings.image.mount_helper,
             release=release,
         )
         self.leader = None
@@ -131,8 +140,11 @@ class JoinedAwsMachines:
         settings, region = self._args.settings, self.site.region.name
         return {
             "bucket": self.site.bucket,
+            **session_export(self.site),
             "followers": {
-                node: follower_export(node, machine, settings, self.placement, region)
+                node: follower_export(
+                    node, machine, settings, self.placement, region, self.site.sessions
+                )
                 for node, machine in self.followers.items()
             },
         }

@@ -94,6 +94,7 @@ class AwsLeader:
                 user_data=boot_script(site, NAME),
                 containers_use_role=site.containers_use_role,
                 tags=site.tags,
+                key=site.encryption_key,
                 delete_data=self.delete_data,
             ),
             opts,

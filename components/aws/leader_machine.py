@@ -77,6 +77,10 @@ class LeaderMachineArgs:
     tags: dict[str, str]
     """The cluster's tags, for the root disk. In place."""
 
+    key: str | None
+    """KMS key of both disks, or None for the account's default. A change replaces them, which the protection of the
+    data volume refuses."""
+
     delete_data: bool
     """Lifts the protection of the data volume."""
 
@@ -129,6 +133,7 @@ class LeaderMachine(pulumi.ComponentResource):
             iops=data_volume.iops,
             throughput=data_volume.throughput_mibps,
             encrypted=True,
+            kms_key_id=args.key,
             snapshot_id=data_volume.snapshot_id,
             final_snapshot=True,
             tags={**named(f"{name}-data"), BACKUPS_TAG: cluster},
@@ -171,6 +176,7 @@ class LeaderMachine(pulumi.ComponentResource):
                 volume_type="gp3",
                 volume_size=args.root_volume_gib,
                 encrypted=True,
+                kms_key_id=args.key,
                 delete_on_termination=True,
                 # The provider's default tags reach this disk when it is made, and a changed one is removed from it
                 # and not put back (terraform-provider-aws#38301); what the block names stays.

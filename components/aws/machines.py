@@ -15,6 +15,7 @@ from components.aws.network import Network, NetworkArgs, NetworkReference, exist
 from components.aws.protection import kept
 from components.aws.region import Region, machine_image, read_region
 from components.aws.security_groups import SecurityGroups, SecurityGroupsArgs
+from components.aws.sessions import session_logs
 from components.aws.shared_folder import (
     SharedFolder,
     SharedFolderArgs,
@@ -71,6 +72,7 @@ class AwsMachines:
         check_names(name, args.settings)
         self._name, self._args = name, args
         self._child = pulumi.ResourceOptions(parent=cluster)
+        key = args.settings.encryption_key
         self._invoke = pulumi.InvokeOptions(parent=cluster)
         region = read_region(args.region, args.settings.instance_types, self._invoke)
         image = machine_image(args.settings.image, args.region, args.settings.release, self._invoke)
@@ -89,12 +91,13 @@ class AwsMachines:
         self.kept_data: dict[str, pulumi.Output[str]] = {}
         self.shared_folder = self._shared_folder(region, network, groups, role_path)
         documents = Documents(
-            f"{name}-documents", DocumentsArgs(delete_data=args.delete_data), self._child
+            f"{name}-documents", DocumentsArgs(delete_data=args.delete_data, key=key), self._child
         )
         secret = secretsmanager.Secret(
             f"{name}-secret",
             description="Passwords and keys of a Graphistry cluster, filled by its leader once",
             recovery_window_in_days=SECRET_RECOVERY_DAYS,
+            kms_key_id=key,
             tags=named(f"{name}-secret"),
             opts=kept(cluster, delete_data=args.delete_data),
         )
@@ -102,6 +105,7 @@ class AwsMachines:
             f"{name}-followers-secret",
             description="What followers of a Graphistry cluster need of its passwords and keys, filled by its leader",
             recovery_window_in_days=SECRET_RECOVERY_DAYS,
+            kms_key_id=key,
             tags=named(f"{name}-followers-secret"),
             opts=kept(cluster, delete_data=args.delete_data),
         )
@@ -118,6 +122,12 @@ class AwsMachines:
             followers_secret_arn=followers_secret.arn,
             containers_use_role=args.settings.instance_metadata == "containers",
             image=image,
+            encryption_key=key,
+            readable_keys=[key] if key else [],
+            sessions=session_logs(name, key, self._child, delete_data=args.delete_data)
+            if args.settings.shells.logged
+            else None,
+            mount_helper=args.settings.image.mount_helper,
             release=args.settings.release,
         )
         self.leader = AwsLeader(
@@ -170,6 +180,7 @@ class AwsMachines:
             },
             "secretArn": site.followers_secret_arn,
             "bucket": site.bucket,
+            "encryptionKey": site.encryption_key,
             "release": site.release.model_dump(by_alias=True),
             "leader": {"instanceId": self.leader.instance_id, "address": self.leader.address},
         }
@@ -192,7 +203,12 @@ class AwsMachines:
         self.placement = place(settings, zones, region.offerings)
         return Network(
             f"{self._name}-network",
-            NetworkArgs(network=network, availability_zones=zones, region=region.name),
+            NetworkArgs(
+                network=network,
+                availability_zones=zones,
+                region=region.name,
+                key=settings.encryption_key,
+            ),
             self._child,
         ).reference
 
@@ -211,6 +227,7 @@ class AwsMachines:
                 role_path=role_path,
                 account_id=region.account_id,
                 partition=region.partition,
+                key=self._args.settings.encryption_key,
                 delete_data=self._args.delete_data,
             ),
             self._child,

@@ -47,6 +47,9 @@ class NetworkArgs:
     region: str
     """AWS region, for the name of the S3 endpoint."""
 
+    key: str | None
+    """KMS key of the flow logs, or None for AWS's own. A change replaces the log group."""
+
     def __post_init__(self) -> None:
         if len(self.availability_zones) < 2:
             raise ValueError(
@@ -119,7 +122,7 @@ class Network(pulumi.ComponentResource):
             opts=self._child,
         )
         if args.network.flow_logs:
-            self._flow_logs()
+            self._flow_logs(args.key)
 
         self.reference = NetworkReference(
             vpc_id=self._vpc.id,
@@ -181,12 +184,13 @@ class Network(pulumi.ComponentResource):
             )
         return private_tables
 
-    def _flow_logs(self) -> None:
+    def _flow_logs(self, key: str | None) -> None:
         """Accepted and rejected connections of the VPC, to a log group of their own."""
         name, child = self._name, self._child
         group = cloudwatch.LogGroup(
             f"{name}-flow-logs",
             retention_in_days=FLOW_LOG_RETENTION_DAYS,
+            kms_key_id=key,
             tags=named(f"{name}-flow-logs"),
             opts=child,
         )

@@ -97,6 +97,7 @@ def store_specification(
                 if known["leaders_secret_arn"]
                 else None,
                 containers_use_role=site.containers_use_role,
+                mount_helper=site.mount_helper,
                 use_local_disks=all(
                     CATALOGUE[each].local_disk_gb > 0 for each in document.instance_types
                 ),

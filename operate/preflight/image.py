@@ -58,6 +58,16 @@ def image(situation: Situation) -> tuple[Finding, ...]:
         remarks.append(
             f"nobody says which NVIDIA driver is in it, so each node looks; `{refresh} DRIVER=…` notes it"
         )
+    if (
+        path == "image.ssmParameter"
+        and "ubuntu" in wanted.ssm_parameter
+        and not found.stand_in
+        and not wanted.mount_helper
+    ):
+        remarks.append(
+            "Ubuntu's images have no mount helper of EFS: AWS's installer runs as root on each node, unverified. "
+            "image.mountHelper names a package by its checksum (docs/operations.md)"
+        )
     sold = subscription(situation, path, identifier) if found.sold else ()
     return (*problems, *sold, *map(Remark, remarks))
 

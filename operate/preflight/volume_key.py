@@ -1,6 +1,6 @@
-"""Part of the check ``references``: whether Auto Scaling may use the account's default key for volumes.
+"""Part of the check ``references``: whether Auto Scaling may use the key of the disks, and CloudWatch that of the logs.
 
-The launch templates say that disks are encrypted and name no key, so each gets the account's default, whether or not
+Without ``encryptionKey`` the launch templates name no key, so each disk gets the account's default, whether or not
 the account encrypts by default. Whoever deploys launches the leader; followers are launched by the service-linked role
 of Auto Scaling, which has permission for AWS's own key alone (AWS: Required KMS key policy for encrypted volumes).
 """
@@ -16,10 +16,11 @@ from botocore.exceptions import ClientError
 
 from model.problems import Problem
 from model.refusals import DENIED
+from model.settings import Settings
 from operate.preflight.situation import Finding, Situation, Unanswered, account_id
 
 AWS_MANAGED = "alias/aws/ebs"
-PATH = "the default key of EBS"
+DEFAULT, OWN = "the default key of EBS", "encryptionKey"
 
 NEEDED = ("kms:Decrypt", "kms:GenerateDataKeyWithoutPlaintext", "kms:CreateGrant")
 """What a launch does with the key in the role's name; the statement that AWS documents has more."""
@@ -32,25 +33,71 @@ GRANTED = (
 
 
 def volume_key(situation: Situation) -> Iterator[Finding]:
-    """A customer's key that the role may not use, or of which no disk can be made; at most five calls."""
-    if not situation.settings.followers:
+    """A customer's key that the role may not use, or of which no disk can be made; at most six calls."""
+    settings = situation.settings
+    own = settings.encryption_key
+    if not settings.followers and own is None:
         return
-    named = situation.client("ec2").get_ebs_default_kms_key_id()["KmsKeyId"]
+    path, instead = DEFAULT, "; or aws ec2 reset-ebs-default-kms-key-id"
+    if own is not None:
+        path, instead = OWN, ""
+        if own.split(":")[3] != situation.region:
+            yield Problem(
+                path, own, f"a key in {situation.region}", "a key serves its own region alone"
+            )
+            return
+    named = own or situation.client("ec2").get_ebs_default_kms_key_id()["KmsKeyId"]
     if named == AWS_MANAGED:
         return
-    key = situation.client("kms").describe_key(KeyId=named)["KeyMetadata"]
-    if key["KeyManager"] == "AWS":
+    try:
+        key = situation.client("kms").describe_key(KeyId=named)["KeyMetadata"]
+    except ClientError as error:
+        if own is None or error.response["Error"]["Code"] != "NotFoundException":
+            raise
+        yield Problem(
+            path, own, "a key that exists", f"aws kms list-keys --region {situation.region}"
+        )
+        return
+    if key["KeyManager"] == "AWS" and own is None:
         return
     arn = str(key["Arn"])
     if key["KeyState"] != "Enabled":
         yield Problem(
-            PATH,
+            path,
             f"{arn}, which is {key['KeyState']}",
             "a key that is enabled: every disk of the cluster is encrypted with it",
-            f"aws kms enable-key --region {situation.region} --key-id {arn}, or aws ec2 reset-ebs-default-kms-key-id",
+            f"aws kms enable-key --region {situation.region} --key-id {arn}{instead}",
         )
         return
-    yield from _use(situation, arn, _role(situation, arn))
+    if settings.followers:
+        yield from _use(situation, path, arn, instead)
+    if own is not None and isinstance(settings, Settings) and settings.network.vpc_id is None:
+        yield from _logs(situation, arn)
+
+
+def _logs(situation: Situation, arn: str) -> Iterator[Finding]:
+    """Whether CloudWatch may use the key for the flow logs: AWS refuses the log group otherwise."""
+    service = f"logs.{situation.region}.amazonaws.com"
+    try:
+        admitted = any(
+            service in _listed(principal.get("Service"))
+            for each in _statements(situation, arn)
+            if each["Effect"] == "Allow" and isinstance(principal := each.get("Principal"), dict)
+        )
+    except ClientError as error:
+        if not DENIED.search(error.response["Error"]["Code"]):
+            raise
+        yield Unanswered(
+            f"the permission kms:GetKeyPolicy on {arn} is missing, so nobody knows whether {service} may use it"
+        )
+        return
+    if not admitted:
+        yield Problem(
+            OWN,
+            f"{arn}, which CloudWatch Logs may not use: the flow logs could not be made",
+            f"a statement in the key's policy for the service {service}",
+            'the statement of AWS\'s page "Encrypt log data in CloudWatch Logs using AWS KMS"',
+        )
 
 
 def _role(situation: Situation, key_arn: str) -> str:
@@ -62,10 +109,10 @@ def _role(situation: Situation, key_arn: str) -> str:
     )
 
 
-def _use(situation: Situation, arn: str, role: str) -> Iterator[Finding]:
+def _use(situation: Situation, path: str, arn: str, instead: str) -> Iterator[Finding]:
     """The role's use of the key: by a grant, or by the key's policy. One of them that may not be read is named only if
     the other does not answer the question."""
-    unread = []
+    role, unread = _role(situation, arn), []
     ways: dict[str, Callable[[], bool]] = {
         "kms:ListGrants": lambda: _is_granted(situation, arn, role),
         "kms:GetKeyPolicy": lambda: _policy_admits(situation, arn, role),
@@ -81,15 +128,15 @@ def _use(situation: Situation, arn: str, role: str) -> Iterator[Finding]:
     if unread:
         yield Unanswered(
             f"the permission {' and '.join(unread)} on {arn} is missing, so nobody knows whether Auto Scaling may use "
-            f"that default key of EBS: {_how_to_grant(situation, arn, role)} makes sure"
+            f"that key, {path}: {_how_to_grant(situation, arn, role)} makes sure"
         )
         return
     yield Problem(
-        PATH,
+        path,
         f"{arn}, a key of your own that Auto Scaling may not use: no follower would start",
         f"a grant, or a statement in the key's policy, for {role}",
         f"{_how_to_grant(situation, arn, role)}; or in its policy the statements of AWS's page \"Required AWS KMS key "
-        'policy for use with encrypted volumes"; or aws ec2 reset-ebs-default-kms-key-id',
+        f'policy for use with encrypted volumes"{instead}',
     )
 
 
@@ -118,17 +165,21 @@ def _policy_admits(situation: Situation, arn: str, role: str) -> bool:
     What it gives the account as a whole is not the role's: that needs a policy of the role, and AWS alone writes those
     of a service-linked role.
     """
-    answer = situation.client("kms").get_key_policy(KeyId=arn, PolicyName="default")
-    statements = json.loads(answer["Policy"])["Statement"]
     allowed = [
         action
-        for each in (statements if isinstance(statements, list) else [statements])
+        for each in _statements(situation, arn)
         if each["Effect"] == "Allow" and _is_for(each, role)
         for action in _listed(each.get("Action"))
     ]
     return all(
         any(fnmatchcase(needed.lower(), action.lower()) for action in allowed) for needed in NEEDED
     )
+
+
+def _statements(situation: Situation, arn: str) -> list[Mapping[str, Any]]:
+    answer = situation.client("kms").get_key_policy(KeyId=arn, PolicyName="default")
+    statements = json.loads(answer["Policy"])["Statement"]
+    return statements if isinstance(statements, list) else [statements]
 
 
 def _is_for(statement: Mapping[str, Any], role: str) -> bool:

@@ -163,7 +163,7 @@ def test_names_of_services_are_those_of_the_regions_partition(
                 aws.Aws(region).endpoint("autoscaling") == f"https://autoscaling.{region}.{suffix}"
             )
             assert bootstrap.object_url(region, "b", "k") == f"https://b.s3.{region}.{suffix}/k"
-            share = Efs("/mnt", "fs-0", region, {})
+            share = Efs("/mnt", "fs-0", region, {}, None)
             assert efs._name(share) == f"fs-0.efs.{region}.{suffix}"
             judged += 1
     assert judged > 30

@@ -248,13 +248,14 @@ def test_a_release_in_s3_is_readable_and_nothing_beside_it(deploy_stack: Deploy)
 def test_the_shared_folder_admits_only_the_roles_of_the_cluster() -> None:
     recorder = deployed()
     (policy,) = recorder.of("FileSystemPolicy")
-    allow, deny = json.loads(policy.inputs["policy"])["Statement"]
+    allow, others, deny = json.loads(policy.inputs["policy"])["Statement"]
     admitted = allow["Condition"]["ArnLike"]["aws:PrincipalArn"]
     assert admitted == "arn:aws:iam::123456789012:role/graphistry-cluster/sandbox/*"
     for node in ("leader", "small", "large"):
         role = recorder["Role", f"graphistry-sandbox-{node}-role"]
         assert role.inputs["path"] == "/graphistry-cluster/sandbox/"
-    assert deny["Effect"] == "Deny"
+    assert others["Effect"] == deny["Effect"] == "Deny"
+    assert others["Condition"] == {"ArnNotLike": {"aws:PrincipalArn": admitted}}
     assert deny["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from typing import Any
 
 import pytest
 
-from tests.conftest import deployed
+from tests.conftest import Deploy, deployed
 from tests.harness import Recorder
 
 
@@ -95,6 +96,120 @@ def test_a_container_gets_a_token_of_its_nodes_role_only_where_the_stack_file_sa
             if each.name.endswith("-specification")
         ]
         assert {each["site"]["containersUseRole"] for each in stored} == {expected}
+
+
+KEY = "arn:aws:kms:us-east-1:123456789012:key/00000000-0000-0000-0000-000000000000"
+
+
+def test_a_key_of_the_customers_encrypts_all_data_and_the_nodes_use_it_through_services_alone(
+    deploy_stack: Deploy,
+) -> None:
+    recorder = deploy_stack(encryptionKey=KEY, followers={"one": {"profile": "t4"}})
+    (volume,), (folder,) = map(recorder.of, ("Volume", "FileSystem"))
+    (leader,), (template,), (logs,) = map(recorder.of, ("Instance", "LaunchTemplate", "LogGroup"))
+    (bucket,) = recorder.of("BucketServerSideEncryptionConfiguration")
+    assert {each.inputs["kmsKeyId"] for each in (volume, folder, logs)} == {KEY}
+    assert [each.inputs["kmsKeyId"] for each in recorder.of("Secret")] == [KEY, KEY]
+    assert leader.inputs["rootBlockDevice"]["kmsKeyId"] == KEY
+    assert template.inputs["blockDeviceMappings"][0]["ebs"]["kmsKeyId"] == KEY
+    by_default = bucket.inputs["rules"][0]["applyServerSideEncryptionByDefault"]
+    assert by_default == {"sseAlgorithm": "aws:kms", "kmsMasterKeyId": KEY}
+    for each in recorder.of("Role"):
+        if each.inputs.get("description", "").startswith("Graphistry node "):
+            allowed = statement(recorder, each.name, "kms:Decrypt")
+            assert allowed["Resource"] == [KEY]
+            assert allowed["Condition"] == {
+                "StringEquals": {
+                    "kms:ViaService": [
+                        "s3.us-east-1.amazonaws.com",
+                        "secretsmanager.us-east-1.amazonaws.com",
+                    ]
+                }
+            }
+
+
+def test_logged_shells_are_started_with_the_clusters_own_document(deploy_stack: Deploy) -> None:
+    keys = {"shells": {"logged": True}, "followers": {"one": {"profile": "t4"}}}
+    recorder = deploy_stack(**keys, encryptionKey=KEY)
+    (document,) = (each for each in recorder.of("Document") if each.name.endswith("-sessions"))
+    (group,) = (each for each in recorder.of("LogGroup") if each.name.endswith("-sessions"))
+    content = json.loads(document.inputs["content"])
+    assert document.inputs["documentType"] == "Session"
+    assert content["inputs"]["cloudWatchLogGroupName"]
+    assert content["inputs"]["cloudWatchStreamingEnabled"] is True
+    assert content["inputs"]["cloudWatchEncryptionEnabled"] is True
+    assert group.inputs["kmsKeyId"] == KEY
+    assert group.inputs["retentionInDays"] == 365
+    for each in recorder.of("Role"):
+        if each.inputs.get("description", "").startswith("Graphistry node "):
+            written = statement(recorder, each.name, "logs:PutLogEvents")
+            assert all("-sessions" in resource for resource in written["Resource"])
+
+
+def test_without_a_key_nothing_names_one(deploy_stack: Deploy) -> None:
+    for each in deploy_stack(followers={"one": {"profile": "t4"}}):
+        assert "kms" not in json.dumps(each.inputs, default=str).lower()
+
+
+IAM = "arn:aws:iam::123456789012"
+CLIENT = ("ClientMount", "ClientWrite", "ClientRootAccess")
+
+
+def refused(action: str, principal: str | None) -> bool:
+    """Whether the shared folder's policy denies what any identity policy may allow, over TLS."""
+    policy = json.loads(
+        deployed("prod")["FileSystemPolicy", "graphistry-prod-shared-folder-policy"].inputs[
+            "policy"
+        ]
+    )
+    for each in policy["Statement"]:
+        admitted = each["Condition"].get("ArnNotLike", {}).get("aws:PrincipalArn")
+        if (
+            each["Effect"] == "Deny"
+            and admitted
+            and f"elasticfilesystem:{action}" in each["Action"]
+        ):
+            assert each["Principal"] == {"AWS": "*"}
+            return principal is None or not fnmatchcase(principal, admitted)
+    return False
+
+
+@pytest.mark.parametrize(
+    "principal",
+    [
+        None,
+        f"{IAM}:root",
+        f"{IAM}:user/somebody",
+        f"{IAM}:role/administrator",
+        f"{IAM}:role/graphistry-cluster/dev/graphistry-dev-leader-role",
+        f"{IAM}:role/graphistry-cluster/prod-2/graphistry-prod-2-leader-role",
+        "arn:aws:iam::210987654321:role/graphistry-cluster/prod/graphistry-prod-leader-role",
+    ],
+)
+@pytest.mark.parametrize("action", CLIENT)
+def test_no_identity_policy_of_the_account_admits_others_to_the_shared_folder(
+    action: str, principal: str | None
+) -> None:
+    assert refused(action, principal)
+
+
+@pytest.mark.parametrize("action", CLIENT)
+def test_the_roles_of_nodes_are_admitted_to_the_shared_folder(action: str) -> None:
+    roles = [
+        f"{IAM}:role{role.inputs['path']}{role.name}"
+        for stack in ("prod", "gpu-team")
+        for role in deployed(stack).of("Role")
+        if role.inputs.get("description", "").startswith("Graphistry node ")
+    ]
+    assert any("/prod/gpu-team/" in role for role in roles)
+    assert not [role for role in roles if refused(action, role)]
+
+
+@pytest.mark.parametrize(
+    "action", ["PutFileSystemPolicy", "DeleteFileSystemPolicy", "Backup", "Restore"]
+)
+def test_the_shared_folder_stays_the_administrators_and_is_backed_up(action: str) -> None:
+    assert not refused(action, f"{IAM}:role/administrator")
 
 
 def test_a_leader_lists_nothing_and_asks_for_nothing() -> None:

@@ -46,6 +46,7 @@ def node(**changes: Any) -> dict[str, Any]:
         "followers_secret_arn": None,
         "use_local_disks": True,
         "containers_use_role": False,
+        "mount_helper": None,
     }
     return aws_specification(**{**values, **changes})
 

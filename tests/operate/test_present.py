@@ -9,6 +9,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
+from operate import present
 from operate.messages import UserError
 from operate.present import deployed_outputs
 
@@ -39,3 +40,21 @@ def test_hosts_have_no_bucket_and_a_bucket_on_aws_is_not_asked_for() -> None:
     on_hosts: dict[str, Any] = {"followers": {}}
     assert deployed_outputs(opened(on_hosts)) == on_hosts
     assert deployed_outputs(opened(OUTPUTS, sandbox=False)) == OUTPUTS
+
+
+@pytest.mark.parametrize(
+    ("outputs", "logged"),
+    [({}, []), ({"sessionDocument": "own"}, ["--document-name", "own"])],
+)
+def test_a_shell_is_started_with_the_document_that_logs_it(
+    outputs: dict[str, Any], logged: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = SimpleNamespace(instance_id="i-1")
+    leader = SimpleNamespace(node=SimpleNamespace(name="leader", machine=machine))
+    monkeypatch.setattr(present, "nodes", lambda *_: [leader])
+    deployment = opened(outputs, sandbox=False)
+    deployment.settings, deployment.region = None, "us-east-1"
+    assert present.shell_command(deployment, "leader", outputs) == [
+        *("aws", "ssm", "start-session", "--region", "us-east-1", "--target", "i-1"),
+        *logged,
+    ]

@@ -14,7 +14,7 @@ import re
 import traceback
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from email.message import Message
 from pathlib import Path
@@ -54,6 +54,18 @@ MOUNT_HELPER = {
 }
 """docs.aws.amazon.com/efs/latest/ug/iam-access-control-nfs-efs.html. The helper needs DescribeMountTargets only if it
 has to find an address by itself; agent/efs.py gives it one, or a name that the VPC resolves."""
+
+OWN_KEY = {"kms:Decrypt", "kms:GenerateDataKey"}
+"""docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html and
+docs.aws.amazon.com/secretsmanager/latest/userguide/security-encryption.html: reading, and writing with a data key."""
+
+LOGGED_SHELLS = {
+    "logs:CreateLogStream",
+    "logs:PutLogEvents",
+    "logs:DescribeLogGroups",
+    "logs:DescribeLogStreams",
+}
+"""docs.aws.amazon.com/systems-manager/latest/userguide/getting-started-create-iam-instance-profile.html."""
 
 FLOW_LOGS = {"logs:CreateLogStream", "logs:PutLogEvents", "logs:DescribeLogStreams"}
 """docs.aws.amazon.com/vpc/latest/userguide/flow-logs-iam-role.html, without making and listing groups: the program
@@ -142,9 +154,9 @@ def unrecorded(recording: Recording) -> Iterator[str]:
                 yield f"agent/{path.name}: {name}"
 
 
-def needed(recording: Recording) -> dict[str, set[str]]:
-    """The actions that each kind of role is for."""
-    node = recording.actions | SESSION_MANAGER | RUN_COMMAND | MOUNT_HELPER
+def needed(recording: Recording, also: Collection[str] = ()) -> dict[str, set[str]]:
+    """The actions that each kind of role is for, *also* those that a setting asks for of nodes."""
+    node = recording.actions | SESSION_MANAGER | RUN_COMMAND | MOUNT_HELPER | set(also)
     steps = [step["inputs"] for step in json.loads(json.dumps(DOCUMENT))["mainSteps"]]
     automation = {f"{step['Service']}:{step['Api']}" for step in steps}
     return {

@@ -33,6 +33,13 @@ VARIANTS: dict[str, tuple[str, Mapping[str, Any]]] = {
             }
         },
     ),
+    "own key and logged shells": (
+        "prod",
+        {
+            "encryptionKey": "arn:aws:kms:us-east-1:123456789012:key/00000000-0000-0000-0000-000000000000",
+            "shells": {"logged": True},
+        },
+    ),
     "existing file system": ("prod", {"sharedFolder": {"fileSystemId": "fs-0123456789abcdef0"}}),
 }
 """Every stack file on AWS, and the settings by which a policy differs: stack file and changed keys."""

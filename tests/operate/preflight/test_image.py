@@ -262,3 +262,10 @@ def test_what_ec2_does_not_say_of_a_subscription_is_not_guessed(
     assert isinstance(unknown, Unanswered)
     assert words in unknown.text
     assert IMAGE in unknown.text
+
+
+def test_an_ubuntu_without_a_named_mount_helper_is_remarked() -> None:
+    helper = {"source": "s3://packages/amazon-efs-utils.deb", "sha256": "0" * 64}
+    (remark,) = found(Aws())
+    assert "image.mountHelper" in str(remark)
+    assert found(Aws(), image={"mountHelper": helper}) == ()

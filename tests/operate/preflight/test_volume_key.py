@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import boto3
 import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
@@ -17,7 +18,7 @@ from operate.preflight.situation import Unanswered
 from operate.preflight.volume_key import GRANTED, volume_key
 from sandbox.provider import launch_needs
 from tests.model.examples import SMALLEST
-from tests.operate.preflight.situations import aws_client, situation
+from tests.operate.preflight.situations import REGION, aws_client, situation
 
 RAW = {**SMALLEST, "followers": {"a": {"profile": "t4"}}}
 ROLE = (
@@ -155,3 +156,44 @@ def test_what_may_not_be_read_is_named_unless_the_rest_answers() -> None:
     assert "create-grant" in unknown.text
     aws_client("kms").create_grant(KeyId=arn, GranteePrincipal=ROLE, Operations=GRANTED.split())
     assert found(clients=clients) == []
+
+
+LOGS = {"Service": f"logs.{REGION}.amazonaws.com"}
+
+
+def own_key(*statements: dict[str, Any]) -> dict[str, Any]:
+    """A stack file that names a key of these statements, which is no account's default."""
+    arn = customer_key(*statements)
+    boto3.client("ec2", region_name=REGION).reset_ebs_default_kms_key_id()
+    return {**RAW, "encryptionKey": arn}
+
+
+def test_a_key_of_the_stack_file_is_judged_in_place_of_the_default() -> None:
+    raw = own_key(allow(*USE, "kms:CreateGrant"), allow("kms:Encrypt*", principal=LOGS))
+    assert found(raw) == []
+
+
+def test_a_key_of_the_stack_file_must_admit_auto_scaling_and_the_logs() -> None:
+    raw = own_key()
+    scaling, logs = found(raw)
+    assert (scaling.path, logs.path) == ("encryptionKey", "encryptionKey")
+    assert "create-grant" in str(scaling)
+    assert ROLE in str(scaling)
+    assert "reset-ebs-default" not in str(scaling)
+    assert LOGS["Service"] in str(logs)
+
+
+def test_a_leader_alone_needs_its_key_for_the_logs_only() -> None:
+    (logs,) = found({**own_key(), "followers": {}})
+    assert LOGS["Service"] in str(logs)
+
+
+def test_a_key_of_another_region_or_of_none_is_a_problem() -> None:
+    raw = own_key()
+    (elsewhere,) = found(
+        {**raw, "encryptionKey": raw["encryptionKey"].replace(REGION, "eu-west-1")}
+    )
+    assert f"a key in {REGION}" in str(elsewhere)
+    gone = raw["encryptionKey"].rpartition("/")[0] + "/00000000-0000-0000-0000-000000000000"
+    (missing,) = found({**raw, "encryptionKey": gone})
+    assert "a key that exists" in str(missing)
