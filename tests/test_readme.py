@@ -90,6 +90,15 @@ def test_every_file_the_readme_names_exists() -> None:
         assert (ROOT / path).exists(), path
 
 
+def test_every_test_that_the_documents_name_exists() -> None:
+    documents = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    named = {name for each in documents for name in re.findall(r"`(test_\w+)`", each.read_text())}
+    files = list((ROOT / "tests").rglob("*.py"))
+    there = {name for each in files for name in re.findall(r"def (test_\w+)", each.read_text())}
+    assert len(named) > 20
+    assert named - there - {each.stem for each in files} == set()
+
+
 def test_the_required_engine_is_the_one_that_is_made() -> None:
     from operate.engine.locate import VERSION, dotted
 
