@@ -168,6 +168,44 @@ def test_the_rule_alone_keeps_a_container_from_the_metadata_service(cluster: Clu
         ec2.modify_instance_metadata_options(InstanceId=leader, HttpPutResponseHopLimit=1)
 
 
+SECRETS = "/opt/graphistry-cluster/secrets.json"
+LEFT = "/mnt/graphistry/uploads/left-by-a-notebook"
+
+
+def test_code_in_a_notebooks_container_is_stopped_at_every_step(cluster: Cluster) -> None:
+    """The way from a notebook to the leader: role, shared folder, Redis, ports."""
+    leader = cluster.nodes()["leader"]["machine"]["address"]
+    before = cluster.report("leader")["startedAt"]
+    secrets = cluster.run("leader", f"sha256sum {SECRETS}")
+    nexus = cluster.service("small", "nexus")
+    redis = cluster.run("small", f"docker exec {nexus} printenv REDIS_URL").strip()
+
+    def notebook(script: str) -> str:
+        container = "docker run --rm -v /mnt/graphistry:/mnt/graphistry graphistry-standin-base:1"
+        return cluster.run("small", f"{container} bash -c {shlex.quote(script)}")
+
+    assert notebook(TOKEN) == "none\n"
+    link = "/mnt/graphistry/.graphistry-cluster-probe-leader"
+    notebook(f"ln -s {SECRETS} {link}; cp /bin/sh {LEFT}; chmod 4755 {LEFT}; ls -l {LEFT}")
+    try:
+        as_nobody = f"setpriv --reuid nobody --clear-groups {LEFT} -p -c 'id -u'"
+        assert cluster.run("leader", as_nobody) == "65534\n"
+        cluster.restart_agent("leader")
+        cluster.until(
+            "leader", lambda report: report["state"] == "ready" and report["startedAt"] != before
+        )
+        assert cluster.run("leader", f"sha256sum {SECRETS}; ls {link} 2>&1 | cat").startswith(
+            secrets
+        )
+    finally:
+        notebook(f"rm -f {link} {LEFT}")
+    for words in ("CONFIG SET dir /tmp", "MODULE LIST", "REPLICAOF 10.0.0.1 1", "FLUSHALL"):
+        assert "NOPERM" in notebook(f"redis-cli -u {shlex.quote(redis)} {words} 2>&1"), words
+    for port in (22, 111, 2049, 2375, 2376, 6379, 5432):
+        reached = notebook(f"timeout 3 bash -c '</dev/tcp/{leader}/{port}' && echo open || true")
+        assert (reached == "open\n") is (port in (5432, 6379)), port
+
+
 def test_different_profiles_run_with_different_workers(cluster: Cluster) -> None:
     counts = {}
     for node in ("small", "large"):
