@@ -11,6 +11,7 @@ import pulumi
 import pulumi_command as command
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 from pulumi.runtime.config import get_config_secret_keys_env
 
 from components.aws.look_ups import failed_look_up
@@ -90,7 +91,7 @@ def require_account(known: Recorded, region: str) -> None:
     commands have refused already. What AWS does not answer, the preflight tells."""
     try:
         caller = boto3.client("sts", region_name=region).get_caller_identity()["Arn"]
-    except (BotoCoreError, ClientError):
+    except (BotoCoreError, ClientError, ResponseParserError, ValueError):
         return
     if reason := refusal(known, caller):
         raise pulumi.RunError(f"{reason}\n  hint: {sign_in(known)}")

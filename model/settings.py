@@ -402,7 +402,7 @@ class FollowersOnAws(Section):
         Words(f"a map of at most {OWN_TAGS} tags, text to text"),
     ] = Field(default_factory=dict)
     """Tags on every resource, at most 7: AWS takes 50 on most, but 10 on an object in S3 and on a DNS
-    zone, and the program sets two of its own. Changed in place."""
+    zone, and the program sets three of its own. Changed in place."""
 
     @property
     def node_names(self) -> tuple[str, ...]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError
+from botocore.parsers import ResponseParserError
 
 from model.hosts import FollowersOnHosts
 from model.recorded import Recorded, arn_parts, in_words, recorded, refusal, sign_in
@@ -10,30 +11,47 @@ from operate.deployment import Deployment
 from operate.messages import UserError
 from sandbox.account import ACCOUNT as SANDBOX
 
+REACH = "check the spelling of aws:region, the network and the proxy settings"
+UNANSWERED = (BotoCoreError, ClientError, ResponseParserError, ValueError)
+"""What asking AWS who the caller is may end in: the last two are a proxy's page, and settings of AWS that are none."""
 
-def refuse_another_account(opened: Deployment) -> None:
+
+def refuse_another_account(opened: Deployment, *, changes: bool = True) -> None:
     """Raise :class:`UserError` where the state has resources of another account or partition than the caller's.
 
-    Does nothing on hosts, and asks nothing of AWS before the first deployment.
+    Does nothing on hosts, and asks nothing of AWS before the first deployment. A command that *changes* nothing goes on
+    without an answer of Pulumi or AWS: `make cost` needs neither.
     """
-    if isinstance(opened.settings, FollowersOnHosts) or not opened.exists():
+    if isinstance(opened.settings, FollowersOnHosts) or not _is_deployed(opened, changes=changes):
         return
     known = recorded(opened.checkpoint().get("resources", []))
     if not known.accounts and not known.partitions:
         return
     try:
         caller = str(opened.client("sts").get_caller_identity()["Arn"])
-    except (BotoCoreError, ClientError) as error:
+    except UNANSWERED as error:
+        if not changes:
+            return
         from operate.preflight.credentials import HOW_TO_SIGN_IN  # every check comes with it
 
+        hint = REACH if isinstance(error, EndpointConnectionError) else HOW_TO_SIGN_IN
         raise UserError(
             f"the stack {opened.stack} is in {in_words(known.accounts)}, and AWS does not say which account this shell "
-            f"works in: {error}. Nothing was changed\n  hint: {HOW_TO_SIGN_IN}"
+            f"works in: {error}. Nothing was changed\n  hint: {hint}"
         ) from None
     if reason := refusal(known, caller):
         raise UserError(
             f"the stack {opened.stack}: {reason}\n  hint: {_hint(opened, known, caller)}"
         )
+
+
+def _is_deployed(opened: Deployment, *, changes: bool) -> bool:
+    try:
+        return opened.exists()
+    except UserError:
+        if changes:
+            raise
+        return False  # nobody has signed in to Pulumi: no state is read
 
 
 def _hint(opened: Deployment, known: Recorded, caller: str) -> str:

@@ -126,11 +126,13 @@ def _lift_protection(opened: Deployment) -> None:
     """Update what is protected, and only that, with the stack's name under ``deleteData``."""
     content = read_yaml(opened.config_file).data
     content["config"][f"{PROJECT}:{DELETE_DATA}"] = opened.stack
+    protected = [
+        each["urn"]
+        for each in opened.checkpoint().get("resources", [])
+        if each.get("protect", False)
+    ]
     lifted = opened.config_file.with_suffix(".purge.yaml")
     lifted.write_text(dumped(content))
-    protected = [
-        each["urn"] for each in opened.checkpoint()["resources"] if each.get("protect", False)
-    ]
     try:
         status = opened.run(
             "up",

@@ -317,7 +317,7 @@ def protect_again(deployment: Deployment) -> None:
     deployment.read("state", "protect", "--yes", *deployment.named(), *urns)
     names = [each["urn"].rpartition("::")[2] for each in bare if each["type"] in DATA]
     say(
-        f"an interrupted command had lifted the protection of {', '.join(names) or 'what guards the data'}; it is "
+        f"{', '.join(names) or 'what guards the data'} was not protected, as after an interrupted command; it is "
         f"protected again, as only `make purge{deployment.choice}` deletes data"
     )
 

@@ -70,7 +70,7 @@ def deployment(
             if changes:
                 refuse_while_busy(opened)
             if looks:
-                refuse_another_account(opened)
+                refuse_another_account(opened, changes=changes)
             if opened.stand_in is not None:
                 from operate.stand_in import require_stand_in  # all of `make publish`
 

@@ -6,6 +6,7 @@ So the lock of a run is noted while it runs, by its own file name, and only what
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import subprocess
@@ -40,8 +41,11 @@ def wait_noting_lock(
             pass
         for lock in locks(environment, stack):
             if lock.name not in before and _holder(lock).get("pid") == process.pid:
-                note.parent.mkdir(parents=True, exist_ok=True)
-                note.write_text(json.dumps({"lock": lock.name, "where": _where()}))
+                with contextlib.suppress(
+                    OSError
+                ):  # without a note, `pulumi cancel` is for a person
+                    note.parent.mkdir(parents=True, exist_ok=True)
+                    note.write_text(json.dumps({"lock": lock.name, "where": _where()}))
                 return process.wait()
     return process.wait()
 

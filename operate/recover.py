@@ -188,7 +188,8 @@ def _snapshot_policy(dlm: Any, inputs: Inputs) -> str | None:
     wanted = inputs["policyDetails"]["targetTags"]
     targets = [f"{key}={value}" for key, value in wanted.items()]
     found = dlm.get_lifecycle_policies(TargetTags=targets)["Policies"]
-    return next((str(each["PolicyId"]) for each in found), None)
+    ours = (each for each in found if _has(each.get("Tags", {}), inputs["tagsAll"]))
+    return next((str(each["PolicyId"]) for each in ours), None)
 
 
 def _mount_target(efs: Any, inputs: Inputs) -> str | None:

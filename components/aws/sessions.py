@@ -31,8 +31,8 @@ def session_logs(
 ) -> SessionLogs:
     """Make the log group, encrypted by *key* or by AWS's own, and the document.
 
-    Another key, or none to log any more, leaves the old group where it is: what somebody did outlives the machines it
-    was done on. *delete_data* deletes it with the cluster.
+    The group stays when another key takes its place, when nothing is logged any more, and after the cluster's end: what
+    somebody did outlives the machines it was done on. Under *delete_data* a plain ``pulumi destroy`` deletes it.
     """
     group = cloudwatch.LogGroup(
         f"{name}-sessions",
