@@ -97,13 +97,14 @@ def _shown(path: Path) -> Path:
 def write_private(path: Path, text: str, mode: int = 0o600) -> bool:
     """Replace a file whole, readable as *mode* says from its first byte on; True where that changed its text."""
     try:
-        if path.read_text() == text and path.stat().st_mode & 0o777 == mode:
+        if read_plain(path) == text and path.stat().st_mode & 0o777 == mode:
             return False
-    except (OSError, UnicodeDecodeError):
+    except (OSError, Failure):
         pass
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
-    partial.unlink() if partial.exists() else None
+    with contextlib.suppress(FileNotFoundError):
+        partial.unlink()
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     with os.fdopen(descriptor, "w") as stream:
         os.fchmod(descriptor, mode)

@@ -11,6 +11,7 @@ anywhere and done again.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import json
@@ -20,7 +21,7 @@ import shutil
 import subprocess
 import tarfile
 from pathlib import Path
-from typing import IO, Any, Callable, Dict, List
+from typing import IO, Any, Callable, Dict, List, Sequence
 
 from agent import docker, incoming
 from agent.archive import Archive
@@ -42,6 +43,8 @@ PARTIAL, BEFORE, RETIRED = ".partial", ".before", ".retired"
 be removed."""
 UNVERIFIED = "graphistry-cluster-unverified"
 """The name of images whose archive has not had the right checksum yet; each has a tag."""
+PENDING = ".graphistry-cluster-pending"
+"""In a release that has not got all data of an earlier one yet: nothing is ever copied from it."""
 ALONE = "ENABLE_CLUSTER_MODE=false\n"
 """In the vendor's cluster.env: of a release that is no node's."""
 MANIFEST = "manifest.json"
@@ -61,11 +64,13 @@ def release(node: Node) -> None:
     folder = place(specification) if is_preinstalled else _fetched(node)
     _require_version(specification, folder, folder)
     node.release = folder
-    for earlier in _others(folder):
-        _retire(earlier, folder)
-    for given in PREINSTALLED:
-        if given != folder and _is_configured(given):
-            _leave(given, folder)
+    earlier = _others(folder)
+    left = [given for given in PREINSTALLED if given != folder and _is_configured(given)]
+    _take_over([*earlier, *left], folder)
+    for each in earlier:
+        _retire(each, folder)
+    for each in left:
+        _leave(each)
     version, cuda = _version(folder)
     node.report.version("release", f"{version}-{cuda}")
     if is_preinstalled:
@@ -172,7 +177,9 @@ def _fetched(node: Node) -> Path:
             folder / RECORD, json.dumps({"sha256": found, "images": names}, sort_keys=True)
         )
         if final.exists():
-            _take_data(final, folder)
+            _end(final)
+            if not (final / PENDING).exists():
+                _copy_data(final, folder)
         _name(images)
         _replace(final, folder)
     except BaseException as error:
@@ -406,16 +413,38 @@ def _others(folder: Path) -> list[Path]:
     return [each for each in found if each != folder and each.suffix not in (BEFORE, RETIRED)]
 
 
-def _take_data(earlier: Path, folder: Path) -> None:
-    """End the services of an earlier release, and put its `data` over that of the new one, with its owners."""
+def _take_over(earlier: Sequence[Path], folder: Path) -> None:
+    """End the services of earlier releases, and put their `data` over that of the new one.
+
+    What was copied in part only is the new release's alone: whoever goes back finds the earlier one as it was.
+    """
+    whole = [each for each in earlier if not (each / PENDING).exists()]
+    if whole:
+        write_private(folder / PENDING, "")
+    for each in earlier:
+        _end(each)
+    for each in whole:
+        _copy_data(each, folder)
+    with contextlib.suppress(FileNotFoundError):
+        (folder / PENDING).unlink()
+
+
+def _end(earlier: Path) -> None:
+    """End the services of an earlier release. Raises Failure."""
     if (earlier / "graphistry").is_file():
         done = Compose(earlier).down()
         if not done.succeeded:
             message = f"the containers of {earlier.name} cannot be removed"
             raise Failure("ServicesNotStarted", message, done.tail())
+
+
+def _copy_data(earlier: Path, folder: Path) -> None:
+    """Put the `data` of a release over that of another one, with its owners. Raises Failure."""
     if not (earlier / "data").is_dir():
         return
-    copied = run(["cp", "-a", "-T", str(earlier / "data"), str(folder / "data")], seconds=3600)
+    # A link that a service has left in the other one must not lead root elsewhere.
+    words = ["cp", "-a", "--remove-destination", "-T"]
+    copied = run([*words, str(earlier / "data"), str(folder / "data")], seconds=3600)
     # A power failure must not find the old ones removed and the new ones in memory.
     copied = run(["sync", "-f", str(folder)], seconds=600) if copied.succeeded else copied
     if not copied.succeeded:
@@ -429,8 +458,7 @@ def _take_data(earlier: Path, folder: Path) -> None:
 
 
 def _retire(earlier: Path, folder: Path) -> None:
-    """Take an earlier release away once its data are in the new one, and give back the space that it had."""
-    _take_data(earlier, folder)
+    """Take an earlier release away, whose data are in the new one, and give back the space that it had."""
     _remove_images(sorted(set(_record(earlier)[1]) - set(_record(folder)[1])))
     # In one step: what was copied once is never copied again, over what was changed since.
     retired = earlier.rename(earlier.with_name(f"{earlier.name}{RETIRED}"))
@@ -445,9 +473,8 @@ def _is_configured(folder: Path) -> bool:
         return False
 
 
-def _leave(given: Path, folder: Path) -> None:
-    """End the services of a release that came with the machine and stays there, once their data are in the new one."""
-    _take_data(given, folder)
+def _leave(given: Path) -> None:
+    """Give a release back that came with the machine and stays there, and whose data are in the new one."""
     # What was copied once is never copied again, over what was changed since.
     with opened(given / "data" / "config") as config:
         write_private(config / "cluster.env", ALONE, 0o644)

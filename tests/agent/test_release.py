@@ -315,6 +315,40 @@ def test_data_that_cannot_be_copied_are_kept(fake: FakeMachine, make_node: MakeN
     assert not (fake.root / "last").exists()
 
 
+def test_who_goes_back_after_a_copy_that_failed_finds_the_earlier_data_as_they_were(
+    server: ArchiveServer, fake: FakeMachine, make_node: MakeNode
+) -> None:
+    earlier = fake.home / "releases" / "2.49.0-12"
+    fake.make_release(earlier)
+    (earlier / "data" / "mine").write_text("whole")
+    (earlier / ".graphistry-cluster.json").write_text('{"sha256": "a", "images": []}')
+    (earlier / "VERSION").write_text("v2.49.0\n")
+    # The disk is full in the middle of it.
+    fake.command(
+        "cp", 'for target; do :; done; echo half > "$target/mine"; echo No space left >&2; exit 1'
+    )
+    with pytest.raises(Failure) as raised:
+        release(make_node(**wanted(server, tarball())))
+    assert raised.value.code == "DiskFull"
+    (fake.root / "bin" / "cp").unlink()
+    before = {**wanted(server, tarball())["release"], "version": "2.49.0", "sha256": "a"}
+    release(make_node(release=before))
+    assert (earlier / "data" / "mine").read_text() == "whole"
+    assert [each.name for each in (fake.home / "releases").iterdir()] == ["2.49.0-12"]
+
+
+def test_a_link_where_data_are_copied_to_is_replaced_and_not_followed(
+    fake: FakeMachine, make_node: MakeNode
+) -> None:
+    earlier = has_earlier(fake)
+    (earlier / "data" / "note").write_text("mine")
+    (fake.root / "outside").write_text("root's")
+    (fake.release / "data" / "note").symlink_to(fake.root / "outside")
+    release(make_node())
+    assert (fake.root / "outside").read_text() == "root's"
+    assert (fake.release / "data" / "note").read_text() == "mine"
+
+
 def test_a_release_that_was_being_replaced_when_the_agent_ended_has_its_place_again(
     server: ArchiveServer, fake: FakeMachine, make_node: MakeNode
 ) -> None:
