@@ -75,9 +75,12 @@ def _restrict_redis(node: Node) -> None:
 
 
 def is_door(name: str, service: Mapping[str, Any]) -> bool:
-    """Whether a service of the merged configuration may let users in: it publishes ports that are no data service's."""
+    """Whether a service of the merged configuration may let users in: it publishes ports that are no data service's.
+
+    Nexus never is, whatever it publishes: without it nobody makes or finds an administrator.
+    """
     is_open = bool(service.get("ports")) or service.get("network_mode") == "host"
-    return is_open and name not in wiring.PUBLISHED
+    return is_open and name not in (*wiring.PUBLISHED, "nexus")
 
 
 def _wait_for_administrator(compose: Compose, doors: list[str]) -> None:

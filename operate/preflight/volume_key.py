@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 
 from model.problems import Problem
 from model.refusals import DENIED
-from model.settings import Settings
+from model.settings import FollowersOnAws, Settings
 from operate.preflight.situation import Finding, Situation, Unanswered, account_id
 
 AWS_MANAGED = "alias/aws/ebs"
@@ -71,8 +71,19 @@ def volume_key(situation: Situation) -> Iterator[Finding]:
         return
     if settings.followers:
         yield from _use(situation, path, arn, instead)
-    if own is not None and isinstance(settings, Settings) and settings.network.vpc_id is None:
+    if own is not None and _makes_logs(settings):
         yield from _logs(situation, arn)
+
+
+def _makes_logs(settings: FollowersOnAws) -> bool:
+    """Whether the stack makes log groups: of shells, or of the flow logs of a network of its own."""
+    if settings.shells.logged:
+        return True
+    return (
+        isinstance(settings, Settings)
+        and settings.network.vpc_id is None
+        and settings.network.flow_logs
+    )
 
 
 def _logs(situation: Situation, arn: str) -> Iterator[Finding]:
@@ -94,7 +105,7 @@ def _logs(situation: Situation, arn: str) -> Iterator[Finding]:
     if not admitted:
         yield Problem(
             OWN,
-            f"{arn}, which CloudWatch Logs may not use: the flow logs could not be made",
+            f"{arn}, which CloudWatch Logs may not use: the log groups could not be made",
             f"a statement in the key's policy for the service {service}",
             'the statement of AWS\'s page "Encrypt log data in CloudWatch Logs using AWS KMS"',
         )

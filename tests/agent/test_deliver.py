@@ -242,6 +242,19 @@ def test_the_secret_is_made_once(fake: FakeMachine, content: Content) -> None:
     assert [each.name for each in fake.store.iterdir() if "secret" in each.name] == ["secret.json"]
 
 
+def test_another_secret_of_a_leader_never_ends_the_last_copy_of_the_first(
+    fake: FakeMachine, content: Content
+) -> None:
+    deliver(content(role="follower"), None)
+    first, second = (json.dumps(generate()) for _ in range(2))
+    for text in (first, first, second, second):
+        host_secret.accept(text)
+    kept = fake.store / "secret.json.before"
+    assert host_secret.digest(kept.read_text()) == host_secret.digest(first)
+    assert host_secret.digest(host_secret.read() or "") == host_secret.digest(second)
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+
+
 def test_containers_find_their_passwords_in_files_that_only_root_comes_to(
     fake: FakeMachine, content: Content
 ) -> None:

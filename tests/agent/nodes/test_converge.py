@@ -194,7 +194,7 @@ def test_whatever_publishes_a_port_is_a_door_but_the_data_services() -> None:
     ports = {"ports": [{"target": 80, "published": "80"}]}
     assert is_door("nginx", ports)
     assert is_door("notebook", {"network_mode": "host"})
-    assert not is_door("nexus", {"ports": []})
+    assert not is_door("nexus", ports), "it makes and finds the administrator"
     assert not is_door("postgres", ports)
     assert not is_door("redis", ports)
 

@@ -183,6 +183,13 @@ def test_a_key_of_the_stack_file_must_admit_auto_scaling_and_the_logs() -> None:
     assert LOGS["Service"] in str(logs)
 
 
+def test_the_logs_need_the_key_where_there_are_log_groups() -> None:
+    raw = {**own_key(), "followers": {}, "network": {"flowLogs": False}}
+    assert found(raw) == []
+    (logs,) = found({**raw, "shells": {"logged": True}})
+    assert LOGS["Service"] in str(logs)
+
+
 def test_a_leader_alone_needs_its_key_for_the_logs_only() -> None:
     (logs,) = found({**own_key(), "followers": {}})
     assert LOGS["Service"] in str(logs)
