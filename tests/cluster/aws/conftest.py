@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import pytest
 
@@ -26,6 +27,25 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         trap.unlink()
         empty.trap("leader")
         yield empty
+
+
+@dataclass(frozen=True)
+class FirstBoot:
+    """What is there to see of a cluster's boot before any test."""
+
+    start_seconds: float
+    """Of the leader's phase ``start``."""
+    said: dict[str, str]
+    """What the agent of each follower has said."""
+
+
+@pytest.fixture(scope="package", autouse=True)
+def first_boot(cluster: Cluster) -> FirstBoot:
+    """Looked at before the first test, which may restart an agent."""
+    phases = {each["name"]: each["seconds"] for each in cluster.report("leader")["phases"]}
+    journal = "journalctl -u graphistry-cluster-agent -o cat --no-pager"
+    said = {node: cluster.run(node, journal) for node in ("small", "large")}
+    return FirstBoot(phases["start"], said)
 
 
 @pytest.fixture(autouse=True)

@@ -4,6 +4,7 @@ import json
 import shlex
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import pytest
 
@@ -178,7 +179,8 @@ def test_code_in_a_notebooks_container_is_stopped_at_every_step(cluster: Cluster
     before = cluster.report("leader")["startedAt"]
     secrets = cluster.run("leader", f"sha256sum {SECRETS}")
     nexus = cluster.service("small", "nexus")
-    redis = cluster.run("small", f"docker exec {nexus} printenv REDIS_URL").strip()
+    redis = urlsplit(cluster.run("small", f"docker exec {nexus} printenv REDIS_URL").strip())
+    login = f"REDISCLI_AUTH={shlex.quote(unquote(redis.password or ''))} redis-cli -h {leader}"
 
     def notebook(script: str) -> str:
         container = "docker run --rm -v /mnt/graphistry:/mnt/graphistry graphistry-standin-base:1"
@@ -200,7 +202,7 @@ def test_code_in_a_notebooks_container_is_stopped_at_every_step(cluster: Cluster
     finally:
         notebook(f"rm -f {link} {LEFT}")
     for words in ("CONFIG SET dir /tmp", "MODULE LIST", "REPLICAOF 10.0.0.1 1", "FLUSHALL"):
-        assert "NOPERM" in notebook(f"redis-cli -u {shlex.quote(redis)} {words} 2>&1"), words
+        assert "NOPERM" in notebook(f"{login} {words} 2>&1"), words
     for port in (22, 111, 2049, 2375, 2376, 6379, 5432):
         reached = notebook(f"timeout 3 bash -c '</dev/tcp/{leader}/{port}' && echo open || true")
         assert (reached == "open\n") is (port in (5432, 6379)), port

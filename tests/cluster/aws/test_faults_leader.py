@@ -8,19 +8,17 @@ from typing import Any
 
 import pytest
 
+from tests.cluster.aws.conftest import SLOW_SECONDS, FirstBoot
 from tests.cluster.nodes import Cluster, tells
 
-SLOW_SECONDS = 20
 FOLLOWERS = ("small", "large")
 
 
-def test_followers_wait_for_a_slow_leader(cluster: Cluster) -> None:
-    leader = {each["name"]: each["seconds"] for each in cluster.report("leader")["phases"]}
-    assert leader["start"] > SLOW_SECONDS
+def test_followers_wait_for_a_slow_leader(first_boot: FirstBoot) -> None:
+    assert first_boot.start_seconds > SLOW_SECONDS
     for node in FOLLOWERS:
-        said = cluster.run(node, "journalctl -u graphistry-cluster-agent -o cat --no-pager")
-        assert re.search(r"waiting: PostgreSQL at \S+ does not answer", said)
-        assert "failed" not in said
+        assert re.search(r"waiting: PostgreSQL at \S+ does not answer", first_boot.said[node])
+        assert "failed" not in first_boot.said[node]
 
 
 @contextmanager
