@@ -96,9 +96,10 @@ def test_a_redis_that_refuses_is_quoted_by_every_node_and_started_by_none(
     cluster: Cluster,
 ) -> None:
     before = {node: cluster.services_started(node) for node in ("leader", *FOLLOWERS)}
-    redis = f"cd {cluster.release} && ./graphistry exec -T redis redis-cli"
-    ask = f"{redis} config set maxmemory"
-    cluster.run("leader", f"{ask} 1")
+    secret = json.loads(cluster.run("leader", "cat /opt/graphistry-cluster/secrets.json"))
+    login = f"-e REDISCLI_AUTH={secret['adminPassword']} redis redis-cli --user administrator"
+    ask = f"cd {cluster.release} && ./graphistry exec -T {login} config set maxmemory"
+    assert cluster.run("leader", f"{ask} 1") == "OK\n"
     for node in before:
         failure = cluster.until_failed(node, "RedisMemoryFull")
         assert "answers: OOM command not allowed" in failure["message"]

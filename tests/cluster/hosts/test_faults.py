@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sandbox.machines import hosts, operator_key
-from tests.cluster.nodes import ON, Report, changed_nothing, tells
+from tests.cluster.nodes import ON, changed_nothing, tells
 from tests.cluster.on_hosts import STORE, OnHosts, workers
 
 NODES = ("leader", "small", "large")
@@ -195,18 +195,12 @@ def without_postgres(cluster: OnHosts, node: str) -> Iterator[None]:
         cluster.run(node, "nft delete table inet away")
 
 
-def is_starting(report: Report) -> bool:
-    return report["phase"] == "start" and any(
-        each["state"] == "running" for each in report["phases"]
-    )
-
-
 def test_a_connection_that_is_cut_fails_its_host_and_the_next_up_is_green(cluster: OnHosts) -> None:
     cluster.trap("large", slowStartSeconds={"forge-etl-python": 15})
     try:
         with workers(cluster, "l4-quad", 3):
             up = cluster.begin_up_on(cluster.checkout.stack)
-            cluster.until("large", is_starting)
+            up.until_printed("; start (")
             cluster.run("large", "pkill -KILL -f '^sshd(-session)?: ubuntu'")
             assert up.wait() != 0, up.text
             assert "large-ready" in up.text
