@@ -119,7 +119,8 @@ def test_a_gpu_to_be_reset_is_reset_without_its_services(fake: FakeMachine, foll
     assert state(follower) == ("degraded", "GpuUnhealthy")
     assert "Xid 119 on GPU 0000:19:00" in follower.report.document["failure"]["message"]
     assert resets(fake) == 1
-    done = [line for line in fake.log("graphistry") if line.startswith(("stop", "up -d --no-deps"))]
+    changing = ("stop", "up -d --no-deps --force-recreate")
+    done = [line for line in fake.log("graphistry") if line.startswith(changing)]
     services = "forge-etl-python streamgl-gpu"
     assert done == [f"stop {services}", f"up -d --no-deps --force-recreate {services}"]
     look(fake, repairs)
