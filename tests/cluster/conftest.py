@@ -4,6 +4,7 @@ A file has one of its own, or shares that of its folder, which it leaves as it f
 ``tests.conftest.TOGETHER`` are run in one process.
 """
 
+import shutil
 from collections.abc import Iterator
 from typing import Any
 
@@ -33,6 +34,8 @@ def checkout(folders: pytest.TempPathFactory) -> Iterator[Cluster]:
         yield Cluster(Checkout.create(root))
     finally:
         stop(root / ".sandbox")
+        # Its images, of which every cluster has its own: pytest keeps the folders of three runs.
+        shutil.rmtree(root / ".sandbox" / "machines", ignore_errors=True)
 
 
 _broken: set[str] = set()

@@ -160,7 +160,9 @@ def test_a_path_is_waited_for_until_somebody_has_mounted_it(on_a_path: OnHosts) 
     hosts.want(sandbox, "lab", [HostMachine("files", "10.77.0.40", 0, "", 0, (EXPORT,))])
     hosts.reach(sandbox, "lab")
     for node in NODES:
-        cluster.run(node, f"mkdir -p /mnt/lab && mount -t nfs 10.77.0.40:{EXPORT} /mnt/lab")
+        # The server may still be starting.
+        mounted = f"until mount -t nfs 10.77.0.40:{EXPORT} /mnt/lab; do sleep 0.5; done"
+        cluster.run(node, f"mkdir -p /mnt/lab && timeout 60 bash -c '{mounted}'")
     cluster.succeed()
     states = {name: node["state"] for name, node in cluster.nodes().items()}
     assert states == dict.fromkeys(NODES, "ready")
