@@ -83,10 +83,10 @@ down: $(VENV)/ready ## Destroy the machines and keep the data
 purge: $(VENV)/ready ## Destroy everything, data too (asks for the name, or NAME=)
 	@$(OPERATE) purge $(CHOICE) $(if $(NAME),--name $(call quoted,$(NAME)))
 
-# What takes longest comes first. Four at once: a cluster that boots is busy, one that is waited for is not.
+# What takes longest comes first. Three at once: a cluster that boots is busy, one that is waited for is not.
 test: programs check engine $(CHECKOV)/ready ## Every test: make check, the sandbox, machines that boot
 	@$(PYTHON) -m pytest $(CHECKOV_TESTS)
-	@$(PYTHON) -m pytest -n 4 --dist loadfile --no-loadscope-reorder \
+	@$(PYTHON) -m pytest -n 3 --dist loadfile --no-loadscope-reorder \
 	  tests/cluster tests/machines tests/deployment tests/sandbox tests/agent/nodes
 
 # Not in one process with tests/sandbox, whose providers import the SDK's modules one by one.

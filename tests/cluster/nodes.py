@@ -97,7 +97,7 @@ class Cluster:
         return done.stdout
 
     def boot(self) -> None:
-        """The first `make up`, of one cluster at a time: a computer that boots four at once is too slow for any."""
+        """The first `make up`, of one cluster at a time: a computer that boots several at once is too slow for any."""
         with BOOTING.open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             self.succeed()
