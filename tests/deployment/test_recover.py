@@ -115,8 +115,13 @@ def test_data_that_was_given_up_is_not_found(with_spot: Checkout) -> None:
 def test_what_was_not_made_is_not_found(with_spot: Checkout) -> None:
     aws = Aws(Deployed(with_spot, known=False))  # type: ignore[arg-type] # the part that is asked
     missing = {"name": "nothing", "bucket": "nothing", "tags": {"Name": "nothing"}}
-    gone = {"vpcs": [], "fileSystemId": "fs-00000000", "subnetId": "subnet-00000000"}
+    gone: dict[str, object] = {
+        "vpcs": [],
+        "fileSystemId": "fs-00000000",
+        "subnetId": "subnet-00000000",
+    }
     gone |= {"zoneId": "Z0", "type": "A", "routeTableId": "rtb-0", "volumeId": "vol-0"}
+    gone["policyDetails"] = {"targetTags": {"graphistry-cluster:backups": "nothing"}}
     for kind in [*TAGGED, *FINDERS]:
         assert aws.find(kind, {**missing, **gone, "instanceId": "i-0"}) is None, kind
 
