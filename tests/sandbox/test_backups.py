@@ -6,26 +6,16 @@ import json
 from types import SimpleNamespace
 from typing import Any
 
-import boto3
 import pytest
 
-from model.tags import CLUSTER_TAG
+from model.tags import CLUSTER_TAG, ID_TAG
 from operate.kept_data import VOLUME, Loss, final_snapshots
 from operate.recover import FINDERS
-from tests.sandbox.engine import REGION, Engine, RefusedError
+from tests.deployment.checkout import aws_client
+from tests.sandbox.engine import Engine, RefusedError
 from tests.sandbox.test_round_trip import snapshots
 
 POLICY = "aws:dlm/lifecyclePolicy:LifecyclePolicy"
-
-
-def client(service: str, endpoint: str) -> Any:
-    return boto3.client(
-        service,
-        region_name=REGION,
-        endpoint_url=endpoint,
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
-    )
 
 
 def wanted(role: str, cluster: str) -> dict[str, Any]:
@@ -45,10 +35,16 @@ def test_a_policy_that_an_interrupted_run_made_is_found_by_the_tag_of_its_volume
 ) -> None:
     trust = json.dumps(world.assume).replace("ec2.", "dlm.")
     role = engine.create("aws:iam/role:Role", assumeRolePolicy=trust).outputs["arn"]
-    made = engine.create(POLICY, **wanted(role, "p/one"))
+    made = engine.create(POLICY, **wanted(role, "p/one"), tags={ID_TAG: "ours"})
     service, find = FINDERS[POLICY]
-    assert find(client(service, endpoint), wanted(role, "p/one")) == made.id
-    assert find(client(service, endpoint), wanted(role, "p/two")) is None
+
+    def found(cluster: str, identity: str) -> str | None:
+        inputs = {**wanted(role, cluster), "tagsAll": {ID_TAG: identity}}
+        return find(aws_client(service, endpoint), inputs)
+
+    assert found("p/one", "ours") == made.id
+    assert found("p/two", "ours") is None
+    assert found("p/one", "a colleague's") is None
 
 
 def test_a_role_that_the_service_cannot_take_is_refused(
@@ -65,7 +61,7 @@ def test_the_last_snapshot_of_a_deleted_volume_is_named_with_what_it_costs(
     engine: Engine, endpoint: str
 ) -> None:
     deployment: Any = SimpleNamespace(
-        cluster="p/one", client=lambda service: client(service, endpoint)
+        cluster="p/one", client=lambda service: aws_client(service, endpoint)
     )
     volume = engine.create(
         VOLUME,
@@ -78,7 +74,7 @@ def test_the_last_snapshot_of_a_deleted_volume_is_named_with_what_it_costs(
     assert final_snapshots(deployment, lost) == {}  # it is still there
     engine.delete(volume)
     told = final_snapshots(deployment, lost)[volume.id]
-    (last,) = client("ec2", endpoint).describe_snapshots(
+    (last,) = aws_client("ec2", endpoint).describe_snapshots(
         Filters=[{"Name": "volume-id", "Values": [volume.id]}]
     )["Snapshots"]
     assert f"{last['SnapshotId']} is its last snapshot, 40 GiB" in told
@@ -87,7 +83,7 @@ def test_the_last_snapshot_of_a_deleted_volume_is_named_with_what_it_costs(
 
 def test_without_a_last_snapshot_that_is_said(engine: Engine, endpoint: str) -> None:
     deployment: Any = SimpleNamespace(
-        cluster="p/one", client=lambda service: client(service, endpoint)
+        cluster="p/one", client=lambda service: aws_client(service, endpoint)
     )
     volume = engine.create(VOLUME, availabilityZone="us-east-1a", size=40)
     engine.delete(volume)
