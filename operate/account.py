@@ -11,7 +11,6 @@ from operate.deployment import Deployment
 from operate.messages import UserError
 from sandbox.account import ACCOUNT as SANDBOX
 
-REACH = "check the spelling of aws:region, the network and the proxy settings"
 UNANSWERED = (BotoCoreError, ClientError, ResponseParserError, ValueError)
 """What asking AWS who the caller is may end in: the last two are a proxy's page, and settings of AWS that are none."""
 
@@ -32,7 +31,7 @@ def refuse_another_account(opened: Deployment, *, changes: bool = True) -> None:
     except UNANSWERED as error:
         if not changes:
             return
-        from operate.preflight.credentials import HOW_TO_SIGN_IN  # every check comes with it
+        from operate.preflight.credentials import HOW_TO_SIGN_IN, REACH  # every check comes with it
 
         hint = REACH if isinstance(error, EndpointConnectionError) else HOW_TO_SIGN_IN
         raise UserError(

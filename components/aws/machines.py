@@ -29,6 +29,12 @@ from model.placement import Placement, place
 from model.settings import Settings
 from model.tags import cluster_tags, named
 
+SECRETS = {
+    "secret": "Passwords and keys of a Graphistry cluster, filled by its leader once",
+    "followers-secret": "What followers of a Graphistry cluster need of its passwords and keys, filled by its leader",
+}
+"""What the names of the two secrets end with, and what AWS shows of each."""
+
 SECRET_RECOVERY_DAYS = 30
 """How long a deleted secret can be restored; the longest that Secrets Manager offers."""
 
@@ -93,21 +99,16 @@ class AwsMachines:
         documents = Documents(
             f"{name}-documents", DocumentsArgs(delete_data=args.delete_data, key=key), self._child
         )
-        secret = secretsmanager.Secret(
-            f"{name}-secret",
-            description="Passwords and keys of a Graphistry cluster, filled by its leader once",
-            recovery_window_in_days=SECRET_RECOVERY_DAYS,
-            kms_key_id=key,
-            tags=named(f"{name}-secret"),
-            opts=kept(cluster, delete_data=args.delete_data),
-        )
-        followers_secret = secretsmanager.Secret(
-            f"{name}-followers-secret",
-            description="What followers of a Graphistry cluster need of its passwords and keys, filled by its leader",
-            recovery_window_in_days=SECRET_RECOVERY_DAYS,
-            kms_key_id=key,
-            tags=named(f"{name}-followers-secret"),
-            opts=kept(cluster, delete_data=args.delete_data),
+        secret, followers_secret = (
+            secretsmanager.Secret(
+                f"{name}-{what}",
+                description=description,
+                recovery_window_in_days=SECRET_RECOVERY_DAYS,
+                kms_key_id=key,
+                tags=named(f"{name}-{what}"),
+                opts=kept(cluster, delete_data=args.delete_data),
+            )
+            for what, description in SECRETS.items()
         )
         self.site = AwsSite(
             cluster=f"{args.project}/{args.stack}",

@@ -32,6 +32,7 @@ HOW_TO_SIGN_IN = (
     "AWS_SECRET_ACCESS_KEY; `aws sts get-caller-identity` shows whether it worked. "
     "Without an account, `make up STACK=sandbox` deploys to the sandbox"
 )
+REACH = "check the spelling of aws:region, the network and the proxy settings"
 EXPIRED = {"ExpiredToken", "ExpiredTokenException"}
 REFUSED_SIGNATURE = {
     "InvalidSignatureException",
@@ -73,7 +74,7 @@ def credentials(situation: Situation) -> tuple[Problem, ...]:
                 "aws:region",
                 f"no answer of AWS in {situation.region} ({type(error).__name__})",
                 "a region that this computer reaches",
-                "check the spelling of aws:region, the network and the proxy settings",
+                REACH,
             ),
         )
     return ()

@@ -20,7 +20,7 @@ from typing import Any
 import docker
 import docker.errors
 
-from sandbox.machines import inside
+from sandbox.machines import inside, private_docker
 from tests.deployment.checkout import Checkout
 
 SHORT = {
@@ -48,6 +48,8 @@ ON = {"SANDBOX_MACHINES": "on", **SHORT}
 
 Report = dict[str, Any]
 
+_connected = functools.cache(private_docker.connect)
+
 
 def changed_nothing(output: str) -> bool:
     """Whether Pulumi's summary counts unchanged resources and no others."""
@@ -58,11 +60,6 @@ def tells(output: str, sentence: str) -> bool:
     """Whether the words of a sentence stand in an output, in their order; in a table another column is between them."""
     shown = iter(output.split())
     return all(word in shown for word in sentence.split())
-
-
-@functools.cache
-def _docker(host: str) -> docker.DockerClient:
-    return docker.DockerClient(base_url=host)
 
 
 def shell(machine: Any, command: str) -> subprocess.CompletedProcess[str]:
@@ -122,7 +119,7 @@ class Cluster:
 
     def container(self, instance: str) -> Any:
         """The container of an instance, once it runs."""
-        docker_client = _docker(self.checkout.daemon()["docker_host"])
+        docker_client = _connected(self.checkout.daemon()["docker_host"])
         end = time.monotonic() + BOUND_SECONDS
         while True:
             try:

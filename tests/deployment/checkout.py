@@ -61,8 +61,8 @@ ARGUMENTS = {"documents": {"Filters": [{"Key": "Owner", "Values": ["Self"]}]}}
 
 
 @functools.cache
-def _client(service: str, endpoint: str) -> Any:
-    """Kept, as tests ask many times a second, and a client takes longer to make than to answer."""
+def aws_client(service: str, endpoint: str) -> Any:
+    """A client of a sandbox's AWS. It is kept, as it takes longer to make than to answer."""
     return boto3.client(
         service,
         region_name="us-east-1",
@@ -199,7 +199,7 @@ class Checkout:
 
     def client(self, service: str) -> Any:
         """A client of the sandbox's AWS."""
-        return _client(service, self.daemon()["aws_endpoint"])
+        return aws_client(service, self.daemon()["aws_endpoint"])
 
     def daemon(self) -> dict[str, Any]:
         """What the sandbox wrote down of itself."""

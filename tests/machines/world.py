@@ -19,10 +19,12 @@ import docker.errors
 
 from sandbox import lifecycle
 from sandbox.lifecycle import Sandbox
-from sandbox.machines import inside
+from sandbox.machines import inside, private_docker
 from sandbox.machines.availability import Machines
 from sandbox.machines.commands import MachineError
 from sandbox.provider.images import OWNER
+
+_connected = functools.cache(private_docker.connect)
 
 REGION = "us-east-1"
 ZONES = (f"{REGION}a", f"{REGION}b")
@@ -41,11 +43,6 @@ def until(condition: Callable[[], Any], what: str, seconds: float = BOOT_SECONDS
             return found
         time.sleep(0.2)
     raise AssertionError(f"not within {seconds:g} s: {what}")
-
-
-@functools.cache
-def _docker(host: str) -> docker.DockerClient:
-    return docker.DockerClient(base_url=host)
 
 
 @dataclass
@@ -106,7 +103,9 @@ class World:
         """Run a script on a machine, which may be none that runs."""
         assert self.sandbox.docker_host
         try:
-            done = inside.execute(_docker(self.sandbox.docker_host), machine, ["sh", "-c", script])
+            done = inside.execute(
+                _connected(self.sandbox.docker_host), machine, ["sh", "-c", script]
+            )
         except (MachineError, docker.errors.NotFound) as error:
             return subprocess.CompletedProcess([], 1, "", str(error))
         output, errors = done.stdout.decode(), done.stderr.decode()

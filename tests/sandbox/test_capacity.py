@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 
 from operate import readiness
@@ -15,22 +14,13 @@ from operate.readiness import Watcher, judge, judge_recorded, wait
 from operate.refusals import Refusal, refusal_of, refused_launches
 from sandbox.lifecycle import start, stop
 from sandbox.provider.capacity import AGAIN_SECONDS, WORDS, shortages
+from tests.deployment.checkout import aws_client
 
 
 @pytest.fixture
 def clients(tmp_path: Path) -> Iterator[Any]:
     endpoint = start(tmp_path).aws_endpoint
-
-    def client(service: str) -> Any:
-        return boto3.client(
-            service,
-            region_name="us-east-1",
-            endpoint_url=endpoint,
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
-        )
-
-    yield client
+    yield lambda service: aws_client(service, endpoint)
     stop(tmp_path)
 
 

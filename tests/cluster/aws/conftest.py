@@ -52,3 +52,13 @@ def first_boot(cluster: Cluster) -> FirstBoot:
 def ready(cluster: Cluster) -> None:
     """Every test begins with a ready cluster."""
     ready_again(cluster)
+
+
+@pytest.fixture
+def extra(cluster: Cluster) -> Iterator[str]:
+    """A follower that the stack file has beside the others, and the cluster not yet."""
+    before = cluster.checkout.setting("followers")
+    cluster.checkout.change(followers={**before, "extra": {"profile": "t4"}})
+    yield "extra"
+    cluster.checkout.change(followers=before)
+    cluster.succeed()

@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import pytest
-
 from tests.cluster.aws.conftest import SLOW_SECONDS, FirstBoot
 from tests.cluster.nodes import Cluster, tells
 
@@ -32,30 +30,20 @@ def stopped(cluster: Cluster, node: str) -> Iterator[None]:
         ec2.start_instances(InstanceIds=[instance])
 
 
-@pytest.fixture
-def another(cluster: Cluster) -> Iterator[str]:
-    """A follower that the stack file has more, to be brought up by the test."""
-    before = cluster.checkout.setting("followers")
-    cluster.checkout.change(followers={**before, "another": {"profile": "t4"}})
-    yield "another"
-    cluster.checkout.change(followers=before)
-    cluster.succeed()
-
-
-def test_a_follower_that_boots_without_its_leader_says_so(cluster: Cluster, another: str) -> None:
+def test_a_follower_that_boots_without_its_leader_says_so(cluster: Cluster, extra: str) -> None:
     with stopped(cluster, "leader"):
         for node in FOLLOWERS:
             cluster.until_failed(node, "LeaderUnreachable")
         done = cluster.up()
         assert done.returncode != 0, done.stdout
-        assert f"{another} is not ready: failed in start" in done.stdout
+        assert f"{extra} is not ready: failed in start" in done.stdout
         assert "LeaderUnreachable" in done.stdout
         assert "bring the leader up" in done.stdout
-        failure = cluster.until_failed(another, "LeaderUnreachable")
+        failure = cluster.until_failed(extra, "LeaderUnreachable")
         assert "PostgreSQL" in failure["message"]
-    for node in ("leader", *FOLLOWERS, another):
+    for node in ("leader", *FOLLOWERS, extra):
         cluster.until_ready(node)
-    assert f"{another}: ready" in cluster.succeed()
+    assert f"{extra}: ready" in cluster.succeed()
 
 
 def test_followers_outlive_a_restart_of_the_leader(cluster: Cluster) -> None:

@@ -34,16 +34,6 @@ def set_workers(cluster: Cluster, **forge: int) -> None:
     cluster.checkout.change(gpuProfiles=profiles)
 
 
-@pytest.fixture
-def extra(cluster: Cluster) -> Iterator[str]:
-    """A follower that the stack file has beside the others, and the cluster not yet."""
-    before = cluster.checkout.setting("followers")
-    cluster.checkout.change(followers={**before, "extra": {"profile": "t4"}})
-    yield "extra"
-    cluster.checkout.change(followers=before)
-    cluster.succeed()
-
-
 def forge_workers(cluster: Cluster, node: str) -> str:
     """The count that a node's release is configured with."""
     return (
