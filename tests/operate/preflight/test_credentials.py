@@ -29,6 +29,12 @@ class NotAws:
         raise self.error
 
 
+@pytest.fixture(autouse=True)
+def no_earlier_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    """boto3's default session reads the configuration once, so one of an earlier test would hide this test's."""
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+
+
 def test_a_profile_that_is_not_there_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_PROFILE", "nope")
     (problem,) = credentials(situation(RAW, clients=boto3.client))
