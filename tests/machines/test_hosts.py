@@ -87,6 +87,13 @@ def clean(pair: Pair) -> Iterator[None]:
     pair.ssh("one", "sudo rm -f /etc/exports.d/*.exports; sudo exportfs -ra")
 
 
+def test_a_host_that_is_looked_at_often_still_lets_its_user_in(pair: Pair) -> None:
+    """A look is a connection that ends before anybody logs in; all come from one address."""
+    for _ in range(40):
+        hosts.reach(pair.sandbox, STACK, seconds=5)
+    assert pair.ssh("one", "true").returncode == 0
+
+
 def test_an_operator_finds_a_bare_machine(pair: Pair) -> None:
     assert pair.said("two", f"whoami; hostname; {ADDRESSES}").split() == [
         "ubuntu",
