@@ -19,6 +19,7 @@ import typer
 from model.hosts import FollowersOnHosts
 from model.problems import counted
 from model.quota import console_link
+from model.settings import Settings
 from operate.deployment import (
     ROOT,
     SANDBOX_DIRECTORY,
@@ -196,8 +197,8 @@ def purge(
     """Destroy a stack and DELETE ITS DATA. Asks for the stack's name."""
     from operate.ending import delete_everything, forget_restarted, refuse_to_abandon
     from operate.joined import cluster_of
-    from operate.kept_data import data_volumes, final_snapshots
-    from operate.preparation import take_over
+    from operate.kept_data import data_volumes, final_snapshots, snapshot_of_purged
+    from operate.preparation import known, take_over
     from operate.screen import show_kept
 
     with deployment(stack, target) as opened:
@@ -222,12 +223,14 @@ def purge(
             )
         if forget_restarted(opened):
             return
-        volumes = data_volumes(opened)
+        volumes, identity = data_volumes(opened), known(opened).identity
         delete_everything(opened)
         opened.read("stack", "rm", "--yes", "--preserve-config", *opened.named())
         say("deleted; Secrets Manager can restore the secret for 30 days")
         for told in final_snapshots(opened, volumes).values():
             say(told)
+        if not volumes and isinstance(opened.settings, Settings):
+            say(snapshot_of_purged(opened, identity))
 
 
 @app.command()

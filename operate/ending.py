@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import typer
 
@@ -113,7 +115,7 @@ def forget_restarted(opened: Deployment) -> bool:
 def delete_everything(opened: Deployment) -> None:
     """Destroy machines and data. What is left when that fails, or somebody presses Ctrl-C, is protected again."""
     try:
-        _lift_protection(opened)
+        lift_protection(opened)
         run(opened, "destroy", *consent(opened, yes=True))
     except BaseException:
         # A Pulumi that is stopped before it listens for that dies with its lock.
@@ -122,29 +124,33 @@ def delete_everything(opened: Deployment) -> None:
         raise
 
 
-def _lift_protection(opened: Deployment) -> None:
-    """Update what is protected, and only that, with the stack's name under ``deleteData``."""
-    content = read_yaml(opened.config_file).data
-    content["config"][f"{PROJECT}:{DELETE_DATA}"] = opened.stack
-    protected = [
+def lift_protection(opened: Deployment) -> None:
+    """Update what is protected or retained, and only that, with the stack's name under ``deleteData``.
+
+    Does nothing where an interrupted purge has lifted all of it already. Ends the command where Pulumi fails.
+    """
+    held = [
         each["urn"]
         for each in opened.checkpoint().get("resources", [])
-        if each.get("protect", False)
+        if each.get("protect") or each.get("retainOnDelete")
     ]
-    lifted = opened.config_file.with_suffix(".purge.yaml")
-    lifted.write_text(dumped(content))
-    try:
+    if not held:
+        return  # without a target Pulumi would deploy the whole cluster first
+    content = read_yaml(opened.config_file).data
+    content["config"][f"{PROJECT}:{DELETE_DATA}"] = opened.stack
+    # Not next to the stack file, where it would be another stack's after a kill.
+    with TemporaryDirectory() as folder:
+        lifted = Path(folder) / opened.config_file.name
+        lifted.write_text(dumped(content))
         status = opened.run(
             "up",
             "--yes",
             "--skip-preview",
             "--suppress-outputs",
-            *(f"--target={urn}" for urn in protected),
+            *(f"--target={urn}" for urn in held),
             *opened.named(),
             "--config-file",
             str(lifted),
         )
-    finally:
-        lifted.unlink()
     if status:
         raise typer.Exit(status)

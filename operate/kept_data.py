@@ -21,7 +21,7 @@ from model.cost import LISTED
 from model.prices import LISTED_REGION, SNAPSHOT
 from model.recorded import AWS_PROVIDER
 from model.stack_keys import PROJECT
-from model.tags import BACKUPS_TAG, CLUSTER_TAG, GIVEN_UP_TAG
+from model.tags import BACKUPS_TAG, CLUSTER_TAG, GIVEN_UP_TAG, ID_TAG
 from operate.deployment import ROOT, Deployment
 from operate.messages import UserError, say
 from operate.tables import plain_table
@@ -258,28 +258,50 @@ def final_snapshots(deployment: Deployment, lost: Collection[Loss]) -> dict[str,
     for each in lost:
         if each.type != VOLUME or _exists(deployment, each.identity):
             continue
-        found = deployment.client("ec2").describe_snapshots(
-            Filters=[
-                {"Name": "volume-id", "Values": [each.identity]},
-                {"Name": f"tag:{CLUSTER_TAG}", "Values": [deployment.cluster]},
-            ],
-            OwnerIds=["self"],
-        )["Snapshots"]
-        if not found:
-            told[each.identity] = (
-                f"{each.name}: {each.identity} is deleted, and no snapshot of it is there"
-            )
-            continue
-        last = max(found, key=lambda snapshot: snapshot["StartTime"])
-        identity, size = last["SnapshotId"], last["VolumeSize"]
-        at_most = LISTED[SNAPSHOT].usd * size
-        others = f"; {len(found) - 1} earlier of its snapshots are there, too" * (len(found) > 1)
+        found = _snapshots(deployment, {"volume-id": each.identity})
         told[each.identity] = (
-            f"{each.name}: {each.identity} is deleted, and {identity} is its last snapshot, {size} GiB, which costs "
-            f"{at_most:.2f} USD a month at most (list price of {LISTED_REGION}) until "
-            f"`aws ec2 delete-snapshot --snapshot-id {identity}`{others}"
+            _newest(each.name, found)
+            if found
+            else f"{each.name}: {each.identity} is deleted, and no snapshot of it is there"
         )
     return told
+
+
+def snapshot_of_purged(deployment: Deployment, identity: str) -> str:
+    """What to say of the data volume that a purge deleted which was interrupted, and which no state knows any more.
+
+    Its last snapshot has the volume's tags; the state's *identity* is empty where that is gone too.
+    """
+    name = f"graphistry-{deployment.stack}-leader-data"
+    state = {f"tag:{ID_TAG}": identity} if identity else {}
+    tagged = {f"tag:{CLUSTER_TAG}": deployment.cluster, "tag:Name": name, **state}
+    # A volume that is still there was given up by its name, or is another state's.
+    found = [
+        each for each in _snapshots(deployment, tagged) if not _exists(deployment, each["VolumeId"])
+    ]
+    if found:
+        return _newest(name, found)
+    return f"{name}: neither the state has this volume nor {deployment.region} a snapshot of it"
+
+
+def _snapshots(deployment: Deployment, filters: Mapping[str, str]) -> list[Mapping[str, Any]]:
+    found: list[Mapping[str, Any]] = deployment.client("ec2").describe_snapshots(
+        Filters=[{"Name": name, "Values": [value]} for name, value in filters.items()],
+        OwnerIds=["self"],
+    )["Snapshots"]
+    return found
+
+
+def _newest(name: str, found: Collection[Mapping[str, Any]]) -> str:
+    last = max(found, key=lambda snapshot: snapshot["StartTime"])
+    identity, size = last["SnapshotId"], last["VolumeSize"]
+    at_most = LISTED[SNAPSHOT].usd * size
+    others = f"; {len(found) - 1} earlier of its snapshots are there, too" * (len(found) > 1)
+    return (
+        f"{name}: {last['VolumeId']} is deleted, and {identity} is its last snapshot, {size} GiB, which costs "
+        f"{at_most:.2f} USD a month at most (list price of {LISTED_REGION}) until "
+        f"`aws ec2 delete-snapshot --snapshot-id {identity}`{others}"
+    )
 
 
 def _is_data_alone(resources: Collection[Mapping[str, Any]]) -> bool:

@@ -11,7 +11,7 @@ import pytest
 
 from operate.kept_data import KEPT
 from tests.deployment.checkout import Checkout
-from tests.deployment.test_end import DATA, MACHINES
+from tests.deployment.test_end import DATA, MACHINES, snapshots
 
 PATIENCE_SECONDS = 120
 
@@ -84,3 +84,18 @@ def test_a_purge_that_is_stopped_protects_what_is_left(
     stop_purge(checkout, tmp_path / "purge.log", number)
     assert unprotected(checkout) == []
     assert "it is protected again" in " ".join((tmp_path / "purge.log").read_text().split())
+
+
+def test_a_killed_purge_is_finished_by_another_which_makes_nothing_and_names_the_last_snapshot(
+    checkout: Checkout, tmp_path: Path
+) -> None:
+    checkout.succeed("up")
+    stop_purge(checkout, tmp_path / "purge.log", signal.SIGKILL)
+    # As far as a purge comes whose last step is what was killed.
+    ended = checkout.pulumi("destroy", "--yes", "--skip-preview")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    finished = checkout.succeed("purge", "--name", "sandbox")
+    assert "creat" not in finished
+    assert not any(checkout.account().values())
+    (last,) = snapshots(checkout)
+    assert f"{last['SnapshotId']} is its last snapshot" in " ".join(finished.split())

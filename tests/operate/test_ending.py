@@ -13,8 +13,9 @@ import pytest
 
 from model.settings import parse
 from operate import ending
-from operate.ending import stop_unused_sandbox, take_down
+from operate.ending import lift_protection, stop_unused_sandbox, take_down
 from sandbox.lifecycle import Sandbox
+from tests.harness import ROOT
 from tests.model.examples import HOSTS, SMALLEST
 
 KEPT = {"dataVolume": "vol-1", "secret": "arn:secret"}
@@ -101,3 +102,42 @@ def test_a_sandbox_goes_on_for_stacks_of_its_own_only(
     monkeypatch.setattr(ending, "stop", stop)
     ending.stop_unused_sandbox(opened, sandbox)
     assert bool(stopped) is ends
+
+
+def lifted(*resources: dict[str, Any]) -> list[tuple[str, ...]]:
+    """What Pulumi is told before it destroys, with these resources in the state."""
+    ran: list[tuple[str, ...]] = []
+    before = set((ROOT / "stacks").iterdir())
+
+    def run(*arguments: str) -> int:
+        ran.append(arguments)
+        # A kill comes now.
+        assert set((ROOT / "stacks").iterdir()) == before
+        return 0
+
+    opened: Any = SimpleNamespace(
+        stack="prod",
+        config_file=ROOT / "stacks" / "Pulumi.sandbox.yaml",
+        checkpoint=lambda: {"resources": list(resources)},
+        named=lambda: ["--stack", "prod"],
+        run=run,
+    )
+    lift_protection(opened)
+    return ran
+
+
+def test_a_purge_lifts_what_is_protected_or_retained_and_deploys_nothing_else() -> None:
+    protected = {"urn": "urn:a::data", "protect": True}
+    # As after `pulumi state unprotect`.
+    retained = {"urn": "urn:a::files", "retainOnDelete": True}
+    (up,) = lifted(protected, retained, {"urn": "urn:a::leader"})
+    assert [each for each in up if each.startswith("--target")] == [
+        "--target=urn:a::data",
+        "--target=urn:a::files",
+    ]
+
+
+def test_a_purge_with_nothing_to_lift_deploys_no_cluster() -> None:
+    """Without a target Pulumi takes all for targets."""
+    assert lifted({"urn": "urn:a::leader"}) == []
+    assert lifted() == []

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from model.tags import CLUSTER_TAG, ID_TAG
-from operate.kept_data import VOLUME, Loss, final_snapshots
+from operate.kept_data import VOLUME, Loss, final_snapshots, snapshot_of_purged
 from operate.recover import FINDERS
 from tests.deployment.checkout import aws_client
 from tests.sandbox.engine import Engine, RefusedError
@@ -89,3 +89,51 @@ def test_without_a_last_snapshot_that_is_said(engine: Engine, endpoint: str) -> 
     engine.delete(volume)
     lost = [Loss(urn="urn::data", type=VOLUME, identity=volume.id)]
     assert "no snapshot of it is there" in final_snapshots(deployment, lost)[volume.id]
+
+
+def test_of_a_volume_that_no_state_knows_any_more_the_last_snapshot_is_found_by_its_tags(
+    engine: Engine, endpoint: str
+) -> None:
+    deployment: Any = SimpleNamespace(
+        cluster="p/gone",
+        stack="gone",
+        region="us-east-1",
+        client=lambda service: aws_client(service, endpoint),
+    )
+    assert "us-east-1 a snapshot of it" in snapshot_of_purged(deployment, "ours")
+    tags = {CLUSTER_TAG: "p/gone", "Name": "graphistry-gone-leader-data"}
+    place = {"availabilityZone": "us-east-1a", "size": 40, "finalSnapshot": True}
+    ours, theirs, root = (
+        engine.create(VOLUME, **place, tags={**tags, **own})
+        for own in ({ID_TAG: "ours"}, {ID_TAG: "theirs"}, {"Name": "root"})
+    )
+    for each in (ours, theirs, root):
+        engine.delete(each)
+    told = snapshot_of_purged(deployment, "ours")
+    assert f"{ours.id} is deleted, and snap-" in told
+    assert "earlier" not in told
+    # Once the state has nothing, nobody knows its id.
+    assert "1 earlier of its snapshots" in snapshot_of_purged(deployment, "")
+
+
+def test_a_volume_that_was_given_up_by_name_is_not_what_a_purge_deleted(
+    engine: Engine, endpoint: str
+) -> None:
+    deployment: Any = SimpleNamespace(
+        cluster="p/kept",
+        stack="kept",
+        region="us-east-1",
+        client=lambda service: aws_client(service, endpoint),
+    )
+    tags = {CLUSTER_TAG: "p/kept", "Name": "graphistry-kept-leader-data"}
+    volume = engine.create(VOLUME, availabilityZone="us-east-1a", size=40, tags=tags)
+    aws_client("ec2", endpoint).create_snapshot(
+        VolumeId=volume.id,
+        TagSpecifications=[
+            {
+                "ResourceType": "snapshot",
+                "Tags": [{"Key": key, "Value": value} for key, value in tags.items()],
+            }
+        ],
+    )
+    assert "neither the state has this volume" in snapshot_of_purged(deployment, "")
