@@ -58,6 +58,8 @@ def changed_keys(
             told = (_told(was, pattern), _told(is_now, pattern))
             nodes = _nodes(path, before, after)
             change = declared[pattern]
+            if is_now is _ABSENT and change.taken_out is not None:
+                change = change.taken_out
             found += _per_node(path, *told, nodes, change, smaller=_is_smaller(was, is_now))
     return (*found, *_smaller_disk_of_another_profile(before, after))
 

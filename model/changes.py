@@ -36,6 +36,8 @@ class Change:
     """What it does to the leader, where that is something else."""
     smaller: Change | None = None
     """What a smaller number does, or a list with less to choose from, where that is something else."""
+    taken_out: Change | None = None
+    """What it does to take the key out, where that is something else."""
 
 
 _IN_PLACE, _NEXT, _ROLLING = Effect.IN_PLACE, Effect.NEXT_MACHINE, Effect.ROLLING
@@ -142,8 +144,9 @@ ON_AWS: Mapping[str, Change] = {
     "leader.dataVolume.backups.everyHours": Change(_IN_PLACE, "switching off keeps those taken"),
     "leader.dataVolume.backups.keepDays": Change(_IN_PLACE, "for the snapshots taken from then on"),
     "leader.dataVolume.snapshotId": Change(
-        _REPLACES,
-        "another volume with what is in that snapshot, after `make down`; AWS keeps the old one",
+        _NEVER,
+        "while machines run; after `make down` another volume with what is in it, AWS keeps the old one",
+        taken_out=_TOUCHES_NOTHING,
     ),
     "leader.reserveCapacity": _AT_ONCE,
     "leader.capacityReservation": Change(

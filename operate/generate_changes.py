@@ -22,6 +22,7 @@ EFFECTS: Mapping[Effect, str] = {
     Effect.NEVER: "refused, or it is other data or another cluster",
 }
 LESS = "less"
+TAKEN_OUT = "taken out"
 SITES: Mapping[str, Mapping[str, Change]] = {"On AWS": ON_AWS, "On hosts": ON_HOSTS}
 
 _HEAD = """# Changes
@@ -40,7 +41,8 @@ def page() -> str:
     """The page, whole."""
     effects = [f"- **{effect.value}**: {words}" for effect, words in EFFECTS.items()]
     effects.append(
-        f"\n*{LESS}* is a smaller number, a list with less to choose from, or `placement: packed`."
+        f"\n*{LESS}* is a smaller number, a list with less to choose from, or `placement: packed`; "
+        f"*{TAKEN_OUT}* is the key's removal."
     )
     return "\n".join([_HEAD, *effects, *(line for site in SITES for line in _table(site)), _FOOT])
 
@@ -67,6 +69,8 @@ def _cases(key: str, change: Change) -> Iterator[tuple[str, Change]]:
             yield role, each
             if each.smaller is not None:
                 yield f"{role}, *{LESS}*", each.smaller
+            if each.taken_out is not None:
+                yield f"{role}, *{TAKEN_OUT}*", each.taken_out
 
 
 if __name__ == "__main__":

@@ -64,6 +64,7 @@ KEPT = frozenset(
 
 DATA_OF_KEY: Mapping[str, str] = {
     "leader.availabilityZone": "aws:ebs/",
+    "leader.dataVolume.snapshotId": "aws:ebs/",
     "sharedFolder.fileSystemId": "aws:efs/",
 }
 """Keys that a cluster cannot take as long as it has data of this kind, which may be given up by name: how the types of

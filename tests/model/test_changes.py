@@ -67,9 +67,9 @@ def test_a_change_that_stops_the_leader_says_so() -> None:
 
 
 def every(change: Change) -> Iterator[Change]:
-    """It and what it is for the leader and for a smaller number."""
+    """It and what it is for the leader, for a smaller number and for the key's removal."""
     yield change
-    for other in (change.to_leader, change.smaller):
+    for other in (change.to_leader, change.smaller, change.taken_out):
         if other is not None:
             yield from every(other)
 
@@ -175,6 +175,14 @@ def test_to_write_the_zone_in_which_the_leader_is_changes_nothing() -> None:
     assert (told.before, told.after, told.effect) == ('"us-east-1a"', '"us-east-1b"', Effect.NEVER)
     # A run that gave up the old volume and failed later.
     assert changed_keys(parse(FULL), other, {"leader.availabilityZone": "us-east-1b"}) == ()
+
+
+def test_a_snapshot_takes_no_place_in_a_running_cluster_and_taking_it_out_touches_nothing() -> None:
+    key, snapshot = "leader.dataVolume.snapshotId", "snap-0123456789abcdef0"
+    begun = changed(FULL, {key: snapshot})
+    assert changes(FULL, {key: snapshot}) == [(key, ("leader",), Effect.NEVER)]
+    assert changes(begun, {key: "snap-11111111"}) == [(key, ("leader",), Effect.NEVER)]
+    assert changes(begun, {key: ABSENT}) == [(key, ("leader",), Effect.IN_PLACE)]
 
 
 def test_another_site_is_another_cluster() -> None:

@@ -21,12 +21,16 @@ def test_every_key_of_each_site_has_a_row_and_every_effect_a_meaning() -> None:
     assert set(EFFECTS) == set(Effect)
 
 
-def test_leader_followers_and_less_have_rows_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_leader_followers_less_and_removal_have_rows_of_their_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     less = Change(Effect.NEVER, "shrinks")
     change = Change(
         Effect.NEXT_MACHINE, "later", Change(Effect.IN_PLACE, "grows", smaller=less), smaller=None
     )
+    snapshot = Change(Effect.NEVER, "no", taken_out=Change(Effect.IN_PLACE, "nothing"))
     declared = {"disk": change, "leader.disk": change, "followers.<name>.disk": change}
+    declared |= {"leader.snapshot": snapshot}
     monkeypatch.setattr(generate_changes, "SITES", {"On AWS": declared})
     rows = [line for line in page().splitlines() if line.startswith("| `")]
     assert rows == [
@@ -36,6 +40,8 @@ def test_leader_followers_and_less_have_rows_of_their_own(monkeypatch: pytest.Mo
         "| `followers.<name>.disk` | next machine | later |",
         "| `leader.disk` | in place | grows |",
         "| `leader.disk`, *less* | never | shrinks |",
+        "| `leader.snapshot` | never | no |",
+        "| `leader.snapshot`, *taken out* | in place | nothing |",
     ]
 
 

@@ -137,6 +137,12 @@ def test_a_change_that_is_never_is_possible_only_where_its_data_are_given_up() -
     assert never([harmless], [], STATE) == []
 
 
+def test_a_snapshot_is_possible_only_where_the_volume_is_given_up() -> None:
+    snapshot = key("leader.dataVolume.snapshotId")
+    assert never([snapshot], losses(step("replace", VOLUME), STATE), STATE) == []
+    assert never([snapshot], [], STATE) == [snapshot]
+
+
 def test_data_that_a_failed_run_gave_up_hold_nobody_back() -> None:
     assert never([key(FOLDER_KEY)], [], STATE) == [key(FOLDER_KEY)]
     without = [each for each in STATE if each["urn"] not in (FILES, POLICY)]
