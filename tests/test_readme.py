@@ -46,7 +46,8 @@ def test_required_keys_are_those_without_a_default() -> None:
 
 
 def test_the_outputs_table_is_what_the_program_exports() -> None:
-    assert set(table("Outputs")) == deployed().exports
+    logged = deployed(shells={"logged": True})
+    assert set(table("Outputs")) == deployed().exports | logged.exports
 
 
 def test_every_command_of_the_table_is_a_target_of_the_makefile() -> None:
