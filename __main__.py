@@ -10,8 +10,6 @@ import boto3
 import pulumi
 import pulumi_command as command
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
-from botocore.parsers import ResponseParserError
 from pulumi.runtime.config import get_config_secret_keys_env
 
 from components.aws.look_ups import failed_look_up
@@ -32,6 +30,7 @@ from model.settings import (
 )
 from model.stack_keys import DELETE_DATA, checked
 from model.tags import cluster_tags
+from operate.aws_errors import UNANSWERED
 from operate.messages import for_stack
 from operate.preflight import PreflightError
 from operate.preflight import run as run_preflight
@@ -91,7 +90,7 @@ def require_account(known: Recorded, region: str) -> None:
     commands have refused already. What AWS does not answer, the preflight tells."""
     try:
         caller = boto3.client("sts", region_name=region).get_caller_identity()["Arn"]
-    except (BotoCoreError, ClientError, ResponseParserError, ValueError):
+    except UNANSWERED:
         return
     if reason := refusal(known, caller):
         raise pulumi.RunError(f"{reason}\n  hint: {sign_in(known)}")

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from botocore.exceptions import BotoCoreError, ClientError, EndpointConnectionError
-from botocore.parsers import ResponseParserError
+from botocore.exceptions import EndpointConnectionError
 
 from model.hosts import FollowersOnHosts
 from model.recorded import Recorded, arn_parts, in_words, recorded, refusal, sign_in
+from operate.aws_errors import UNANSWERED
 from operate.deployment import Deployment
 from operate.messages import UserError
 from sandbox.account import ACCOUNT as SANDBOX
-
-UNANSWERED = (BotoCoreError, ClientError, ResponseParserError, ValueError)
-"""What asking AWS who the caller is may end in: the last two are a proxy's page, and settings of AWS that are none."""
 
 
 def refuse_another_account(opened: Deployment, *, changes: bool = True) -> None:

@@ -1,4 +1,5 @@
-"""What AWS refused while Pulumi was deploying, told again at the end: which resource, AWS's code, what to do.
+"""How AWS answers with errors; what it refused while Pulumi was deploying is told again at the end: which resource,
+AWS's code, what to do.
 
 Pulumi shows AWS's own words among everything else; the engine's log of events has them by resource.
 """
@@ -8,8 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
+
 from model.refusals import DENIED, missing_right, reason_of
 from operate.engine_events import Diagnostic, diagnostics
+
+UNANSWERED = (BotoCoreError, ClientError, ResponseParserError, ValueError)
+"""What asking AWS who the caller is may end in: the last two are a proxy's page, and settings of AWS that are none."""
 
 LEADERS: Mapping[str, str] = {
     "InsufficientInstanceCapacity": (
