@@ -11,7 +11,8 @@ CLUSTER_TAG = "graphistry-cluster:cluster"
 
 
 BACKUPS_TAG = "graphistry-cluster:backups"
-"""Key of the tag by which the snapshot policy of a cluster knows its data volume; its value is the cluster."""
+"""Key of the tag by which the snapshot policy of a cluster knows its data volume; its value is the cluster with the
+id of its state."""
 
 LEADER_TAG = "graphistry-cluster:leader"
 """Key of the tag of followers whose leader another stack has; its value is the cluster of that leader."""

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import pulumi
 from pulumi_aws import ebs, ec2
 
-from components.aws.data_backups import data_backups
+from components.aws.data_backups import data_backups, target
 from components.aws.protection import kept
 from model import settings
-from model.tags import BACKUPS_TAG, CLUSTER_TAG, named
+from model.tags import named
 
 SLOW_END = "60m"
 """How long the end or the stop of a machine may take: GPU machines write their memory and reset their GPUs, bare metal
@@ -123,7 +123,6 @@ class LeaderMachine(pulumi.ComponentResource):
             ),
         )
         data_volume = args.leader.data_volume
-        cluster = args.tags[CLUSTER_TAG]
         keep = kept(self, delete_data=args.delete_data)
         volume = ebs.Volume(
             f"{name}-data",
@@ -136,7 +135,7 @@ class LeaderMachine(pulumi.ComponentResource):
             kms_key_id=args.key,
             snapshot_id=data_volume.snapshot_id,
             final_snapshot=True,
-            tags={**named(f"{name}-data"), BACKUPS_TAG: cluster},
+            tags={**named(f"{name}-data"), **target(args.tags)},
             opts=pulumi.ResourceOptions.merge(
                 keep,
                 pulumi.ResourceOptions(
@@ -150,7 +149,7 @@ class LeaderMachine(pulumi.ComponentResource):
                 ),
             ),
         )
-        data_backups(f"{name}-backups", data_volume.backups, cluster, volume, keep)
+        data_backups(f"{name}-backups", data_volume.backups, args.tags, volume, keep)
         reservation = args.leader.capacity_reservation
         reserved = (
             [self._reservation(name, args)]

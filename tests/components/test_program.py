@@ -10,6 +10,7 @@ from typing import Any
 import pulumi
 import pytest
 
+from model.tags import ID_TAG
 from operate.told_release import DONE
 from tests.components.test_contracts import STACKS
 from tests.conftest import Deploy, deployed
@@ -386,6 +387,39 @@ def test_the_data_volume_is_copied_daily_and_once_more_before_it_is_deleted(
     off = {"profile": "t4", "dataVolume": {"backups": {"everyHours": 0}}}
     changed = deploy_stack(leader=off)["LifecyclePolicy", f"{name}-backups"].inputs
     assert changed["state"] == "DISABLED"
+
+
+def test_the_snapshot_policies_of_two_states_with_one_stack_name_find_their_own_volume_alone(
+    deploy_stack: Deploy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def of_state(identity: str) -> tuple[Any, Any, Any]:
+        tags = json.dumps({"tags": {ID_TAG: identity}})
+        monkeypatch.setattr(
+            "tests.harness.RECORDED",
+            [{"type": "pulumi:providers:aws", "outputs": {"defaultTags": tags}}],
+        )
+        made, name = deploy_stack(), "graphistry-sandbox-leader"
+        (delete,) = (
+            each
+            for each in json.loads(made["RolePolicy", f"{name}-backups-role"].inputs["policy"])[
+                "Statement"
+            ]
+            if each["Action"] == "ec2:DeleteSnapshot"
+        )
+        return (
+            made["LifecyclePolicy", f"{name}-backups"].inputs["policyDetails"]["targetTags"],
+            made["Volume", f"{name}-data"].inputs["tags"],
+            delete["Condition"],
+        )
+
+    ours, our_volume, our_copies = of_state("0123456789ab")
+    theirs, their_volume, their_copies = of_state("ba9876543210")
+    # Of several tags a volume needs only one.
+    assert len(ours) == len(theirs) == 1
+    assert ours.items() <= our_volume.items()
+    assert theirs.items() <= their_volume.items()
+    assert not ours.items() & their_volume.items()
+    assert our_copies != their_copies
 
 
 def test_only_allowed_networks_reach_the_web_pages(deploy_stack: Deploy) -> None:

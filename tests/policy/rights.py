@@ -87,8 +87,8 @@ ALLOWANCES = (
     Allowance(
         action="ec2:DeleteSnapshot",
         resource=r"arn:aws:ec2:[\w-]*::snapshot/\*",
-        conditions=frozenset({"aws:ResourceTag/graphistry-cluster:backups"}),
-        reason="as ec2:CreateSnapshot; only those that carry the tag of this cluster's data volume",
+        conditions=frozenset({"aws:ResourceTag/graphistry-cluster:id"}),
+        reason="as ec2:CreateSnapshot; only those that carry the id of this cluster's state",
     ),
     *(
         Allowance(
