@@ -42,7 +42,13 @@ from operate.sandbox_hosts import Unlike
 from operate.sandbox_hosts import rehearsed as rehearsed_hosts
 from operate.sandbox_images import rehearse_images
 from operate.ssh_agent import without_dead_agent
-from operate.stack_file import config_of, read_stack_file, settings_of, stack_in
+from operate.stack_file import (
+    config_of,
+    read_stack_file,
+    settings_of,
+    stack_in,
+    write_stack_file,
+)
 from operate.stack_yaml import dumped
 from operate.told_release import DONE, told
 from sandbox.lifecycle import Sandbox, SandboxError, find, start
@@ -158,9 +164,11 @@ class Deployment:
         """Make the stack known to the backend. In the sandbox the user's stack file stays as it is."""
         stack_file = ROOT / "stacks" / self.config_file.name
         before = stack_file.read_text()
-        self.read("stack", "init", self.stack)
-        if self.sandbox is not None:
-            stack_file.write_text(before)
+        try:
+            self.read("stack", "init", self.stack)
+        finally:
+            if self.sandbox is not None:
+                write_stack_file(stack_file, before)
 
     def outputs(self) -> dict[str, Any]:
         """The stack's outputs; empty before the first deployment."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from rich.table import Table
 from model.stack_keys import PROJECT
 from operate.messages import UserError
 from operate.ssh import Access, SshError, fingerprint, presented_key
-from operate.stack_file import named_hosts, read_to_edit, refuse_unsound_hosts
+from operate.stack_file import named_hosts, read_to_edit, refuse_unsound_hosts, write_stack_file
 from operate.tables import plain_table
 
 NEW, KNOWN, CHANGED = "new", "as in the stack file", "CHANGED"
@@ -77,8 +78,9 @@ def write(stack_file: Path, accepted: list[Found]) -> None:
     entries = dict(named_hosts(content["config"]))
     for found in accepted:
         entries[found.place]["hostKey"] = found.key
-    with stack_file.open("w") as stream:
-        yaml.dump(content, stream)
+    after = StringIO()
+    yaml.dump(content, after)
+    write_stack_file(stack_file, after.getvalue())
 
 
 def key_table(found: Collection[Found]) -> Table:

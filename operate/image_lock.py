@@ -13,7 +13,7 @@ from model.image import LockedImage
 from model.stack_keys import PROJECT
 from operate.deployment import ROOT, Deployment, Target, choice_of, default_target
 from operate.messages import UserError
-from operate.stack_file import read_to_edit
+from operate.stack_file import read_to_edit, write_stack_file
 
 KEY = f"{PROJECT}:image"
 
@@ -51,9 +51,10 @@ def write_lock(stack_file: Path, region: str, lock: LockedImage) -> None:
     else:
         if not section:
             config.pop(KEY, None)
-        stack_file.write_text(_with_lock(_dumped(editor, content), region, values, bool(section)))
+        with_lock = _with_lock(_dumped(editor, content), region, values, bool(section))
+        write_stack_file(stack_file, with_lock)
         return
-    stack_file.write_text(_dumped(editor, content))
+    write_stack_file(stack_file, _dumped(editor, content))
 
 
 def _dumped(editor: Any, content: Any) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from model.settings import Settings
 from model.stack_keys import PROJECT
 from operate.messages import UserError
-from operate.stack_file import read_to_edit, settings_of
+from operate.stack_file import read_to_edit, settings_of, write_stack_file
 from operate.stack_yaml import parsed
 
 KEY = f"{PROJECT}:release"
@@ -37,7 +37,7 @@ def write_release(stack_file: Path, values: Mapping[str, str]) -> None:
         raise UserError(
             f"stacks/{stack_file.name} is left as it is; write below {KEY} by hand:\n{lines}"
         )
-    stack_file.write_text(after)
+    write_stack_file(stack_file, after)
 
 
 def _with_section(text: str, values: Mapping[str, str]) -> str:

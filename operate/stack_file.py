@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -151,6 +153,22 @@ def read_to_edit(path: Path) -> tuple[YAML, Any]:
     except (YAMLError, OSError) as error:
         raise UserError(f"stacks/{path.name} cannot be read: {error}") from None
     return editor, content
+
+
+def write_stack_file(path: Path, text: str) -> None:
+    """Put a *text* in the place of a stack file: the whole of it, or nothing where the disk is full or the command is
+    killed. Nobody else has a copy of what is in it. Its mode, its owner and a symbolic link stay.
+    """
+    file = path.resolve()
+    partial = file.with_name(f".{file.name}")  # which is no stack's
+    try:
+        partial.write_text(text, encoding="utf-8")
+        shutil.copymode(file, partial)
+        with contextlib.suppress(PermissionError):  # only root gives files away
+            shutil.chown(partial, file.stat().st_uid, file.stat().st_gid)
+        partial.replace(file)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def settings_of(config: Mapping[str, Any]) -> AnySettings:

@@ -1,13 +1,20 @@
 """Mistakes in a stack file that are told before Pulumi is asked."""
 
 import re
+import resource
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from model.image import LockedImage
 from model.problems import Problem
 from model.settings import SettingsError
+from operate.host_keys import Found
+from operate.host_keys import write as write_keys
+from operate.image_lock import write_lock
 from operate.messages import UserError
+from operate.release_file import write_release
 from operate.stack_file import read_stack_file, read_to_edit
 from operate.stack_yaml import dumped, read_yaml
 from tests.harness import ROOT
@@ -290,3 +297,49 @@ def test_a_private_key_in_plain_is_refused_and_not_shown(tmp_path: Path) -> None
     with pytest.raises(SettingsError, match="config set --secret sshPrivateKey") as raised:
         read_stack_file(write(tmp_path, text + key))
     assert "canary" not in str(raised.value)
+
+
+WRITERS: dict[str, Callable[[Path], None]] = {
+    "image-refresh": lambda file: write_lock(
+        file, "us-east-1", LockedImage(id="ami-0123456789abcdef0", name="base", date="2026-07-17")
+    ),
+    "publish": lambda file: write_release(file, {"version": "2.51.3"}),
+    "host-keys": lambda file: write_keys(
+        file, [Found(place="leader", address="a", known="", key="ssh-ed25519 AAAA")]
+    ),
+}
+
+
+def written_by(command: str, folder: Path) -> Path:
+    """A copy of the stack file that a command writes to."""
+    stack = "onprem" if command == "host-keys" else "prod"
+    return write(folder, (ROOT / "stacks" / f"Pulumi.{stack}.yaml").read_text())
+
+
+@pytest.mark.parametrize("command", WRITERS)
+def test_a_full_disk_leaves_the_stack_file_as_it_was(command: str, tmp_path: Path) -> None:
+    file = written_by(command, tmp_path)
+    before = file.read_text()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, limits[1]))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            WRITERS[command](file)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert file.read_text() == before
+    assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.parametrize("command", WRITERS)
+def test_mode_and_symbolic_link_of_a_stack_file_stay(command: str, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    file = written_by(command, tmp_path / "elsewhere")
+    file.chmod(0o640)
+    link = tmp_path / file.name
+    link.symlink_to(file)
+    before = file.read_text()
+    WRITERS[command](link)
+    assert link.is_symlink()
+    assert file.read_text() != before
+    assert file.stat().st_mode & 0o777 == 0o640
