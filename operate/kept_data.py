@@ -134,11 +134,7 @@ def losses(plan: Mapping[str, Any], resources: Iterable[Mapping[str, Any]]) -> l
     all the same.
     """
     ending = {step["urn"] for step in plan.get("steps", []) if step["op"] in _LOSING}
-    ending |= {
-        told["urn"]
-        for told in plan.get("diagnostics") or []
-        if "urn" in told and any(words in told["message"] for words in _PROTECTED)
-    }
+    ending |= set(_of_protected(plan))
     deleted = {step["urn"] for step in plan.get("steps", []) if step["op"] == "delete"}
     return [
         Loss(urn=each["urn"], type=each["type"], identity=str(each.get("id", "")))
@@ -175,7 +171,11 @@ def loss_table(lost: Iterable[Loss]) -> Table:
 
 
 def planned(deployment: Deployment) -> dict[str, Any]:
-    """Pulumi's plan, as far as it comes; what else is wrong with it, the run that follows will say."""
+    """Pulumi's plan, as far as it comes; what else is wrong with it, the run that follows will say.
+
+    Raises :class:`UserError` where it fails while the stack file lifts the protection of data: the run that follows
+    would give up what the rest of the plan names, and nothing would hold it back.
+    """
     done = subprocess.run(
         ["pulumi", "preview", "--json", *deployment.configured()],
         env=deployment.environment,
@@ -187,8 +187,21 @@ def planned(deployment: Deployment) -> dict[str, Any]:
     try:
         plan: dict[str, Any] = json.loads(done.stdout[start:]) if start >= 0 else {}
     except ValueError:
-        return {}
+        plan = {}
+    ended = not done.returncode or any(_of_protected(plan))
+    if not ended and deployment.config.get(PROTECTION_KEY):
+        raise UserError(
+            f"{PROTECTION_KEY} lifts the protection of data, and Pulumi's plan, which says what would be lost, failed; "
+            f"nothing was changed. `pulumi preview --stack {deployment.stack}` shows why. Fix that, or take the key out"
+        )
     return plan
+
+
+def _of_protected(plan: Mapping[str, Any]) -> Iterator[str]:
+    """URNs at which a plan ends because the state protects them."""
+    for told in plan.get("diagnostics") or []:
+        if "urn" in told and any(words in told["message"] for words in _PROTECTED):
+            yield told["urn"]
 
 
 @contextmanager
@@ -201,11 +214,11 @@ def unprotected(deployment: Deployment, lost: Collection[Loss]) -> Iterator[None
         yield
         return
     urns = [each.urn for each in lost]
-    # First: a run that is killed later must not have recovery take for new what was given up.
-    for each in lost:
-        _mark(deployment, each)
-    deployment.read("state", "unprotect", "--yes", *deployment.named(), *urns)
     try:
+        # First: a run that is killed later must not have recovery take for new what was given up.
+        for each in lost:
+            _mark(deployment, each)
+        deployment.read("state", "unprotect", "--yes", *deployment.named(), *urns)
         yield
     finally:
         left = {each["urn"]: each for each in deployment.checkpoint().get("resources", [])}

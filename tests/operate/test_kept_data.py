@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,12 +13,15 @@ import pytest
 from model.changed_keys import ChangedKey
 from model.changes import Effect
 from operate.kept_data import (
+    PROTECTION_KEY,
     Loss,
     losses,
     never,
+    planned,
     protect_again,
     refuse,
     refuse_beside_a_machine,
+    unprotected,
 )
 from operate.messages import UserError
 
@@ -185,3 +190,48 @@ def test_a_snapshot_takes_no_volume_from_a_machine() -> None:
     refuse_beside_a_machine(lost, ended, "snap-0123456789abcdef0", " STACK=prod")
     refuse_beside_a_machine(lost, STATE, None, " STACK=prod")
     refuse_beside_a_machine([], STATE, "snap-0123456789abcdef0", " STACK=prod")
+
+
+def test_what_was_unprotected_before_ctrl_c_is_protected_again() -> None:
+    """Pulumi may have written the state by then."""
+    volume = {"urn": VOLUME, "type": "aws:ebs/volume:Volume", "id": "vol-1", "protect": True}
+    ran: list[tuple[str, ...]] = []
+
+    def read(*words: str) -> str:
+        ran.append(words)
+        if "unprotect" in words:
+            volume["protect"] = False
+            raise KeyboardInterrupt
+        return ""
+
+    tagged: list[str] = []
+    ec2 = SimpleNamespace(
+        create_tags=lambda **_: tagged.append("made"),
+        delete_tags=lambda **_: tagged.append("taken away"),
+    )
+    state: Any = SimpleNamespace(
+        checkpoint=lambda: {"resources": [volume]},
+        named=lambda: ["--stack", "prod"],
+        read=read,
+        client=lambda _: ec2,
+    )
+    lost = [Loss(urn=VOLUME, type="aws:ebs/volume:Volume", identity="vol-1")]
+    with pytest.raises(KeyboardInterrupt), unprotected(state, lost):
+        pytest.fail("nothing is deployed")
+    assert ran[-1][:2] == ("state", "protect")
+    assert tagged == ["made", "taken away"]
+
+
+@pytest.mark.parametrize(("lifted", "refused"), [({}, False), ({PROTECTION_KEY: "prod"}, True)])
+def test_half_a_plan_is_no_plan_while_the_stack_file_lifts_the_protection(
+    monkeypatch: pytest.MonkeyPatch, lifted: dict[str, str], *, refused: bool
+) -> None:
+    done = SimpleNamespace(returncode=255, stdout='{"steps": []}')
+    monkeypatch.setattr("operate.kept_data.subprocess.run", lambda *_, **__: done)
+    state: Any = SimpleNamespace(stack="prod", config=lifted, configured=list, environment={})
+    with pytest.raises(UserError, match="nothing was changed") if refused else nullcontext():
+        assert planned(state) == {"steps": []}
+    # What the state protects as yet is told with its name.
+    plan = {"diagnostics": [{"urn": VOLUME, "message": "because it is protected"}]}
+    done.stdout = json.dumps(plan)
+    assert planned(state) == plan
