@@ -21,7 +21,7 @@ from botocore.exceptions import ClientError
 from model.recorded import recorded
 from model.tags import CLUSTER_TAG, GIVEN_UP_TAG, ID_TAG
 from operate.deployment import Deployment
-from operate.messages import say
+from operate.messages import UserError, say
 
 Inputs = Mapping[str, Any]
 
@@ -29,7 +29,8 @@ Inputs = Mapping[str, Any]
 def recover(deployment: Deployment) -> None:
     """Bring the state of an interrupted deployment up to date; does nothing after a clean one.
 
-    What is taken over has its inputs as outputs until the next refresh.
+    What is taken over has its inputs as outputs until the next refresh. Raises :class:`UserError` where a run
+    elsewhere, whose operations look as if they were interrupted, has ended meanwhile: its state would be lost.
     """
     checkpoint = deployment.checkpoint()
     pending = checkpoint.get("pending_operations", [])
@@ -37,6 +38,7 @@ def recover(deployment: Deployment) -> None:
         return
     say("the last run was interrupted; looking for what it made")
     aws = Aws(deployment)
+    resources = list(checkpoint["resources"])
     for operation in pending:
         resource = operation["resource"]
         if operation["type"] != "creating":
@@ -47,9 +49,15 @@ def recover(deployment: Deployment) -> None:
         if found is not None:
             say(f"took over {resource['urn'].rsplit('::', 1)[-1]}: {found}")
             taken_over = {**resource, "id": found, "outputs": inputs}
-            checkpoint["resources"].append(taken_over)
-    del checkpoint["pending_operations"]
-    deployment.replace_checkpoint(checkpoint)
+            resources.append(taken_over)
+    # Pulumi's lock is not held meanwhile, and where the state is no file nobody sees it.
+    if deployment.checkpoint() != checkpoint:
+        raise UserError(
+            f"another Pulumi is changing the stack {deployment.stack}, or did so just now; its state was left as it "
+            "is. Wait for it to end, and run the same command again"
+        )
+    rest = {key: value for key, value in checkpoint.items() if key != "pending_operations"}
+    deployment.replace_checkpoint({**rest, "resources": resources})
 
 
 class Aws:

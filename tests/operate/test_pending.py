@@ -1,7 +1,11 @@
 """What recovery makes of operations that Pulumi never saw the end of."""
 
+from copy import deepcopy
 from typing import Any
 
+import pytest
+
+from operate.messages import UserError
 from operate.recover import recover
 
 COMPONENT = {
@@ -13,7 +17,7 @@ COMPONENT = {
 class Interrupted:
     """A deployment that was killed while it made one resource."""
 
-    cluster = "graphistry-cluster/sandbox"
+    cluster, stack = "graphistry-cluster/sandbox", "sandbox"
 
     def __init__(self, resource: dict[str, Any]) -> None:
         self.state: dict[str, Any] = {
@@ -22,7 +26,7 @@ class Interrupted:
         }
 
     def checkpoint(self) -> dict[str, Any]:
-        return self.state
+        return deepcopy(self.state)
 
     def replace_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.state = checkpoint
@@ -32,3 +36,18 @@ def test_a_resource_without_inputs_is_made_again() -> None:
     interrupted = Interrupted(COMPONENT)
     recover(interrupted)  # type: ignore[arg-type] # the part of a deployment that is asked
     assert interrupted.state == {"resources": []}
+
+
+def test_the_state_of_a_run_elsewhere_that_has_just_ended_is_not_overwritten() -> None:
+    """Where the state is no file, another computer's lock is not seen before a write."""
+
+    class Running(Interrupted):
+        def checkpoint(self) -> dict[str, Any]:
+            seen = super().checkpoint()
+            self.state = {"resources": [COMPONENT]}
+            return seen
+
+    running = Running(COMPONENT)
+    with pytest.raises(UserError, match="another Pulumi is changing the stack sandbox"):
+        recover(running)  # type: ignore[arg-type] # the part of a deployment that is asked
+    assert running.state == {"resources": [COMPONENT]}
