@@ -167,7 +167,12 @@ def down(
     ] = "",
 ) -> None:
     """Destroy the machines of a stack and keep its data. The sandbox is stopped, and forgets."""
-    from operate.ending import refuse_to_abandon, stop_unused_sandbox, take_down
+    from operate.ending import (
+        refuse_other_state,
+        refuse_to_abandon,
+        stop_unused_sandbox,
+        take_down,
+    )
 
     if bench := workbench_of(stack, target, start=False):
         status = bench.run(sys.argv[1:])
@@ -181,6 +186,7 @@ def down(
             refuse_to_abandon(opened, {each for each in abandon.split(",") if each})
             take_down(opened, yes=yes)
         else:
+            refuse_other_state(opened)
             say(f"the stack {stack} was never deployed")
         if opened.sandbox is not None:
             stop_unused_sandbox(opened, opened.sandbox)

@@ -8,9 +8,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import typer
+from rich.markup import escape
 
 from model.hosts import FollowersOnHosts
 from model.stack_keys import DELETE_DATA, PROJECT
+from model.tags import CLUSTER_TAG
+from operate.aws_errors import UNANSWERED
 from operate.deployment import SANDBOX_DIRECTORY, Deployment
 from operate.joined import joined_stacks, joined_stacks_on_hosts
 from operate.kept_data import protect_again
@@ -67,6 +70,33 @@ def refuse_to_abandon(opened: Deployment, named: set[str]) -> None:
         raise UserError(
             f"the leader of this stack serves followers of {', '.join(left)}; end those stacks first (`make down` with "
             f"their STACK). To leave them without a leader: make down{opened.choice} ABANDON={every}"
+        )
+
+
+def refuse_other_state(opened: Deployment) -> None:
+    """Raise :class:`UserError` where AWS has machines of a stack that Pulumi's state here does not know: they would
+    cost money behind a command that ended well. Says so where AWS does not answer, as before a first deployment.
+    """
+    if isinstance(opened.settings, FollowersOnHosts):
+        return
+    ours = {"Name": f"tag:{CLUSTER_TAG}", "Values": [opened.cluster]}
+    alive = {"Name": "instance-state-name", "Values": ["pending", "running", "stopping", "stopped"]}
+    try:
+        pages = opened.client("ec2").get_paginator("describe_instances")
+        found = [
+            each["InstanceId"]
+            for page in pages.paginate(Filters=[ours, alive])
+            for reservation in page["Reservations"]
+            for each in reservation["Instances"]
+        ]
+    except UNANSWERED as error:
+        say(f"AWS does not say whether it has machines of that name: {escape(str(error))}")
+        return
+    if found:
+        raise UserError(
+            f"Pulumi's state here has no stack {opened.stack}, and {opened.region} has machines of it, which cost "
+            f"money: {', '.join(sorted(found))}. Nothing was ended. Use the state that they were deployed with: "
+            "`pulumi whoami --verbose` shows where this one is, `pulumi login` and PULUMI_BACKEND_URL choose another"
         )
 
 

@@ -37,6 +37,16 @@ def test_an_account_with_a_cluster_of_this_name_is_refused(colleague: Checkout) 
     assert colleague.account() == before
 
 
+def test_machines_that_another_state_has_are_not_ended_well(colleague: Checkout) -> None:
+    before = colleague.account()
+    ended = colleague.operate("down")
+    told = " ".join(ended.stdout.split())
+    assert ended.returncode == 1
+    assert "Pulumi's state here has no stack sandbox, and us-east-1 has machines of it" in told
+    assert "i-" in told
+    assert colleague.account() == before
+
+
 def test_a_cluster_of_an_earlier_version_gets_its_id_and_nothing_is_replaced(
     checkout: Checkout,
 ) -> None:

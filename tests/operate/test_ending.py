@@ -10,10 +10,17 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from botocore.exceptions import NoCredentialsError
 
 from model.settings import parse
 from operate import ending
-from operate.ending import lift_protection, stop_unused_sandbox, take_down
+from operate.ending import (
+    lift_protection,
+    refuse_other_state,
+    stop_unused_sandbox,
+    take_down,
+)
+from operate.messages import UserError
 from sandbox.lifecycle import Sandbox
 from tests.harness import ROOT
 from tests.model.examples import HOSTS, SMALLEST
@@ -141,3 +148,33 @@ def test_a_purge_with_nothing_to_lift_deploys_no_cluster() -> None:
     """Without a target Pulumi takes all for targets."""
     assert lifted({"urn": "urn:a::leader"}) == []
     assert lifted() == []
+
+
+def ends(client: Callable[[str], Any]) -> Any:
+    return SimpleNamespace(
+        stack="prod",
+        cluster="graphistry-cluster/prod",
+        region="us-east-1",
+        settings=parse(SMALLEST),
+        client=client,
+    )
+
+
+def test_machines_of_a_stack_that_the_state_does_not_know_are_named() -> None:
+    machines = {"Reservations": [{"Instances": [{"InstanceId": "i-2"}, {"InstanceId": "i-1"}]}]}
+    pages = [{"Reservations": []}, machines]
+    ec2 = SimpleNamespace(get_paginator=lambda _: SimpleNamespace(paginate=lambda **_: pages))
+    with pytest.raises(UserError, match=r"has no stack prod.*i-1, i-2\. Nothing was ended"):
+        refuse_other_state(ends(lambda _: ec2))
+    pages.pop()
+    refuse_other_state(ends(lambda _: ec2))
+
+
+def test_whoever_has_no_credentials_yet_may_end_what_was_never_deployed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def nobody(_: str) -> Any:
+        raise NoCredentialsError
+
+    refuse_other_state(ends(nobody))
+    assert "AWS does not say" in capsys.readouterr().err
