@@ -20,7 +20,7 @@ from model.changes import Effect
 from model.cost import LISTED
 from model.prices import LISTED_REGION, SNAPSHOT
 from model.recorded import AWS_PROVIDER
-from model.stack_keys import PROJECT
+from model.stack_keys import DELETE_DATA, PROJECT
 from model.tags import BACKUPS_TAG, CLUSTER_TAG, GIVEN_UP_TAG, ID_TAG
 from operate.deployment import ROOT, Deployment
 from operate.messages import UserError, say
@@ -70,7 +70,7 @@ DATA_OF_KEY: Mapping[str, str] = {
 """Keys that a cluster cannot take as long as it has data of this kind, which may be given up by name: how the types of
 the data and of what guards them begin, as a plan ends at the first of them that is protected."""
 
-PROTECTION_KEY = f"{PROJECT}:deleteData"
+PROTECTION_KEY = f"{PROJECT}:{DELETE_DATA}"
 """Lifts the protection of all data; `make purge` sets it for itself."""
 
 _LOSING = ("replace", "create-replacement", "delete-replaced", "delete")
@@ -86,6 +86,8 @@ class Loss:
     type: str
     identity: str
     """Id by which AWS or Docker knows it."""
+    retained: bool = True
+    """Whether AWS keeps it once the state forgets it: no more after a run with ``deleteData``."""
 
     @property
     def name(self) -> str:
@@ -137,7 +139,12 @@ def losses(plan: Mapping[str, Any], resources: Iterable[Mapping[str, Any]]) -> l
     ending |= set(_of_protected(plan))
     deleted = {step["urn"] for step in plan.get("steps", []) if step["op"] == "delete"}
     return [
-        Loss(urn=each["urn"], type=each["type"], identity=str(each.get("id", "")))
+        Loss(
+            urn=each["urn"],
+            type=each["type"],
+            identity=str(each.get("id", "")),
+            retained=bool(each.get("retainOnDelete")),
+        )
         for each in resources
         if (each.get("protect") or each["type"] in DATA)
         and not each.get("delete")
@@ -156,9 +163,12 @@ def refuse(lost: Collection[Loss], typed: Collection[str], choice: str) -> None:
             f"{'allowed: ' + ', '.join(wanted) if wanted else 'it gives up no kept data: leave NAME out'}"
         )
     if missing:
+        # What is named is not kept in AWS then, as it is otherwise.
+        ends = [each.name for each in lost if each.type in DATA and not each.retained]
+        deleted = f". A run with {DELETE_DATA} has let AWS DELETE {', '.join(ends)}" * bool(ends)
         raise UserError(
-            f"this plan replaces or deletes kept data: {', '.join(wanted)}. Nothing was changed. Put the key back; "
-            f"or, to go on without that data, type its name: make up{choice} NAME={','.join(wanted)}"
+            f"this plan replaces or deletes kept data: {', '.join(wanted)}{deleted}. Nothing was changed. Put the key "
+            f"back; or, to go on without that data, type its name: make up{choice} NAME={','.join(wanted)}"
         )
 
 
@@ -208,7 +218,7 @@ def _of_protected(plan: Mapping[str, Any]) -> Iterator[str]:
 def unprotected(deployment: Deployment, lost: Collection[Loss]) -> Iterator[None]:
     """Lift the protection of what somebody has typed the name of; what is still there afterwards is protected again.
 
-    AWS keeps it all the same: the state only forgets it.
+    AWS keeps what is retained all the same: the state only forgets it.
     """
     if not lost:
         yield
@@ -232,7 +242,8 @@ def unprotected(deployment: Deployment, lost: Collection[Loss]) -> Iterator[None
         snapshots = final_snapshots(deployment, gone)
         for each in gone:
             if each.identity not in snapshots:
-                say(f"{each.name}: the cluster has let go of {each.identity}, and AWS keeps it")
+                now = "and AWS keeps it" if each.retained else f"and it is deleted ({DELETE_DATA})"
+                say(f"{each.name}: the cluster has let go of {each.identity}, {now}")
                 _stop_backups(deployment, each)
         for told in snapshots.values():
             say(told)

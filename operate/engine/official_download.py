@@ -24,7 +24,8 @@ CHECKSUMS = {
     ("3.259.0", "darwin-x64"): "eaca4c3b8277bfa3ab061fa3b270d1c66358a0b2e613da8c5587a04b7226c534",
     ("3.259.0", "darwin-arm64"): "57c27f179e527e2cf9f62b841a448af72a020e44b2fb4ee0d9bd85556c00c864",
 }
-"""SHA-256 of the archives (Pulumi: pulumi-VERSION-checksums.txt). What is not here is not downloaded."""
+"""SHA-256 of the archives (Pulumi: pulumi-VERSION-checksums.txt). What is not here is not downloaded.
+A second source has the same four: a stranger's devenv.nix, whose Nix compares them with what it downloads."""
 
 PROCESSORS = {"x86_64": "x64", "amd64": "x64", "aarch64": "arm64", "arm64": "arm64"}
 

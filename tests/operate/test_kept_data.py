@@ -118,6 +118,16 @@ def test_a_guard_alone_is_asked_for_by_its_name() -> None:
         refuse(BOTH[1:], set(), "")
 
 
+def test_what_aws_would_delete_is_said_before_its_name_is_typed() -> None:
+    kept = [{**each, "retainOnDelete": True} for each in STATE]
+    lifted = [{**each, "retainOnDelete": False} for each in STATE]
+    with pytest.raises(UserError) as retained:
+        refuse(losses(step("replace", VOLUME), kept), set(), "")
+    assert "DELETE" not in str(retained.value)
+    with pytest.raises(UserError, match="has let AWS DELETE graphistry-prod-leader-data"):
+        refuse(losses(step("replace", VOLUME), lifted), set(), "")
+
+
 def test_another_name_is_no_yes() -> None:
     with pytest.raises(UserError, match="graphistry-prod-leader-data, which this plan does not"):
         refuse(BOTH, {"graphistry-prod-leader-data", "graphistry-prod-shared-folder"}, "")
