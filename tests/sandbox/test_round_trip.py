@@ -272,7 +272,7 @@ CASES: dict[str, Callable[[World], tuple[Inputs, Inputs]]] = {
             "state": "DISABLED",
             "policyDetails": {
                 "resourceTypes": ["VOLUME"],
-                "targetTags": {"graphistry-cluster:backups": "a/b"},
+                "targetTags": {"graphistry-cluster:backups": "a/b/0123456789ab"},
                 "schedules": [snapshots(6, 7)],
             },
             **RETAGGED,
