@@ -102,7 +102,11 @@ def test_of_a_volume_that_no_state_knows_any_more_the_last_snapshot_is_found_by_
     )
     assert "us-east-1 a snapshot of it" in snapshot_of_purged(deployment, "ours")
     tags = {CLUSTER_TAG: "p/gone", "Name": "graphistry-gone-leader-data"}
-    place = {"availabilityZone": "us-east-1a", "size": 40, "finalSnapshot": True}
+    place: dict[str, Any] = {
+        "availabilityZone": "us-east-1a",
+        "size": 40,
+        "finalSnapshot": True,
+    }
     ours, theirs, root = (
         engine.create(VOLUME, **place, tags={**tags, **own})
         for own in ({ID_TAG: "ours"}, {ID_TAG: "theirs"}, {"Name": "root"})
