@@ -5,11 +5,12 @@ It is the account's and no stack's: several stacks fetch the same archive, and n
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from typing import Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from operate.messages import UserError, say
 
@@ -65,6 +66,16 @@ def _make(s3: Any, bucket: str, region: str, partition: str) -> None:
                 f"the bucket {bucket} belongs to another account; BUCKET=name takes another name"
             ) from None
         raise
+    try:
+        _guard(s3, bucket, partition)
+    except BaseException:
+        # The next command would take it for one that somebody else has set up.
+        with contextlib.suppress(BotoCoreError, ClientError):
+            s3.delete_bucket(Bucket=bucket)
+        raise
+
+
+def _guard(s3: Any, bucket: str, partition: str) -> None:
     own = {"Bucket": bucket}
     blocked = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
     s3.put_public_access_block(**own, PublicAccessBlockConfiguration=dict.fromkeys(blocked, True))

@@ -11,7 +11,7 @@ from typing import Any
 
 import boto3
 import pytest
-from botocore.exceptions import EndpointConnectionError
+from botocore.exceptions import BotoCoreError, EndpointConnectionError
 from moto import mock_aws
 from moto.iam.access_control import PermissionResult
 from moto.s3.models import FakeBucket
@@ -224,3 +224,20 @@ def test_a_bucket_is_made_in_the_region_of_the_stack(s3: Any) -> None:
 def test_what_is_no_name_of_a_bucket_is_told(name: str) -> None:
     with pytest.raises(UserError, match="3 to 63 lower-case"):
         require_name(name)
+
+
+@pytest.mark.parametrize("ends", [KeyboardInterrupt, BotoCoreError])
+def test_a_bucket_whose_guards_were_not_all_set_is_not_left_for_the_next_command(
+    s3: Any, monkeypatch: pytest.MonkeyPatch, ends: type[BaseException]
+) -> None:
+    def stopped(**_: object) -> None:
+        raise ends
+
+    before = [each["Name"] for each in s3.list_buckets()["Buckets"]]
+    with monkeypatch.context() as patch:
+        patch.setattr(s3, "put_bucket_policy", stopped)
+        with pytest.raises(ends):
+            require_bucket(s3, "half-a-bucket", ACCOUNT, "us-east-1", "aws")
+    assert [each["Name"] for each in s3.list_buckets()["Buckets"]] == before
+    require_bucket(s3, "half-a-bucket", ACCOUNT, "us-east-1", "aws")
+    assert s3.get_bucket_policy(Bucket="half-a-bucket")["Policy"]
