@@ -120,16 +120,19 @@ def test_mounts_of_an_agent_that_left_them_open_are_closed_in_their_place(
     def mount_at(path: str) -> Mount:
         is_closed = f"--internal-only -o remount,bind,nosuid,nodev {path}" in fake.log("mount")
         options = ("rw", "nosuid", "nodev") if is_closed else ("rw", "relatime")
+        if f"--internal-only -o remount,bind,nosuid,nodev,nosymfollow {path}" in fake.log("mount"):
+            options = (*options, "nosymfollow")
         return Mount(path, "ext4", "8:1", "/dev/sda1", options)
 
     monkeypatch.setattr("agent.systemd.mount_at", mount_at)
     Repairs(node).look()
     assert any("is mounted without nosuid,nodev" in each for each in warnings(node))
+    assert any("is mounted without nosymfollow" in each for each in warnings(node))
     make_ready(node)
     texts = [file.read_text() for file in (fake.root / "units").glob("*.mount")]
     assert len(texts) == 4
     assert all(",nosuid,nodev\n" in each for each in texts)
-    assert len(fake.log("mount")) == 5  # the data's own, too
+    assert len(fake.log("mount")) == 6  # the data's own, too, and the folder is closed to links
     assert not fake.log("umount")
     assert warnings(node) == []
 

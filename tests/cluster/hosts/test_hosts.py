@@ -63,6 +63,26 @@ def test_a_container_of_a_host_reaches_no_file_server(cluster: OnHosts) -> None:
         assert cluster.run("small", f"{container} 2>&1").splitlines()[-1] == expected, port
 
 
+def test_docker_follows_no_link_in_the_place_of_a_shared_folder(cluster: OnHosts) -> None:
+    """Root of a follower puts it there; a container of the leader starts again before the agent looks."""
+    folder, name = "/mnt/graphistry/files", "holder"
+    container = f"docker create --name {name} -v {folder}:/seen graphistry-standin-base:1 ls /seen"
+    cluster.run("leader", f"{container} && docker start -a {name}")
+    # With the agent ended, Docker is the first to look. The leader's kernel may refuse the name of what is pinned.
+    cluster.run("leader", "systemctl stop graphistry-cluster-agent")
+    try:
+        moved = f"mv {folder} {folder}.away && ln -s {STORE} {folder}"
+        cluster.run("small", f"umount {folder}; {moved} || true")
+        found = cluster.run("leader", f"docker start -a {name} 2>&1 || true")
+        assert "secret.json" not in found
+    finally:
+        cluster.run("small", f"[ ! -L {folder} ] || {{ rm {folder}; mv {folder}.away {folder}; }}")
+        cluster.run("leader", f"docker rm -f {name}; systemctl start graphistry-cluster-agent")
+        for node in ("leader", "small"):
+            cluster.restart_agent(node)
+            cluster.until_ready(node)
+
+
 def test_root_of_a_follower_gets_nothing_on_the_leader_through_the_folder(cluster: OnHosts) -> None:
     """Neither by a program that it leaves there, nor by links in the place of what the leader's root writes."""
     exported, seen, nobody = (
