@@ -207,8 +207,8 @@ def test_code_in_a_notebooks_container_is_stopped_at_every_step(cluster: Cluster
         reached = notebook(f"timeout 3 bash -c '</dev/tcp/{leader}/{port}' && echo open || true")
         assert (reached == "open\n") is (port in (5432, 6379)), port
     served = cluster.run("small", "ss -Hnt state established '( dport = :2049 )'").split()[3]
-    server, _, port = served.rpartition(":")
-    way = f"timeout 3 bash -c '</dev/tcp/{server}/{port}' && echo open || echo closed"
+    server, _, nfs = served.rpartition(":")
+    way = f"timeout 3 bash -c '</dev/tcp/{server}/{nfs}' && echo open || echo closed"
     assert cluster.run("small", way) == "open\n"
     assert notebook(f"{way} 2>&1").splitlines()[-1] == "closed"
 
