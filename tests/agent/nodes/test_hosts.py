@@ -165,6 +165,17 @@ def test_a_follower_converges_to_ready(fake: FakeMachine, make_host: MakeNode) -
     assert checks["firewall"] == "no container reaches a file server"
 
 
+def test_a_follower_that_was_the_leader_lets_nobody_in_by_ufw_any_more(
+    fake: FakeMachine, make_host: MakeNode
+) -> None:
+    ours = "allow from 10.77.0.11 to 127.0.0.1 port 2049,5432,6379 proto tcp"
+    (fake.root / "ufw-rules").write_text(
+        f"ufw allow 22/tcp\nufw {ours} comment 'graphistry-cluster'\n"
+    )
+    make_ready(claimed(fake, make_host))
+    assert [each for each in fake.log("ufw") if "delete" in each] == [f"--force delete {ours}"]
+
+
 def test_another_export_than_before_is_mounted(fake: FakeMachine, make_host: MakeNode) -> None:
     make_ready(claimed(fake, make_host))
     share = {**fake.host_document("follower")["sharedFolder"], "export": "/other"}
