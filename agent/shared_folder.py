@@ -48,6 +48,7 @@ def shared_folder(node: Node) -> None:
         nfs.require_client()
     _mount(node)
     _close(node)
+    links.close(node)
     if isinstance(share, MountedPath) and node.specification.is_leader:
         try:
             inside.make(shared_files.place(node.specification))
@@ -58,7 +59,7 @@ def shared_folder(node: Node) -> None:
     probe(node)
     if node.specification.is_leader:
         shared_files.make_folders(node)
-    links.close(node)
+    links.close(node)  # what was not there to be pinned before
     if node.specification.runs_data_services:
         bind_postgres_folders(node)
     if isinstance(share, NfsOnLeader):
@@ -92,8 +93,8 @@ def remount(node: Node) -> None:
         node.mount_refusal = mount_failure(f"{_described(node)} cannot be mounted", log)
         raise node.mount_refusal
     node.mount_refusal = None
-    probe(node)
     links.close(node)
+    probe(node)
     if node.specification.runs_data_services:
         bind_postgres_folders(node)
 
