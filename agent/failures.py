@@ -65,7 +65,7 @@ HINTS = {
     "SharedFolderReadOnly": "let the node's root write there: by EFS's policy, or rw,no_root_squash of an export",
     "SharedFolderUnsafe": "see on another node who made the link (`ls -l`), and remove it: root follows none there",
     # secret
-    "SecretUnavailable": "AWS: check the node's role, and its route to Secrets Manager; hosts: the disk of /var/lib",
+    "SecretUnavailable": "AWS: `make up` of its stack, then its role and its route to AWS; hosts: the disk of /var/lib",
     "SecretNotFilled": "bring the leader up first: it makes the secret",
     "SecretInvalid": "restore its first version (AWSPREVIOUS, or the leader's file): data is encrypted with it",
     # firewall

@@ -1,5 +1,6 @@
-"""Phase firewall: on a leader without security groups, only followers reach the data services; on AWS, no container
-reaches the instance metadata service, which gives away the node's role.
+"""Phase firewall: no container passes for its node. None reaches a file server, which knows nodes by their addresses,
+nor on AWS the instance metadata service, which gives away the node's role. On a leader without security groups, only
+followers reach the data services.
 
 A table of our own in nftables, so that nobody else's rules are touched. For the data services it looks at packets
 before Docker rewrites their destination: a rule for incoming packets would never see those to a published port.
@@ -62,15 +63,20 @@ METADATA = """
 	}
 """
 """What is forwarded comes from a container; the machine's own packets pass another hook."""
+FILE_SERVERS = """
+	chain file_servers {
+		type filter hook forward priority -150; policy accept;
+		iifname "docker*" meta l4proto { tcp, udp } th dport { 111, 2049, 20048 } fib daddr . iif oif missing drop
+		iifname "br-*" meta l4proto { tcp, udp } th dport { 111, 2049, 20048 } fib daddr . iif oif missing drop
+	}
+"""
+"""Beyond the bridge's own network, NFS and what its older versions ask first (rpcbind, mountd where its port is fixed).
+What a bridge itself passes on, as of virtual machines on the host's own, Docker has the kernel show here too."""
 
 
 def firewall(node: Node) -> None:
-    """Let nobody but the followers reach the data services, and no container the node's role, where that is wanted."""
+    """Let no container pass for its node, and nobody but the followers reach the data services where that is wanted."""
     specification = node.specification
-    if not is_wanted(specification):
-        if (UNITS / UNIT_NAME).exists():
-            remove()  # of a time when this node was another
-        return
     if not shutil.which("nft"):
         done = packages.install("nftables")
         if not shutil.which("nft"):
@@ -83,15 +89,11 @@ def firewall(node: Node) -> None:
     systemd.write_unit(UNIT_NAME, UNIT.format(nft=shutil.which("nft"), rules=_file()))
     systemd.enable(UNIT_NAME)
     if specification.firewall is None:
+        ufw.remove()  # of a time when this node was the leader
         return
     problems = ufw.allow(allowed(specification), _address(specification), ports(specification))
     if problems:
         raise Failure("FirewallUnavailable", "ufw takes no rules", problems)
-
-
-def is_wanted(specification: Specification) -> bool:
-    """Whether this node has rules of ours."""
-    return specification.firewall is not None or _guards_metadata(specification)
 
 
 def problem(node: Node) -> Failure | None:
@@ -137,14 +139,15 @@ def rules(specification: Specification) -> str:
     """What nft reads."""
     data_services = _data_services(specification) if specification.firewall is not None else ""
     metadata = METADATA if _guards_metadata(specification) else ""
-    return RULES.format(table=TABLE, chains=data_services + metadata)
+    return RULES.format(table=TABLE, chains=data_services + metadata + FILE_SERVERS)
 
 
 def described(specification: Specification) -> str:
     """What the rules see to, in words."""
-    if specification.firewall is None:
-        return "no container reaches the instance metadata service"
-    return f"{len(allowed(specification))} nodes reach the data services, nobody else"
+    if specification.firewall is not None:
+        return f"{len(allowed(specification))} nodes reach the data services, nobody else"
+    closed = "a file server or the instance metadata service"
+    return f"no container reaches {closed if _guards_metadata(specification) else 'a file server'}"
 
 
 def _guards_metadata(specification: Specification) -> bool:

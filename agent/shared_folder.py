@@ -10,7 +10,18 @@ import time
 from pathlib import Path
 from typing import Any
 
-from agent import efs, engine, inside, limits, mounted_path, nfs, nfs_server, shared_files, systemd
+from agent import (
+    efs,
+    engine,
+    inside,
+    limits,
+    links,
+    mounted_path,
+    nfs,
+    nfs_server,
+    shared_files,
+    systemd,
+)
 from agent.commands import TIMED_OUT, Completed, run
 from agent.compose import Compose
 from agent.disks import POSTGRES_FOLDERS, bind_postgres_folders, data_root, unbound
@@ -37,6 +48,7 @@ def shared_folder(node: Node) -> None:
         nfs.require_client()
     _mount(node)
     _close(node)
+    links.close(node)
     if isinstance(share, MountedPath) and node.specification.is_leader:
         try:
             inside.make(shared_files.place(node.specification))
@@ -47,6 +59,7 @@ def shared_folder(node: Node) -> None:
     probe(node)
     if node.specification.is_leader:
         shared_files.make_folders(node)
+    links.close(node)  # what was not there to be pinned before
     if node.specification.runs_data_services:
         bind_postgres_folders(node)
     if isinstance(share, NfsOnLeader):
@@ -80,6 +93,7 @@ def remount(node: Node) -> None:
         node.mount_refusal = mount_failure(f"{_described(node)} cannot be mounted", log)
         raise node.mount_refusal
     node.mount_refusal = None
+    links.close(node)
     probe(node)
     if node.specification.runs_data_services:
         bind_postgres_folders(node)
@@ -201,16 +215,20 @@ def _close(node: Node) -> None:
 
 
 def warnings(node: Node) -> list[str]:
-    """The mounts that are open to set-user-ID programs and devices: somebody else's, or that could not be closed."""
+    """The mounts that are open to set-user-ID programs and devices, or ours to links: what could not be closed, or is
+    somebody else's."""
     share = node.specification.share
     paths = [systemd.mount_of(share.path)[0] if isinstance(share, MountedPath) else share.path]
     if isinstance(share, NfsOnLeader):
         paths.append(share.folder)
     found = [(path, systemd.mount_at(path)) for path in paths]
     return [
-        f"{path} is mounted without {','.join(systemd.open_to(mount))}: root of another node may become root here"
-        for path, mount in found
-        if mount is not None and systemd.open_to(mount)
+        *links.warnings(share),
+        *(
+            f"{path} is mounted without {','.join(systemd.open_to(mount))}: root of another node may become root here"
+            for path, mount in found
+            if mount is not None and systemd.open_to(mount)
+        ),
     ]
 
 

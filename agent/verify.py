@@ -130,8 +130,7 @@ def look(node: Node, memory: Memory) -> list[Check]:
 def _absent(node: Node) -> list[str]:
     """The checks of what only leaders of some sites have."""
     exports = isinstance(node.specification.share, NfsOnLeader)
-    guarded = firewall.is_wanted(node.specification)
-    return [*([] if exports else ["exports"]), *([] if guarded else ["firewall"])]
+    return [] if exports else ["exports"]
 
 
 def _disks(node: Node) -> str:

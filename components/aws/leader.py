@@ -8,9 +8,9 @@ from pulumi_aws import route53, secretsmanager
 
 from components.aws.leader_machine import LeaderMachine, LeaderMachineArgs
 from components.aws.node_documents import NodeDocument, boot_script, store_specification
-from components.aws.node_role import NodeRoleArgs, node_role
-from components.aws.policies import policy
+from components.aws.node_role import NodeRoleArgs, node_role, role_name
 from components.aws.readiness import node_ready
+from components.aws.secret_policies import followers_secret_policy, leaders_secret_policy
 from components.aws.shared_folder import SharedFolderReference
 from components.aws.site import AwsSite
 from components.leader_node import NAME
@@ -66,6 +66,8 @@ class AwsLeader:
 
     _attached: pulumi.Output[str] = field(init=False)
 
+    _role: pulumi.Output[str] = field(init=False)
+
     def provision(self, name: str, parent: pulumi.Resource) -> pulumi.Output[str]:
         """Make role, machine with fixed address and data volume, private DNS zone and record; the name."""
         opts = pulumi.ResourceOptions(parent=parent)
@@ -120,10 +122,11 @@ class AwsLeader:
         self.host_name, self.address = record.fqdn, machine.address
         self.instance_id, self._attached = machine.instance_id, machine.attached_instance_id
         self.data_volume_id = machine.data_volume_id
+        self._role = profile.role_arn
         return self.host_name
 
     def converge(self, name: str, node: Node, parent: pulumi.Resource) -> None:
-        """Store the specification, wait until the machine is what it says, and let no node change the secrets then.
+        """Store the specification, wait until the machine is what it says, and close the secrets to nodes then.
 
         What closes them goes with the machines: it waits for one, and what is kept would keep that.
         """
@@ -144,28 +147,21 @@ class AwsLeader:
         )
         ready = node_ready(name, self.site, node.name, {"instance": self._attached}, stored, opts)
         region = self.site.region
-        nodes = f"arn:{region.partition}:iam::{region.account_id}:role{self.site.role_path}*"
-        for what, secret_arn in (
-            ("secret", self.secret_arn),
-            ("followers-secret", self.site.followers_secret_arn),
+        roles = f"arn:{region.partition}:iam::{region.account_id}:role{self.site.role_path}"
+        leaders = self._role.apply(
+            lambda role: json.dumps(leaders_secret_policy(roles, role, role_name(name)))
+        )
+        for what, secret_arn, document in (
+            ("secret", self.secret_arn, leaders),
+            (
+                "followers-secret",
+                self.site.followers_secret_arn,
+                json.dumps(followers_secret_policy(roles)),
+            ),
         ):
             secretsmanager.SecretPolicy(
                 f"{name}-{what}-closed",
                 secret_arn=secret_arn,
-                policy=json.dumps(_closed_to(nodes)),
+                policy=document,
                 opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(depends_on=[ready])),
             )
-
-
-def _closed_to(roles: str) -> dict[str, object]:
-    """Nobody among *roles*, those of other stacks' followers too, gives the secret another value."""
-    return policy(
-        {
-            "Sid": "NodesNeverChangeIt",
-            "Effect": "Deny",
-            "Principal": {"AWS": "*"},
-            "Action": ["secretsmanager:PutSecretValue", "secretsmanager:UpdateSecret"],
-            "Resource": "*",
-            "Condition": {"ArnLike": {"aws:PrincipalArn": roles}},
-        }
-    )

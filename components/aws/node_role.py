@@ -56,6 +56,9 @@ class NodeProfile:
     arn: pulumi.Output[str]
     """ARN of the instance profile."""
 
+    role_arn: pulumi.Output[str]
+    """ARN of the node's role."""
+
 
 def node_role(name: str, args: NodeRoleArgs, opts: pulumi.ResourceOptions) -> NodeProfile:
     """Make a node's role, its inline policy and its profile.
@@ -64,15 +67,15 @@ def node_role(name: str, args: NodeRoleArgs, opts: pulumi.ResourceOptions) -> No
     would be a third of a follower's (docs/measurements.md).
     """
     role = iam.Role(
-        f"{name}-role",
+        role_name(name),
         path=args.site.role_path,
         description=f"Graphistry node {args.node}",
         assume_role_policy=assumable_by("ec2"),
-        tags=named(f"{name}-role"),
+        tags=named(role_name(name)),
         opts=opts,
     )
     inline = iam.RolePolicy(
-        f"{name}-role",
+        role_name(name),
         role=role.name,
         policy=pulumi.Output.all(
             args.site.bucket_arn,
@@ -94,7 +97,13 @@ def node_role(name: str, args: NodeRoleArgs, opts: pulumi.ResourceOptions) -> No
     return NodeProfile(
         name=attached.apply(lambda known: str(known[0])),
         arn=attached.apply(lambda known: str(known[1])),
+        role_arn=role.arn,
     )
+
+
+def role_name(name: str) -> str:
+    """What the role of the node *name* is called, and Pulumi makes its physical name of."""
+    return f"{name}-role"
 
 
 def _policy(

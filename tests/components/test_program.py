@@ -4,7 +4,7 @@ import hashlib
 import json
 import shlex
 from collections.abc import Mapping
-from fnmatch import fnmatch
+from fnmatch import fnmatch, fnmatchcase
 from typing import Any
 
 import pulumi
@@ -199,7 +199,7 @@ def test_no_node_changes_a_secret_once_the_leader_is_ready() -> None:
     for each in closed:
         assert ready in each.dependencies
         assert not each.protect
-        (statement,) = json.loads(each.inputs["policy"])["Statement"]
+        statement = json.loads(each.inputs["policy"])["Statement"][0]
         assert statement["Effect"] == "Deny"
         assert set(statement["Action"]) == {
             "secretsmanager:PutSecretValue",
@@ -212,6 +212,48 @@ def test_no_node_changes_a_secret_once_the_leader_is_ready() -> None:
         # Those of a stack of followers are below.
         team = recorder["Role", nodes[0]].inputs["path"] + "gpu-team/"
         assert fnmatch(f"arn:aws:iam::123456789012:role{team}one", roles)
+
+
+def denied(policy: str, action: str, principal: str) -> bool:
+    """Whether a policy of a resource denies an action to a principal, as AWS evaluates ARNs without colons in them."""
+    for each in json.loads(policy)["Statement"]:
+        assert each["Effect"] == "Deny"
+        assert each["Principal"] == {"AWS": "*"}
+        assert set(each["Condition"]) <= {"ArnLike", "ArnNotLike"}
+        values = {key: found["aws:PrincipalArn"] for key, found in each["Condition"].items()}
+        like, unlike = values["ArnLike"], values.get("ArnNotLike", [])
+        excepted = any(fnmatchcase(principal, pattern) for pattern in unlike)
+        if action in each["Action"] and fnmatchcase(principal, like) and not excepted:
+            return True
+    return False
+
+
+def test_no_role_of_a_node_but_the_leaders_reads_its_secret_whatever_it_is_allowed() -> None:
+    recorder = deployed()
+    policies = {each.name: each.inputs["policy"] for each in recorder.of("SecretPolicy")}
+    leaders = policies["graphistry-sandbox-leader-secret-closed"]
+    followers = policies["graphistry-sandbox-leader-followers-secret-closed"]
+    account = "arn:aws:iam::123456789012"
+    path = f"{account}:role/graphistry-cluster/sandbox/"
+    read = "secretsmanager:GetSecretValue"
+    admitted = {
+        f"{path}graphistry-sandbox-leader-role",
+        # Pulumi makes another one of these before the policy is written anew.
+        f"{path}graphistry-sandbox-leader-role-0a1b2c3",
+        f"{account}:role/administrator",
+        f"{account}:role/graphistry-cluster/another/graphistry-another-leader-role-0a1b2c3",
+        f"{account}:user/operator",
+        f"{account}:root",
+    }
+    refused = {
+        f"{path}graphistry-sandbox-small-role-0a1b2c3",
+        f"{path}graphistry-sandbox-leader-role-leader-role-0a1b2c3",
+        f"{path}graphistry-sandbox-leader-role-1-role-0a1b2c3",
+        f"{path}gpu-team/graphistry-gpu-team-one-role-0a1b2c3",
+        f"{path}gpu-team/graphistry-sandbox-leader-role-0a1b2c3",
+    }
+    assert {each for each in admitted | refused if denied(leaders, read, each)} == refused
+    assert not [each for each in admitted | refused if denied(followers, read, each)]
 
 
 def test_only_the_leader_may_fill_the_secret() -> None:

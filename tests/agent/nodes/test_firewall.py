@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.firewall import is_wanted, rules
+from agent.firewall import rules
 from agent.specification import read
 from tests.agent.fakes import specification_document
 
@@ -31,6 +31,19 @@ except OSError:
     print("filtered")
 else:
     print("open")
+"""
+DATAGRAM = """
+import socket, sys
+one = socket.socket(type=socket.SOCK_DGRAM)
+one.settimeout(0.7)
+one.connect((sys.argv[1], int(sys.argv[2])))
+one.send(b"any")
+try:
+    one.recv(1)
+except ConnectionRefusedError:
+    print("refused")
+except OSError:
+    print("filtered")
 """
 DOCKER = f"""
 table ip nat {{
@@ -100,6 +113,10 @@ class Network:
 
     def connect(self, name: str, port: int, address: str = LEADER) -> str:
         return self.inside(name, sys.executable, "-c", CONNECT, address, str(port)).strip()
+
+    def udp(self, name: str, port: int, address: str) -> str:
+        """Whether a datagram arrives, where nothing takes it."""
+        return self.inside(name, sys.executable, "-c", DATAGRAM, address, str(port)).strip()
 
     def close(self) -> None:
         for server in self._servers:
@@ -225,10 +242,58 @@ def test_a_container_does_not_reach_the_metadata_service_and_its_machine_does(
         assert metadata.connect(container, 80, METADATA) == "filtered"
     assert metadata.connect("leader", 80, METADATA) == "open"
     assert "fd00:ec2::254 drop" in metadata.inside("leader", "nft", "list", "ruleset")
-    assert metadata.connect("nexus", 2049, LEADER) == "open"
+    assert metadata.connect("nexus", 6379, LEADER) == "open"
 
 
-def test_a_node_whose_containers_may_use_its_role_has_no_rules(tmp_path: Path) -> None:
+def test_a_container_that_may_use_its_nodes_role_reaches_the_metadata_service(
+    metadata: Network, tmp_path: Path
+) -> None:
     document = specification_document("follower", tmp_path)
     document["site"]["containersUseRole"] = True
-    assert not is_wanted(read(json.dumps(document).encode()))
+    metadata.nft("leader", rules(read(json.dumps(document).encode())))
+    assert metadata.connect("nexus", 80, METADATA) == "open"
+
+
+@pytest.fixture
+def follower_text(tmp_path: Path) -> str:
+    """A follower's on hosts, which has no data services."""
+    document = specification_document(
+        "follower",
+        tmp_path,
+        site={"kind": "hosts", "address": FOLLOWER},
+        agent={"sha256": "0" * 64},
+        sharedFolder={"kind": "nfs", "server": LEADER, "export": "/x", "path": "/y"},
+        secret=None,
+    )
+    return rules(read(json.dumps(document).encode()))
+
+
+@pytest.mark.parametrize("which", ["aws_text", "follower_text", "text"])
+def test_a_container_does_not_speak_to_a_file_server_as_its_node(
+    network: Network, request: pytest.FixtureRequest, which: str
+) -> None:
+    """The machine called leader is any node here, and its follower the file server."""
+    ports = (111, 2049, 20048)
+    network.listen("follower", *ports, 443)
+    network.ip("follower", "route", "add", "172.16.0.0/12", "via", LEADER)
+    reached = {port: network.connect("nexus", port, FOLLOWER) for port in ports}
+    assert reached == dict.fromkeys(ports, "open")
+    network.nft("leader", request.getfixturevalue(which))
+    for container in ("postgres", "nexus"):
+        for port in ports:
+            assert network.connect(container, port, FOLLOWER) == "filtered", port
+        assert network.connect(container, 443, FOLLOWER) == "open"
+    for port in ports:
+        assert network.connect("leader", port, FOLLOWER) == "open", port
+        assert network.udp("nexus", port, FOLLOWER) == "filtered", port
+        assert network.udp("leader", port, FOLLOWER) == "refused", port
+
+
+def test_a_file_server_in_a_bridges_own_network_is_nobodys_but_its_own(
+    network: Network, follower_text: str
+) -> None:
+    """Docker has the kernel show it what a bridge passes on: virtual machines of the host's may be on one."""
+    network.nft("leader", follower_text)
+    network.inside("leader", "sysctl", "-qw", "net.bridge.bridge-nf-call-iptables=1")
+    network.listen("follower", 2049)
+    assert network.connect("stranger", 2049, FOLLOWER) == "open"

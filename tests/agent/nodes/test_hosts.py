@@ -120,16 +120,19 @@ def test_mounts_of_an_agent_that_left_them_open_are_closed_in_their_place(
     def mount_at(path: str) -> Mount:
         is_closed = f"--internal-only -o remount,bind,nosuid,nodev {path}" in fake.log("mount")
         options = ("rw", "nosuid", "nodev") if is_closed else ("rw", "relatime")
+        if f"--internal-only -o remount,bind,nosuid,nodev,nosymfollow {path}" in fake.log("mount"):
+            options = (*options, "nosymfollow")
         return Mount(path, "ext4", "8:1", "/dev/sda1", options)
 
     monkeypatch.setattr("agent.systemd.mount_at", mount_at)
     Repairs(node).look()
     assert any("is mounted without nosuid,nodev" in each for each in warnings(node))
+    assert any("is mounted without nosymfollow" in each for each in warnings(node))
     make_ready(node)
     texts = [file.read_text() for file in (fake.root / "units").glob("*.mount")]
     assert len(texts) == 4
     assert all(",nosuid,nodev\n" in each for each in texts)
-    assert len(fake.log("mount")) == 5  # the data's own, too
+    assert len(fake.log("mount")) == 6  # the data's own, too, and the folder is closed to links
     assert not fake.log("umount")
     assert warnings(node) == []
 
@@ -156,10 +159,21 @@ def test_a_follower_converges_to_ready(fake: FakeMachine, make_host: MakeNode) -
     assert "What=127.0.0.1:/export\n" in unit
     assert "Type=nfs\nOptions=_netdev,nfsvers=4,hard,nosuid,nodev\n" in unit
     assert "After=network-online.target" in unit
-    assert not fake.log("nft")
     assert not (fake.root / "exports").exists()
-    checks = {each["name"] for each in node.report.document["checks"]}
-    assert not checks & {"exports", "firewall"}
+    checks = {each["name"]: each["detail"] for each in node.report.document["checks"]}
+    assert "exports" not in checks
+    assert checks["firewall"] == "no container reaches a file server"
+
+
+def test_a_follower_that_was_the_leader_lets_nobody_in_by_ufw_any_more(
+    fake: FakeMachine, make_host: MakeNode
+) -> None:
+    ours = "allow from 10.77.0.11 to 127.0.0.1 port 2049,5432,6379 proto tcp"
+    (fake.root / "ufw-rules").write_text(
+        f"ufw allow 22/tcp\nufw {ours} comment 'graphistry-cluster'\n"
+    )
+    make_ready(claimed(fake, make_host))
+    assert [each for each in fake.log("ufw") if "delete" in each] == [f"--force delete {ours}"]
 
 
 def test_another_export_than_before_is_mounted(fake: FakeMachine, make_host: MakeNode) -> None:

@@ -174,7 +174,7 @@ LEFT = "/mnt/graphistry/uploads/left-by-a-notebook"
 
 
 def test_code_in_a_notebooks_container_is_stopped_at_every_step(cluster: Cluster) -> None:
-    """The way from a notebook to the leader: role, shared folder, Redis, ports."""
+    """The way from a notebook to the leader: role, shared folder, Redis, ports, its server."""
     leader = cluster.nodes()["leader"]["machine"]["address"]
     before = cluster.report("leader")["startedAt"]
     secrets = cluster.run("leader", f"sha256sum {SECRETS}")
@@ -206,6 +206,11 @@ def test_code_in_a_notebooks_container_is_stopped_at_every_step(cluster: Cluster
     for port in (22, 111, 2049, 2375, 2376, 6379, 5432):
         reached = notebook(f"timeout 3 bash -c '</dev/tcp/{leader}/{port}' && echo open || true")
         assert (reached == "open\n") is (port in (5432, 6379)), port
+    served = cluster.run("small", "ss -Hnt state established '( dport = :2049 )'").split()[3]
+    server, _, nfs = served.rpartition(":")
+    way = f"timeout 3 bash -c '</dev/tcp/{server}/{nfs}' && echo open || echo closed"
+    assert cluster.run("small", way) == "open\n"
+    assert notebook(f"{way} 2>&1").splitlines()[-1] == "closed"
 
 
 def test_different_profiles_run_with_different_workers(cluster: Cluster) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from typing import Any
 
 from sandbox.machines import operator_key
@@ -49,6 +50,37 @@ def test_a_stranger_in_the_same_network_reaches_no_data(cluster: OnHosts, strang
     for port in (5432, 6379, 2049):
         assert not reaches_leader(stranger, port), port
         assert reaches_leader(cluster.machine("small"), port), port
+
+
+def test_a_container_of_a_host_reaches_no_file_server(cluster: OnHosts) -> None:
+    """There it would be its node, and root of the shared folder."""
+    leader = cluster.run("small", "findmnt -no SOURCE /mnt/graphistry").rpartition(":")[0]
+    server = leader.rpartition("@")[2]  # as the machines' stand-in for NFS shows it
+    for port, expected in ((2049, "closed"), (6379, "open")):
+        way = f"timeout 3 bash -c '</dev/tcp/{server}/{port}' && echo open || echo closed"
+        assert cluster.run("small", f"({way}) 2>&1").splitlines()[-1] == "open"
+        container = f"docker run --rm graphistry-standin-base:1 bash -c {shlex.quote(way)}"
+        assert cluster.run("small", f"{container} 2>&1").splitlines()[-1] == expected, port
+
+
+def test_docker_follows_no_link_in_the_place_of_a_shared_folder(cluster: OnHosts) -> None:
+    """Root of a follower puts it there; a container of the leader starts again before the agent looks."""
+    folder, name = "/mnt/graphistry/files", "holder"
+    container = f"docker create --name {name} -v {folder}:/seen graphistry-standin-base:1 ls /seen"
+    cluster.run("leader", f"{container} && docker start -a {name}")
+    # With the agent ended, Docker is the first to look. The leader's kernel may refuse the name of what is pinned.
+    cluster.run("leader", "systemctl stop graphistry-cluster-agent")
+    try:
+        moved = f"mv {folder} {folder}.away && ln -s {STORE} {folder}"
+        cluster.run("small", f"umount {folder}; {moved} || true")
+        found = cluster.run("leader", f"docker start -a {name} 2>&1 || true")
+        assert "secret.json" not in found
+    finally:
+        cluster.run("small", f"[ ! -L {folder} ] || {{ rm {folder}; mv {folder}.away {folder}; }}")
+        cluster.run("leader", f"docker rm -f {name}; systemctl start graphistry-cluster-agent")
+        for node in ("leader", "small"):
+            cluster.restart_agent(node)
+            cluster.until_ready(node)
 
 
 def test_root_of_a_follower_gets_nothing_on_the_leader_through_the_folder(cluster: OnHosts) -> None:
