@@ -31,10 +31,11 @@ def recover(deployment: Deployment) -> None:
 
     What is taken over has its inputs as outputs until the next refresh.
     """
+    if not deployment.checkpoint().get("pending_operations"):
+        return
+    deployment.forget()  # what is read here replaces the state: nothing of before the preflight may
     checkpoint = deployment.checkpoint()
     pending = checkpoint.get("pending_operations", [])
-    if not pending:
-        return
     say("the last run was interrupted; looking for what it made")
     aws = Aws(deployment)
     for operation in pending:

@@ -24,6 +24,9 @@ class Interrupted:
     def checkpoint(self) -> dict[str, Any]:
         return self.state
 
+    def forget(self) -> None:
+        """Nothing has changed meanwhile."""
+
     def replace_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.state = checkpoint
 
@@ -32,3 +35,13 @@ def test_a_resource_without_inputs_is_made_again() -> None:
     interrupted = Interrupted(COMPONENT)
     recover(interrupted)  # type: ignore[arg-type] # the part of a deployment that is asked
     assert interrupted.state == {"resources": []}
+
+
+def test_what_replaces_the_state_is_not_of_before_the_preflight() -> None:
+    class Changed(Interrupted):
+        def forget(self) -> None:
+            self.state["resources"].append(COMPONENT)
+
+    changed = Changed(COMPONENT)
+    recover(changed)  # type: ignore[arg-type] # the part of a deployment that is asked
+    assert changed.state == {"resources": [COMPONENT]}
