@@ -32,10 +32,11 @@ def recover(deployment: Deployment) -> None:
     What is taken over has its inputs as outputs until the next refresh. Raises :class:`UserError` where a run
     elsewhere, whose operations look as if they were interrupted, has ended meanwhile: its state would be lost.
     """
+    if not deployment.checkpoint().get("pending_operations"):
+        return
+    deployment.forget()  # what is read here replaces the state: nothing of before the preflight may
     checkpoint = deployment.checkpoint()
     pending = checkpoint.get("pending_operations", [])
-    if not pending:
-        return
     say("the last run was interrupted; looking for what it made")
     aws = Aws(deployment)
     resources = list(checkpoint["resources"])
@@ -51,6 +52,7 @@ def recover(deployment: Deployment) -> None:
             taken_over = {**resource, "id": found, "outputs": inputs}
             resources.append(taken_over)
     # Pulumi's lock is not held meanwhile, and where the state is no file nobody sees it.
+    deployment.forget()
     if deployment.checkpoint() != checkpoint:
         raise UserError(
             f"another Pulumi is changing the stack {deployment.stack}, or did so just now; its state was left as it "

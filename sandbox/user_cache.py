@@ -31,7 +31,7 @@ def cache() -> Path:
 def built_once(
     archive: Path, kind: str, building: str, make: Callable[[Path], None], say: Say
 ) -> Path:
-    """A file of the cache, named KIND-DIGEST with its endings, which *make* writes unless it is there.
+    """A file or folder of the cache, named KIND-DIGEST with its endings, which *make* writes unless it is there.
 
     It is written in a scratch folder and renamed, so that nobody sees half of one; one build at a time. Files of the
     kind that were made of something else are removed once they were unused for `UNUSED_SECONDS`, and at once while the
@@ -70,7 +70,7 @@ def _remove_unused(archive: Path, kind: str) -> None:
     for other in archive.parent.glob(f"{kind}-*{''.join(archive.suffixes)}"):
         found = other.stat()
         if other != archive and (scarce or max(found.st_atime, found.st_mtime) < oldest):
-            other.unlink()
+            shutil.rmtree(other) if other.is_dir() else other.unlink()
 
 
 def bootstrap(

@@ -21,6 +21,7 @@ from typing import Any
 
 from ..release.build import Release, build_release
 from ..user_cache import Say, bootstrap, built_once, cache
+from . import docker_data
 from .commands import MachineError, run
 
 PACKAGES = (
@@ -70,8 +71,8 @@ def _make(draft: Path) -> None:
     )
 
 
-def load(client: Any, archive: Path) -> None:
-    """Make IMAGE in a Docker from the base's archive and our own files, as far as it lacks them."""
+def load(client: Any, archive: Path, data: Path) -> None:
+    """Make IMAGE in a Docker with its *data* from the base's archive and our own files, as far as it lacks them."""
     base = f"{BASE}:{archive.name.split('-')[-1].split('.')[0]}"
     layer = _layer()
     name = f"{IMAGE}:{hashlib.sha256(base.encode() + layer).hexdigest()[:16]}"
@@ -84,6 +85,8 @@ def load(client: Any, archive: Path) -> None:
             client.images.remove(base, force=True)  # of whatever came out
             archive.unlink(missing_ok=True)
             raise MachineError(f"{archive} was damaged and is removed: start the sandbox again")
+        if not present:
+            docker_data.keep(data, archive)
     if name not in present:
         context = io.BytesIO()
         with tarfile.open(fileobj=context, mode="w") as tar:

@@ -28,6 +28,7 @@ from . import (
     console,
     container,
     disks,
+    docker_data,
     docker_disk,
     file_server,
     firewall,
@@ -91,6 +92,7 @@ def start(sandbox: Path, archive: Path, aws: Any, endpoint: str) -> Keeper:
     _forget_past(directory)
     hosts.forget(sandbox)
     place = PrivateDocker(directory)
+    docker_data.begin(place.data, archive)
     process = private_docker.start(place)
     gateway.redirect(place.namespace)
     client = private_docker.connect(place.host)
@@ -143,7 +145,7 @@ def _run(keeper: Keeper) -> None:
 def _prepare(keeper: Keeper) -> None:
     file_server.make_key(keeper.around.directory)
     around = keeper.around
-    image.load(around.client, keeper.archive)
+    image.load(around.client, keeper.archive, keeper.place.data)
     docker_disk.make_template(
         around.client, around.directory, around.docker_template, around.base_image
     )

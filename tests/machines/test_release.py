@@ -6,9 +6,9 @@ import io
 import itertools
 import json
 import os
+import re
 import shutil
 import subprocess
-import sys
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -118,6 +118,11 @@ def test_every_service_has_a_health_check_and_a_limit() -> None:
         assert service["mem_limit"]
 
 
+def test_the_health_checks_of_an_idle_node_are_few() -> None:
+    checks = [service["healthcheck"] for service in compose_file()["services"].values()]
+    assert sum(60 / int(each["interval"].removesuffix("s")) for each in checks) < 8, "a minute"
+
+
 @pytest.mark.parametrize(
     ("cluster", "traps", "expected"),
     [
@@ -186,9 +191,13 @@ class StandIns:
     def nvidia_smi(self, *arguments: str, **machine: Any) -> subprocess.CompletedProcess[str]:
         gpu = {"index": 0, "uuid": "GPU-1", "name": "Tesla T4", "memoryMib": 15360}
         described = {"driver": "580.126.20", "gpus": [gpu], "nvml": "ok", **machine}
-        (self.folder / "machine.json").write_text(json.dumps(described))
+        (self.folder / "machine.json").write_text(json.dumps(described, indent=1))
+        return self.again(*arguments)
+
+    def again(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """On the machine as it is by now."""
         return subprocess.run(
-            [sys.executable, FILES / "usr/bin/nvidia-smi", *arguments],
+            [FILES / "usr/bin/nvidia-smi", *arguments],
             capture_output=True,
             text=True,
             env={**os.environ, "GRAPHISTRY_SANDBOX_DIRECTORY": str(self.folder)},
@@ -223,3 +232,24 @@ def test_nvidia_smi_fails_as_the_real_one(
 ) -> None:
     done = standins.nvidia_smi("-L", **machine)
     assert (done.returncode, words in done.stdout) == (status, True)
+
+
+def test_nvidia_smi_shows_each_gpu_that_is_not_well(standins: StandIns) -> None:
+    four = [{"index": each, "uuid": f"GPU-{each}", "name": "NVIDIA L4"} for each in range(4)]
+    ill = {"gpus": four, "dead": {"1": "[GPU requires reset]"}, "mig": [0, 3], "throttled": [2]}
+    query = "--query-gpu=index,uuid,mig.mode.current,clocks_event_reasons.hw_thermal_slowdown"
+    done = standins.nvidia_smi(query, "--format=csv,noheader", **ill, rowsFailed=[2], hotMemory=[0])
+    assert done.stdout.splitlines() == [
+        "0, GPU-0, Enabled, Not Active",
+        "1, [GPU requires reset], [GPU requires reset], [GPU requires reset]",
+        "2, GPU-2, [N/A], Active",
+        "3, GPU-3, Enabled, Not Active",
+    ]
+    assert [
+        line[-3:].strip() for line in standins.again("--query-remapped-rows=x").stdout.splitlines()
+    ] == (["No", "No", "Yes", "No"])
+    shown = standins.again("-q", "-d", "TEMPERATURE").stdout
+    assert re.findall(r"Current Temp +: (\d+) C", shown) == ["99", "44", "44", "44"]
+    assert standins.again("-r").returncode == 0
+    assert "requires reset" not in standins.again(query, "--format=csv").stdout
+    assert json.loads((standins.folder / "machine.json").read_text())["mig"] == [0, 3]

@@ -28,6 +28,9 @@ class Interrupted:
     def checkpoint(self) -> dict[str, Any]:
         return deepcopy(self.state)
 
+    def forget(self) -> None:
+        """Nothing has changed meanwhile."""
+
     def replace_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.state = checkpoint
 
@@ -51,3 +54,13 @@ def test_the_state_of_a_run_elsewhere_that_has_just_ended_is_not_overwritten() -
     with pytest.raises(UserError, match="another Pulumi is changing the stack sandbox"):
         recover(running)  # type: ignore[arg-type] # the part of a deployment that is asked
     assert running.state == {"resources": [COMPONENT]}
+
+
+def test_what_replaces_the_state_is_not_of_before_the_preflight() -> None:
+    class Changed(Interrupted):
+        def forget(self) -> None:
+            self.state["resources"] = [COMPONENT]
+
+    changed = Changed(COMPONENT)
+    recover(changed)  # type: ignore[arg-type] # the part of a deployment that is asked
+    assert changed.state == {"resources": [COMPONENT]}

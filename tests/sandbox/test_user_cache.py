@@ -42,6 +42,14 @@ def test_another_recipe_leaves_what_another_worktree_uses(tmp_path: Path) -> Non
     assert not unused.exists()
 
 
+def test_a_folder_that_nobody_uses_is_removed_as_a_file_is(tmp_path: Path) -> None:
+    unused = built_once(tmp_path / "image-unused", "image", "a folder", Path.mkdir, print)
+    (unused / "file").touch()
+    unused_since(unused, UNUSED_SECONDS + 60)
+    built_once(tmp_path / "image-new", "image", "a folder", Path.mkdir, print)
+    assert not unused.exists()
+
+
 def test_a_use_leaves_the_time_of_writing(tmp_path: Path) -> None:
     """Templates of disks are named after it, and would be made anew with every use."""
     archive = built(tmp_path, "other")
