@@ -132,6 +132,8 @@ class Mount:
     source: str
     options: tuple[str, ...]
     """Of this mount, not of the file system."""
+    root: str = "/"
+    """What of the file system is mounted: a folder, for a bind."""
 
 
 def mounted(path: str, table: Path = TABLE) -> str | None:
@@ -161,6 +163,6 @@ def _mounts(table: Path) -> list[Mount]:
     for line in table.read_text().splitlines():
         left, _, right = line.partition(" - ")
         words, (kind, source) = left.split(), right.split()[:2]
-        path = words[4].encode().decode("unicode_escape")
-        found.append(Mount(path, kind, words[2], source, tuple(words[5].split(","))))
+        root, path = (each.encode().decode("unicode_escape") for each in words[3:5])
+        found.append(Mount(path, kind, words[2], source, tuple(words[5].split(",")), root))
     return found
