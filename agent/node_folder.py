@@ -7,6 +7,7 @@ have ended. What the release calls configuration stays where the operator edits 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import posixpath
@@ -20,7 +21,7 @@ from agent.compose import Compose, has_ended
 from agent.engine import Container
 from agent.failures import Failure
 from agent.inside import Folder
-from agent.node import Node
+from agent.node import HOME, Node, write_private
 from agent.specification import Specification
 from agent.wiring import PUBLISHED
 
@@ -39,6 +40,8 @@ MADE_BY_USERS = (
 """The folders that the vendor names; a database in one of these is a user's own file."""
 SQLITE = b"SQLite format 3\0"
 """How a file of SQLite begins, whose locks no file server keeps for it."""
+LEFT = "left-node-folder.json"
+"""On this machine: that it has left the folder to another one, and as what node. As that it asks for it no more."""
 SOME_USER = 1000
 COPY_SECONDS = 3600.0
 PAUSE_SECONDS = 1.0
@@ -134,6 +137,7 @@ def hold(node: Node) -> None:
 
 def leave(node: Node, compose: Compose) -> str:
     """End the services that use the folder, for the machine that has it or asks for it; what was done in words."""
+    write_private(HOME / LEFT, json.dumps({"specification": node.specification.digest}))
     _stop(node, compose, list(node.kept))
     found = _read(node, MACHINE)
     if found is not None and found["instance"] == node.instance["id"]:
@@ -287,7 +291,7 @@ def _claim(node: Node) -> None:
         elif now - since >= limits.SILENT:
             print(f"{found['instance']} says nothing any more", flush=True)
             break
-        if not has_asked and mine not in found.get("before", []):
+        if not has_asked and not _has_left(node):
             _write(node, NEXT, {"instance": mine})
             has_asked = True
         if now > end:
@@ -295,12 +299,21 @@ def _claim(node: Node) -> None:
             raise Failure("NodeFolderTaken", message)
         print(f"waiting: {found['instance']} has {path(node.specification)}", flush=True)
         time.sleep(PAUSE_SECONDS)
-    before = [*(found or {}).get("before", []), (found or {}).get("instance", mine)]
-    _write(node, MACHINE, {"instance": mine, "before": [e for e in before if e != mine][-5:]})
+    _write(node, MACHINE, {"instance": mine})
+    with contextlib.suppress(FileNotFoundError):
+        (HOME / LEFT).unlink()
     try:
         inside.remove(_place(node.specification), NEXT)
     except OSError as error:
         raise shared_files.failure(node, "cannot be removed", error) from error
+
+
+def _has_left(node: Node) -> bool:
+    try:
+        left: dict[str, Any] = json.loads((HOME / LEFT).read_text())
+        return bool(left["specification"] == node.specification.digest)
+    except (OSError, ValueError, LookupError, TypeError):
+        return False
 
 
 def _text(node: Node, name: str) -> str | None:

@@ -67,7 +67,7 @@ def sources(node: Node, service: str = "notebook") -> dict[str, str]:
 
 def has(own: Path, **machine: Any) -> Path:
     """The folder of a node, which another machine has."""
-    own.mkdir(parents=True)
+    own.mkdir(parents=True, exist_ok=True)
     (own / node_folder.MACHINE).write_text(json.dumps({**OTHER, **machine}))
     return own
 
@@ -246,15 +246,21 @@ class TestTwoMachines:
             monkeypatch.setattr("agent.limits.SILENT", 0.0)
         ready(node)
         found = json.loads((own / node_folder.MACHINE).read_text())
-        assert (found["instance"], found["before"]) == ("i-1", ["i-0"])
+        assert found["instance"] == "i-1"
         assert not (own / node_folder.NEXT).exists()
 
     def test_one_that_was_followed_asks_no_more(
         self, node: Node, own: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        works(own, monkeypatch, before=["i-1"])
+        ready(node)
+        node_folder.leave(node, Compose(node.folder))
+        works(own, monkeypatch)
         assert failed(node)["code"] == "NodeFolderTaken"
         assert not (own / node_folder.NEXT).exists()
+        # As a host that a changed stack file makes the node again.
+        node.specification = dataclasses.replace(node.specification, digest="another")
+        assert failed(node)["code"] == "NodeFolderTaken"
+        assert (own / node_folder.NEXT).exists()
 
     def test_one_that_is_asked_ends_its_services_and_says_so(
         self, fake: FakeMachine, node: Node, own: Path, monkeypatch: pytest.MonkeyPatch
