@@ -158,15 +158,18 @@ def forget(specification: Specification, machine: str) -> None:
 
 def missing(node: Node, container: Container, volumes: list[Volume]) -> str | None:
     """Where a running container sees another folder than the node's own in the shared one; None where nowhere."""
+    if not volumes or not container.process:
+        return None
     shared = systemd.mount_at(shared_files.place(node.specification).mount)
-    for each in volumes if container.process else ():
-        try:
-            seen = systemd.mount_at(each["target"], Path(f"/proc/{container.process}/mountinfo"))
-        except OSError:
-            return None  # it has ended meanwhile
+    try:
+        seen = systemd.mounts(Path(f"/proc/{container.process}/mountinfo"))
+    except OSError:
+        return None  # it has ended meanwhile
+    # Not by where it is mounted, as a link in the image may lead elsewhere. A mount that was lost was another device.
+    roots = [each.root for each in seen if shared is None or each.device == shared.device]
+    for each in volumes:
         wanted = each["source"][len(node.specification.shared_folder) :]
-        is_there = seen is not None and seen.root.endswith(wanted)
-        if not is_there or (shared and seen and seen.device != shared.device):
+        if not any(root.endswith(wanted) for root in roots):
             return str(each["target"])
     return None
 
@@ -206,8 +209,9 @@ def _is_file(local: Path) -> bool:
 def _stays(node: Node, name: str) -> str | None:
     """Why a folder cannot be in the shared one; None where it can."""
     local = node.folder / "data" / name
-    if local.is_symlink():
-        return "it is a link"
+    way = [each for each in local.parents if node.folder in each.parents]
+    if any(each.is_symlink() for each in [local, *way]):
+        return "a link leads there"
     if name.split("/")[0] not in MADE_BY_USERS and _has_database(local):
         return "it has a database of SQLite, which no file server keeps whole"
     return None

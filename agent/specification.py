@@ -156,7 +156,8 @@ def read(content: bytes) -> Specification:
             text=content.decode(),
             cluster=document["cluster"],
             node=document["node"],
-            folder=document["folder"],
+            # A host that leaves may have an earlier program's document.
+            folder=document.get("folder", document["node"]),
             role=document["role"],
             place=_place(document),
             agent_sha256=document["agent"]["sha256"],

@@ -144,20 +144,20 @@ def mounted(path: str, table: Path = TABLE) -> str | None:
 
 def mount_at(path: str, table: Path = TABLE) -> Mount | None:
     """What is mounted exactly at *path*. Never hangs."""
-    return {each.path: each for each in _mounts(table)}.get(path)
+    return {each.path: each for each in mounts(table)}.get(path)
 
 
 def mount_of(path: str, table: Path = TABLE) -> tuple[str, str]:
     """The mount point that *path* is on, and its type. Never hangs."""
     found = ("/", "")
-    for each in _mounts(table):
+    for each in mounts(table):
         inside = f"{path}/".startswith(f"{each.path.rstrip('/')}/")
         if inside and len(each.path) >= len(found[0]):
             found = (each.path, each.kind)
     return found
 
 
-def _mounts(table: Path) -> list[Mount]:
+def mounts(table: Path) -> list[Mount]:
     """All mounts; of those at one place, the last lies over the others."""
     found = []
     for line in table.read_text().splitlines():

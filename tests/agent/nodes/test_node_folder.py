@@ -200,7 +200,7 @@ def test_configuration_files_and_databases_stay_on_the_machine(
         "a file of a user's own, better kept than lost"
     )
     assert node.report.document["warnings"] == [
-        "data/disk goes with this machine: it is a link",
+        "data/disk goes with this machine: a link leads there",
         "data/grafana goes with this machine: it has a database of SQLite, which no file server keeps whole",
     ]
     assert sources(node, "redis")["/data"] == str(data / "redis")
@@ -214,6 +214,16 @@ def test_where_root_may_give_no_files_away_everything_stays_as_it_was(
     assert sources(node) == {TARGET: str(node.folder / "data" / "notebooks")}
     (said,) = node.report.document["warnings"]
     assert said == "data/notebooks goes with this machine: the file server gives files to no user"
+
+
+def test_data_on_another_disk_by_a_link_stay_there(fake: FakeMachine, node: Node) -> None:
+    elsewhere = fake.root / "elsewhere"
+    (fake.release / "data").rename(elsewhere)
+    (fake.release / "data").symlink_to(elsewhere)
+    ready(node)
+    assert sources(node) == {TARGET: str(fake.release / "data" / "notebooks")}
+    (said,) = node.report.document["warnings"]
+    assert said == "data/notebooks goes with this machine: a link leads there"
 
 
 def test_another_folder_of_the_node_is_found_anew(fake: FakeMachine, node: Node) -> None:
@@ -285,19 +295,22 @@ class TestTwoMachines:
 @pytest.mark.parametrize(
     ("seen", "wrong"),
     [
-        (None, TARGET),
+        (Mount("/", "overlay", "0:7", "overlay", ("rw",), "/"), TARGET),
+        (
+            Mount("/data/linked", "nfs4", "0:50", "files:/", ("rw",), "/nodes/leader/notebooks"),
+            None,
+        ),
         (Mount(TARGET, "nfs4", "0:50", "files:/", ("rw",), "/nodes/leader/notebooks"), None),
         (Mount(TARGET, "nfs4", "0:9", "files:/", ("rw",), "/nodes/leader/notebooks"), TARGET),
         (Mount(TARGET, "ext4", "8:1", "/dev/sda1", ("rw",), "/releases/data/notebooks"), TARGET),
     ],
 )
 def test_what_a_container_sees_is_read_from_the_kernel(
-    node: Node, monkeypatch: pytest.MonkeyPatch, seen: Mount | None, wrong: str | None
+    node: Node, monkeypatch: pytest.MonkeyPatch, seen: Mount, wrong: str | None
 ) -> None:
     shared = Mount("/mnt", "nfs4", "0:50", "files:/", ("rw",))
-    monkeypatch.setattr(
-        "agent.systemd.mount_at", lambda _, table=None: shared if table is None else seen
-    )
+    monkeypatch.setattr("agent.systemd.mount_at", lambda _: shared)
+    monkeypatch.setattr("agent.systemd.mounts", lambda _: [seen])
     container = Container("c", "notebook", "running", "healthy", 0, 4711, "", 0, "")
     volume = {"source": f"{node_folder.path(node.specification)}/notebooks", "target": TARGET}
     assert MISSING(node, container, [volume]) == wrong
