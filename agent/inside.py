@@ -102,6 +102,24 @@ def remove(folder: Folder, name: str) -> None:
     bounded(work)
 
 
+def age(folder: Folder, name: str) -> float:
+    """Seconds since a file was written, both by the clock of whoever keeps the folder. Raises OSError."""
+
+    def work() -> str:
+        with _opened(folder) as inside:
+            written = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=inside)
+            now = f".{name}.{secrets.token_hex(8)}"
+            made = os.open(now, NEW_FILE, 0o600, dir_fd=inside)
+            try:
+                os.write(made, b"\n")
+                os.fsync(made)
+                return str(os.fstat(made).st_mtime - os.fstat(written).st_mtime)
+            finally:
+                os.unlink(now, dir_fd=inside)
+
+    return float(bounded(work))
+
+
 def has_folder(folder: Folder) -> bool:
     """Whether the folder is there. Raises OSError; ENOTDIR for a link or a file on the way."""
 

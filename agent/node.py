@@ -42,8 +42,6 @@ class Node:
     """The folders of the release's `data` that are in the node's own folder of the shared one."""
     left_here: list[str] = field(default_factory=list)
     """What users make and loses its machine, with the reason, a sentence each."""
-    machine_seen: tuple[str | None, float] | None = None
-    """What stood in the node's folder about the machine that has it, and when, by the monotonic clock."""
     machine_shown: float = -math.inf
     """When this machine has said there that it is at work."""
     max_connections: int | None = None

@@ -57,14 +57,6 @@ def path(specification: Specification) -> str:
     return f"{specification.shared_folder}/{NODES}/{specification.folder}"
 
 
-def notice(node: Node) -> None:
-    """See early which machine had the folder: what the other phases take, nobody waits for again."""
-    try:
-        node.machine_seen = (inside.read(_place(node.specification), MACHINE), time.monotonic())
-    except OSError:
-        node.machine_seen = None  # no such folder yet
-
-
 def take(node: Node, compose: Compose) -> None:
     """Choose the folders of the release that this node has in the shared folder, and have that for this machine alone.
 
@@ -283,22 +275,18 @@ def _stop(node: Node, compose: Compose, names: list[str]) -> None:
 def _claim(node: Node) -> None:
     """Have the folder for this machine: once the other one says that its services have ended, or nothing any more."""
     mine, has_asked = node.instance["id"], False
-    seen, since = node.machine_seen or (None, time.monotonic())
     end = time.monotonic() + limits.PATIENCE + limits.SILENT
     while True:
-        text, now = _text(node, MACHINE), time.monotonic()
-        found = _parsed(text)
+        found = _read(node, MACHINE)
         if found is None or found["instance"] == mine or found.get("ended"):
             break
-        if text != seen:
-            seen, since = text, now
-        elif now - since >= limits.SILENT:
+        if _silence(node) >= limits.SILENT:
             print(f"{found['instance']} says nothing any more", flush=True)
             break
         if not has_asked and not _has_left(node):
             _write(node, NEXT, {"instance": mine})
             has_asked = True
-        if now > end:
+        if time.monotonic() > end:
             message = f"{found['instance']} goes on to use {path(node.specification)}"
             raise Failure("NodeFolderTaken", message)
         print(f"waiting: {found['instance']} has {path(node.specification)}", flush=True)
@@ -320,15 +308,23 @@ def _has_left(node: Node) -> bool:
         return False
 
 
-def _text(node: Node, name: str) -> str | None:
+def _silence(node: Node) -> float:
+    """Seconds for which the machine that has the folder has said nothing."""
     try:
-        return inside.read(_place(node.specification), name)
+        return inside.age(_place(node.specification), MACHINE)
+    except FileNotFoundError:
+        return limits.SILENT
     except OSError as error:
-        raise shared_files.failure(node, "cannot be read", error) from error
+        raise shared_files.failure(
+            node, "cannot be written", error, "SharedFolderReadOnly"
+        ) from error
 
 
 def _read(node: Node, name: str) -> dict[str, Any] | None:
-    return _parsed(_text(node, name))
+    try:
+        return _parsed(inside.read(_place(node.specification), name))
+    except OSError as error:
+        raise shared_files.failure(node, "cannot be read", error) from error
 
 
 def _parsed(text: str | None) -> dict[str, Any] | None:

@@ -10,18 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from agent import (
-    efs,
-    engine,
-    inside,
-    limits,
-    mounted_path,
-    nfs,
-    nfs_server,
-    node_folder,
-    shared_files,
-    systemd,
-)
+from agent import efs, engine, inside, limits, mounted_path, nfs, nfs_server, shared_files, systemd
 from agent.commands import TIMED_OUT, Completed, run
 from agent.compose import Compose
 from agent.disks import POSTGRES_FOLDERS, bind_postgres_folders, data_root, unbound
@@ -60,7 +49,6 @@ def shared_folder(node: Node) -> None:
         shared_files.make_folders(node)
     if node.specification.runs_data_services:
         bind_postgres_folders(node)
-    node_folder.notice(node)
     if isinstance(share, NfsOnLeader):
         nfs_server.export(node, share)
     _order_docker(node)

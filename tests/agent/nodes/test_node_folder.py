@@ -259,6 +259,13 @@ class TestTwoMachines:
         assert found["instance"] == "i-1"
         assert not (own / node_folder.NEXT).exists()
 
+    def test_one_that_was_gone_long_before_is_not_waited_for(self, node: Node, own: Path) -> None:
+        long_ago = (has(own) / node_folder.MACHINE).stat().st_mtime - 150
+        os.utime(own / node_folder.MACHINE, (long_ago, long_ago))
+        ready(node)
+        assert json.loads((own / node_folder.MACHINE).read_text())["instance"] == "i-1"
+        assert [each.name for each in own.iterdir() if each.name.startswith("..")] == []
+
     def test_one_that_was_followed_asks_no_more(
         self, node: Node, own: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
