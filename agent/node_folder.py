@@ -116,10 +116,11 @@ def hold(node: Node) -> None:
     now = time.monotonic()
     if not node.kept or now - node.machine_shown < limits.SILENT / 6:
         return
-    mine, found, next_one = node.instance["id"], _read(node, MACHINE), _read(node, NEXT)
-    if found is None or found["instance"] != mine:
-        other = "nobody" if found is None else found["instance"]
-        raise Failure("NodeFolderTaken", f"{path(node.specification)} is {other}'s now")
+    mine, next_one = node.instance["id"], _read(node, NEXT)
+    found = _read(node, MACHINE) or {"instance": mine}
+    if found["instance"] != mine:
+        message = f"{found['instance']} has {path(node.specification)} now"
+        raise Failure("NodeFolderTaken", message)
     if found.get("ended") or (next_one is not None and next_one["instance"] != mine):
         other = next_one["instance"] if next_one else "another machine"
         raise Failure("NodeFolderTaken", f"{other} asks for {path(node.specification)}")
