@@ -266,6 +266,14 @@ class TestTwoMachines:
         assert json.loads((own / node_folder.MACHINE).read_text())["instance"] == "i-1"
         assert [each.name for each in own.iterdir() if each.name.startswith("..")] == []
 
+    def test_one_that_leaves_makes_nobody_wait(self, node: Node, own: Path) -> None:
+        machine = has(own) / node_folder.MACHINE
+        node_folder.forget(node.specification, "i-1")
+        assert machine.exists(), "another one has it by now"
+        node_folder.forget(node.specification, "i-0")
+        assert not machine.exists()
+        node_folder.forget(node.specification, "i-0")
+
     def test_one_that_was_followed_asks_no_more(
         self, node: Node, own: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -321,6 +329,11 @@ def test_what_a_container_sees_is_read_from_the_kernel(
     container = Container("c", "notebook", "running", "healthy", 0, 4711, "", 0, "")
     volume = {"source": f"{node_folder.path(node.specification)}/notebooks", "target": TARGET}
     assert MISSING(node, container, [volume]) == wrong
+
+
+def test_a_file_that_may_be_given_away_leaves_nothing(tmp_path: Path) -> None:
+    assert inside.may_give(inside.Folder(str(tmp_path)), 1000) == (os.geteuid() == 0)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_copy_has_owners_and_modes_and_no_set_user_id(tmp_path: Path) -> None:
