@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -109,12 +110,25 @@ def is_usable() -> bool:
     return True
 
 
-def use_local_disk(node: Node) -> None:
-    """Docker's data on the machine's local disks, which are other and empty ones after each stop of the instance."""
+def use_local_disk(node: Node, volumes: Path | None) -> None:
+    """Docker's data on the machine's local disks, which are other and empty ones after each stop of the instance.
+
+    But for its volumes, where *volumes* names a place for them that lasts.
+    """
     report = node.report
     if node.specification.release_source == "preinstalled":
         report.check("localDisk", True, "not used: the image has its containers on the root disk")
         return
+    has_volumes = volumes is None or systemd.mounted(_volumes()) is not None
+    if systemd.mounted(DOCKER_ROOT) is not None and not has_volumes:
+        # Docker goes on with volumes on the local disk until it is stopped, and containers without Docker may.
+        running = run(["docker", "ps", "--quiet"]).output.split()
+        if running:
+            words = ["docker", "stop", "--time", "60", *running]
+            require("LocalDiskUnusable", "containers cannot be stopped", words, seconds=600)
+        run(["systemctl", "stop", "docker.socket", "docker.service"], seconds=120)
+        _lay_volumes(volumes)
+        docker.ensure_running()
     if systemd.mounted(DOCKER_ROOT) is None:
         try:
             source, options = _local_disk()
@@ -128,12 +142,35 @@ def use_local_disk(node: Node) -> None:
         run(["systemctl", "stop", "docker.socket", "docker.service"], seconds=120)
         Path(DOCKER_ROOT).mkdir(parents=True, exist_ok=True)
         done = run(["mount", *options, str(source), DOCKER_ROOT], seconds=60)
+        if systemd.mounted(DOCKER_ROOT) is not None:
+            _lay_volumes(volumes)
         docker.write_settings(_with_data_root)
         docker.ensure_running()
         if systemd.mounted(DOCKER_ROOT) is None:
             raise Failure("LocalDiskUnusable", f"{source} cannot be mounted", done.tail())
     docker.configure(_with_data_root)
     report.check("localDisk", True, f"Docker's data is in {DOCKER_ROOT}")
+
+
+def _volumes() -> str:
+    """Where Docker has its volumes on the local disk."""
+    return f"{DOCKER_ROOT}/volumes"
+
+
+def _lay_volumes(volumes: Path | None) -> None:
+    """Lay the place that lasts over that of Docker's volumes, once with what they have; Docker does not run. Raises
+    Failure."""
+    if volumes is None:
+        return
+    what = f"{volumes} cannot be laid over {_volumes()}"
+    Path(_volumes()).mkdir(mode=0o701, exist_ok=True)
+    if not volumes.exists():
+        partial = volumes.with_name(f"{volumes.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        require("LocalDiskUnusable", what, ["cp", "-a", _volumes(), str(partial)], seconds=3600)
+        require("LocalDiskUnusable", what, ["sync", "-f", str(partial)], seconds=600)
+        partial.rename(volumes)
+    require("LocalDiskUnusable", what, ["mount", "--bind", str(volumes), _volumes()], seconds=60)
 
 
 def _local_disk() -> tuple[Path | None, list[str]]:

@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from agent import redis_users, wiring
+from agent import links, node_folder, redis_users, wiring
 from agent.compose import Compose
 from agent.disks import POSTGRES_FOLDERS, data_root
 from agent.failures import Failure
@@ -57,7 +57,12 @@ def configure(node: Node) -> None:
     with opened(place) as config:
         write_private(config / "cluster.env", cluster_env(node.specification))
         _write_block(config / "custom.env", custom_variables(node.specification, node.secret))
-    _write_override(node, compose)
+    earlier = _earlier_changes(node)
+    node_folder.take(node, compose)
+    # Before anything is copied: whatever is cut off in between, no service begins with a folder of the machine's.
+    _write_override(node, compose, earlier)
+    node_folder.fill(node, compose)
+    links.close(node)  # what the node's own folder has now
     services = compose.services()
     _require_variables(node.specification, services)
     _write_unit(node)
@@ -124,20 +129,17 @@ def redis_file() -> Path:
 
 def wanted_wiring(node: Node, services: dict[str, Any]) -> dict[str, wiring.Settings]:
     """The wiring of this node's services."""
-    return wiring.wanted(node.specification, node.secret, node.address, redis_file(), services)
+    kept = node_folder.volumes(node, services)
+    return wiring.wanted(
+        node.specification, node.secret, node.address, redis_file(), services, kept
+    )
 
 
-def _write_override(node: Node, compose: Compose) -> None:
+def _write_override(node: Node, compose: Compose, earlier: list[str]) -> None:
     file = node.folder / OVERRIDE
-    if file.exists() and MARK not in file.read_text():
-        raise Failure("ComposeOverrideForeign", f"{file} is somebody else's; it was not touched")
     if node.specification.runs_data_services:
         # Only root enters HOME; in the container, Redis's own user reads it.
         write_private(redis_file(), redis_users.configuration(node.secret), 0o644)
-    record = HOME / "override.json"
-    earlier = _earlier_changes(record, node.folder, file)
-    if not earlier and file.exists():
-        file.unlink()  # of a time before another release: what it changes is found anew
     services = compose.services()
     wanted = wanted_wiring(node, services)
     needed = sorted(
@@ -148,7 +150,7 @@ def _write_override(node: Node, compose: Compose) -> None:
     )
     text = wiring.override(wanted, needed)
     # The record first: an override whose changes nobody knows would seem to be the release's own.
-    write_private(record, json.dumps({"release": str(node.folder), "changes": needed}))
+    write_private(_record(), json.dumps({**_place(node), "changes": needed}))
     if text:
         write_private(file, text)
     elif file.exists():
@@ -162,16 +164,36 @@ def _write_override(node: Node, compose: Compose) -> None:
         )
 
 
-def _earlier_changes(record: Path, folder: Path, file: Path) -> list[str]:
-    """What the override already changes: with it in effect, the configuration looks right by itself."""
+def _record() -> Path:
+    return HOME / "override.json"
+
+
+def _place(node: Node) -> dict[str, str]:
+    """Of which release and which folder an override is."""
+    return {"release": str(node.folder), "nodeFolder": node_folder.path(node.specification)}
+
+
+def _earlier_changes(node: Node) -> list[str]:
+    """What the override already changes: with it in effect, the configuration looks right by itself.
+
+    One of a time before another release or folder goes, as what it changes is found anew. Raises Failure for somebody
+    else's.
+    """
+    file = node.folder / OVERRIDE
     if not file.exists():
         return []
+    if MARK not in file.read_text():
+        raise Failure("ComposeOverrideForeign", f"{file} is somebody else's; it was not touched")
     try:
-        document = json.loads(record.read_text())
+        document = json.loads(_record().read_text())
         changes: list[str] = document["changes"]
-        return changes if document["release"] == str(folder) else []
+        is_of_here = _place(node).items() <= document.items()
     except (OSError, ValueError, LookupError):
-        return []
+        is_of_here = False
+    if is_of_here and changes:
+        return changes
+    file.unlink()
+    return []
 
 
 def _is_wanted(change: str, wanted: dict[str, wiring.Settings]) -> bool:

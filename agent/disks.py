@@ -14,6 +14,8 @@ from agent.specification import Specification
 DATA = "/mnt/graphistry-data"
 """Where the data volume is mounted, where there is one."""
 POSTGRES_FOLDERS = ("postgresql_data", "postgres_backups")
+DOCKER_VOLUMES = "docker_volumes"
+"""On the data volume, what a leader's containers keep in Docker's volumes, where Docker's data is on a local disk."""
 MARKER = ".graphistry-cluster.json"
 GUARD = "nothing-is-mounted-here"
 """A file in the shared folder's own places for PostgreSQL, seen only while the data volume does not lie over them: a
@@ -35,7 +37,8 @@ def disks(node: Node) -> None:
         for name in POSTGRES_FOLDERS:
             (root / name).mkdir(exist_ok=True)
     if specification.use_local_disks:
-        aws_disks.use_local_disk(node)
+        lasts = specification.data_volume is not None
+        aws_disks.use_local_disk(node, Path(DATA) / DOCKER_VOLUMES if lasts else None)
     # Before a release is fetched, which may be what the root disk was enlarged for; the watch looks again.
     disk_growth.follow_disks(node, growing(specification))
 

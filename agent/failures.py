@@ -64,6 +64,7 @@ HINTS = {
     "SharedFolderFull": "delete data sets, or raise what limits the file system",
     "SharedFolderReadOnly": "let the node's root write there: by EFS's policy, or rw,no_root_squash of an export",
     "SharedFolderUnsafe": "see on another node who made the link (`ls -l`), and remove it: root follows none there",
+    "NodeFolderTaken": "end the node's other machine; if it is gone for good, restart graphistry-cluster-agent here",
     # secret
     "SecretUnavailable": "AWS: `make up` of its stack, then its role and its route to AWS; hosts: the disk of /var/lib",
     "SecretNotFilled": "bring the leader up first: it makes the secret",

@@ -24,6 +24,7 @@ BOUND_SECONDS = 15.0
 READ_BYTES = 65536
 """At most: nothing that is read here is longer."""
 PROBE_BYTES = 4096
+COPY_BYTES = 1024 * 1024
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 DESCRIPTORS = Path("/proc/self/fd")
@@ -72,6 +73,67 @@ def create(folder: Folder, name: str, text: str) -> None:
     bounded(work)
 
 
+def replace(folder: Folder, name: str, text: str) -> None:
+    """Write a file whole, in place of whatever has its name. Raises OSError; EISDIR for a folder."""
+
+    def work() -> str:
+        with _opened(folder) as inside:
+            draft = f".{name}.{secrets.token_hex(8)}"
+            try:
+                _write(inside, draft, text.encode(), 0o600)
+                os.replace(draft, name, src_dir_fd=inside, dst_dir_fd=inside)
+            except OSError:
+                with contextlib.suppress(OSError):
+                    os.unlink(draft, dir_fd=inside)
+                raise
+        return ""
+
+    bounded(work)
+
+
+def remove(folder: Folder, name: str) -> None:
+    """Take a file away, or a link itself. Raises OSError for one that stays."""
+
+    def work() -> str:
+        with _opened(folder) as inside, contextlib.suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=inside)
+        return ""
+
+    bounded(work)
+
+
+def age(folder: Folder, name: str) -> float:
+    """Seconds since a file was written, both by the clock of whoever keeps the folder. Raises OSError."""
+
+    def work() -> str:
+        with _opened(folder) as inside:
+            written = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=inside)
+            now = f".{name}.{secrets.token_hex(8)}"
+            made = os.open(now, NEW_FILE, 0o600, dir_fd=inside)
+            try:
+                os.write(made, b"\n")
+                os.fsync(made)
+                return str(os.fstat(made).st_mtime - os.fstat(written).st_mtime)
+            finally:
+                os.unlink(now, dir_fd=inside)
+
+    return float(bounded(work))
+
+
+def has_folder(folder: Folder) -> bool:
+    """Whether the folder is there. Raises OSError; ENOTDIR for a link or a file on the way."""
+
+    def work() -> str:
+        with _opened(folder):
+            return ""
+
+    try:
+        bounded(work)
+    except FileNotFoundError:
+        return False
+    return True
+
+
 def make(folder: Folder) -> None:
     """Have the folder itself, where only what it is on is there. Raises OSError; ENOTDIR for a link on the way."""
 
@@ -105,6 +167,27 @@ def make_guarded(folder: Folder, name: str, guard: str) -> None:
         return ""
 
     bounded(work)
+
+
+def may_give(folder: Folder, user: int) -> bool:
+    """Whether root may give files to other users here, which a file server that takes root for nobody refuses. Raises
+    OSError for anything else."""
+
+    def work() -> str:
+        with _opened(folder) as inside:
+            name = f".owner.{secrets.token_hex(8)}"
+            file = os.open(name, NEW_FILE, 0o600, dir_fd=inside)
+            try:
+                os.fchown(file, user, user)
+            finally:
+                os.unlink(name, dir_fd=inside)
+        return ""
+
+    try:
+        bounded(work)
+    except PermissionError:
+        return False
+    return True
 
 
 def probe(folder: Folder, prefix: str, folders: Sequence[str]) -> None:
@@ -144,6 +227,41 @@ def forget_probes(folder: Folder, prefixes: tuple[str, ...]) -> None:
         return ""
 
     bounded(work)
+
+
+def copy_folder(source: Folder, target: Folder, name: str, seconds: float) -> None:
+    """Have a copy of a folder as *name* in another one: whole, with its owners and no set-user-ID, or not at all.
+
+    One that is there stays as it is; a source that is not there is an empty folder of root's. Its links are copied as
+    links. Raises OSError.
+    """
+    parent, prefix = os.getpid(), f".{name}.partial."
+
+    def work() -> str:
+        with _opened(target) as inside:
+            with os.scandir(inside) as entries:
+                left = [each.name for each in entries if each.name.startswith(prefix)]
+            for each in left:
+                _remove_tree(inside, each)
+            with contextlib.suppress(FileNotFoundError):
+                os.lstat(name, dir_fd=inside)
+                return ""
+            partial = f"{prefix}{secrets.token_hex(8)}"
+            made = _made(inside, partial, 0o755)
+            present = []
+            with contextlib.suppress(FileNotFoundError), _opened(source) as found:
+                present.append(found)
+            for opened in present:  # what goes missing from here on is a failure
+                _copy_tree(opened, made)
+            os.fsync(made)
+            if os.getppid() != parent:
+                # The agent has been ended, and another may have put one there that users write to already.
+                raise OSError(errno.ECANCELED, os.strerror(errno.ECANCELED), name)
+            os.rename(partial, name, src_dir_fd=inside, dst_dir_fd=inside)
+            os.fsync(inside)
+        return ""
+
+    bounded(work, seconds)
 
 
 def bounded(work: Callable[[], str], seconds: float = BOUND_SECONDS) -> str:
@@ -252,3 +370,57 @@ def _write(inside: int, name: str, content: bytes, mode: int) -> None:
         content = content[os.write(file, content) :]
     os.fsync(file)
     os.close(file)
+
+
+def _copy_tree(source: int, target: int) -> None:
+    """Copy what is in one opened folder to another one, which is empty, and its owner, mode and time."""
+    with os.scandir(source) as entries:
+        names = [each.name for each in entries]
+    for name in names:
+        seen = os.lstat(name, dir_fd=source)
+        if stat.S_ISDIR(seen.st_mode):
+            inner, made = os.open(name, FOLDER, dir_fd=source), _made(target, name, 0o700)
+            _copy_tree(inner, made)
+            os.close(inner)
+            os.close(made)
+        elif stat.S_ISREG(seen.st_mode):
+            _copy_file(source, target, name)
+        elif stat.S_ISLNK(seen.st_mode):
+            os.symlink(os.readlink(name, dir_fd=source), name, dir_fd=target)
+            os.chown(name, seen.st_uid, seen.st_gid, dir_fd=target, follow_symlinks=False)
+        # Sockets and pipes are nothing without the processes that have ended.
+    _give_as(target, os.fstat(source))
+
+
+def _copy_file(source: int, target: int, name: str) -> None:
+    read = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=source)
+    written = os.open(name, NEW_FILE, 0o600, dir_fd=target)
+    while content := os.read(read, COPY_BYTES):
+        while content:
+            content = content[os.write(written, content) :]
+    _give_as(written, os.fstat(read))
+    os.fsync(written)
+    os.close(read)
+    os.close(written)
+
+
+def _give_as(copy: int, seen: os.stat_result) -> None:
+    """Owner, mode and time of what was copied; never set-user-ID or set-group-ID."""
+    if os.geteuid() == 0:
+        os.fchown(copy, seen.st_uid, seen.st_gid)
+    os.fchmod(copy, stat.S_IMODE(seen.st_mode) & 0o1777)
+    os.utime(copy, ns=(seen.st_atime_ns, seen.st_mtime_ns))
+
+
+def _remove_tree(inside: int, name: str) -> None:
+    """Take a folder away with what is in it, or a file."""
+    if not stat.S_ISDIR(os.lstat(name, dir_fd=inside).st_mode):
+        os.unlink(name, dir_fd=inside)
+        return
+    found = os.open(name, FOLDER, dir_fd=inside)
+    with os.scandir(found) as entries:
+        names = [each.name for each in entries]
+    for each in names:
+        _remove_tree(found, each)
+    os.close(found)
+    os.rmdir(name, dir_fd=inside)

@@ -25,6 +25,9 @@ RETRY_RELEASE = 1800.0
 SETTLE = _number("SETTLE_SECONDS", 60)
 """For services to notice that the leader or the shared folder is back: Docker looks at their health twice a minute.
 Longer, and no longer than HEALTH, for those whose health check allows more after a start."""
+SILENT = _number("SILENT_SECONDS", 120)
+"""After which a machine that says nothing has no services any more that use its node's folder. It speaks six times as
+often while it looks at itself."""
 REPAIR = _number("REPAIR_SECONDS", 10)
 """After the first try to repair a node that was ready; twice as long after each further one."""
 GPUS = _number("GPU_SECONDS", 60)

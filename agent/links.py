@@ -8,13 +8,14 @@ looks for it in the folder that follows none, so what is pinned never is what a 
 
 from __future__ import annotations
 
+import re
 import shutil
-from typing import Iterator
+from typing import Iterator, Sequence
 
-from agent import shared_files, systemd
+from agent import node_folder, shared_files, systemd
 from agent.commands import run
 from agent.node import Node
-from agent.specification import MountedPath, SharedFolder, Specification
+from agent.specification import MountedPath, SharedFolder
 
 CLOSED = "nosymfollow"
 UNIT_NAME = "graphistry-cluster-links.service"
@@ -37,9 +38,12 @@ WantedBy=multi-user.target
 helpers take no such option."""
 
 
-def pins(specification: Specification) -> tuple[str, ...]:
-    """What containers mount of the shared folder, besides the whole."""
-    return shared_files.FOLDERS
+def pins(node: Node) -> list[str]:
+    """What containers mount of the shared folder, besides the whole: the cluster's folders and the node's own."""
+    own = f"{node_folder.NODES}/{node.specification.folder}"
+    kept = (f"{own}/{name}" for name in node_folder.kept(node))
+    # A unit would read another name otherwise: what has one stays closed.
+    return [each for each in (*shared_files.FOLDERS, *kept) if re.fullmatch(r"[\w./-]+", each)]
 
 
 def close(node: Node) -> None:
@@ -51,7 +55,7 @@ def close(node: Node) -> None:
     share = node.specification.share
     if isinstance(share, MountedPath):
         return
-    names = pins(node.specification)
+    names = pins(node)
     lines = (" ".join(each) for each in _commands(share.path, names))
     text = "\n".join(f"ExecStart=-{shutil.which('mount')} {line}" for line in lines)
     after = systemd.mount_unit(share.path)
@@ -84,7 +88,7 @@ def warnings(share: SharedFolder) -> list[str]:
     ]
 
 
-def _commands(path: str, names: tuple[str, ...]) -> Iterator[list[str]]:
+def _commands(path: str, names: Sequence[str]) -> Iterator[list[str]]:
     yield _closing(path)
     for name in names:
         yield from _pinning(f"{path}/{name}")

@@ -1,6 +1,7 @@
 """The shared folder on the leader's own disk: mounted there by a bind, exported to each follower by name.
 
-Exported is a folder that holds nothing but the data sets; PostgreSQL's folders lie over the bind alone.
+Exported is a folder that holds the data sets, and what users make on each node; PostgreSQL's folders lie over the bind
+alone.
 """
 
 from __future__ import annotations

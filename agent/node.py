@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import os
 import stat
 from dataclasses import dataclass, field
@@ -37,6 +38,12 @@ class Node:
     """The release's folder; None before the phase release."""
     mount_refusal: Failure | None = None
     """Why the shared folder could not be mounted when that was tried last."""
+    kept: tuple[str, ...] = ()
+    """The folders of the release's `data` that are in the node's own folder of the shared one."""
+    left_here: list[str] = field(default_factory=list)
+    """What users make and loses its machine, with the reason, a sentence each."""
+    machine_shown: float = -math.inf
+    """When this machine has said there that it is at work."""
     max_connections: int | None = None
     """Of the cluster's PostgreSQL, when it answered last."""
 

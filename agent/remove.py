@@ -19,7 +19,9 @@ from agent import (
     delivered,
     firewall,
     host_secret,
+    hosts_site,
     nfs_server,
+    node_folder,
     release,
     store,
     systemd,
@@ -54,6 +56,8 @@ def remove(leaders_secret: str | None = None) -> list[str]:
         found = delivered.last_known()
         run(["systemctl", "disable", "--now", unit.UNIT_NAME], seconds=60)
         _stop_services(found)
+        if found is not None:
+            node_folder.forget(found, hosts_site.machine_id())
         volumes = data_containers.remove()
         nfs_server.withdraw()
         firewall.remove()

@@ -7,7 +7,16 @@ import time
 from dataclasses import dataclass
 from typing import Callable
 
-from agent import gpu_care, gpu_health, gpu_record, limits, nfs_server, replacement, shared_folder
+from agent import (
+    gpu_care,
+    gpu_health,
+    gpu_record,
+    limits,
+    nfs_server,
+    node_folder,
+    replacement,
+    shared_folder,
+)
 from agent.compose import Compose
 from agent.configure import configure
 from agent.failures import Failure
@@ -191,6 +200,8 @@ class Repairs:
         if check.name == "disks":
             return None  # what could go is the operator's to say
         if check.name == "sharedFolder":
+            if code == "NodeFolderTaken":
+                return lambda: node_folder.leave(self._node, self._compose)
             mounts = not isinstance(self._node.specification.share, MountedPath)
             return self._remount if mounts and code not in HARMLESS else None
         if check.name == "exports":

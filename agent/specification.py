@@ -92,6 +92,8 @@ class Specification:
     text: str
     cluster: str
     node: str
+    folder: str
+    """The node's own folder in the shared one, below `nodes`: its name, after the stack's that joined the leader."""
     role: str
     place: AwsPlace | HostPlace
     agent_sha256: str
@@ -154,6 +156,8 @@ def read(content: bytes) -> Specification:
             text=content.decode(),
             cluster=document["cluster"],
             node=document["node"],
+            # A host that leaves may have an earlier program's document.
+            folder=document.get("folder", document["node"]),
             role=document["role"],
             place=_place(document),
             agent_sha256=document["agent"]["sha256"],

@@ -9,6 +9,7 @@ from typing import Any, Mapping
 from agent import (
     endpoints,
     limits,
+    node_folder,
     postgres_role,
     redis_users,
     shared_folder,
@@ -119,8 +120,12 @@ def _resume_unit() -> None:
 def _renew_holders(node: Node, compose: Compose, services: dict[str, Any]) -> None:
     """At boot Docker starts containers by itself, be the folder below them mounted or not."""
     held = shared_folder.holders(node, services)
-    targets = ((each, held.get(each.service)) for each in compose.containers())
-    if all(shared_folder.is_held(each, target) for each, target in targets if target):
+    own, containers = node_folder.volumes(node, services), compose.containers()
+    targets = ((each, held.get(each.service)) for each in containers)
+    has_whole = all(shared_folder.is_held(each, target) for each, target in targets if target)
+    if has_whole and not any(
+        node_folder.missing(node, each, own.get(each.service, [])) for each in containers
+    ):
         return
     print(f"restarting what began without the shared folder: {', '.join(held)}", flush=True)
     done = compose.restart(list(held))

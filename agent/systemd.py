@@ -132,6 +132,8 @@ class Mount:
     source: str
     options: tuple[str, ...]
     """Of this mount, not of the file system."""
+    root: str = "/"
+    """What of the file system is mounted: a folder, for a bind."""
 
 
 def mounted(path: str, table: Path = TABLE) -> str | None:
@@ -142,25 +144,25 @@ def mounted(path: str, table: Path = TABLE) -> str | None:
 
 def mount_at(path: str, table: Path = TABLE) -> Mount | None:
     """What is mounted exactly at *path*. Never hangs."""
-    return {each.path: each for each in _mounts(table)}.get(path)
+    return {each.path: each for each in mounts(table)}.get(path)
 
 
 def mount_of(path: str, table: Path = TABLE) -> tuple[str, str]:
     """The mount point that *path* is on, and its type. Never hangs."""
     found = ("/", "")
-    for each in _mounts(table):
+    for each in mounts(table):
         inside = f"{path}/".startswith(f"{each.path.rstrip('/')}/")
         if inside and len(each.path) >= len(found[0]):
             found = (each.path, each.kind)
     return found
 
 
-def _mounts(table: Path) -> list[Mount]:
+def mounts(table: Path) -> list[Mount]:
     """All mounts; of those at one place, the last lies over the others."""
     found = []
     for line in table.read_text().splitlines():
         left, _, right = line.partition(" - ")
         words, (kind, source) = left.split(), right.split()[:2]
-        path = words[4].encode().decode("unicode_escape")
-        found.append(Mount(path, kind, words[2], source, tuple(words[5].split(","))))
+        root, path = (each.encode().decode("unicode_escape") for each in words[3:5])
+        found.append(Mount(path, kind, words[2], source, tuple(words[5].split(",")), root))
     return found

@@ -16,6 +16,7 @@ from agent import (
     gpus,
     limits,
     nfs_server,
+    node_folder,
     shared_folder,
     web,
     wiring,
@@ -138,7 +139,12 @@ def _disks(node: Node) -> str:
     found = disk_space.read(node.specification)
     node.report.set(
         disks=[each.described() for each in found],
-        warnings=[*stuck, *disk_space.warnings(found), *shared_folder.warnings(node)],
+        warnings=[
+            *stuck,
+            *disk_space.warnings(found),
+            *shared_folder.warnings(node),
+            *node.left_here,
+        ],
     )
     disk_space.require_room(found, node.specification)
     return "; ".join([*map(str, found), *stuck]) or "none of its own"
@@ -162,13 +168,23 @@ def _firewall(node: Node) -> str:
 
 def _shared_folder(node: Node) -> str:
     shared_folder.require_whole(node)
-    return f"{node.specification.shared_folder} is mounted, this cluster's and writable"
+    node_folder.hold(node)
+    found = f"{node.specification.shared_folder} is mounted, this cluster's and writable"
+    own = f"{node_folder.path(node.specification)} has this node's {', '.join(node.kept)}"
+    return f"{found}; {own}" if node.kept else found
 
 
 def _service_folder(node: Node, containers: list[Container], services: dict[str, Any]) -> str:
     held = shared_folder.holders(node, services)
+    own = node_folder.volumes(node, services)
     seen = []
     for each in containers:
+        wrong = node_folder.missing(node, each, own.get(each.service, []))
+        if wrong is not None:
+            raise Failure(
+                "SharedFolderUnmounted",
+                f"in the container {each.service}, {wrong} is not in {node_folder.path(node.specification)}",
+            )
         target = held.get(each.service)
         if target is None:
             continue

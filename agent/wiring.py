@@ -29,8 +29,9 @@ def wanted(
     address: str,
     redis_file: Path,
     services: Mapping[str, Any],
+    kept: Mapping[str, list[dict[str, Any]]],
 ) -> dict[str, Settings]:
-    """The wiring of every service of this node that needs one."""
+    """The wiring of every service of this node that needs one; *kept* are the volumes in the node's own folder."""
     found: dict[str, Settings] = {}
     for name, service in services.items():
         environment = environment_of(service)
@@ -55,7 +56,16 @@ def wanted(
         redis = found["redis"]
         redis["environment"]["REDISCLI_AUTH"] = secret["redisPassword"]
         redis["command"] = ["redis-server", REDIS_CONFIGURATION]
-        redis["volumes"] = [f"{redis_file}:{REDIS_CONFIGURATION}:ro"]
+        redis["volumes"] = [
+            {
+                "type": "bind",
+                "source": str(redis_file),
+                "target": REDIS_CONFIGURATION,
+                "read_only": True,
+            }
+        ]
+    for name, volumes in kept.items():
+        found.setdefault(name, {"environment": {}})["volumes"] = volumes
     return found
 
 
@@ -97,7 +107,8 @@ def override(wanted: Mapping[str, Settings], changes: list[str]) -> str:
         if "command" in own:
             lines.append(f"    command: {json.dumps(settings['command'])}")
         if "volumes" in own:
-            lines.append(f"    volumes: {json.dumps(settings['volumes'])}")
+            volumes = json.dumps(settings["volumes"]).replace("$", "$$")
+            lines.append(f"    volumes: {volumes}")
     if len(lines) == 2:
         return ""
     return "\n".join(lines) + "\n"
@@ -145,6 +156,6 @@ def _ports(service: Mapping[str, Any]) -> list[str]:
     )
 
 
-def _has_volumes(service: Mapping[str, Any], volumes: list[str]) -> bool:
-    present = {(each.get("source"), each.get("target")) for each in service.get("volumes") or []}
-    return all(tuple(each.split(":")[:2]) in present for each in volumes)
+def _has_volumes(service: Mapping[str, Any], volumes: list[dict[str, Any]]) -> bool:
+    present = [(each.get("source"), each.get("target")) for each in service.get("volumes") or []]
+    return all((each["source"], each["target"]) in present for each in volumes)

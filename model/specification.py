@@ -81,6 +81,7 @@ def aws_specification(
     *,
     cluster: str,
     node: str,
+    joined_stack: str | None,
     role: Role,
     region: str,
     bucket: str,
@@ -102,13 +103,14 @@ def aws_specification(
 ) -> dict[str, object]:
     """The document of one node on AWS, ready for `canonical_json`.
 
-    All values are plain: resolve Pulumi outputs first. Raises `ValueError` unless exactly the
+    All values are plain: resolve Pulumi outputs first. *joined_stack* is the stack of a follower whose leader another
+    stack has. Raises `ValueError` unless exactly the
     leader comes with a data volume. *followers_secret_arn* is the leader's to fill.
     """
     if (role == "leader") != (data_volume_id is not None):
         raise ValueError(f"{node} is a {role}: the leader has a data volume, a follower has none")
     return {
-        **_of_every_site(cluster, node, role, postgres, redis),
+        **_of_every_site(cluster, node, joined_stack, role, postgres, redis),
         "site": {
             "kind": "aws",
             "region": region,
@@ -142,6 +144,7 @@ def hosts_specification(
     *,
     cluster: str,
     node: str,
+    joined_stack: str | None,
     role: Role,
     address: str,
     agent_sha256: str,
@@ -163,7 +166,7 @@ def hosts_specification(
     is_leader = role == "leader"
     has_database = is_leader and data_services == "bundled"
     return {
-        **_of_every_site(cluster, node, role, postgres, redis),
+        **_of_every_site(cluster, node, joined_stack, role, postgres, redis),
         "site": {"kind": "hosts", "address": address},
         "agent": {"sha256": agent_sha256},
         "sharedFolder": dict(shared_folder),
@@ -193,13 +196,27 @@ def hosts_shared_folder(
     return {"kind": "nfs", "server": leader, "export": exported, "path": path}
 
 
+def node_folder(node: str, joined_stack: str | None) -> str:
+    """The name of a node's own folder in the shared one, where nodes of other stacks may have the same name.
+
+    It holds what users make on the node, so it never changes. No node's name has a dot.
+    """
+    return node if joined_stack is None else f"{joined_stack}.{node}"
+
+
 def _of_every_site(
-    cluster: str, node: str, role: Role, postgres: Endpoint, redis: Endpoint
+    cluster: str,
+    node: str,
+    joined_stack: str | None,
+    role: Role,
+    postgres: Endpoint,
+    redis: Endpoint,
 ) -> dict[str, object]:
     return {
         "schemaVersion": SCHEMA_VERSION,
         "cluster": cluster,
         "node": node,
+        "folder": node_folder(node, joined_stack),
         "role": role,
         "endpoints": {"postgres": dict(postgres), "redis": dict(redis)},
     }

@@ -90,6 +90,7 @@ class JoinedAwsMachines:
         )
         self.site = AwsSite(
             cluster=joined["cluster"],
+            joined_stack=args.stack,
             tags={
                 **cluster_tags(args.project, args.stack, args.identity, args.settings.tags),
                 LEADER_TAG: joined["cluster"],

@@ -112,6 +112,7 @@ class AwsMachines:
         )
         self.site = AwsSite(
             cluster=f"{args.project}/{args.stack}",
+            joined_stack=None,
             tags=cluster_tags(args.project, args.stack, args.identity, args.settings.tags),
             region=region,
             role_path=role_path,

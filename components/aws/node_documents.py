@@ -79,6 +79,7 @@ def store_specification(
             aws_specification(
                 cluster=site.cluster,
                 node=node.name,
+                joined_stack=site.joined_stack,
                 role=document.role,
                 region=site.region.name,
                 bucket=known["bucket"],

@@ -22,6 +22,9 @@ class AwsSite:
     """``<project>/<stack>`` of the leader, the cluster's name in documents. The tags of a stack of followers name the
     stack itself."""
 
+    joined_stack: str | None
+    """The stack, where another one has the leader. Part of the names of its nodes' folders, so it never changes."""
+
     tags: dict[str, str]
     """The cluster's tags, for what a provider's default tags do not reach."""
 

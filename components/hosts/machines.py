@@ -194,6 +194,9 @@ class HostMachine:
                 hosts_specification(
                     cluster=cluster.cluster,
                     node=self.node,
+                    joined_stack=None
+                    if isinstance(settings, HostsSettings)
+                    else self.machines.args.stack,
                     role=self.role,
                     address=settings.private_address(self.node),
                     agent_sha256=agent_sha256,

@@ -32,6 +32,7 @@ _PROGRAMS = {
     "redis": "redis",
     "graphistry/etl-server-python": "forge-etl-python",
     "graphistry/streamgl-nginx": "nginx",
+    "graphistry/jupyter-notebook": "notebook",
 }
 """The service that an image is made for, where that is not its name without `graphistry-`."""
 _GPU_USERS = ("graphistry/etl-server-python", "graphistry/streamgl-gpu")

@@ -88,6 +88,14 @@ def config() -> dict[str, Any]:
                 }
             ],
         }
+    binds = ROOT / "binds.json"
+    for name, targets in json.loads(binds.read_text()).items() if binds.exists() else ():
+        own = [
+            {"type": "bind", "source": str(RELEASE / "data" / part), "target": target}
+            for part, target in targets.items()
+        ]
+        service = services.setdefault(name, {})
+        service["volumes"] = [*service.get("volumes", []), *own]
     file = RELEASE / "docker-compose.override.yml"
     if file.exists() and not (ROOT / "override-ignored").exists():
         for name, change in override().items():
@@ -101,8 +109,9 @@ def config() -> dict[str, Any]:
             if "command" in change:
                 service["command"] = change["command"]
             for each in change.get("volumes", []):
-                source, target, _ = each.split(":")
-                service.setdefault("volumes", []).append({"source": source, "target": target})
+                own = service.setdefault("volumes", [])
+                own[:] = [other for other in own if other["target"] != each["target"]]
+                own.append(each)
     return services
 
 

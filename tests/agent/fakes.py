@@ -228,6 +228,7 @@ def specification_document(role: str, shared: Path, **changes: Any) -> dict[str,
         "schemaVersion": 1,
         "cluster": "graphistry-cluster/test",
         "node": "leader" if role == "leader" else "small",
+        "folder": "leader" if role == "leader" else "small",
         "role": role,
         "site": {
             "kind": "aws",

@@ -128,7 +128,7 @@ def test_services_that_the_release_wires_to_the_leader_wrongly_are_taken_back() 
         name: {"environment": {"REDIS_URL": "redis://leader.internal:6379/0"}}
         for name in ("nexus", "streamgl-viz")
     }
-    wanted = wiring.wanted(specification, secret, "10.40.0.11", Path("/x"), services)
+    wanted = wiring.wanted(specification, secret, "10.40.0.11", Path("/x"), services, {})
     changes = wiring.differences(wanted, services)
     assert changes == ["nexus.environment.REDIS_URL", "streamgl-viz.environment.REDIS_URL"]
     text = wiring.override(wanted, changes)

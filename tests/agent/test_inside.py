@@ -36,6 +36,7 @@ WORKS: dict[str, Callable[[Folder], object]] = {
     "create": lambda folder: inside.create(folder, "name", "ours"),
     "make_folders": lambda folder: inside.make_folders(folder, ["name"], 0o1777),
     "make_guarded": lambda folder: inside.make_guarded(folder, "name", "guard"),
+    "age": lambda folder: inside.age(folder, "name"),
     "probe": lambda folder: inside.probe(folder, PREFIX, ["name"]),
 }
 
@@ -161,3 +162,14 @@ def test_what_cannot_be_answered_is_an_error() -> None:
 
 def _refuse() -> str:
     raise PermissionError(errno.EPERM, "no", "name")
+
+
+def test_a_file_takes_the_place_of_a_link_and_not_of_what_it_leads_to(
+    victim: Path, place: Path
+) -> None:
+    (place / "name").symlink_to(victim)
+    inside.replace(Folder(str(place)), "name", "ours")
+    assert victim.read_text() == "theirs"
+    assert [(each.name, each.is_symlink(), each.read_text()) for each in place.iterdir()] == [
+        ("name", False, "ours")
+    ]

@@ -9,6 +9,8 @@ import pulumi
 import pytest
 
 from tests.components.test_hosts import followers as followers_on_hosts
+from tests.components.test_hosts import specification as on_hosts
+from tests.components.test_program import specification as on_aws
 from tests.conftest import Deploy, deployed
 from tests.harness import ANSWERS, LEADER_OUTPUTS, Recorder, stack_config
 
@@ -172,3 +174,13 @@ def test_the_leader_of_the_other_stack_is_told_whom_to_let_in(
     addresses = sorted(host["host"]["address"] for host in followers_on_hosts().values())
     assert sorted(admission.inputs["create"].split()[4:]) == addresses
     assert admission.inputs["delete"].endswith("operate.host_admission")
+
+
+def test_nodes_of_one_name_in_two_stacks_have_folders_of_their_own(
+    monkeypatch: pytest.MonkeyPatch, deploy_stack: Deploy
+) -> None:
+    stored = deployed("gpu-team")["BucketObjectv2", f"{NAME}-research-1-specification"]
+    assert json.loads(stored.inputs["content"])["folder"] == "gpu-team.research-1"
+    assert on_aws(deployed("sandbox"), "small")["folder"] == "small"
+    joined = on_hosts(joined_hosts(monkeypatch, deploy_stack), "small")["folder"]
+    assert joined == "onprem-sandbox.small"

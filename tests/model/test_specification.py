@@ -29,6 +29,7 @@ def node(**changes: Any) -> dict[str, Any]:
     values: dict[str, Any] = {
         "cluster": "prod",
         "node": "leader",
+        "joined_stack": None,
         "role": "leader",
         "region": "us-east-1",
         "bucket": "prod-nodes",

@@ -45,10 +45,13 @@ def test_the_state_of_a_run_elsewhere_that_has_just_ended_is_not_overwritten() -
     """Where the state is no file, another computer's lock is not seen before a write."""
 
     class Running(Interrupted):
+        reads = 0
+
         def checkpoint(self) -> dict[str, Any]:
-            seen = super().checkpoint()
-            self.state = {"resources": [COMPONENT]}
-            return seen
+            self.reads += 1
+            if self.reads == 3:
+                self.state = {"resources": [COMPONENT]}
+            return super().checkpoint()
 
     running = Running(COMPONENT)
     with pytest.raises(UserError, match="another Pulumi is changing the stack sandbox"):

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from agent import links
+from agent import links, node_folder
+from agent.compose import Compose
 from agent.node import Node
 from tests.agent.fakes import FakeMachine
+from tests.agent.nodes.test_node_folder import binds
 
 MakeNode = Callable[..., Node]
 
@@ -104,3 +106,26 @@ def test_a_boot_closes_the_folder_before_docker_starts(
             subprocess.run(line[len("ExecStart=-") :].split(), check=True)
     assert links.is_closed(str(shared))
     assert not links.is_closed(str(shared / "uploads"))
+
+
+def test_a_folder_of_the_nodes_own_is_pinned_too_and_stays_so(
+    fake: FakeMachine, make_host: MakeNode, shared: Path
+) -> None:
+    """An agent that starts again pins it before it has looked at the release."""
+    node = make_host("follower")
+    name = f"nodes/{node.specification.folder}/notebooks"
+    notebooks = fake.root / "served" / name
+    notebooks.mkdir(parents=True)
+    (notebooks / "file").write_text("a user's")
+    (notebooks / "python").symlink_to("file")
+    links.close(node)
+    assert "symbolic links" in seen_by_a_container(fake, shared / name, "python")
+    binds(fake, notebook={"notebooks": "/home/graphistry/notebooks"})
+    node.release = fake.release
+    node_folder.take(node, Compose(fake.release))
+    links.close(node)
+    assert seen_by_a_container(fake, shared / name, "python") == "a user's"
+    before = (fake.root / "units" / links.UNIT_NAME).read_text()
+    assert name in before
+    links.close(make_host("follower"))
+    assert (fake.root / "units" / links.UNIT_NAME).read_text() == before

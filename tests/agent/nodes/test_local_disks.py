@@ -90,3 +90,40 @@ def test_a_disk_in_use_is_left_alone_and_the_root_disk_must_have_room(
 def test_a_machine_without_disks_says_so(node: Node) -> None:
     disks(node)
     assert told(node) == "the machine has none; images are on the root disk"
+
+
+def test_what_a_leaders_containers_keep_in_volumes_is_on_the_data_volume(
+    fake: FakeMachine, make_node: MakeNode
+) -> None:
+    has_disk(fake)
+    fake.has_volume()
+    root, lasting = fake.root / "docker-data", fake.root / "data" / "docker_volumes"
+    (root / "volumes" / "redis" / "_data").mkdir(parents=True)
+    (root / "volumes" / "redis" / "_data" / "dump.rdb").write_text("rows")
+    leader = make_node("leader", release=RELEASE, docker={"useLocalDisks": True})
+    disks(leader)
+    assert (lasting / "redis" / "_data" / "dump.rdb").read_text() == "rows"
+    assert fake.log("mount")[1:] == [f"--bind {lasting} {root}/volumes"]
+    (lasting / "redis" / "_data" / "dump.rdb").write_text("newer rows")
+    (fake.root / "mounts").unlink()
+    disks(leader)
+    assert (lasting / "redis" / "_data" / "dump.rdb").read_text() == "newer rows"
+
+
+def test_containers_of_a_leader_end_before_their_volumes_move(
+    fake: FakeMachine, make_node: MakeNode
+) -> None:
+    """As of an agent that had left them on the local disk."""
+    has_disk(fake)
+    fake.has_volume()
+    root = fake.root / "docker-data"
+    (root / "volumes").mkdir(parents=True)
+    (fake.root / "mounts").write_text(f"{root}\n")
+    fake.command("docker", f'echo "$@" >> "{fake.root}/docker.log"; [ "$1" != ps ] || echo c0ffee')
+    leader = make_node("leader", release=RELEASE, docker={"useLocalDisks": True})
+    disks(leader)
+    assert "stop --time 60 c0ffee" in fake.log("docker")
+    assert fake.log("mount") == [f"--bind {fake.root}/data/docker_volumes {root}/volumes"]
+    before = len(fake.log("docker"))
+    disks(leader)
+    assert not [each for each in fake.log("docker")[before:] if each.startswith("stop")]

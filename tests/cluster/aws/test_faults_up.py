@@ -208,15 +208,31 @@ def test_a_boot_program_recovers_by_itself_when_the_agent_is_back(cluster: Clust
     cluster.succeed()  # the object's tags, which went with the first one
 
 
+NOTEBOOKS = "/home/graphistry/notebooks"
+
+
+def write_notebook(cluster: Cluster, node: str, text: str) -> str:
+    """The command by which the container of the notebooks has another one."""
+    script = f"echo {text} > {NOTEBOOKS}/mine.ipynb"
+    return f"docker exec {cluster.service(node, 'notebook')} sh -c '{script}'"
+
+
 def test_a_killed_machine_is_replaced_without_up(cluster: Cluster) -> None:
     others = {node: cluster.services_started(node) for node in ("leader", "small")}
     old = cluster.instance("large")
+    cluster.run("large", write_notebook(cluster, "large", "years of work"))
+    assert (
+        cluster.run("leader", "cat /mnt/graphistry/nodes/large/notebooks/mine.ipynb")
+        == "years of work\n"
+    )
     cluster.machine("large").kill()
     end = time.monotonic() + BOUND_SECONDS
     while wait_for_machine(cluster, "large") == old:
         assert time.monotonic() < end
         time.sleep(0.3)
     cluster.until_ready("large")
+    seen = f"docker exec {cluster.service('large', 'notebook')} ls {NOTEBOOKS}"
+    assert cluster.run("large", seen).split() == ["mine.ipynb", "welcome.ipynb"]
     assert {node: cluster.services_started(node) for node in others} == others
     assert changed_nothing(cluster.succeed())
     assert doubled(cluster) == []

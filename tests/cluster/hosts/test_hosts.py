@@ -158,9 +158,16 @@ def test_a_follower_comes_and_goes(cluster: OnHosts) -> None:
         assert cluster.services_started(node) == services[node], node
 
 
+def in_notebooks(cluster: OnHosts, script: str) -> str:
+    """The command that runs a script in the container of small's notebooks."""
+    return f"docker exec {cluster.service('small', 'notebook')} sh -c '{script}'"
+
+
 def test_another_address_is_another_host_and_only_up_boots_it(cluster: OnHosts) -> None:
     before, old = cluster.checkout.setting("followers"), cluster.machine("small")
     shell(old, "touch /root/kept")
+    notebooks = "/home/graphistry/notebooks"
+    cluster.run("small", in_notebooks(cluster, f"touch {notebooks}/mine.ipynb"))
     services = cluster.started()
     moved = {**before["small"], "host": {**before["small"]["host"], "address": "10.77.0.14"}}
     cluster.checkout.change(followers={**before, "small": moved})
@@ -177,9 +184,13 @@ def test_another_address_is_another_host_and_only_up_boots_it(cluster: OnHosts) 
     assert cluster.nodes()["small"]["machine"]["address"] == "10.77.0.14"
     left = "ls /root/kept && systemctl list-units --plain -q 'graphistry*'"
     assert shell(old, left).stdout == "/root/kept\n"
+    assert "mine.ipynb" in cluster.run("small", in_notebooks(cluster, f"ls {notebooks}"))
+    cluster.run("small", in_notebooks(cluster, f"touch {notebooks}/more.ipynb"))
     cluster.checkout.change(followers=before)
     cluster.succeed()
     assert cluster.run("small", "ls /root/kept") == "/root/kept\n"
+    found = cluster.run("small", in_notebooks(cluster, f"ls {notebooks}")).split()
+    assert found == ["mine.ipynb", "more.ipynb", "welcome.ipynb"]
     for node in ("leader", "large"):
         assert cluster.services_started(node) == services[node], node
 
