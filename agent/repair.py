@@ -7,7 +7,16 @@ import time
 from dataclasses import dataclass
 from typing import Callable
 
-from agent import gpu_care, gpu_health, gpu_record, limits, nfs_server, replacement, shared_folder
+from agent import (
+    gpu_care,
+    gpu_health,
+    gpu_record,
+    limits,
+    nfs_server,
+    replacement,
+    shared_folder,
+    tunnel,
+)
 from agent.compose import Compose
 from agent.configure import configure
 from agent.failures import Failure
@@ -31,9 +40,17 @@ LEADERS = ("postgres", "redis")
 """The checks of what the leader brings."""
 GPUS = ("gpus", "gpuHealth")
 """The checks of which agent/gpu_care.py takes care when new containers have not helped."""
-MACHINES = ("sharedFolder", "exports", "firewall", "serviceFolder", *GPUS, "containerGpus")
+MACHINES = (
+    "tunnel",
+    "sharedFolder",
+    "exports",
+    "firewall",
+    "serviceFolder",
+    *GPUS,
+    "containerGpus",
+)
 """The checks of what this machine has without the leader."""
-PERSISTENT = ("sharedFolder", "exports", "firewall")
+PERSISTENT = ("tunnel", "sharedFolder", "exports", "firewall")
 """The checks of what is mended for ever: nobody works without it, and trying hurts nobody."""
 HARMLESS = (
     "SharedFolderFull",
@@ -146,7 +163,7 @@ class Repairs:
 
     def _goes_on(self, check: Check) -> bool:
         """Whether the agent has not given up on *check*, or whatever it needs may come back."""
-        if check.name in LEADERS and not self._node.specification.runs_data_services:
+        if check.name in (*LEADERS, "tunnel") and not self._node.specification.runs_data_services:
             return True
         effort = self._efforts.get(check.name)
         is_given_up = effort is not None and effort.is_given_up
@@ -190,6 +207,8 @@ class Repairs:
         code = check.failure.code if check.failure else ""
         if check.name == "disks":
             return None  # what could go is the operator's to say
+        if check.name == "tunnel":
+            return self._reconnect if code == "TunnelChanged" else None
         if check.name == "sharedFolder":
             mounts = not isinstance(self._node.specification.share, MountedPath)
             return self._remount if mounts and code not in HARMLESS else None
@@ -221,6 +240,10 @@ class Repairs:
     def _remount(self) -> str:
         shared_folder.remount(self._node)
         return f"mounted anew, {self._restart_holders()}"
+
+    def _reconnect(self) -> str:
+        tunnel.bring_up(self._node.specification)
+        return "connected anew"
 
     def _export(self) -> str:
         share = self._node.specification.share

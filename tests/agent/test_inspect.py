@@ -71,7 +71,7 @@ def test_facts_of_a_machine_that_has_everything(
     fake.command("nvidia-container-runtime", "")
     fake.command(
         "ss",
-        """cat <<'END'
+        """[ "$1" = -Hltnp ] && cat <<'END'
 LISTEN 0 511 0.0.0.0:80 0.0.0.0:* users:(("nginx",pid=7,fd=6),("nginx",pid=8,fd=6))
 LISTEN 0 64 0.0.0.0:2049 0.0.0.0:*
 LISTEN 0 64 [::]:5432 [::]:* users:(("postgres",pid=9,fd=6))
@@ -181,13 +181,13 @@ def test_what_is_missing_is_told(fake: FakeMachine, monkeypatch: pytest.MonkeyPa
 
 
 def test_ports_of_another_host(busy: int, free: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert reach("127.0.0.1", [busy, free]) == {str(busy): "open", str(free): "refused"}
+    assert reach("127.0.0.1", [str(busy), str(free)]) == {str(busy): "open", str(free): "refused"}
 
     def say_nothing(*_: object, **__: object) -> None:
         raise TimeoutError
 
     monkeypatch.setattr("agent.ports.socket.create_connection", say_nothing)
-    assert reach("192.0.2.1", [80]) == {"80": "filtered"}
+    assert reach("192.0.2.1", ["80"]) == {"80": "filtered"}
 
 
 def test_whose_address_it_is() -> None:
@@ -232,12 +232,24 @@ class TestArchive:
             text=True,
         )
         assert process.stdout is not None
-        assert json.loads(process.stdout.readline()) == {"listening": [free]}
+        assert json.loads(process.stdout.readline()) == {"listening": [str(free)]}
         assert ports.state("127.0.0.1", free) == "open"
         assert process.poll() is None
         process.communicate()
         assert process.returncode == 0
         assert ports.state("127.0.0.1", free) == "refused"
+
+    def test_it_sends_back_what_comes_by_udp(self, agent: list[str], free: int) -> None:
+        port = f"{free}/udp"
+        words = [*agent, "listen", port]
+        with subprocess.Popen(
+            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdout is not None
+            assert json.loads(process.stdout.readline()) == {"listening": [port]}
+            assert reach("127.0.0.1", [port]) == {port: "open"}
+            process.communicate()
+        assert reach("127.0.0.1", [port]) == {port: "refused"}
 
     def test_what_it_does_not_know_is_told(self, agent: list[str]) -> None:
         done = subprocess.run([*agent, "fly"], capture_output=True, text=True, check=False)

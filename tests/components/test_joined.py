@@ -172,3 +172,14 @@ def test_the_leader_of_the_other_stack_is_told_whom_to_let_in(
     addresses = sorted(host["host"]["address"] for host in followers_on_hosts().values())
     assert sorted(admission.inputs["create"].split()[4:]) == addresses
     assert admission.inputs["delete"].endswith("operate.host_admission")
+
+
+def test_followers_of_an_encrypted_leader_bring_it_their_keys(
+    monkeypatch: pytest.MonkeyPatch, deploy_stack: Deploy
+) -> None:
+    monkeypatch.setitem(ON_HOSTS, "encryption", "wireguard")
+    recorder = joined_hosts(monkeypatch, deploy_stack)
+    for node in followers_on_hosts():
+        carried = recorder["Command", f"graphistry-onprem-sandbox-{node}-tunnel"]
+        assert "operate.host_tunnel 10.77.0.10 10.77.0." in carried.inputs["create"]
+        assert "leader.lab" in json.dumps(carried.inputs["environment"], default=str)
