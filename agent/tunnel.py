@@ -91,8 +91,7 @@ def tunnel(node: Node) -> None:
     """Let the tunnel be as the specification says; a follower waits until the leader answers through it."""
     wanted = node.specification.tunnel
     if wanted is None:
-        if (UNITS / UNIT_NAME).exists():
-            remove()  # of a time when this node had one
+        remove()  # of a time when this node had one
         return
     bring_up(node.specification)
     if not node.specification.is_leader:
@@ -257,7 +256,9 @@ def shown_peers() -> dict[str, Peer] | None:
 
 
 def remove() -> None:
-    """Take the interface, its unit and its routes away; keys stay."""
+    """Take the interface, its unit and its routes away, where they are ours; keys stay."""
+    if not (UNITS / UNIT_NAME).exists() and not _file().exists():
+        return
     run(["systemctl", "disable", "--now", UNIT_NAME])
     run(["ip", "link", "delete", "dev", INTERFACE])
     if _file().exists():

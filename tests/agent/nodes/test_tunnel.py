@@ -58,6 +58,16 @@ while True:
 print(plain, encrypted)
 """
 
+ARRIVED = f"""
+table inet arrived {{
+  chain input {{
+    type filter hook input priority 0;
+    iifname "lan" ip saddr {{ {STRANGER}, {inside(SMALL)} }} meta l4proto {{ tcp, udp }} counter
+  }}
+}}
+"""
+"""What comes from the stranger, or says to come from a follower, and nobody has dropped before."""
+
 pytestmark = pytest.mark.usefixtures("machines")
 
 
@@ -241,9 +251,16 @@ def test_the_firewall_lets_nobody_in_beside_the_tunnel(connected: Lan) -> None:
     stranger = connected.hosts["stranger"]
     stranger.run("ip", "address", "add", f"{inside(SMALL)}/32", "dev", "lan")
     stranger.run("ip", "route", "add", inside(LEADER), "via", LEADER, "src", inside(SMALL))
+    # The answer goes to the true one: whether the question arrives is what the leader counts.
+    connected.hosts["leader"].run("sysctl", "-qw", "net.ipv4.conf.lan.rp_filter=0")
+    connected.hosts["leader"].run("nft", "-f", "-", text=ARRIVED)
     assert connected.connect("stranger", inside(LEADER)) == "filtered"
-    listed = connected.hosts["leader"].run("nft", "list", "ruleset")
-    assert "udp dport 51820" in listed
+    assert "packets 0 " in connected.hosts["leader"].run("nft", "list", "table", "inet", "arrived")
+    # Nor is a packet of WireGuard from somebody who is none of the followers taken.
+    connected.at("stranger", tunnel.meet, LEADER, connected.keys["leader"])
+    connected.up("stranger")
+    connected.connect("stranger", inside(LEADER))
+    assert "packets 0 " in connected.hosts["leader"].run("nft", "list", "table", "inet", "arrived")
 
 
 def test_nothing_leaves_as_plain_text_while_the_tunnel_is_down(connected: Lan) -> None:
