@@ -268,6 +268,18 @@ def test_containers_find_their_passwords_in_files_that_only_root_comes_to(
     assert stat.S_IMODE((folder / "redis.conf").stat().st_mode) == 0o644
 
 
+def test_containers_find_the_address_inside_the_tunnel_on_which_they_publish(
+    fake: FakeMachine, content: Content
+) -> None:
+    for name in ("wg-quick", "wg"):
+        fake.command(name, 'case "$1" in genkey) echo key ;; esac')
+    tunnel = {"network": "198.18.0.0/15", "port": 51820, "leader": "127.0.0.1"}
+    site = {"kind": "hosts", "address": "127.0.0.1", "tunnel": tunnel}
+    deliver(content(site=site, dataServices="containers", dataVolume=None), None)
+    assert "restart graphistry-cluster-tunnel.service" in fake.log("systemctl")
+    assert (fake.store / "tunnel" / "private.key").read_text() == "key\n"
+
+
 def test_docker_is_ready_for_the_containers_before_the_program_makes_them(
     fake: FakeMachine, content: Content
 ) -> None:
@@ -282,18 +294,6 @@ def test_docker_is_ready_for_the_containers_before_the_program_makes_them(
 
 
 @pytest.mark.parametrize("role", ["leader", "follower"])
-def test_containers_find_the_address_inside_the_tunnel_on_which_they_publish(
-    fake: FakeMachine, content: Content
-) -> None:
-    for name in ("wg-quick", "wg"):
-        fake.command(name, 'case "$1" in genkey) echo key ;; esac')
-    tunnel = {"network": "198.18.0.0/15", "port": 51820, "leader": "127.0.0.1"}
-    site = {"kind": "hosts", "address": "127.0.0.1", "tunnel": tunnel}
-    deliver(content(site=site, dataServices="containers", dataVolume=None), None)
-    assert "restart graphistry-cluster-tunnel.service" in fake.log("systemctl")
-    assert (fake.store / "tunnel" / "private.key").read_text() == "key\n"
-
-
 def test_docker_is_the_agents_where_the_program_makes_no_containers(
     fake: FakeMachine, content: Content, role: str
 ) -> None:
