@@ -495,6 +495,20 @@ class TestGuests:
         assert raised.value.code == "GuestsRefused"
         assert not (fake.store / "guests").exists()
 
+    def test_no_two_have_one_address_inside_the_tunnel(self, content: Content) -> None:
+        """Of several nodes with an address, WireGuard sends to the last one."""
+        tunnel = {"network": "198.18.0.0/15", "port": 51820, "leader": "10.77.0.10"}
+        site = {"kind": "hosts", "address": "127.0.0.1", "tunnel": tunnel}
+        deliver(content(site=site), None)
+        guests.admit("team", '["10.77.0.11", "10.77.0.21"]')
+        guests.admit("team", '["10.77.0.11", "10.77.0.21"]')
+        for address in ("10.79.0.10", "10.79.0.11", "10.79.0.21"):
+            with pytest.raises(Failure, match=r"would be 198\.19\.0\.\d\d inside the tunnel"):
+                guests.admit("other", f'["{address}"]')
+        with pytest.raises(Failure, match="inside the tunnel"):
+            guests.admit("other", '["10.77.0.31", "10.79.0.31"]')
+        assert guests.addresses() == ["10.77.0.11", "10.77.0.21"]
+
     def test_only_a_leader_has_guests(self, content: Content) -> None:
         with pytest.raises(Failure, match="no leader"):
             guests.admit("stack", '["10.77.0.21"]')
