@@ -193,10 +193,15 @@ def news() -> tuple[bool, tuple[tuple[str, str], ...]]:
 
 def is_whole(specification: Specification) -> bool:
     """Whether keys are there and, on a follower, the leader answers: else the deployment carries the keys again."""
+    wanted = specification.tunnel
+    if wanted is None:
+        return True
     if not (_folder() / "private.key").exists():
         return False
     if specification.is_leader:
         return True
+    if not peers_of(specification, wanted):
+        return False
     failure = problem(specification)
     return failure is None or failure.code == "TunnelChanged"
 

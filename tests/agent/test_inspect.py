@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 
-from agent import host_secret, inspect_host, ports
+from agent import host_secret, inspect_host, ports, tunnel
 from agent.inspect_host import inspect
 from agent.own_archive import digest
 from agent.reach import reach
 from components.agent_archive import build_archive
 from operate.host_preflight import NO_COMMAND
 
-from .fakes import FakeMachine
+from .fakes import FakeMachine, redirect
 
 
 def runs(python: str | Path | None) -> bool:
@@ -178,6 +178,48 @@ def test_what_is_missing_is_told(fake: FakeMachine, monkeypatch: pytest.MonkeyPa
     }
     assert (found["os"], found["osId"], found["machineId"]) == ("unknown", "", "")
     assert found["gpuProblem"]["message"].endswith(NO_COMMAND)
+
+
+ROUTES = """
+default via 10.0.0.1 dev eth0 proto dhcp src 10.0.0.10 metric 100
+10.0.0.0/24 dev eth0 proto kernel scope link src 10.0.0.10
+198.18.0.0/15 dev graphistry scope link
+unreachable 198.18.0.0/15 metric 9999
+100.64.0.7 dev tailscale0 table 52
+local 10.0.0.10 dev eth0 table local proto kernel scope host src 10.0.0.10
+broadcast 10.0.0.255 dev eth0 table local proto kernel scope link src 10.0.0.10
+"""
+
+
+def test_what_a_tunnel_needs_to_know(fake: FakeMachine, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake.command("ip", f"cat <<'END'\n{ROUTES}END")
+    fake.command("modprobe", '[ "$*" = "--dry-run --quiet wireguard" ]')
+    redirect(monkeypatch, "WIREGUARD", fake.root / "no-module")
+    found = inspect()
+    # Not the tunnel's own ways.
+    assert found["networks"] == ["10.0.0.0/24", "10.0.0.10/32", "10.0.0.255/32", "100.64.0.7/32"]
+    assert found["wireguard"] == "kernel"
+    fake.command("modprobe", "exit 1")
+    monkeypatch.setattr("agent.inspect_host.shutil.which", lambda _: None)
+    assert inspect()["wireguard"] is None
+
+
+def test_a_tunnel_whose_key_is_gone_or_whose_leader_is_silent_is_carried_again(
+    fake: FakeMachine,
+) -> None:
+    wanted = {"network": "198.18.0.0/15", "port": 51820, "leader": "10.77.0.10"}
+    site = {"kind": "hosts", "address": "127.0.0.1", "tunnel": wanted}
+    fake.command("wg", 'case "$1" in genkey) echo key ;; esac')
+    fake.command("wg-quick", "")
+    for role in ("leader", "follower"):
+        (fake.home / "wanted.json").write_text(json.dumps(fake.host_document(role, site=site)))
+        assert "tunnel" in inspect()["lacks"]
+    tunnel.public_key()
+    assert "tunnel" in inspect()["lacks"]  # no leader is known
+    (fake.home / "wanted.json").write_text(json.dumps(fake.host_document(site=site)))
+    assert "tunnel" not in inspect()["lacks"]
+    (fake.home / "wanted.json").write_text(json.dumps(fake.host_document("follower")))
+    assert "tunnel" not in inspect()["lacks"]
 
 
 def test_ports_of_another_host(busy: int, free: int, monkeypatch: pytest.MonkeyPatch) -> None:
