@@ -186,9 +186,13 @@ def meet(address: str, key: str) -> str:
     return f"{address} is {'known by its key' if changed else 'known already'}"
 
 
-def news() -> tuple[bool, tuple[tuple[str, str], ...]]:
+def news() -> tuple[object, ...]:
     """What `tunnel-key` and `tunnel-peer` change, for the agent to notice."""
-    return (_folder() / "private.key").exists(), tuple(sorted(_known().items()))
+    try:
+        made: int | None = (_folder() / "private.key").stat().st_mtime_ns
+    except OSError:
+        made = None
+    return made, tuple(sorted(_known().items()))
 
 
 def is_whole(specification: Specification) -> bool:

@@ -641,3 +641,7 @@ def test_the_agent_hears_of_keys_that_are_brought(
     tunnel.public_key()
     assert node.site.read_specification()
     assert node.site.read_specification() is None
+    # Another key at once, as when somebody removes the file and runs `make up`.
+    (fake.store / "tunnel" / "private.key").unlink()
+    tunnel.public_key()
+    assert node.site.read_specification()
