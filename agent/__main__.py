@@ -5,13 +5,15 @@ On a machine of AWS:
   run REGION BUCKET PREFIX       converge to the specification and keep the node so, for ever
 On a host:
   inspect                        what this host is and has; one JSON object
-  reach ADDRESS PORT...          which ports of another host answer; one JSON object
+  reach ADDRESS PORT...          which ports of another host answer (51820/udp is one of UDP); one JSON object
   listen PORT...                 answer on those ports that are free until standard input ends, at most 60 s
   deliver [--release PATH]       be the node that the specification on standard input says
   run hosts                      converge to what was delivered and keep the node so, for ever
   wait SHA256                    wait until the node is ready for the specification with this hash
   status                         the node's report and its age; one JSON object
   secret                         what followers get of the leader's secret
+  tunnel-key                     this host's public key of WireGuard, which is made where there is none
+  tunnel-peer ADDRESS KEY        know the node with this private address by its public key
   accept-secret                  keep the secret on standard input
   admit STACK                    let in another stack's followers: a JSON list of addresses on standard input
   guests                         whom `admit` has let in; one JSON object
@@ -29,7 +31,7 @@ import sys
 from pathlib import Path
 from typing import Sequence
 
-from agent import data_containers, guests, host_secret, unit
+from agent import data_containers, guests, host_secret, tunnel, unit
 from agent.aws_site import AwsSite
 from agent.deliver import deliver
 from agent.exercise import exercise
@@ -71,15 +73,19 @@ def _run(command: str, rest: list[str]) -> int:
         return wait(rest[0])
     elif command == "secret" and not rest:
         return _show_secret()
+    elif command == "tunnel-key" and not rest:
+        print(tunnel.public_key())
+    elif command == "tunnel-peer" and len(rest) == 2:
+        print(tunnel.meet(*rest))
     elif command == "accept-secret" and not rest:
         host_secret.accept(sys.stdin.read())
         print("the secret is kept")
     elif command == "admit" and len(rest) == 1:
         print(guests.admit(rest[0], sys.stdin.read()))
     elif command == "reach" and len(rest) > 1:
-        print(json.dumps(reach(rest[0], [int(port) for port in rest[1:]])))
+        print(json.dumps(reach(rest[0], rest[1:])))
     elif command == "listen" and rest:
-        listen([int(port) for port in rest])
+        listen(rest)
     elif command == "exercise" and rest:
         return exercise(rest[0], rest[1:])
     elif command in FACTS and not rest:

@@ -16,11 +16,13 @@ from agent.preflight import preflight
 from agent.release import release
 from agent.shared_folder import shared_folder
 from agent.start import start
+from agent.tunnel import tunnel
 from agent.verify import verify
 
 PHASES: tuple[tuple[str, Callable[[Node], None]], ...] = (
     ("preflight", preflight),
     ("disks", disks),
+    ("tunnel", tunnel),
     ("sharedFolder", shared_folder),
     ("secrets", cluster_secret),
     ("firewall", firewall),

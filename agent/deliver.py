@@ -21,6 +21,7 @@ from agent import (
     limits,
     release,
     store,
+    tunnel,
     unit,
 )
 from agent.commands import require as require_command
@@ -111,6 +112,7 @@ def _prepare_data_services(specification: Specification) -> None:
     settings, which the agent's preflight would change while they are made."""
     if specification.is_leader and specification.data_services == "containers":
         host_secret.prepare_data_services()
+        tunnel.bring_up(specification)  # on whose address they publish their ports
         docker.prepare()
 
 

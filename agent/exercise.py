@@ -10,13 +10,14 @@ import json
 from pathlib import Path
 from typing import Any, Callable
 
-from agent import release, users, web, wiring
+from agent import nfs, ports, release, tunnel, users, web, wiring
 from agent.cluster_secret import user_password
 from agent.compose import Compose
 from agent.failures import Failure
 from agent.node import HOME
 from agent.redis_client import Redis, RedisError
 from agent.specification import Specification, read
+from agent.tunnel import Peer
 
 READERS = {
     "CUDA_VISIBLE_DEVICES": "forge-etl-python",
@@ -26,6 +27,8 @@ READERS = {
 }
 """Variable to the service that reads it (graphistry-cli, environment variables)."""
 
+BYTES = 64 * 1024
+"""Far more than WireGuard's own packets and a node's other traffic of that moment."""
 EDGES = [{"src": number, "dst": (number + 1) % 5} for number in range(5)]
 
 
@@ -96,6 +99,31 @@ class Exercises:
             ],
         }
 
+    def tunnel(self) -> dict[str, Any]:
+        """What WireGuard carried to the leader and back while its Redis repeated BYTES, and who of the leader answers
+        outside of the tunnel."""
+        wanted = self.specification.tunnel
+        if wanted is None:
+            raise ValueError("this node has no tunnel")
+        before = self._carried()
+        with self._leaders_redis() as redis:
+            redis.call("PING", "x" * BYTES)
+        after = self._carried()
+        listed = (self.specification.postgres.port, self.specification.redis.port, nfs.PORT)
+        return {
+            "bytes": BYTES,
+            "sent": after.sent - before.sent,
+            "received": after.received - before.received,
+            "handshakeSeconds": None if after.age is None else round(after.age),
+            "openOutside": [port for port in listed if ports.state(wanted.leader, port) == "open"],
+        }
+
+    def _carried(self) -> Peer:
+        peers = list((tunnel.shown_peers() or {}).values())
+        if len(peers) != 1:
+            raise ValueError(f"a follower has one peer, this node {len(peers)}")
+        return peers[0]
+
     def workers(self) -> dict[str, Any]:
         """The GPUs and the worker counts, each as the service that reads it is configured."""
         services = self.compose.services()
@@ -131,6 +159,7 @@ def exercise(name: str, arguments: list[str]) -> int:
             "services": exercises.services,
             "redis-clients": exercises.redis_clients,
             "workers": exercises.workers,
+            "tunnel": exercises.tunnel,
         }
         if name not in known:
             raise ValueError(f"exercise {name!r} is none of {', '.join(known)}")

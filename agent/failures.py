@@ -47,6 +47,12 @@ HINTS = {
     "DataVolumeUnusable": "read the log lines; a damaged disk is replaced by one from a snapshot or backup",
     "DiskAlmostFull": "free space on it, or give it more: nothing is deleted or replaced for it",
     "LocalDiskUnusable": "look at the disk on the node, or terminate the machine: `make up` brings another",
+    # tunnel
+    "TunnelUnavailable": "install wireguard-tools, on a kernel with WireGuard (5.6 or newer); read the log lines",
+    "TunnelNotExchanged": "run `make up`: it carries the public keys between the leader and its followers",
+    "TunnelPeerRefused": "run `make up` with the version of the program that this agent belongs to",
+    "TunnelChanged": "nothing: the agent connects it anew; see what else uses `ip` or `wg` on the host",
+    "TunnelDown": "let UDP 51820 pass between the two hosts, then run `make up`: it carries the keys again",
     # shared folder
     "EfsUtilsMissing": "name its package in image.mountHelper, use an image with amazon-efs-utils, or let the node "
     "reach amazon-efs-utils.aws.com",

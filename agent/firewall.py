@@ -11,7 +11,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from agent import guests, nfs, packages, systemd, ufw
+from agent import guests, nfs, packages, systemd, tunnel, ufw
 from agent.commands import run
 from agent.failures import Failure
 from agent.node import HOME, UNITS, Node, write_private
@@ -48,13 +48,16 @@ DATA_SERVICES = """
 	chain before_docker {{
 		type filter hook prerouting priority -150; policy accept;
 		iif lo accept
-		ip saddr @allowed accept
+		{way}ip saddr @allowed accept
 		iifname "docker*" fib daddr . iif type != local accept
 		iifname "br-*" fib daddr . iif type != local accept
-		ip daddr {address} tcp dport {{ {ports} }} drop
+		ip daddr {{ {own} }} tcp dport {{ {ports} }} drop{tunnel}
 	}}
 """
 """The two rules before the last are for containers of this host: their bridges do not have the address."""
+TUNNEL = """
+		ip daddr {address} udp dport {port} ip saddr != {{ {peers} }} drop"""
+"""Only with a key of theirs does anybody get through the tunnel; others need not even try."""
 METADATA = """
 	chain metadata {
 		type filter hook forward priority -150; policy accept;
@@ -91,7 +94,7 @@ def firewall(node: Node) -> None:
     if specification.firewall is None:
         ufw.remove()  # of a time when this node was the leader
         return
-    problems = ufw.allow(allowed(specification), _address(specification), ports(specification))
+    problems = ufw.allow(_ufw_rules(specification))
     if problems:
         raise Failure("FirewallUnavailable", "ufw takes no rules", problems)
 
@@ -123,8 +126,24 @@ def remove() -> None:
 
 
 def allowed(specification: Specification) -> list[str]:
-    """This stack's followers, and those of others."""
+    """This stack's followers, and those of others, by their private addresses."""
     return sorted({*(specification.firewall or ()), *guests.addresses()})
+
+
+def _sources(specification: Specification) -> list[str]:
+    """The addresses from which they come."""
+    through, found = specification.tunnel, allowed(specification)
+    return sorted(map(through.inside, found)) if through else found
+
+
+def _ufw_rules(specification: Specification) -> list[ufw.Rule]:
+    through, listed = specification.tunnel, ports(specification)
+    own = specification.cluster_address
+    rules = [ufw.Rule(each, own, listed, "tcp") for each in _sources(specification)]
+    if through:
+        outside, port = _address(specification), [through.port]
+        rules += [ufw.Rule(each, outside, port, "udp") for each in allowed(specification)]
+    return rules
 
 
 def ports(specification: Specification) -> list[int]:
@@ -145,7 +164,8 @@ def rules(specification: Specification) -> str:
 def described(specification: Specification) -> str:
     """What the rules see to, in words."""
     if specification.firewall is not None:
-        return f"{len(allowed(specification))} nodes reach the data services, nobody else"
+        way = ", by WireGuard alone" if specification.tunnel else ""
+        return f"{len(allowed(specification))} nodes reach the data services, nobody else{way}"
     closed = "a file server or the instance metadata service"
     return f"no container reaches {closed if _guards_metadata(specification) else 'a file server'}"
 
@@ -156,11 +176,18 @@ def _guards_metadata(specification: Specification) -> bool:
 
 
 def _data_services(specification: Specification) -> str:
-    own = _address(specification)
+    outside, own = _address(specification), specification.cluster_address
+    through, rule = specification.tunnel, ""
+    if through:
+        peers = ", ".join(sorted({outside, *allowed(specification)}))
+        rule = TUNNEL.format(address=outside, port=through.port, peers=peers)
     return DATA_SERVICES.format(
-        address=own,
+        # An address inside that comes by another way is somebody else's invention.
+        way=f'iifname "{tunnel.INTERFACE}" ' if through else "",
+        own=", ".join(sorted({own, outside})),
         ports=", ".join(str(port) for port in ports(specification)),
-        addresses=", ".join(sorted({own, *allowed(specification)})),
+        addresses=", ".join(sorted({own, *_sources(specification)})),
+        tunnel=rule,
     )
 
 

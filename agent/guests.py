@@ -28,9 +28,28 @@ def admit(stack: str, content: str) -> str:
         return f"no guests of {stack}"
     if not delivered.is_leader():
         raise Failure("GuestsRefused", "this host is no leader")
+    _refuse_twins(stack, addresses)
     store.ensure()
     write_private(file, json.dumps(addresses))
     return f"{len(addresses)} guests of {stack}"
+
+
+def _refuse_twins(stack: str, addresses: list[str]) -> None:
+    """Raises Failure where two nodes would have one address inside the tunnel: the last one would get it."""
+    leader = delivered.specification()
+    if leader is None or leader.tunnel is None:
+        return
+    others = [each for name, found in by_stack().items() if name != stack for each in found]
+    taken = {leader.tunnel.inside(each): each for each in (leader.tunnel.leader, *others)}
+    taken.update({leader.tunnel.inside(each): each for each in leader.firewall or ()})
+    for address in addresses:
+        inside = leader.tunnel.inside(address)
+        if taken.setdefault(inside, address) != address:
+            raise Failure(
+                "GuestsRefused",
+                f"{address} would be {inside} inside the tunnel, which is that of {taken[inside]}",
+                hint="give that host a privateAddress whose last 17 bits no other node of the cluster has",
+            )
 
 
 def by_stack() -> dict[str, list[str]]:

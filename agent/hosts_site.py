@@ -6,7 +6,7 @@ import json
 from http.client import HTTPResponse
 from pathlib import Path
 
-from agent import guests, host_secret
+from agent import guests, host_secret, tunnel
 from agent.delivered import AGENT, WANTED
 from agent.failures import Failure
 from agent.specification import Specification
@@ -20,7 +20,7 @@ class HostsSite:
     clock = "nobody"
 
     def __init__(self) -> None:
-        self._last: tuple[bytes, list[str]] | None = None
+        self._last: tuple[object, ...] | None = None
 
     def instance(self) -> dict[str, str]:
         """The host; its address is the one that the specification gives it."""
@@ -31,12 +31,14 @@ class HostsSite:
         return {"id": machine_id(), "type": "host", "zone": "", "address": address}
 
     def read_specification(self) -> bytes | None:
-        """What was delivered; told again when the guests of a leader change, for whom it opens folder and ports."""
-        found = (WANTED.read_bytes(), guests.addresses())
+        """What was delivered; told again when the guests of a leader change, for whom it opens folder and ports, and
+        when keys of the tunnel do."""
+        content = WANTED.read_bytes()
+        found = (content, guests.addresses(), tunnel.news())
         if found == self._last:
             return None
         self._last = found
-        return found[0]
+        return content
 
     def store_report(self, content: bytes) -> None:
         """The report on the disk is the one that is asked for."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
 import json
 import os
 import platform
@@ -11,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from agent import data_services, delivered, gpus, host_secret, incoming, release
+from agent import data_services, delivered, gpus, host_secret, incoming, release, tunnel
 from agent.commands import run
 from agent.failures import Failure
 from agent.hosts_site import machine_id
@@ -20,6 +22,8 @@ from agent.preflight import SYSTEMD, os_release
 from agent.specification import Specification
 
 PORTS = (80, 443, 5432, 6379, 2049)
+WIREGUARD = Path("/sys/module/wireguard")
+TUNNEL_PORT = 51820
 FOLDERS = ("/var/lib/docker", "/opt", "/var/lib")
 OS_RELEASE = Path("/etc/os-release")
 MEMORY = Path("/proc/meminfo")
@@ -49,6 +53,8 @@ def inspect() -> dict[str, Any]:
         "node": _node(known),
         "lacks": _lacks(known),
         "firewall": _firewall(),
+        "wireguard": _wireguard(),
+        "networks": _networks(),
         "dataServices": data_services.present(),
         "release": release.preinstalled(),
     }
@@ -112,6 +118,11 @@ def _listening() -> dict[str, str]:
         if port.isdigit() and int(port) in PORTS:
             name = re.search(r'"([^"]+)"', parts[5] if len(parts) > 5 else "")
             found.setdefault(port, name.group(1) if name else "kernel")
+    if (
+        run(["ss", "-Hlun", f"sport = :{TUNNEL_PORT}"]).output.strip()
+        and tunnel.shown_peers() is None
+    ):
+        found[f"{TUNNEL_PORT}/udp"] = "somebody else's WireGuard, or another program"
     if "2049" in found and run(["systemctl", "is-active", "nfs-server"]).output.strip() == "active":
         found["2049"] = "nfs-server"  # be it the kernel's, which has no process, or another's
     return found
@@ -133,7 +144,33 @@ def _lacks(known: Specification | None) -> list[str]:
         "release": known is not None
         and (known.release_source != "file" or incoming.place(str(known.release_sha256)).exists()),
     }
+    if known is not None and known.tunnel is not None:
+        here["tunnel"] = tunnel.is_whole(known)
     return [what for what, is_here in here.items() if not is_here]
+
+
+def _wireguard() -> str | None:
+    """What there is of WireGuard: the kernel's, a program in its place, or nothing. Nothing is loaded for it."""
+    if WIREGUARD.exists() or run(["modprobe", "--dry-run", "--quiet", "wireguard"]).succeeded:
+        return "kernel"
+    return (
+        "wireguard-go" if shutil.which("wireguard-go") and Path("/dev/net/tun").exists() else None
+    )
+
+
+def _networks() -> list[str]:
+    """The networks to which this host has a way of its own, but for the tunnel's; a host's own addresses too."""
+    found = set()
+    for line in run(["ip", "-4", "route", "show", "table", "all"]).output.splitlines():
+        words = line.split()
+        if tunnel.INTERFACE in words or "unreachable" in words:
+            continue
+        # Before the network there may be a kind, as `local`.
+        for word in words[:2]:
+            with contextlib.suppress(ValueError):
+                found.add(str(ipaddress.IPv4Network(word)))
+                break
+    return sorted(found)
 
 
 def _has_agent(known: Specification | None) -> bool:

@@ -88,8 +88,9 @@ def problem(share: NfsOnLeader) -> Failure | None:
 
 
 def clients(share: NfsOnLeader) -> list[str]:
-    """Who may mount the folder: this stack's followers, and those of others."""
-    return sorted({*share.clients, *guests.addresses()})
+    """Who may mount the folder: this stack's followers, and those of others, by the addresses from which they come."""
+    found = {*share.clients, *guests.addresses()}
+    return sorted(share.tunnel.inside(each) if share.tunnel else each for each in found)
 
 
 def wanted(share: NfsOnLeader) -> str:

@@ -61,8 +61,9 @@ class Node:
 
     @property
     def address(self) -> str:
-        """The machine's private address."""
-        return self.instance["address"]
+        """Where other nodes reach this one's data services: its private address, or the one inside the tunnel."""
+        has_tunnel = self.specification.tunnel is not None
+        return self.specification.cluster_address if has_tunnel else self.instance["address"]
 
 
 @contextlib.contextmanager

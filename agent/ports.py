@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 
+TRIES = 3
 SECONDS = 3.0
 """A host that drops packets says nothing: this long is waited for its answer."""
 
@@ -17,6 +18,25 @@ def state(address: str, port: int) -> str:
     except OSError:
         return "filtered"
     return "open"
+
+
+def udp_state(address: str, port: int) -> str:
+    """The same of a UDP port where `agent.reach` listens: it sends back what it gets."""
+    answers = (_echo(address, port) for _ in range(TRIES))  # a packet may be lost
+    return next((each for each in answers if each != "filtered"), "filtered")
+
+
+def _echo(address: str, port: int) -> str:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.settimeout(SECONDS / TRIES)
+        try:
+            probe.connect((address, port))
+            probe.send(b"?")
+            return "open" if probe.recv(1) == b"?" else "filtered"
+        except ConnectionRefusedError:
+            return "refused"
+        except OSError:
+            return "filtered"
 
 
 def is_own(address: str) -> bool:

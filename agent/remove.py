@@ -25,6 +25,7 @@ from agent import (
     release,
     store,
     systemd,
+    tunnel,
     unit,
 )
 from agent.commands import MISSING, run
@@ -62,7 +63,10 @@ def remove(leaders_secret: str | None = None) -> list[str]:
         nfs_server.withdraw()
         firewall.remove()
         _unmount_all()
+        tunnel.remove()
         _remove_units()
+        if not (found and found.is_leader):
+            tunnel.forget_keys()
         if leaders_secret is not None and not (found and found.is_leader):
             host_secret.forget_copy(leaders_secret)
             store.forget_empty()

@@ -16,6 +16,7 @@ from agent import (
     node_folder,
     replacement,
     shared_folder,
+    tunnel,
 )
 from agent.compose import Compose
 from agent.configure import configure
@@ -40,9 +41,17 @@ LEADERS = ("postgres", "redis")
 """The checks of what the leader brings."""
 GPUS = ("gpus", "gpuHealth")
 """The checks of which agent/gpu_care.py takes care when new containers have not helped."""
-MACHINES = ("sharedFolder", "exports", "firewall", "serviceFolder", *GPUS, "containerGpus")
+MACHINES = (
+    "tunnel",
+    "sharedFolder",
+    "exports",
+    "firewall",
+    "serviceFolder",
+    *GPUS,
+    "containerGpus",
+)
 """The checks of what this machine has without the leader."""
-PERSISTENT = ("sharedFolder", "exports", "firewall")
+PERSISTENT = ("tunnel", "sharedFolder", "exports", "firewall")
 """The checks of what is mended for ever: nobody works without it, and trying hurts nobody."""
 HARMLESS = (
     "SharedFolderFull",
@@ -155,7 +164,7 @@ class Repairs:
 
     def _goes_on(self, check: Check) -> bool:
         """Whether the agent has not given up on *check*, or whatever it needs may come back."""
-        if check.name in LEADERS and not self._node.specification.runs_data_services:
+        if check.name in (*LEADERS, "tunnel") and not self._node.specification.runs_data_services:
             return True
         effort = self._efforts.get(check.name)
         is_given_up = effort is not None and effort.is_given_up
@@ -199,6 +208,8 @@ class Repairs:
         code = check.failure.code if check.failure else ""
         if check.name == "disks":
             return None  # what could go is the operator's to say
+        if check.name == "tunnel":
+            return self._reconnect if code == "TunnelChanged" else None
         if check.name == "sharedFolder":
             if code == "NodeFolderTaken":
                 return lambda: node_folder.leave(self._node, self._compose)
@@ -232,6 +243,10 @@ class Repairs:
     def _remount(self) -> str:
         shared_folder.remount(self._node)
         return f"mounted anew, {self._restart_holders()}"
+
+    def _reconnect(self) -> str:
+        tunnel.bring_up(self._node.specification)
+        return "connected anew"
 
     def _export(self) -> str:
         share = self._node.specification.share

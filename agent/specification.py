@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import json
 from dataclasses import dataclass
 from typing import Any, Union
@@ -30,10 +31,28 @@ class AwsPlace:
 
 
 @dataclass(frozen=True)
+class Tunnel:
+    """WireGuard between the leader and each follower."""
+
+    network: str
+    """Of the addresses inside."""
+    port: int
+    """UDP, on every node."""
+    leader: str
+    """The leader's private address."""
+
+    def inside(self, address: str) -> str:
+        """The address inside of the node with this private one: its last bits, in the network."""
+        network = ipaddress.IPv4Network(self.network)
+        return str(network[int(ipaddress.IPv4Address(address)) & int(network.hostmask)])
+
+
+@dataclass(frozen=True)
 class HostPlace:
-    """A host that existed before: its private address."""
+    """A host that existed before: its private address, and the tunnel where the stack file wants one."""
 
     address: str
+    tunnel: Tunnel | None = None
 
 
 @dataclass(frozen=True)
@@ -71,6 +90,9 @@ class NfsOnLeader:
     path: str
     folder: str
     clients: tuple[str, ...]
+    """By their private addresses."""
+    tunnel: Tunnel | None = None
+    """By which they come, where there is one."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +157,17 @@ class Specification:
         return self.is_leader and self.data_services == "bundled"
 
     @property
+    def tunnel(self) -> Tunnel | None:
+        """WireGuard between the leader and its followers; None where the stack file does not want it."""
+        return self.place.tunnel if isinstance(self.place, HostPlace) else None
+
+    @property
+    def cluster_address(self) -> str:
+        """The address of a host by which the cluster's other nodes reach it."""
+        assert isinstance(self.place, HostPlace)  # noqa: S101, others are reached by name
+        return self.tunnel.inside(self.place.address) if self.tunnel else self.place.address
+
+    @property
     def shared_folder(self) -> str:
         """Where the shared folder is seen on this node."""
         return self.share.path
@@ -191,8 +224,14 @@ def read(content: bytes) -> Specification:
 def _place(document: dict[str, Any]) -> AwsPlace | HostPlace:
     site = document["site"]
     if site["kind"] == "hosts":
-        return HostPlace(site["address"])
+        return HostPlace(site["address"], _tunnel(site))
     return AwsPlace(site["region"], document["agent"]["key"], site["containersUseRole"])
+
+
+def _tunnel(site: dict[str, Any]) -> Tunnel | None:
+    # What was delivered by an earlier version has none.
+    found = site.get("tunnel")
+    return Tunnel(**found) if found else None
 
 
 def _share(document: dict[str, Any]) -> SharedFolder:
@@ -211,7 +250,8 @@ def _share(document: dict[str, Any]) -> SharedFolder:
     if kind == "nfs":
         return Nfs(path, folder["server"], folder["export"])
     if kind == "nfs-on-leader":
-        return NfsOnLeader(path, folder["folder"], tuple(folder["clients"]))
+        clients = tuple(folder["clients"])
+        return NfsOnLeader(path, folder["folder"], clients, _tunnel(document["site"]))
     if kind == "path":
         return MountedPath(path)
     raise ValueError(f"a shared folder of kind {kind}")

@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import shlex
-from typing import Sequence
+from typing import NamedTuple, Sequence
 
 from agent.commands import run
 from agent.node import MARK
 
 
-def allow(addresses: Sequence[str], own: str, ports: Sequence[int]) -> list[str]:
-    """Let in *addresses* to *own*'s ports, and nobody whom an earlier call let in; what ufw refused."""
+class Rule(NamedTuple):
+    """Who may come to which ports of this host."""
+
+    source: str
+    own: str
+    ports: Sequence[int]
+    protocol: str
+
+    def words(self) -> list[str]:
+        """As ufw's command line takes it."""
+        listed = ",".join(str(port) for port in sorted(self.ports))
+        way = ["from", self.source, "to", self.own, "port", listed, "proto", self.protocol]
+        return ["allow", *way]
+
+
+def allow(rules: Sequence[Rule]) -> list[str]:
+    """Let in whom the *rules* name, and nobody whom an earlier call let in; what ufw refused."""
     if not is_active():
         return []
-    listed = ",".join(str(port) for port in sorted(ports))
-    wanted = [
-        ["allow", "from", each, "to", own, "port", listed, "proto", "tcp"] for each in addresses
-    ]
+    wanted = [each.words() for each in rules]
     present = _own_rules()
     problems = []
     for rule in present:

@@ -18,6 +18,7 @@ from agent import (
     nfs_server,
     node_folder,
     shared_folder,
+    tunnel,
     web,
     wiring,
 )
@@ -99,6 +100,7 @@ def look(node: Node, memory: Memory) -> list[Check]:
         return seen
 
     looks: tuple[tuple[str, Callable[[], str]], ...] = (
+        ("tunnel", lambda: _tunnel(node)),
         ("sharedFolder", lambda: _shared_folder(node)),
         ("disks", lambda: _disks(node)),
         ("exports", lambda: _exports(node)),
@@ -117,7 +119,7 @@ def look(node: Node, memory: Memory) -> list[Check]:
     for name, function in looks:
         if name in _absent(node):
             continue
-        if name == "serviceFolder" and checks[0].failure:
+        if name == "serviceFolder" and any(c.failure for c in checks if c.name == "sharedFolder"):
             continue  # services cannot hold what is away, and would hang whoever looks
         try:
             check = Check(name, function(), None)
@@ -129,9 +131,19 @@ def look(node: Node, memory: Memory) -> list[Check]:
 
 
 def _absent(node: Node) -> list[str]:
-    """The checks of what only leaders of some sites have."""
-    exports = isinstance(node.specification.share, NfsOnLeader)
-    return [] if exports else ["exports"]
+    """The checks of what only some nodes have."""
+    has = {
+        "tunnel": node.specification.tunnel is not None,
+        "exports": isinstance(node.specification.share, NfsOnLeader),
+    }
+    return [name for name, is_here in has.items() if not is_here]
+
+
+def _tunnel(node: Node) -> str:
+    failure = tunnel.problem(node.specification)
+    if failure:
+        raise failure
+    return tunnel.described(node.specification)
 
 
 def _disks(node: Node) -> str:

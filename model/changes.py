@@ -209,6 +209,10 @@ ON_HOSTS: Mapping[str, Change] = {
     "dataServices.kind": Change(
         _NEVER, "it is another database: first `make down`, and take the data along"
     ),
+    "encryption": Change(
+        _IN_PLACE,
+        "the leader's PostgreSQL and Redis restart, nodes mount the folder anew; stacks that join it: `make up` there",
+    ),
     "dataServices.postgresImage": Change(_IN_PLACE, "another container; its volume stays"),
     "dataServices.redisImage": Change(_IN_PLACE, "another container"),
 }

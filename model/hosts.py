@@ -243,6 +243,10 @@ class HostsSettings(FollowersOnHosts):
     """The shared dataset directory."""
     data_services: DataServices = DataServices()
     """The leader's PostgreSQL and Redis."""
+    encryption: Literal["wireguard"] | None = None
+    """"wireguard": PostgreSQL, Redis and the leader's NFS reach followers by WireGuard and in no other way. Absent:
+    they cross the network as plain text. A change is in place: PostgreSQL and Redis of the leader restart, every
+    node mounts the leader's folder anew, and followers of other stacks are cut off until their own next `make up`."""
     release: Release = Release(version="2.50.1", cuda="12")
     """The Graphistry version. The default is the newest version this program was written for."""
 

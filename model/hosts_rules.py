@@ -7,6 +7,7 @@ from ipaddress import AddressValueError, IPv4Address, IPv4Network
 from itertools import chain, permutations
 from typing import TYPE_CHECKING
 
+from model import tunnel
 from model.docker_networks import shared_network
 from model.problems import Finding, Problem, shown
 from model.rules import profiles_exist, release_has_its_checksum
@@ -27,6 +28,7 @@ def broken_hosts_rules(settings: HostsSettings) -> tuple[Finding, ...]:
             _addresses(settings),
             _shared_folder(settings),
             _data_services(settings),
+            _encryption(settings),
             release_has_its_checksum(settings.release),
             _release(settings),
         )
@@ -147,6 +149,30 @@ def _data_services(settings: HostsSettings) -> Iterator[Finding]:
             "Docker is reached by the ssh command, which takes its keys from the SSH agent: `ssh-add`",
         )
         yield Finding(problem, ("sshPrivateKey", kind))
+
+
+def _encryption(settings: HostsSettings) -> Iterator[Finding]:
+    """Every node has an address of its own inside the tunnel too."""
+    if settings.encryption is None:
+        return
+    taken: dict[str, str] = {}
+    for place, node in _placed(settings):
+        reached = node.host.private_address or node.host.address
+        where = f"{place}.host.{'privateAddress' if node.host.private_address else 'address'}"
+        if not _is_ipv4(reached):
+            continue  # told already
+        if IPv4Address(reached) in tunnel.NETWORK:
+            allowed = f"an address outside of {tunnel.NETWORK}"
+            hint = "with encryption, the addresses inside the tunnel are there"
+            yield Finding(Problem(where, shown(reached), allowed, hint), (where, "encryption"))
+            continue
+        inside = tunnel.inside(reached)
+        if inside in taken:
+            allowed = f"an address whose last 17 bits differ from those of {taken[inside]}"
+            hint = f"with encryption, both would be {inside} inside the tunnel"
+            problem = Problem(where, shown(reached), allowed, hint)
+            yield Finding(problem, (where, taken[inside], "encryption"))
+        taken.setdefault(inside, where)
 
 
 def _release(settings: HostsSettings) -> Iterator[Finding]:

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, TypedDict
 
+from model import tunnel
 from model.gpu_catalogue import CATALOGUE
 from model.hosts import SharedFolder
 from model.image import MountHelper
@@ -147,6 +148,7 @@ def hosts_specification(
     joined_stack: str | None,
     role: Role,
     address: str,
+    tunnel_to: str | None,
     agent_sha256: str,
     postgres: Endpoint,
     redis: Endpoint,
@@ -158,7 +160,8 @@ def hosts_specification(
 ) -> dict[str, object]:
     """The document of one node on a host, ready for `canonical_json`.
 
-    *address* is the node's own private one, *followers* are those of the nodes that a leader lets
+    *address* is the node's own private one, *tunnel_to* the leader's where followers reach it by
+    WireGuard, *followers* are those of the nodes that a leader lets
     in (a follower lets in nobody), *shared_folder* is what
     `hosts_shared_folder` says of it. All values are
     plain.
@@ -167,7 +170,7 @@ def hosts_specification(
     has_database = is_leader and data_services == "bundled"
     return {
         **_of_every_site(cluster, node, joined_stack, role, postgres, redis),
-        "site": {"kind": "hosts", "address": address},
+        "site": {"kind": "hosts", "address": address, "tunnel": _tunnel(tunnel_to)},
         "agent": {"sha256": agent_sha256},
         "sharedFolder": dict(shared_folder),
         "dataVolume": {"folder": DATA_FOLDER} if has_database else None,
@@ -180,10 +183,17 @@ def hosts_specification(
     }
 
 
+def _tunnel(leader: str | None) -> dict[str, object] | None:
+    if leader is None:
+        return None
+    return {"network": str(tunnel.NETWORK), "port": tunnel.PORT, "leader": leader}
+
+
 def hosts_shared_folder(
     folder: SharedFolder, role: Role, leader: str, followers: Sequence[str]
 ) -> dict[str, object]:
-    """What a node on a host is told of the shared folder; *leader* is the leader's private address."""
+    """What a node on a host is told of the shared folder; *leader* is where followers
+    reach the leader."""
     path = folder.path or SHARED_FOLDER_PATH
     if folder.kind == "path":
         return {"kind": "path", "path": path}

@@ -74,6 +74,10 @@ class Facts(_Part):
     """The kind whose data it has; None where it has none."""
     release: Release | None = None
     """What ``release.source: preinstalled`` finds."""
+    wireguard: str | None = None
+    """The kernel's, a program in its place, or none."""
+    networks: tuple[str, ...] = ()
+    """To which it has a way of its own, but for the tunnel's."""
     clock_offset: float = 0.0
     """Seconds by which the host is ahead of this computer; added here."""
     login_noise: str = ""

@@ -15,6 +15,7 @@ BROUGHT_BY = {
     "specification": ("specification",),
     "secret": ("secret",),
     "release": ("release", "specification"),
+    "tunnel": ("tunnel",),
 }
 """What a node may lack to the resources that bring it, by the ends of their names."""
 
@@ -41,6 +42,10 @@ def replacements(
         for what in lacks
         for end in (*BROUGHT_BY[what], WAIT)
     }
+    # Another key of the leader's is news to each of its followers.
+    ends = ("-tunnel",) if "tunnel" in lacking.get("leader", ()) else ()
     return [
-        f"--replace={each['urn']}" for each in resources if each["urn"].split("::")[-1] in wanted
+        f"--replace={each['urn']}"
+        for each in resources
+        if (name := each["urn"].split("::")[-1]) in wanted or name.endswith(ends)
     ]

@@ -19,6 +19,7 @@ from rich.table import Table
 
 from agent.preflight import COMPOSE, knows_override
 from components.agent_archive import build_archive
+from model import tunnel
 from model.hosts import FollowersOnHosts, HostsSettings
 from model.hosts_rules import hidden_hosts
 from model.sections import Release
@@ -71,11 +72,17 @@ class Trouble:
 
 
 def preflight(
-    hosts: Hosts, cluster: str, release: Release | None, deployed: Collection[str]
+    hosts: Hosts,
+    cluster: str,
+    release: Release | None,
+    deployed: Collection[str],
+    *,
+    is_encrypted: bool = False,
 ) -> list[Trouble]:
     """Everything that is wrong with any host; the connections stay open for what follows.
 
-    *release* is the one that they are to run; *deployed* are the nodes that were delivered to their hosts before.
+    *release* is the one that they are to run; *deployed* are the nodes that were delivered to their hosts before;
+    *is_encrypted* is whether followers are to reach the leader by WireGuard.
     """
     archive = build_archive().read_bytes()
     looked = hosts.on_each(hosts.settings.nodes, lambda node: _look(hosts, node, archive))
@@ -84,11 +91,13 @@ def preflight(
     for node, found in facts.items():
         is_deployed = node in deployed
         troubles += problems(hosts.settings, node, found, cluster, release, is_deployed=is_deployed)
+        if is_encrypted:
+            troubles += without_tunnel(node, found)
     if isinstance(hosts.settings, HostsSettings):
         troubles += without_data(facts, deployed)
     troubles += twins(facts)
     troubles += hidden(hosts.settings)
-    troubles += _unreached(hosts, facts, archive)
+    troubles += _unreached(hosts, facts, archive, is_encrypted=is_encrypted)
     order = list(hosts.settings.nodes)
     return sorted(troubles, key=lambda trouble: order.index(trouble.node))
 
@@ -102,6 +111,30 @@ def without_data(facts: Mapping[str, Facts], deployed: Collection[str]) -> Itera
             what="it has no data of a cluster: this one begins with an empty database",
             hint="right for a new cluster; the data of another host are brought first (docs/on-premises.md, 4)",
             blocks=False,
+        )
+
+
+def without_tunnel(node: str, found: Facts) -> Iterator[Trouble]:
+    """What keeps a host from the tunnel: no WireGuard, its port taken, or the addresses inside."""
+    if found.wireguard is None:
+        yield Trouble(
+            node=node,
+            what="its kernel has no WireGuard, and encryption is wireguard",
+            hint="a kernel of 5.6 or newer has it (`modprobe wireguard`); the agent installs wireguard-tools",
+        )
+    port = f"{tunnel.PORT}/udp"
+    if port in found.listening:
+        yield Trouble(
+            node=node,
+            what=f"port {port} is taken by {found.listening[port]}",
+            hint="let that listen on another port: `ss -lunp` shows it, and `wg show` if it is WireGuard",
+        )
+    taken = [each for each in found.networks if IPv4Network(each).overlaps(tunnel.NETWORK)]
+    if taken:
+        yield Trouble(
+            node=node,
+            what=f"it has a way to {taken[0]}, and the addresses inside the tunnel are in {tunnel.NETWORK}",
+            hint="take that network away from the host (`ip route show table all`), or leave encryption out",
         )
 
 
@@ -338,16 +371,20 @@ def twins(facts: Mapping[str, Facts]) -> Iterator[Trouble]:
         seen.setdefault(found.machine_id, node)
 
 
-def _unreached(hosts: Hosts, facts: Mapping[str, Facts], archive: bytes) -> list[Trouble]:
+def _unreached(
+    hosts: Hosts, facts: Mapping[str, Facts], archive: bytes, *, is_encrypted: bool
+) -> list[Trouble]:
     """Followers that do not get through to the leader's ports, tried while nothing else is there."""
     leader = facts.get("leader")
     followers = [node for node in facts if node != "leader"]
     if leader is None or leader.node is not None or not followers:
         return []  # a leader that is one already lets in whom its agent knows; it will be told of the others
     address = hosts.settings.private_address("leader")
-    ports = [POSTGRES_PORT, REDIS_PORT]
+    ports: list[int | str] = [POSTGRES_PORT, REDIS_PORT]
     if exports_from_leader(hosts.settings):
         ports.append(NFS_PORT)
+    if is_encrypted:
+        ports = [f"{tunnel.PORT}/udp"]
     words = " ".join(map(str, ports))
     listen, reach = run_once(f"listen {words}", archive), f"reach {address} {words}"
     try:

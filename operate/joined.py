@@ -50,6 +50,13 @@ def cluster_and_release(opened: Deployment) -> tuple[str, Release | None]:
     return _cluster(opened, join), release
 
 
+def leaders_encryption(opened: Deployment) -> str | None:
+    """The ``encryption`` of the stack that has the leader of these followers on hosts. Raises :class:`UserError` as
+    :func:`cluster_of` does."""
+    found = _join(opened).get("encryption")
+    return None if found is None else str(found)
+
+
 def _cluster(opened: Deployment, join: Mapping[str, Any]) -> str:
     # What is wrong with another stack's output, the program tells.
     return str(join.get("cluster", opened.cluster))

@@ -27,7 +27,7 @@ from operate.deployment import (
 from operate.host_losses import replacements
 from operate.host_preflight import preflight, trouble_table
 from operate.hosts import Hosts
-from operate.joined import cluster_and_release, cluster_of
+from operate.joined import cluster_and_release, cluster_of, leaders_encryption
 from operate.kept_data import (
     DATA_OF_KEY,
     Loss,
@@ -237,14 +237,21 @@ def sandbox_knows(opened: Deployment, bucket: str) -> bool:
     return any(each["Name"] == bucket for each in buckets)
 
 
-def plain_traffic_on_hosts(settings: FollowersOnHosts) -> str:
-    """What crosses the network between the hosts unencrypted."""
+def plain_traffic_on_hosts(settings: FollowersOnHosts, encryption: str | None) -> str:
+    """What crosses the network between the hosts unencrypted; *encryption* is that of the leader's stack."""
     folder = settings.shared_folder if isinstance(settings, HostsSettings) else None
+    if encryption is not None:
+        if folder is not None and folder.kind == "nfs":
+            return (
+                f"PostgreSQL and Redis go through WireGuard; NFS of {folder.server} crosses the network as plain text: "
+                "it must be one that only that server and these hosts are on (docs/on-premises.md)"
+            )
+        return "what the nodes say to each other goes through WireGuard (docs/on-premises.md)"
     nfs = "" if folder is not None and folder.kind == "path" else " and NFS"
     services = "PostgreSQL, Redis" if nfs else "PostgreSQL and Redis"
     return (
         f"{services}{nfs} cross the network between the hosts as plain text: it must be one that only these hosts "
-        "are on (docs/on-premises.md)"
+        "are on; `encryption: wireguard` encrypts them (docs/on-premises.md)"
     )
 
 
@@ -257,8 +264,13 @@ def check_hosts(opened: Deployment, hosts: Hosts) -> list[str]:
     the mistake is on this side.
     """
     say(f"looking at {counted(len(hosts.settings.nodes), 'host')}")
+    encryption = (
+        hosts.settings.encryption
+        if isinstance(hosts.settings, HostsSettings)
+        else leaders_encryption(opened)
+    )
     if hosts.settings.followers:
-        say(plain_traffic_on_hosts(hosts.settings))
+        say(plain_traffic_on_hosts(hosts.settings, encryption))
     if opened.sandbox is not None:
         say(
             "a rehearsal has users, SSH ports and host keys of its own; those of the stack file are not tried"
@@ -271,7 +283,9 @@ def check_hosts(opened: Deployment, hosts: Hosts) -> list[str]:
         for node, entry in (entries(outputs) if is_deployed else {}).items()
         if node in hosts.access and entry["address"] == hosts.settings.private_address(node)
     }
-    troubles = preflight(hosts, *cluster_and_release(opened), deployed)
+    troubles = preflight(
+        hosts, *cluster_and_release(opened), deployed, is_encrypted=encryption is not None
+    )
     if not troubles:
         return []
     print_table(trouble_table(troubles, opened.choice), stderr=True)

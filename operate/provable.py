@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from model import tunnel
 from model.hosts import Host
 from model.specification import specification_key
 from operate.deployment import Deployment
@@ -60,4 +61,11 @@ def nodes_to_prove_on_hosts(
         found: Mapping[str, Any] = hosts.run([node], command)[node].json()
         return found
 
-    return Nodes(addresses=addresses, run=run, specification=specification)
+    inside = {node: tunnel.inside(address) for node, address in addresses.items()}
+    has_tunnel = outputs["postgres"]["host"] == inside["leader"]
+    return Nodes(
+        addresses=addresses,
+        run=run,
+        specification=specification,
+        inside=inside if has_tunnel else None,
+    )

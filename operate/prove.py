@@ -42,6 +42,8 @@ class Nodes:
     """Runs a shell command as root on nodes; what it answers on each."""
     specification: Callable[[str], Mapping[str, Any]]
     """What a node should be."""
+    inside: Mapping[str, str] | None = None
+    """Node to its address inside the tunnel, where hosts have one."""
 
     @property
     def followers(self) -> list[str]:
@@ -70,6 +72,7 @@ def proofs(nodes: Nodes) -> Iterator[Proof]:
         postgres_runs_on_the_leader_only,
         data_services_are_closed_to_strangers,
         workers_follow_the_profile,
+        traffic_is_encrypted,
     ):
         yield from promise(nodes)
 
@@ -146,11 +149,12 @@ def redis_is_split(nodes: Nodes) -> Iterator[Proof]:
     answer = nodes.exercise("redis-clients", "leader")["leader"]
     clients = set(answer.get("addresses", []))
     for node in nodes.followers:
+        address = (nodes.inside or nodes.addresses)[node]
         yield Proof(
             promise="Nexus and forge-etl-python in the leader's Redis",
             node=node,
-            kept=nodes.addresses[node] in clients,
-            seen=nodes.addresses[node] if clients else said(answer),
+            kept=address in clients,
+            seen=address if clients else said(answer),
         )
 
 
@@ -204,6 +208,28 @@ def workers_follow_the_profile(nodes: Nodes) -> Iterator[Proof]:
             node=node,
             kept=answer == wanted,
             seen=said(answer) if "error" in answer else workers(answer),
+        )
+
+
+def traffic_is_encrypted(nodes: Nodes) -> Iterator[Proof]:
+    """On hosts with a tunnel, what a follower says to the leader's Redis goes through it, and nothing else is open."""
+    if nodes.inside is None or not nodes.followers:
+        return
+    for node, answer in nodes.exercise("tunnel", *nodes.followers).items():
+        least = min(answer.get("sent", 0), answer.get("received", 0))
+        carried = "error" not in answer and least >= answer["bytes"]
+        yield Proof(
+            promise="traffic to the leader goes through WireGuard",
+            node=node,
+            kept=carried,
+            seen=f"{least} bytes each way for {answer['bytes']}" if carried else said(answer),
+        )
+        is_shut = answer.get("openOutside") == []
+        yield Proof(
+            promise="the leader's data services are closed outside of WireGuard",
+            node=node,
+            kept=is_shut,
+            seen="closed" if is_shut else said(answer),
         )
 
 

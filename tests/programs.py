@@ -19,6 +19,8 @@ PACKAGES = {
     "mkfs.xfs": "xfsprogs",
     "redis-server": "redis-server",
     "sfdisk": "fdisk",
+    "wg": "wireguard-tools",
+    "wireguard-go": "wireguard-go",
     "zstd": "zstd",
 }
 POSTGRES = Path("/usr/lib/postgresql")

@@ -34,7 +34,7 @@ class DataServicesArgs:
     """The leader's host."""
 
     address: str
-    """Its private address, the only one that the ports are published on. A change replaces both containers."""
+    """Where followers reach it, the only address that the ports are published on. A change replaces both containers."""
 
     postgres_image: str
     """Pinned by digest. A change stops the container well and replaces it; the volume stays."""

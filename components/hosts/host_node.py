@@ -125,6 +125,10 @@ class HostNode:
         if self._args.leader is not None:
             self._step("secret", step("host_secret"), after, leader=self._args.leader)
 
+    def meet_leader(self, leader: str, own: str, after: Sequence[pulumi.Resource]) -> None:
+        """Carry the public keys of WireGuard between the leader and this follower, by their private addresses."""
+        self._step("tunnel", step("host_tunnel", leader, own), after, leader=self._args.leader)
+
     def wait(self, specification: pulumi.Output[str], after: Sequence[pulumi.Resource]) -> None:
         """Wait until the host is what *specification* says, and show how far it is."""
         sha256 = specification.apply(lambda text: hashlib.sha256(text.encode()).hexdigest())

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import pulumi
 
+from model import tunnel
 from model.hosts import Host, HostsSettings, SharedFolder
 from model.sections import Release
 from model.specification import EXPORTED_FOLDER
@@ -32,6 +33,9 @@ class HostsCluster:
     data_services: Literal["bundled", "containers"]
     """Who runs PostgreSQL and Redis."""
 
+    encryption: Literal["wireguard"] | None
+    """Whether followers reach the leader by WireGuard."""
+
     release: Release
     """The Graphistry release."""
 
@@ -44,6 +48,7 @@ class HostsCluster:
             leader_address=settings.private_address("leader"),
             shared_folder=settings.shared_folder,
             data_services=settings.data_services.kind,
+            encryption=settings.encryption,
             release=settings.release,
         )
 
@@ -58,6 +63,7 @@ class HostsCluster:
             leader_address=document["leader"]["address"],
             shared_folder=SharedFolder.model_validate(document["sharedFolder"]),
             data_services=document["dataServices"],
+            encryption=document.get("encryption"),
             release=Release.model_validate(document["release"]),
         )
 
@@ -72,8 +78,14 @@ class HostsCluster:
             },
             "sharedFolder": self.shared_folder.model_dump(by_alias=True, exclude_none=True),
             "dataServices": self.data_services,
+            **({"encryption": self.encryption} if self.encryption else {}),
             "release": self.release.model_dump(by_alias=True, exclude_none=True),
         }
+
+    @property
+    def leader_reached(self) -> str:
+        """Where followers reach the leader's data services and its folder: inside the tunnel, if there is one."""
+        return tunnel.inside(self.leader_address) if self.encryption else self.leader_address
 
     @property
     def shared_folder_place(self) -> str:
@@ -83,4 +95,4 @@ class HostsCluster:
             return str(folder.path)
         if folder.kind == "nfs":
             return f"{folder.server}:{folder.export}"
-        return f"{self.leader_address}:{folder.folder or EXPORTED_FOLDER}"
+        return f"{self.leader_reached}:{folder.folder or EXPORTED_FOLDER}"

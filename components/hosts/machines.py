@@ -150,8 +150,8 @@ class HostMachine:
     """The leader's PostgreSQL and Redis if this program runs them, once they are there: every node waits for them."""
 
     def provision(self, name: str, parent: pulumi.Resource) -> pulumi.Output[str]:
-        """The host is there; its private address."""
-        return pulumi.Output.from_input(self.machines.args.settings.private_address(self.node))
+        """The host is there; where followers reach its data services."""
+        return pulumi.Output.from_input(self.machines.args.cluster.leader_reached)
 
     def converge(self, name: str, node: Node, parent: pulumi.Resource) -> None:
         """Deliver agent and specification, bring a follower the secret, wait until the host is what it should be."""
@@ -181,6 +181,9 @@ class HostMachine:
             before = [leader.delivered] if leader and leader.delivered else []
             after = [self.delivered, *before]
             host.receive_secret(after)
+            if self.machines.args.cluster.encryption:
+                address = self.machines.args.settings.private_address(self.node)
+                host.meet_leader(self.machines.args.cluster.leader_address, address, after)
             # Without them a follower would wait for a PostgreSQL that nobody has started.
             services = leader.data_services if leader else []
         host.wait(specification, [self.delivered, *services])
@@ -199,11 +202,12 @@ class HostMachine:
                     else self.machines.args.stack,
                     role=self.role,
                     address=settings.private_address(self.node),
+                    tunnel_to=cluster.leader_address if cluster.encryption else None,
                     agent_sha256=agent_sha256,
                     postgres=Endpoint(host=hosts[0], port=node.postgres.port),
                     redis=Endpoint(host=hosts[1], port=node.redis.port),
                     shared_folder=hosts_shared_folder(
-                        cluster.shared_folder, self.role, cluster.leader_address, followers
+                        cluster.shared_folder, self.role, cluster.leader_reached, followers
                     ),
                     data_services=cluster.data_services,
                     followers=followers,
@@ -227,7 +231,7 @@ class HostMachine:
             f"{name}-data-services",
             DataServicesArgs(
                 connection=self.machines.connection(self.node),
-                address=settings.private_address(self.node),
+                address=self.machines.args.cluster.leader_reached,
                 postgres_image=images.postgres_image,
                 redis_image=images.redis_image,
                 volume=POSTGRES_VOLUME,

@@ -37,6 +37,8 @@ STOP_SECONDS = 5
 
 _HAS_RELEASE = {"etc/graphistry-sandbox-release": ("", 0o644)}
 """Tells a machine to load the images of the release that it came with, once."""
+_DEVICES = ("/dev/fuse", "/dev/net/tun")
+"""The second is what WireGuard needs where it is no part of the kernel."""
 _SYS_RESOURCE = 24
 """Its number in capabilities(7)."""
 
@@ -174,7 +176,7 @@ def run(around: Surroundings, shape: Shape) -> None:
             cgroup_parent=f"/{around.cgroup}",
             cgroupns="host",
             device_cgroup_rules=["b 7:* rmw"],
-            devices=["/dev/fuse:/dev/fuse:rwm"],
+            devices=[f"{each}:{each}:rwm" for each in _DEVICES if Path(each).exists()],
             network_mode=shape.network,
             restart_policy={"Name": "always"},  # so that a machine can reboot itself
             # Docker's profiles forbid to mount, and what its own Docker needs to start a container

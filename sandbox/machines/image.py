@@ -27,9 +27,10 @@ from .commands import MachineError, run
 PACKAGES = (
     "ca-certificates,cloud-init,curl,dbus,docker-cli,docker-compose,docker.io,e2fsprogs,fuse3,iproute2,iptables,"
     "iputils-ping,libpam-systemd,login,nfs-common,nftables,openssh-server,postgresql-client,procps,python3,redis-tools,"
-    "sshfs,sudo,systemd-sysv,tini,udev,zstd"
+    "sshfs,sudo,systemd-sysv,tini,udev,wireguard-go,wireguard-tools,zstd"
 )
-"""What the agent and a release need on a machine, and clients by which tests ask services from outside."""
+"""What the agent and a release need on a machine, and clients by which tests ask services from outside. wireguard-go is
+WireGuard where this computer's kernel has none: `wg-quick` takes it by itself."""
 SUITE = "trixie"
 """Of Debian: the first with a Compose that knows `!override`."""
 

@@ -210,7 +210,7 @@ class FakeMachine:
         is_leader = role == "leader"
         found = self.document(
             role,
-            site={"kind": "hosts", "address": "127.0.0.1"},
+            site={"kind": "hosts", "address": "127.0.0.1", "tunnel": None},
             agent={"sha256": "0" * 64},
             sharedFolder={**shared, "path": str(self.root / "shared")},
             dataVolume={"folder": str(self.store / "data")} if is_leader else None,

@@ -268,6 +268,18 @@ def test_containers_find_their_passwords_in_files_that_only_root_comes_to(
     assert stat.S_IMODE((folder / "redis.conf").stat().st_mode) == 0o644
 
 
+def test_containers_find_the_address_inside_the_tunnel_on_which_they_publish(
+    fake: FakeMachine, content: Content
+) -> None:
+    for name in ("wg-quick", "wg"):
+        fake.command(name, 'case "$1" in genkey) echo key ;; esac')
+    tunnel = {"network": "198.18.0.0/15", "port": 51820, "leader": "127.0.0.1"}
+    site = {"kind": "hosts", "address": "127.0.0.1", "tunnel": tunnel}
+    deliver(content(site=site, dataServices="containers", dataVolume=None), None)
+    assert "restart graphistry-cluster-tunnel.service" in fake.log("systemctl")
+    assert (fake.store / "tunnel" / "private.key").read_text() == "key\n"
+
+
 def test_docker_is_ready_for_the_containers_before_the_program_makes_them(
     fake: FakeMachine, content: Content
 ) -> None:
@@ -482,6 +494,20 @@ class TestGuests:
             guests.admit("stack", text)
         assert raised.value.code == "GuestsRefused"
         assert not (fake.store / "guests").exists()
+
+    def test_no_two_have_one_address_inside_the_tunnel(self, content: Content) -> None:
+        """Of several nodes with an address, WireGuard sends to the last one."""
+        tunnel = {"network": "198.18.0.0/15", "port": 51820, "leader": "10.77.0.10"}
+        site = {"kind": "hosts", "address": "127.0.0.1", "tunnel": tunnel}
+        deliver(content(site=site), None)
+        guests.admit("team", '["10.77.0.11", "10.77.0.21"]')
+        guests.admit("team", '["10.77.0.11", "10.77.0.21"]')
+        for address in ("10.79.0.10", "10.79.0.11", "10.79.0.21"):
+            with pytest.raises(Failure, match=r"would be 198\.19\.0\.\d\d inside the tunnel"):
+                guests.admit("other", f'["{address}"]')
+        with pytest.raises(Failure, match="inside the tunnel"):
+            guests.admit("other", '["10.77.0.31", "10.79.0.31"]')
+        assert guests.addresses() == ["10.77.0.11", "10.77.0.21"]
 
     def test_only_a_leader_has_guests(self, content: Content) -> None:
         with pytest.raises(Failure, match="no leader"):

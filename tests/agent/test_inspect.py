@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 
-from agent import host_secret, inspect_host, ports
+from agent import host_secret, inspect_host, ports, tunnel
 from agent.inspect_host import inspect
 from agent.own_archive import digest
 from agent.reach import reach
 from components.agent_archive import build_archive
 from operate.host_preflight import NO_COMMAND
 
-from .fakes import FakeMachine
+from .fakes import FakeMachine, redirect
 
 
 def runs(python: str | Path | None) -> bool:
@@ -71,7 +71,7 @@ def test_facts_of_a_machine_that_has_everything(
     fake.command("nvidia-container-runtime", "")
     fake.command(
         "ss",
-        """cat <<'END'
+        """[ "$1" = -Hltnp ] && cat <<'END'
 LISTEN 0 511 0.0.0.0:80 0.0.0.0:* users:(("nginx",pid=7,fd=6),("nginx",pid=8,fd=6))
 LISTEN 0 64 0.0.0.0:2049 0.0.0.0:*
 LISTEN 0 64 [::]:5432 [::]:* users:(("postgres",pid=9,fd=6))
@@ -180,14 +180,56 @@ def test_what_is_missing_is_told(fake: FakeMachine, monkeypatch: pytest.MonkeyPa
     assert found["gpuProblem"]["message"].endswith(NO_COMMAND)
 
 
+ROUTES = """
+default via 10.0.0.1 dev eth0 proto dhcp src 10.0.0.10 metric 100
+10.0.0.0/24 dev eth0 proto kernel scope link src 10.0.0.10
+198.18.0.0/15 dev graphistry scope link
+unreachable 198.18.0.0/15 metric 9999
+100.64.0.7 dev tailscale0 table 52
+local 10.0.0.10 dev eth0 table local proto kernel scope host src 10.0.0.10
+broadcast 10.0.0.255 dev eth0 table local proto kernel scope link src 10.0.0.10
+"""
+
+
+def test_what_a_tunnel_needs_to_know(fake: FakeMachine, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake.command("ip", f"cat <<'END'\n{ROUTES}END")
+    fake.command("modprobe", '[ "$*" = "--dry-run --quiet wireguard" ]')
+    redirect(monkeypatch, "WIREGUARD", fake.root / "no-module")
+    found = inspect()
+    # Not the tunnel's own ways.
+    assert found["networks"] == ["10.0.0.0/24", "10.0.0.10/32", "10.0.0.255/32", "100.64.0.7/32"]
+    assert found["wireguard"] == "kernel"
+    fake.command("modprobe", "exit 1")
+    monkeypatch.setattr("agent.inspect_host.shutil.which", lambda _: None)
+    assert inspect()["wireguard"] is None
+
+
+def test_a_tunnel_whose_key_is_gone_or_whose_leader_is_silent_is_carried_again(
+    fake: FakeMachine,
+) -> None:
+    wanted = {"network": "198.18.0.0/15", "port": 51820, "leader": "10.77.0.10"}
+    site = {"kind": "hosts", "address": "127.0.0.1", "tunnel": wanted}
+    fake.command("wg", 'case "$1" in genkey) echo key ;; esac')
+    fake.command("wg-quick", "")
+    for role in ("leader", "follower"):
+        (fake.home / "wanted.json").write_text(json.dumps(fake.host_document(role, site=site)))
+        assert "tunnel" in inspect()["lacks"]
+    tunnel.public_key()
+    assert "tunnel" in inspect()["lacks"]  # no leader is known
+    (fake.home / "wanted.json").write_text(json.dumps(fake.host_document(site=site)))
+    assert "tunnel" not in inspect()["lacks"]
+    (fake.home / "wanted.json").write_text(json.dumps(fake.host_document("follower")))
+    assert "tunnel" not in inspect()["lacks"]
+
+
 def test_ports_of_another_host(busy: int, free: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert reach("127.0.0.1", [busy, free]) == {str(busy): "open", str(free): "refused"}
+    assert reach("127.0.0.1", [str(busy), str(free)]) == {str(busy): "open", str(free): "refused"}
 
     def say_nothing(*_: object, **__: object) -> None:
         raise TimeoutError
 
     monkeypatch.setattr("agent.ports.socket.create_connection", say_nothing)
-    assert reach("192.0.2.1", [80]) == {"80": "filtered"}
+    assert reach("192.0.2.1", ["80"]) == {"80": "filtered"}
 
 
 def test_whose_address_it_is() -> None:
@@ -232,12 +274,24 @@ class TestArchive:
             text=True,
         )
         assert process.stdout is not None
-        assert json.loads(process.stdout.readline()) == {"listening": [free]}
+        assert json.loads(process.stdout.readline()) == {"listening": [str(free)]}
         assert ports.state("127.0.0.1", free) == "open"
         assert process.poll() is None
         process.communicate()
         assert process.returncode == 0
         assert ports.state("127.0.0.1", free) == "refused"
+
+    def test_it_sends_back_what_comes_by_udp(self, agent: list[str], free: int) -> None:
+        port = f"{free}/udp"
+        words = [*agent, "listen", port]
+        with subprocess.Popen(
+            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdout is not None
+            assert json.loads(process.stdout.readline()) == {"listening": [port]}
+            assert reach("127.0.0.1", [port]) == {port: "open"}
+            process.communicate()
+        assert reach("127.0.0.1", [port]) == {port: "refused"}
 
     def test_what_it_does_not_know_is_told(self, agent: list[str]) -> None:
         done = subprocess.run([*agent, "fly"], capture_output=True, text=True, check=False)

@@ -7,8 +7,13 @@ import json
 import shlex
 from typing import Any
 
+import jsonschema
 import pytest
 
+from components.hosts.hosts_cluster import HostsCluster
+from model.hosts import HostsSettings
+from model.settings import parse
+from model.specification import SCHEMA_FILE
 from tests.components.test_program import changed
 from tests.conftest import Deploy, deployed
 from tests.harness import ROOT, Recorder, stack_config
@@ -288,3 +293,57 @@ def test_docker_knows_the_bastion_by_its_host_key_too(deploy_stack: Deploy) -> N
     assert words[0] == "ssh"
     assert words[1 : len(options) - 1] == options[:-2]
     assert words[len(options) - 1 :] == ["-p", "2222", "-W", "[%h]:%p", "jump@bastion.example.com"]
+
+
+def test_nothing_of_a_tunnel_is_made_unless_the_stack_file_wants_it() -> None:
+    recorder = deployed(STACK)
+    assert not [each for each in recorder if each.name.endswith("-tunnel")]
+    assert {json.dumps(specification(recorder, node)["site"]["tunnel"]) for node in NODES} == {
+        "null"
+    }
+
+
+def test_with_encryption_followers_reach_the_leader_inside_the_tunnel(
+    deploy_stack: Deploy,
+) -> None:
+    recorder = deploy_stack(STACK, encryption="wireguard")
+    told = [specification(recorder, node) for node in NODES]
+    for each in told:
+        jsonschema.validate(each, json.loads(SCHEMA_FILE.read_text()))
+        assert each["endpoints"]["postgres"] == {"host": "198.19.0.10", "port": 5432}
+        assert each["endpoints"]["redis"]["host"] == "198.19.0.10"
+        assert each["site"]["tunnel"] == {
+            "network": "198.18.0.0/15",
+            "port": 51820,
+            "leader": "10.77.0.10",
+        }
+    leader, small, _ = told
+    # Whom the agent lets in is said by where SSH and the tunnel itself come from.
+    assert sorted(leader["firewall"]["allow"]) == ["10.77.0.11", "10.77.0.12"]
+    assert small["site"]["address"] == "10.77.0.11"
+    assert small["sharedFolder"]["server"] == "198.19.0.10"
+    secrets = recorder["Command", f"{NAME}-small-secret"]
+    carried = recorder["Command", f"{NAME}-small-tunnel"]
+    assert carried.inputs["create"].endswith("-m operate.host_tunnel 10.77.0.10 10.77.0.11")
+    assert set(secrets.dependencies) == set(carried.dependencies)
+    raw = {key.partition(":")[2]: value for key, value in stack_config(STACK).items() if value}
+    settings = parse({**raw, "encryption": "wireguard"})
+    assert isinstance(settings, HostsSettings)
+    cluster = HostsCluster.own(settings, "graphistry-cluster/lab")
+    assert HostsCluster.joined(cluster.as_join()).leader_reached == "198.19.0.10"
+
+
+def test_a_file_server_of_its_own_stays_outside_the_tunnel(deploy_stack: Deploy) -> None:
+    folder = {"kind": "nfs", "server": "10.77.0.5", "export": "/export"}
+    recorder = deploy_stack(STACK, encryption="wireguard", sharedFolder=folder)
+    assert {specification(recorder, node)["sharedFolder"]["server"] for node in NODES} == {
+        "10.77.0.5"
+    }
+
+
+def test_data_services_in_containers_are_published_inside_the_tunnel(deploy_stack: Deploy) -> None:
+    recorder = deploy_stack(STACK, encryption="wireguard", dataServices=CONTAINERS)
+    published = {
+        port["ip"] for each in recorder.of("Container") for port in each.inputs.get("ports", [])
+    }
+    assert published == {"198.19.0.10"}

@@ -184,3 +184,14 @@ def test_nodes_of_one_name_in_two_stacks_have_folders_of_their_own(
     assert on_aws(deployed("sandbox"), "small")["folder"] == "small"
     joined = on_hosts(joined_hosts(monkeypatch, deploy_stack), "small")["folder"]
     assert joined == "onprem-sandbox.small"
+
+
+def test_followers_of_an_encrypted_leader_bring_it_their_keys(
+    monkeypatch: pytest.MonkeyPatch, deploy_stack: Deploy
+) -> None:
+    monkeypatch.setitem(ON_HOSTS, "encryption", "wireguard")
+    recorder = joined_hosts(monkeypatch, deploy_stack)
+    for node in followers_on_hosts():
+        carried = recorder["Command", f"graphistry-onprem-sandbox-{node}-tunnel"]
+        assert "operate.host_tunnel 10.77.0.10 10.77.0." in carried.inputs["create"]
+        assert "leader.lab" in json.dumps(carried.inputs["environment"], default=str)

@@ -215,11 +215,13 @@ class Checkout:
         return held
 
     def change(self, **keys: Any) -> None:
-        """Change keys of the stack file."""
+        """Change keys of the stack file; None takes one out."""
         path = self.root / "stacks" / f"Pulumi.{self.stack}.yaml"
         content = yaml.safe_load(path.read_text())
         for key, value in keys.items():
             content["config"][f"graphistry-cluster:{key}"] = value
+            if value is None:
+                del content["config"][f"graphistry-cluster:{key}"]
         path.write_text(yaml.safe_dump(content))
 
     def setting(self, key: str) -> Any:

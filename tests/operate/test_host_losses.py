@@ -45,16 +45,19 @@ def test_what_brings_it_is_made_anew_and_waited_for() -> None:
     resources = [
         {"urn": f"{URN}{node}-{end}"}
         for node in ("rack2", "other-rack2", "leader")
-        for end in ("agent", "release", "specification", "secret", "ready", "removal")
+        for end in ("agent", "release", "specification", "secret", "tunnel", "ready", "removal")
     ]
 
-    def names(*lacks: str) -> set[str]:
-        found = replacements(resources, "lab", {"rack2": lacks})
+    def names(*lacks: str, node: str = "rack2") -> set[str]:
+        found = replacements(resources, "lab", {node: lacks})
         return {each.removeprefix(f"--replace={URN}") for each in found}
 
     assert names("secret") == {"rack2-secret", "rack2-ready"}
     assert names("agent") == names("specification") == {"rack2-specification", "rack2-ready"}
     assert names("release") == {"rack2-release", "rack2-specification", "rack2-ready"}
+    assert names("tunnel") == {"rack2-tunnel", "rack2-ready"}
+    followers = {"rack2-tunnel", "other-rack2-tunnel"}
+    assert names("tunnel", node="leader") == {*followers, "leader-tunnel", "leader-ready"}
     assert names() == set()
 
 

@@ -18,6 +18,7 @@ from operate.host_preflight import (
     problems,
     twins,
     without_data,
+    without_tunnel,
 )
 from operate.hosts import Hosts
 from operate.messages import UserError
@@ -171,7 +172,7 @@ def test_what_is_wrong_is_looked_at_again_by_the_command_that_was_typed(
 ) -> None:
     """That may be `make preview`."""
     away = Trouble(node="leader", what="it does not answer", hint="mend it", unreachable=True)
-    monkeypatch.setattr(preparation, "preflight", lambda *_: [away])
+    monkeypatch.setattr(preparation, "preflight", lambda *_, **__: [away])
     monkeypatch.setattr(preparation, "cluster_and_release", lambda _: ("cluster", None))
     opened: Any = SimpleNamespace(outputs=dict, stack="lab", choice=" STACK=lab", sandbox=None)
     with pytest.raises(UserError, match="1 problem on the hosts") as raised:
@@ -283,3 +284,24 @@ def test_a_file_server_that_is_there_already_gets_one_more_export() -> None:
     for holder, count in (("nfs-server", 0), ("python3", 1)):
         facts = Facts.model_validate(changed(SOUND, {"listening": {"2049": holder}}))
         assert len(list(problems(found, "leader", facts, CLUSTER, None))) == count
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({}, None),
+        ({"wireguard": None}, "its kernel has no WireGuard"),
+        ({"listening": {"51820/udp": "somebody else's WireGuard"}}, "port 51820/udp is taken by"),
+        ({"networks": ["10.0.0.0/8", "198.18.4.0/24"]}, "it has a way to 198.18.4.0/24"),
+        ({"networks": ["198.19.255.255"]}, "it has a way to 198.19.255.255"),
+    ],
+    ids=str,
+)
+def test_what_keeps_a_host_from_the_tunnel_is_told(
+    changes: dict[str, Any], what: str | None
+) -> None:
+    sound = {"wireguard": "kernel", "networks": ["10.0.0.0/24", "172.17.0.0/16", "10.0.0.10"]}
+    facts = Facts.model_validate({**SOUND, **sound, **changes})
+    found = list(without_tunnel("rack2", facts))
+    assert all(each.blocks and each.hint for each in found)
+    assert [each.what.startswith(str(what)) for each in found] == ([] if what is None else [True])

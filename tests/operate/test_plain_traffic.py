@@ -12,10 +12,10 @@ from operate.preparation import plain_traffic_on_hosts
 from tests.model.examples import HOSTS, changed
 
 
-def words(raw: dict[str, Any]) -> str:
+def words(raw: dict[str, Any], encryption: str | None = None) -> str:
     settings = parse(raw)
     assert isinstance(settings, FollowersOnHosts)
-    return plain_traffic_on_hosts(settings)
+    return plain_traffic_on_hosts(settings, encryption)
 
 
 @pytest.mark.parametrize(
@@ -27,3 +27,11 @@ def words(raw: dict[str, Any]) -> str:
 )
 def test_what_crosses_the_network_as_plain_text_is_named(folder: dict[str, Any], what: str) -> None:
     assert words(changed(HOSTS, {"sharedFolder": folder})).startswith(what)
+
+
+def test_what_goes_through_wireguard_is_named_and_a_file_server_is_not_part_of_it() -> None:
+    own = words(changed(HOSTS, {"sharedFolder": {"kind": "nfs-on-leader"}}), "wireguard")
+    assert "plain text" not in own
+    server = words(HOSTS, "wireguard")
+    assert "PostgreSQL and Redis go through WireGuard" in server
+    assert "NFS of 10.0.0.5 crosses the network as plain text" in server

@@ -35,10 +35,15 @@ def sound(node: str, exercise: str, settings: dict[str, str]) -> Any:
         "redis-clients": {"addresses": list(ADDRESSES.values())},
         "services": {"postgresRuns": node == "leader"},
         "workers": WORKERS,
+        "tunnel": {"bytes": 10, "sent": 11, "received": 12, "openOutside": []},
     }[exercise]
 
 
-def try_all(monkeypatch: pytest.MonkeyPatch, broken: dict[tuple[str, str], Any]) -> list[Proof]:
+def try_all(
+    monkeypatch: pytest.MonkeyPatch,
+    broken: dict[tuple[str, str], Any],
+    inside: dict[str, str] | None = None,
+) -> list[Proof]:
     """All proofs of a cluster that is sound but for *broken*, (node, exercise) to its answer."""
     settings: dict[str, str] = {}
 
@@ -58,7 +63,7 @@ def try_all(monkeypatch: pytest.MonkeyPatch, broken: dict[tuple[str, str], Any])
         raise OSError("no route")
 
     monkeypatch.setattr("socket.create_connection", refuse)
-    nodes = Nodes(addresses=ADDRESSES, run=run, specification=lambda _: {"gpu": GPU})
+    nodes = Nodes(addresses=ADDRESSES, run=run, specification=lambda _: {"gpu": GPU}, inside=inside)
     return list(proofs(nodes))
 
 
@@ -126,3 +131,35 @@ def test_what_is_not_json_is_told_by_its_last_line() -> None:
     answer = Answer(succeeded=False, output="", error="Traceback\nOSError: no such file")
     with pytest.raises(ValueError, match="no such file"):
         answer.json()
+
+
+INSIDE = {node: address.replace("10.40", "198.18") for node, address in ADDRESSES.items()}
+THROUGH = "traffic to the leader goes through WireGuard"
+OUTSIDE = "the leader's data services are closed outside of WireGuard"
+
+
+def test_a_tunnel_is_proven_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    clients = {("leader", "redis-clients"): {"addresses": list(INSIDE.values())}}
+    seen = try_all(monkeypatch, clients, INSIDE)
+    assert [each for each in seen if not each.kept] == []
+    assert {each.node for each in seen if each.promise in (THROUGH, OUTSIDE)} == {"small", "large"}
+    assert not [each for each in try_all(monkeypatch, {}) if each.promise in (THROUGH, OUTSIDE)]
+
+
+@pytest.mark.parametrize(
+    ("answer", "broken"),
+    [
+        ({"bytes": 10, "sent": 11, "received": 2, "openOutside": []}, [THROUGH]),
+        ({"bytes": 10, "sent": 11, "received": 12, "openOutside": [5432]}, [OUTSIDE]),
+        ({"error": "this node has no tunnel"}, [THROUGH, OUTSIDE]),
+    ],
+    ids=str,
+)
+def test_a_tunnel_that_carries_nothing_or_not_all_is_told(
+    monkeypatch: pytest.MonkeyPatch, answer: dict[str, Any], broken: list[str]
+) -> None:
+    clients = {("leader", "redis-clients"): {"addresses": list(INSIDE.values())}}
+    seen = try_all(monkeypatch, {**clients, ("small", "tunnel"): answer}, INSIDE)
+    assert [(each.promise, each.node) for each in seen if not each.kept] == [
+        (promise, "small") for promise in broken
+    ]

@@ -23,6 +23,7 @@ from operate import (
     host_release,
     host_removal,
     host_secret,
+    host_tunnel,
     ssh,
     step_output,
 )
@@ -299,6 +300,35 @@ def test_a_leader_without_a_secret_is_told(
     monkeypatch.setenv("HOST", variable(server))
     assert host_secret.main() == 1
     assert "no secret yet" in capfd.readouterr().err
+
+
+def test_public_keys_are_carried_both_ways(
+    server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(host_tunnel, "AGENT", f"{tmp_path}/agent")
+    agent = tmp_path / "agent"
+    agent.write_text('#!/bin/sh\n[ "$1" = tunnel-key ] && echo k3y || echo "$@" >> "${0%/*}/met"\n')
+    agent.chmod(0o755)
+    monkeypatch.setenv("LEADER", variable(server))
+    monkeypatch.setenv("HOST", variable(server))
+    assert host_tunnel.main(["10.0.0.10", "10.0.0.12"]) == 0
+    # The leader knows its follower first: it may call at once.
+    assert (tmp_path / "met").read_text().splitlines() == [
+        "tunnel-peer 10.0.0.12 k3y",
+        "tunnel-peer 10.0.0.10 k3y",
+    ]
+
+
+def test_an_agent_that_refuses_a_key_is_told(
+    server: Server, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(host_tunnel, "AGENT", "echo TunnelUnavailable: no tools >&2; false")
+    monkeypatch.setenv("LEADER", variable(server))
+    monkeypatch.setenv("HOST", variable(server))
+    assert host_tunnel.main(["10.0.0.10", "10.0.0.12"]) == 1
+    told = capfd.readouterr().err
+    assert "the follower" in told
+    assert "TunnelUnavailable: no tools" in told
 
 
 def test_a_host_that_is_gone_is_removed_without_it(

@@ -3,6 +3,7 @@
 import errno
 import json
 import stat
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import jsonschema
 import pytest
 
 import agent
-from agent import guests, host_secret
+from agent import guests, host_secret, tunnel
 from agent.cluster_secret import generate
 from agent.converge import PHASES, converge
 from agent.node import Node
@@ -512,3 +513,149 @@ def test_no_secret_is_in_the_report_the_log_or_a_command(
     for name in ("graphistry", "systemctl", "docker", "nft", "ufw", "exportfs"):
         told += "\n".join(fake.log(name))
     assert [name for name, value in node.secret.items() if value in told] == []
+
+
+KEY = "A" * 43 + "="
+TUNNEL = {"network": "198.18.0.0/15", "port": 51820, "leader": "10.77.0.10"}
+
+
+def with_tunnel(fake: FakeMachine, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """WireGuard's tools, which show the peers that the file `peers` has; the specification's site with a tunnel."""
+    fake.command("wg-quick", "")
+    fake.command("ip", f'echo "$@" >> "{fake.root}/ip.log"')
+    fake.command(
+        "wg",
+        f"""case "$1" in
+  genkey) echo c4nary; exit 0 ;;
+  pubkey) echo public; exit 0 ;;
+esac
+[ "$3" = dump ] && {{ echo own; cat "{fake.root}/peers"; }}
+exit 0""",
+    )
+    (fake.root / "peers").write_text("")
+    monkeypatch.setattr("agent.ports.is_own", lambda _: True)
+    monkeypatch.setattr("agent.tunnel._source", lambda _: "198.18.0.1")
+    return {"kind": "hosts", "address": "127.0.0.1", "tunnel": TUNNEL}
+
+
+def shows(fake: FakeMachine, inside: str, age: float | None) -> None:
+    """The interface has a peer there, of whom it heard so many seconds ago."""
+    heard = 0 if age is None else int(time.time() - age)
+    line = [KEY, "(none)", "10.77.0.10:51820", f"{inside}/32", str(heard), "1", "2", "25"]
+    (fake.root / "peers").write_text("\t".join(line) + "\n")
+
+
+def test_a_leader_with_a_tunnel_publishes_and_exports_inside_it(
+    fake: FakeMachine, make_host: MakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = with_tunnel(fake, monkeypatch)
+    tunnel.meet("10.77.0.11", KEY)
+    tunnel.meet("10.77.0.99", KEY)  # of a follower that left
+    shows(fake, "198.19.0.11", 3)
+    node = make_ready(make_host(site=site))
+    assert '"198.18.0.1:5432:5432"' in override(fake)  # 127.0.0.1's last 17 bits
+    assert "198.19.0.11(rw" in (fake.root / "exports").read_text()
+    file = fake.home / "tunnel" / "graphistry.conf"
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert file.read_text().count("[Peer]") == 1
+    assert "AllowedIPs = 198.19.0.11/32" in file.read_text()
+    unit = (fake.root / "units" / tunnel.UNIT_NAME).read_text()
+    assert "Before=remote-fs-pre.target docker.service" in unit
+    table = (fake.root / "table").read_text()
+    assert 'iifname "graphistry" ip saddr @allowed accept' in table
+    assert "udp dport 51820 ip saddr != { 10.77.0.11, 127.0.0.1 } drop" in table
+    report = node.report.document
+    jsonschema.validate(report, REPORT)
+    detail = next(each["detail"] for each in report["checks"] if each["name"] == "tunnel")
+    assert detail == "1 of 1 followers by WireGuard"
+    assert "c4nary" not in (fake.home / "report.json").read_text()
+
+
+def test_ufw_lets_the_tunnel_in_and_the_data_services_only_inside(
+    fake: FakeMachine, make_host: MakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = with_tunnel(fake, monkeypatch)
+    (fake.root / "ufw-status").write_text("Status: active\n")
+    tunnel.meet("10.77.0.11", KEY)
+    shows(fake, "198.19.0.11", 3)
+    make_ready(make_host(site=site))
+    added = [line for line in fake.log("ufw") if line.startswith("allow")]
+    assert added == [
+        "allow from 198.19.0.11 to 198.18.0.1 port 2049,5432,6379 proto tcp comment graphistry-cluster",
+        "allow from 10.77.0.11 to 127.0.0.1 port 51820 proto udp comment graphistry-cluster",
+    ]
+
+
+def test_a_follower_without_the_leaders_key_says_what_brings_it(
+    fake: FakeMachine, make_host: MakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = with_tunnel(fake, monkeypatch)
+    node = claimed(fake, make_host, site=site)
+    assert not converge(node, unchanged)
+    assert failure(node)["code"] == "TunnelNotExchanged"
+    assert "make up" in failure(node)["hint"]
+
+
+@pytest.mark.parametrize("age", [None, 500.0])
+def test_a_leader_that_is_silent_is_told_before_what_it_takes_along(
+    fake: FakeMachine, make_host: MakeNode, monkeypatch: pytest.MonkeyPatch, age: float | None
+) -> None:
+    site = with_tunnel(fake, monkeypatch)
+    tunnel.meet("10.77.0.10", KEY)
+    shows(fake, "198.19.0.10", age)
+    node = claimed(fake, make_host, site=site)
+    assert not converge(node, unchanged)
+    assert failure(node)["code"] == "TunnelDown"
+    assert "UDP 51820" in failure(node)["hint"]
+    shows(fake, "198.19.0.10", 3)
+    make_ready(node)
+    shows(fake, "198.19.0.10", age)
+    Repairs(node).look()
+    assert state(node)[0] == "degraded"
+    assert failure(node)["code"] == "TunnelDown"
+
+
+def test_an_interface_with_other_peers_is_connected_anew(
+    fake: FakeMachine, make_host: MakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = with_tunnel(fake, monkeypatch)
+    tunnel.meet("10.77.0.10", KEY)
+    shows(fake, "198.19.0.10", 3)
+    node = make_ready(claimed(fake, make_host, site=site))
+    (fake.root / "peers").write_text("")
+    before = len(fake.log("systemctl"))
+    Repairs(node).look()
+    assert failure(node)["code"] == "TunnelChanged"
+    assert f"restart {tunnel.UNIT_NAME}" in fake.log("systemctl")[before:]
+
+
+def test_a_node_that_needs_no_tunnel_any_more_has_none(
+    fake: FakeMachine, make_host: MakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = with_tunnel(fake, monkeypatch)
+    make_ready(make_host(site=site))
+    node = make_ready(make_host())
+    assert not (fake.root / "units" / tunnel.UNIT_NAME).exists()
+    assert not (fake.home / "tunnel" / "graphistry.conf").exists()
+    assert "link delete dev graphistry" in fake.log("ip")
+    assert "route delete unreachable 198.18.0.0/15 metric 9999" in fake.log("ip")
+    assert '"127.0.0.1:5432:5432"' in override(fake)
+    assert "tunnel" not in {each["name"] for each in node.report.document["checks"]}
+
+
+def test_the_agent_hears_of_keys_that_are_brought(
+    fake: FakeMachine, make_host: MakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = with_tunnel(fake, monkeypatch)
+    node = make_host(site=site)
+    assert node.site.read_specification()
+    assert node.site.read_specification() is None
+    tunnel.meet("10.77.0.11", KEY)
+    assert node.site.read_specification()
+    tunnel.public_key()
+    assert node.site.read_specification()
+    assert node.site.read_specification() is None
+    # Another key at once, as when somebody removes the file and runs `make up`.
+    (fake.store / "tunnel" / "private.key").unlink()
+    tunnel.public_key()
+    assert node.site.read_specification()
