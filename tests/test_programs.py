@@ -23,7 +23,16 @@ def installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     return found
 
 
-EVERYTHING = ["cloud-guest-utils", "e2fsprogs", "fdisk", "postgresql", "redis-server", "xfsprogs"]
+EVERYTHING = [
+    "cloud-guest-utils",
+    "e2fsprogs",
+    "fdisk",
+    "postgresql",
+    "redis-server",
+    "wireguard-go",
+    "wireguard-tools",
+    "xfsprogs",
+]
 EVERYTHING += ["zstd"]
 
 
