@@ -7,7 +7,7 @@ import shlex
 from typing import Any
 
 from sandbox.machines import operator_key
-from tests.cluster.nodes import changed_nothing, shell
+from tests.cluster.nodes import SERVICE, changed_nothing, shell
 from tests.cluster.on_hosts import NODES, STORE, OnHosts, reaches_leader, workers
 
 HOME = "/opt/graphistry-cluster"
@@ -98,18 +98,18 @@ def test_root_of_a_follower_gets_nothing_on_the_leader_through_the_folder(cluste
     cluster.run("leader", f"mount -o remount,bind,suid,dev {exported}")
     probes = [".graphistry-cluster-probe-leader", ".graphistry-cluster-probe.leader.0"]
     links = " && ".join(f"ln -s {STORE}/secret.json {seen}/{name}" for name in probes)
-    cluster.run("small", f"cp /usr/bin/id {seen}/files/id && chmod 4755 {seen}/files/id && {links}")
-    assert cluster.run("leader", f"{nobody} {seen}/files/id -u") == "0\n"
+    cluster.run("small", f"cp /usr/bin/id {seen}/id && chmod 4755 {seen}/id && {links}")
+    assert cluster.run("leader", f"{nobody} {seen}/id -u") == "0\n"
     secret = cluster.run("leader", f"cat {STORE}/secret.json")
     cluster.restart_agent("leader")
     options = f"findmnt -no OPTIONS {seen}; findmnt -no OPTIONS {exported}"
     cluster.until("leader", lambda _: cluster.run("leader", options).count("nosuid,nodev") == 2)
     cluster.until_ready("leader")
     for folder in (seen, exported):
-        assert cluster.run("leader", f"{nobody} {folder}/files/id -u") == "65534\n"
+        assert cluster.run("leader", f"{nobody} {folder}/id -u") == "65534\n"
     assert cluster.run("leader", f"cat {STORE}/secret.json") == secret
     assert "probe" not in cluster.run("leader", f"ls -A {seen}")
-    cluster.run("small", f"rm {seen}/files/id")
+    cluster.run("small", f"rm {seen}/id")
     assert cluster.started() == started
 
 
@@ -158,16 +158,19 @@ def test_a_follower_comes_and_goes(cluster: OnHosts) -> None:
         assert cluster.services_started(node) == services[node], node
 
 
-def in_notebooks(cluster: OnHosts, script: str) -> str:
-    """The command that runs a script in the container of small's notebooks."""
-    return f"docker exec {cluster.service('small', 'notebook')} sh -c '{script}'"
+def in_notebooks(machine: Any, script: str) -> str:
+    """What a script prints in the container of a machine's notebooks; it must succeed."""
+    container = f"$(docker ps -q --filter label={SERVICE}=notebook)"
+    done = shell(machine, f"docker exec {container} sh -c '{script}'")
+    assert done.returncode == 0, done.stdout
+    return done.stdout
 
 
 def test_another_address_is_another_host_and_only_up_boots_it(cluster: OnHosts) -> None:
     before, old = cluster.checkout.setting("followers"), cluster.machine("small")
     shell(old, "touch /root/kept")
     notebooks = "/home/graphistry/notebooks"
-    cluster.run("small", in_notebooks(cluster, f"touch {notebooks}/mine.ipynb"))
+    in_notebooks(old, f"touch {notebooks}/mine.ipynb")
     services = cluster.started()
     moved = {**before["small"], "host": {**before["small"]["host"], "address": "10.77.0.14"}}
     cluster.checkout.change(followers={**before, "small": moved})
@@ -184,12 +187,13 @@ def test_another_address_is_another_host_and_only_up_boots_it(cluster: OnHosts) 
     assert cluster.nodes()["small"]["machine"]["address"] == "10.77.0.14"
     left = "ls /root/kept && systemctl list-units --plain -q 'graphistry*'"
     assert shell(old, left).stdout == "/root/kept\n"
-    assert "mine.ipynb" in cluster.run("small", in_notebooks(cluster, f"ls {notebooks}"))
-    cluster.run("small", in_notebooks(cluster, f"touch {notebooks}/more.ipynb"))
+    new = cluster.container(f"{cluster.instance('small')}-10-77-0-14")
+    assert "mine.ipynb" in in_notebooks(new, f"ls {notebooks}")
+    in_notebooks(new, f"touch {notebooks}/more.ipynb")
     cluster.checkout.change(followers=before)
     cluster.succeed()
     assert cluster.run("small", "ls /root/kept") == "/root/kept\n"
-    found = cluster.run("small", in_notebooks(cluster, f"ls {notebooks}")).split()
+    found = in_notebooks(old, f"ls {notebooks}").split()
     assert found == ["mine.ipynb", "more.ipynb", "welcome.ipynb"]
     for node in ("leader", "large"):
         assert cluster.services_started(node) == services[node], node
