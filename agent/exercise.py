@@ -45,8 +45,8 @@ class Exercises:
         return {"datasetId": web.upload(self._token(), name, EDGES)}
 
     def read(self, identifier: str) -> dict[str, Any]:
-        """What this node says of a dataset: the number of its edges, or None where that is not said."""
-        return {"datasetId": identifier, "edges": web.edges(self._token(), identifier)}
+        """The number of a dataset's edges; None where its description counts none."""
+        return {"edges": web.edges(self._token(), identifier)}
 
     def visualize(self, identifier: str) -> dict[str, Any]:
         """Open a dataset's session: which keys that made in the node's own Redis, and which the leader's has too."""

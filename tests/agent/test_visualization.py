@@ -80,7 +80,9 @@ class Viz:
         others = [("another", None), (f"{event}-another", {"kind": "E"})]
         if not self.kind:
             return others
-        return [*others, (f"{event}-{content['id']}", {"kind": self.kind, "error": "no graph"})]
+        many = [("another", "x" * size) for size in (200, 300, 70000)]
+        answer = (f"{event}-{content['id']}", {"kind": self.kind, "error": "no graph"})
+        return [*others, *many, answer]
 
 
 @pytest.fixture
@@ -184,31 +186,37 @@ def test_a_message_is_masked_and_says_its_length(size: int, length: int) -> None
     assert (told, unmasked) == (size, content)
 
 
-def talking(*frames: bytes) -> WebSocket:
-    """A socket whose server says these bytes and then nothing."""
+def talking(*frames: bytes, heard: list[bytes] | None = None) -> WebSocket:
+    """A socket whose server says these bytes and then nothing; what it has *heard* by then."""
 
     def answer(connection: socket.socket) -> None:
         asked = connection.recv(4096).decode()
         key = asked.partition("Sec-WebSocket-Key: ")[2].partition("\r\n")[0]
         head = f"HTTP/1.1 101 x\r\nSec-WebSocket-Accept: {websocket.accepted(key.encode())}\r\n\r\n"
         connection.sendall(head.encode() + b"".join(frames))
-        while connection.recv(4096):
-            pass
+        while said := connection.recv(4096):
+            if heard is not None:
+                heard.append(said)
 
     return WebSocket("127.0.0.1", serve(answer), "/", {}, 1)
 
 
 def test_what_a_server_may_send_is_understood() -> None:
-    long = b"x" * 300
+    long, heard = b"x" * 300, list[bytes]()
     with talking(
         b"\x82\x03\x00\x01\x02",  # binary: a picture
         b"\x01\x03Hel",  # RFC 6455, 5.7: a fragmented text, with a ping between
         b"\x89\x05Hello",
         b"\x80\x02lo",
         b"\x81\x7e" + struct.pack("!H", len(long)) + long,
+        heard=heard,
     ) as opened_socket:
         assert opened_socket.receive() == "Hello"
         assert opened_socket.receive() == long.decode()
+        end = time.monotonic() + 5
+        while not heard and time.monotonic() < end:
+            time.sleep(0.01)
+        assert heard[0][:2] == b"\x8a\x85"  # the pong, masked
 
 
 @pytest.mark.parametrize(

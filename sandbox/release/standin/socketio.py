@@ -28,7 +28,7 @@ def talk(
     peer = WebSocket(connection, request.headers)
     opened = {"sid": uuid.uuid4().hex, "upgrades": [], "pingInterval": 25000, "pingTimeout": 20000}
     peer.send("0" + json.dumps({**opened, "maxPayload": 1000000}))
-    if protocol == 4 and peer.receive(PING_SECONDS) != "40":
+    if protocol == 4 and not (peer.receive(PING_SECONDS) or "").startswith("40"):
         return
     if refused:
         peer.send("44" + json.dumps({"message": refused} if protocol == 4 else refused))
@@ -37,7 +37,8 @@ def talk(
     while True:
         said = peer.receive(PING_SECONDS)
         if said is None:
-            peer.send("2")
+            if protocol == 4:  # in 3, clients do
+                peer.send("2")
         elif said.startswith("2"):
             peer.send("3" + said[1:])
         elif said.startswith(("1", "41")):

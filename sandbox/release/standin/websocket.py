@@ -32,10 +32,11 @@ class WebSocket:
         """Send a message."""
         content = text.encode()
         size = len(content)
-        head = struct.pack("!BB", 0x80 | opcode, size)
-        if size > 125:
+        if size < 126:
+            head = struct.pack("!BB", 0x80 | opcode, size)
+        elif size < 1 << 16:
             head = struct.pack("!BBH", 0x80 | opcode, 126, size)
-        if size > 65535:
+        else:
             head = struct.pack("!BBQ", 0x80 | opcode, 127, size)
         self._connection.sendall(head + content)
 
