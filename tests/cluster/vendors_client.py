@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -20,8 +21,13 @@ EDGES = 7
 
 def main() -> None:
     """Do what is asked for."""
-    done = {"upload": upload, "expired": expired, "refused": refused, "session": session}
-    print(json.dumps(done[sys.argv[1]](*sys.argv[2:])))
+    known: dict[str, Callable[..., dict[str, Any]]] = {
+        "upload": upload,
+        "expired": expired,
+        "refused": refused,
+        "session": session,
+    }
+    print(json.dumps(known[sys.argv[1]](*sys.argv[2:])))
 
 
 def register(password: str = os.environ["PASSWORD"]) -> None:

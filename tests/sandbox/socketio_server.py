@@ -30,14 +30,15 @@ def main() -> None:
     """Serve until the end."""
     server = socketio.Server(async_mode="threading", cors_allowed_origins="*")
 
-    @server.event
     def connect(sid: str, environ: dict[str, Any]) -> None:
         server.emit("vbo_update", b"a picture", to=sid)
 
-    @server.on("falcor-operation")
     def operation(sid: str, question: dict[str, Any]) -> None:
         answer = {"kind": "C", "value": {"paths": question["pathSets"]}}
         server.emit(f"falcor-operation-{question['id']}", answer, to=sid)
+
+    server.on("connect", connect)
+    server.on("falcor-operation", operation)
 
     def page(_: Any, start: Any) -> list[bytes]:
         start("200 OK", [("Content-Type", "text/html")])
