@@ -16,7 +16,9 @@ PYTHON = ROOT / ".build" / "clients" / "bin" / "python"
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     assert PYTHON.exists(), "Socket.IO is not there; `make .build/clients/ready` installs it"
     program = Path(__file__).with_name("socketio_server.py")
-    with subprocess.Popen([PYTHON, program], stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [PYTHON, program], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:  # which tells of every connection that its client ends
         assert process.stdout
         monkeypatch.setattr(web, "ADDRESS", f"http://127.0.0.1:{process.stdout.readline().strip()}")
         monkeypatch.setattr(visualization, "SECONDS", 20)
