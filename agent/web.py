@@ -14,6 +14,8 @@ ADDRESS = "http://localhost"
 TIMEOUT_SECONDS = 30
 GONE = (404, 410)
 """HTTP statuses of a data set that is not there."""
+NO_SUCH_PAGE = (404, 405)
+"""HTTP statuses of a release that lacks a page, or does not take such a request."""
 COUNTS = ("edge_count", "num_edges")
 """How an answer may name the number of edges: hub's documents have the first, PyGraphistry's contract none."""
 

@@ -139,9 +139,13 @@ def visualized(origin: str, node: str, answer: Mapping[str, Any]) -> Iterator[Pr
 def deleted_everywhere(nodes: Nodes, dataset: str, node: str) -> Iterator[Proof]:
     """A dataset that one node deletes is gone on all."""
     answer = nodes.exercise(f"delete {dataset}", node)[node]
-    done = "deleted" in answer
-    seen = f"dataset {dataset}" if done else said(answer)
-    yield Proof(promise="delete", node=node, kept=done, seen=seen)
+    done, unknown = "deleted" in answer, answer.get("notProven")
+    yield Proof(
+        promise="delete",
+        node=node,
+        kept=None if unknown else done,
+        seen=f"dataset {dataset}" if done else str(unknown or said(answer)),
+    )
     if not done:
         return
     for each, found in nodes.exercise(f"gone {dataset}").items():

@@ -168,6 +168,16 @@ def test_a_first_visualization_is_told_as_it_was_and_leaves_no_dataset(
     assert (found[2][0], "no worker is free" in found[2][1]) == (False, True)
     assert deleted == ["dataset"] * 3
 
+    def refuse(*_: object) -> None:
+        raise web.WebError("HTTP 405", 405)
+
+    start.WARM.unlink(missing_ok=True)
+    viz.page, viz.refused = PAGE, ""
+    monkeypatch.setattr(web, "delete", refuse)
+    start._warm_up(node)
+    check = next(each for each in node.report.document["checks"] if each["name"] == "warmUp")
+    assert check["ok"] is True
+
 
 def test_a_handshake_is_answered_as_rfc_6455_says() -> None:
     assert websocket.accepted(b"dGhlIHNhbXBsZSBub25jZQ==") == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="

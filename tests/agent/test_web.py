@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from agent import web
+from agent.exercise import Exercises
 from sandbox.release.standin.web import RefusedError, Reply, Request
 
 from .test_visualization import served
@@ -90,3 +91,24 @@ def test_a_dataset_is_deleted_by_its_documented_page(pages: dict[str, Any]) -> N
     pages["/api/v2/datasets/d1/"] = ""
     web.delete("bearer", "d1")
     assert pages["asked"][0].method == "DELETE"
+
+
+@pytest.mark.parametrize(
+    ("known", "answer", "told"),
+    [(ME, "", "deleted"), (ME, 405, "notProven"), (404, 404, "HTTP 404"), (ME, 403, "HTTP 403")],
+)
+def test_a_release_that_deletes_nothing_proves_nothing(
+    pages: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    known: Any,
+    answer: Any,
+    told: str,
+) -> None:
+    pages["/api/v2/upload/datasets/d1"], pages["/api/v2/datasets/d1/"] = known, answer
+    exercises = Exercises.__new__(Exercises)
+    monkeypatch.setattr(Exercises, "_token", lambda _: "bearer")
+    if told.startswith("HTTP"):
+        with pytest.raises(web.WebError, match=told):
+            exercises.delete("d1")
+    else:
+        assert set(exercises.delete("d1")) == {told}
