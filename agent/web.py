@@ -44,7 +44,7 @@ def status(path: str) -> int:
 
 def token(user: str, password: str) -> str:
     """A signed-in user's token."""
-    answer = _call("POST", "/api-token-auth/", None, {"username": user, "password": password})
+    answer = _ask("POST", "/api-token-auth/", None, {"username": user, "password": password})
     return str(_member(answer, "token"))
 
 
@@ -56,15 +56,15 @@ def upload(bearer: str, name: str, edges: dict[str, list[Any]]) -> str:
         "node_encodings": {"bindings": {}},
         "edge_encodings": {"bindings": {"source": "src", "destination": "dst"}},
     }
-    answer = _call("POST", "/api/v2/upload/datasets/", bearer, described)
+    answer = _ask("POST", "/api/v2/upload/datasets/", bearer, described)
     identifier = str(_member(answer, "data", "dataset_id"))
-    _call("POST", f"/api/v2/upload/datasets/{identifier}/edges/json", bearer, edges)
+    _ask("POST", f"/api/v2/upload/datasets/{identifier}/edges/json", bearer, edges)
     return identifier
 
 
 def edges(bearer: str, identifier: str) -> int | None:
     """How many edges a data set has; None where its description, which is read, does not count them."""
-    answer = _call("GET", f"/api/v2/upload/datasets/{identifier}", bearer)
+    answer = _ask("GET", f"/api/v2/upload/datasets/{identifier}", bearer)
     found = answer["data"] if isinstance(answer.get("data"), dict) else answer
     if _member(found, "dataset_id") != identifier:
         raise WebError(f"asked for data set {identifier}, another one was described")
@@ -85,7 +85,7 @@ def is_gone(bearer: str, identifier: str) -> bool:
 
 def delete(bearer: str, identifier: str) -> None:
     """Delete a data set."""
-    _call("DELETE", f"/api/v2/datasets/{identifier}/", bearer)
+    _ask("DELETE", f"/api/v2/datasets/{identifier}/", bearer)
 
 
 def _member(answer: Any, *names: str) -> Any:
@@ -97,7 +97,7 @@ def _member(answer: Any, *names: str) -> Any:
     return answer
 
 
-def _call(method: str, path: str, bearer: str | None, content: Any = None) -> dict[str, Any]:
+def _ask(method: str, path: str, bearer: str | None, content: Any = None) -> dict[str, Any]:
     """The JSON answer, {} where it is empty; errors name the path and never what was sent."""
     headers = {"Content-Type": "application/json", "Accept": "application/json"}
     if bearer:
