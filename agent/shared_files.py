@@ -143,9 +143,12 @@ def recognize(node: Node) -> None:
 
 
 def make_folders(node: Node) -> None:
-    """Open to the services' users like the vendor's example, yet sticky; one that is there keeps its mode."""
+    """Open to the services' users like the vendor's example; one that is there keeps its mode, unless that is sticky.
+
+    What one service writes, another deletes: in a sticky folder, as agents before have made it, only root could.
+    """
     try:
-        inside.make_folders(place(node.specification), FOLDERS, 0o1777)
+        inside.make_folders(place(node.specification), FOLDERS, 0o777)
     except OSError as error:
         raise failure(node, "cannot be made", error, "SharedFolderReadOnly") from error
 

@@ -1,4 +1,7 @@
-"""Graphistry's own HTTP interface, as a user of this node sees it."""
+"""Graphistry's own HTTP interface, as a user of this node sees it.
+
+What is asked and read here is in hub's REST documents (docs/api) and in PyGraphistry, the vendor's client.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,21 @@ from typing import Any
 
 ADDRESS = "http://localhost"
 TIMEOUT_SECONDS = 30
-FIRST_PICTURE_SECONDS = 180
-"""The first visualization of each GPU worker compiles its kernels."""
+GONE = (404, 410)
+"""HTTP statuses of a data set that is not there."""
+NO_SUCH_PAGE = (404, 405)
+"""HTTP statuses of a release that lacks a page, or does not take such a request."""
+COUNTS = ("edge_count", "num_edges")
+"""How an answer may name the number of edges: hub's documents have the first, PyGraphistry's contract none."""
 
 
 class WebError(Exception):
     """The node answered otherwise than it should."""
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
+        """Of HTTP; 0 where nobody has answered."""
 
 
 def status(path: str) -> int:
@@ -32,39 +44,48 @@ def status(path: str) -> int:
 
 def token(user: str, password: str) -> str:
     """A signed-in user's token."""
-    answer = _call("/api/v2/auth/token/generate", {"username": user, "password": password}, None)
+    answer = _ask("POST", "/api-token-auth/", None, {"username": user, "password": password})
     return str(_member(answer, "token"))
 
 
-def upload(bearer: str, name: str, edges: list[dict[str, Any]]) -> str:
+def upload(bearer: str, name: str, edges: dict[str, list[Any]]) -> str:
     """Store an edge list with columns src and dst; the data set's id."""
     described = {
         "name": name,
-        "type": "edges",
         "metadata": {},
         "node_encodings": {"bindings": {}},
         "edge_encodings": {"bindings": {"source": "src", "destination": "dst"}},
     }
-    answer = _call("/api/v2/upload/datasets/", described, bearer)
+    answer = _ask("POST", "/api/v2/upload/datasets/", bearer, described)
     identifier = str(_member(answer, "data", "dataset_id"))
-    _call(f"/api/v2/upload/datasets/{identifier}/edges/json", edges, bearer)
+    _ask("POST", f"/api/v2/upload/datasets/{identifier}/edges/json", bearer, edges)
     return identifier
 
 
-def edges(bearer: str, identifier: str) -> int:
-    """How many edges a data set has."""
-    answer = _call(f"/api/v2/upload/datasets/{identifier}", None, bearer)
-    return int(_member(answer, "data", "num_edges"))
+def edges(bearer: str, identifier: str) -> int | None:
+    """How many edges a data set has; None where its description, which is read, does not count them."""
+    answer = _ask("GET", f"/api/v2/upload/datasets/{identifier}", bearer)
+    found = answer["data"] if isinstance(answer.get("data"), dict) else answer
+    if _member(found, "dataset_id") != identifier:
+        raise WebError(f"asked for data set {identifier}, another one was described")
+    counts = [found[name] for name in COUNTS if isinstance(found.get(name), int)]
+    return int(counts[0]) if counts else None
 
 
-def visualize(identifier: str) -> None:
-    """Open the page of a data set, as a browser does first."""
-    url = f"{ADDRESS}/graph/graph.html?dataset={identifier}"
+def is_gone(bearer: str, identifier: str) -> bool:
+    """Whether this node knows no such data set."""
     try:
-        with urllib.request.urlopen(url, timeout=FIRST_PICTURE_SECONDS) as answer:
-            answer.read()
-    except OSError as error:
-        raise WebError(f"the page of data set {identifier}: {error}") from error
+        edges(bearer, identifier)
+    except WebError as error:
+        if error.status in GONE:
+            return True
+        raise
+    return False
+
+
+def delete(bearer: str, identifier: str) -> None:
+    """Delete a data set."""
+    _ask("DELETE", f"/api/v2/datasets/{identifier}/", bearer)
 
 
 def _member(answer: Any, *names: str) -> Any:
@@ -76,19 +97,21 @@ def _member(answer: Any, *names: str) -> Any:
     return answer
 
 
-def _call(path: str, content: Any, bearer: str | None) -> dict[str, Any]:
-    """The JSON answer to a GET, or to a POST of *content*; errors name the path and never the content."""
+def _ask(method: str, path: str, bearer: str | None, content: Any = None) -> dict[str, Any]:
+    """The JSON answer, {} where it is empty; errors name the path and never what was sent."""
     headers = {"Content-Type": "application/json", "Accept": "application/json"}
     if bearer:
         headers["Authorization"] = f"Bearer {bearer}"
     body = None if content is None else json.dumps(content).encode()
-    asked = urllib.request.Request(ADDRESS + path, data=body, headers=headers)
+    asked = urllib.request.Request(ADDRESS + path, data=body, headers=headers, method=method)
     try:
         with urllib.request.urlopen(asked, timeout=TIMEOUT_SECONDS) as answer:
-            found: dict[str, Any] = json.loads(answer.read())
-        return found
+            found = json.loads(answer.read() or b"{}")
     except urllib.error.HTTPError as error:
         said = error.read()[:200].decode(errors="replace")
-        raise WebError(f"{path}: HTTP {error.code}: {said}") from error
+        raise WebError(f"{path}: HTTP {error.code}: {said}", error.code) from error
     except (OSError, ValueError) as error:
         raise WebError(f"{path}: {error}") from error
+    if not isinstance(found, dict):
+        raise WebError(f"{path}: an object is expected, {type(found).__name__} was answered")
+    return found

@@ -28,7 +28,8 @@ class Proof:
 
     promise: str
     node: str
-    kept: bool
+    kept: bool | None
+    """None where nobody could tell: that is not green."""
     seen: str
 
 
@@ -78,7 +79,7 @@ def proofs(nodes: Nodes) -> Iterator[Proof]:
 
 
 def uploads_are_read_everywhere(nodes: Nodes) -> Iterator[Proof]:
-    """A dataset uploaded on any one node is read and visualized on every other."""
+    """A dataset uploaded on one node is read and visualized on every other, and gone on all when one deletes it."""
     for origin in ["leader", *nodes.followers[:1]]:
         name = f"proof-{secrets.token_hex(4)}"
         uploaded = nodes.exercise(f"upload {name}", origin)[origin]
@@ -91,33 +92,73 @@ def uploads_are_read_everywhere(nodes: Nodes) -> Iterator[Proof]:
         )
         if not dataset:
             continue
-        others = [node for node in nodes.addresses if node != origin]
-        if not others:
-            continue
+        others = [node for node in nodes.addresses if node != origin] or [origin]
         for node, answer in nodes.exercise(f"read {dataset}", *others).items():
-            edges = answer.get("edges", 0)
+            edges = answer.get("edges")
             yield Proof(
                 promise=f"read what {origin} got",
                 node=node,
-                kept=edges > 0,
-                seen=f"{edges} edges" if edges else said(answer),
+                kept="edges" in answer and edges != 0,
+                seen=said(answer) if "edges" not in answer else read(edges),
             )
         for node, answer in nodes.exercise(f"visualize {dataset}", *others).items():
-            opened = answer.get("newLocalKeys", [])
-            yield Proof(
-                promise=f"visualize what {origin} got",
-                node=node,
-                kept=bool(opened),
-                seen=f"session {opened[0]}" if opened else said(answer),
-            )
-            if node != "leader":
-                strays = answer.get("alsoOnLeader", [])
-                yield Proof(
-                    promise="StreamGL's session stays on its node",
-                    node=node,
-                    kept=bool(opened) and not strays,
-                    seen="in its own Redis only" if opened and not strays else said(answer),
-                )
+            yield from visualized(origin, node, answer)
+        yield from deleted_everywhere(nodes, dataset, others[-1])
+
+
+def read(edges: int | None) -> str:
+    """What was read of a dataset; releases differ in whether its description counts edges."""
+    return "its description, which counts no edges" if edges is None else f"{edges} edges"
+
+
+def visualized(origin: str, node: str, answer: Mapping[str, Any]) -> Iterator[Proof]:
+    """A session that was opened by its socket, as the page opens it, and where it is kept."""
+    opened = answer.get("newLocalKeys", [])
+    unknown = answer.get("notProven")
+    yield Proof(
+        promise=f"visualize what {origin} got",
+        node=node,
+        kept=None if unknown else answer.get("answered") is True,
+        seen=str(unknown or ("the session answers" if answer.get("answered") else said(answer))),
+    )
+    if node == "leader":
+        return
+    strays = answer.get("alsoOnLeader", [])
+    kept = (
+        None if unknown or ("error" not in answer and not opened) else bool(opened) and not strays
+    )
+    yield Proof(
+        promise="StreamGL's session stays on its node",
+        node=node,
+        kept=kept,
+        seen={
+            True: f"{', '.join(opened)} in its own Redis only",
+            False: said(answer),
+            None: str(unknown or "the session has left no key in the node's own Redis"),
+        }[kept],
+    )
+
+
+def deleted_everywhere(nodes: Nodes, dataset: str, node: str) -> Iterator[Proof]:
+    """A dataset that one node deletes is gone on all."""
+    answer = nodes.exercise(f"delete {dataset}", node)[node]
+    done, unknown = "deleted" in answer, answer.get("notProven")
+    yield Proof(
+        promise="delete",
+        node=node,
+        kept=None if unknown else done,
+        seen=f"dataset {dataset}" if done else str(unknown or said(answer)),
+    )
+    if not done:
+        return
+    for each, found in nodes.exercise(f"gone {dataset}").items():
+        gone = found.get("gone")
+        yield Proof(
+            promise=f"what {node} deletes is gone",
+            node=each,
+            kept=gone is True,
+            seen=said(found) if gone is None else ("gone" if gone else "still there"),
+        )
 
 
 def accounts_hold_everywhere(nodes: Nodes) -> Iterator[Proof]:

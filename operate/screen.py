@@ -85,10 +85,14 @@ def show_unready(opened: Deployment, found: list[Node]) -> list[Node]:
 def show_proof(proof: Proof) -> None:
     """Print whether a promise is kept, and what was seen, which goes below it where a terminal is too narrow."""
     screen = Console(emoji=False, highlight=False)
-    kept = "[green]kept  [/]" if proof.kept else "[bold red]BROKEN[/]"
+    kept = {
+        True: "[green]kept      [/]",
+        False: "[bold red]BROKEN    [/]",
+        None: "[yellow]not proven[/]",
+    }[proof.kept]
     line = f"{proof.promise:48} {proof.node:12}"
-    beside = not screen.is_terminal or len(f"BROKEN {line} {proof.seen}") <= screen.width
-    seen = escape(proof.seen) if beside else f"\n         {escape(proof.seen)}"
+    beside = not screen.is_terminal or len(f"not proven {line} {proof.seen}") <= screen.width
+    seen = escape(proof.seen) if beside else f"\n           {escape(proof.seen)}"
     screen.print(f"{kept} {line} {seen}", soft_wrap=True)
 
 

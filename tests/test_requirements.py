@@ -13,7 +13,12 @@ from packaging.utils import canonicalize_name
 
 from tests.harness import ROOT
 
-LOCKS = ("requirements", "requirements-development", "requirements-checkov")
+LOCKS = (
+    "requirements",
+    "requirements-development",
+    "requirements-checkov",
+    "requirements-clients",
+)
 
 PROGRAM = ("components", "model", "operate", "sandbox")
 """What `make up` runs on this computer, the embedded sandbox among it."""

@@ -1,5 +1,6 @@
 """What a machine finds around it, on this computer: a metadata service, and AWS by moto."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -198,7 +199,8 @@ def make_node(fake: FakeMachine, monkeypatch: pytest.MonkeyPatch) -> Callable[..
     monkeypatch.setattr("agent.web.status", lambda _: 201)
     monkeypatch.setattr("agent.web.token", lambda *_: "bearer")
     monkeypatch.setattr("agent.web.upload", lambda *_: "dataset")
-    monkeypatch.setattr("agent.web.visualize", lambda _: None)
+    monkeypatch.setattr("agent.web.delete", lambda *_: None)
+    monkeypatch.setattr("agent.visualization.opened", contextlib.nullcontext)
     monkeypatch.setattr("agent.aws_site.Secret", lambda _, arn: FakeSecret(store, arn))
     monkeypatch.setattr("agent.aws_site.BucketAsks", lambda *_: store)
     monkeypatch.setattr("agent.replacement.SETTLE_SECONDS", 0)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
+import subprocess
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from agent import inside
+from agent import inside, shared_files
 from agent.inside import Folder
 
 PREFIX = ".probe.small."
@@ -34,7 +38,7 @@ def place(tmp_path: Path) -> Path:
 WORKS: dict[str, Callable[[Folder], object]] = {
     "read": lambda folder: inside.read(folder, "name"),
     "create": lambda folder: inside.create(folder, "name", "ours"),
-    "make_folders": lambda folder: inside.make_folders(folder, ["name"], 0o1777),
+    "make_folders": lambda folder: inside.make_folders(folder, ["name"], 0o777),
     "make_guarded": lambda folder: inside.make_guarded(folder, "name", "guard"),
     "age": lambda folder: inside.age(folder, "name"),
     "probe": lambda folder: inside.probe(folder, PREFIX, ["name"]),
@@ -173,3 +177,30 @@ def test_a_file_takes_the_place_of_a_link_and_not_of_what_it_leads_to(
     assert [(each.name, each.is_symlink(), each.read_text()) for each in place.iterdir()] == [
         ("name", False, "ours")
     ]
+
+
+def as_user(user: int, *command: str) -> int:
+    """The exit status of a command that another user than root runs."""
+    switched = ("setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", *command)
+    return subprocess.run(switched, capture_output=True, check=False).returncode
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root is needed to be two other users")
+@pytest.mark.parametrize("before", [None, 0o1777, 0o777, 0o770, 0o2775])
+def test_one_services_user_deletes_what_anothers_wrote(
+    monkeypatch: pytest.MonkeyPatch, before: int | None
+) -> None:
+    """As with the vendor's `chmod -R 777`; a sticky folder is of an agent before, any other mode an owner's choice."""
+    with tempfile.TemporaryDirectory() as place:  # pytest's own folders are closed to others
+        Path(place).chmod(0o755)
+        folder = Path(place, "datasets")
+        if before is not None:
+            folder.mkdir()
+            folder.chmod(before)
+        monkeypatch.setattr(shared_files, "place", lambda _: Folder(place))
+        shared_files.make_folders(SimpleNamespace(specification=None))  # type: ignore[arg-type]
+        if before in (0o770, 0o2775):
+            assert stat.S_IMODE(folder.stat().st_mode) == before
+            return
+        assert as_user(1001, "touch", str(folder / "written")) == 0
+        assert as_user(1000, "rm", str(folder / "written")) == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
@@ -145,16 +146,23 @@ def test_what_one_node_takes_the_other_shows(pair: Pair) -> None:
     login = {"username": "admin", "password": "pw"}
     for one, other in ((pair.leader, pair.follower), (pair.follower, pair.leader)):
         token = pair.ask(one, "/api/v2/auth/token/generate", body=login)["token"]
-        made = pair.ask(one, "/api/v2/upload/datasets/", token, {"name": "x", "type": "edges"})
+        described = {"name": "x", "metadata": {}, "node_encodings": {}, "edge_encodings": {}}
+        made = pair.ask(one, "/api/v2/upload/datasets/", token, described)
         dataset = made["data"]["dataset_id"]
         rows = [{"src": 1, "dst": 2}, {"src": 2, "dst": 3}]
-        pair.ask(one, f"/api/v2/upload/datasets/{dataset}/edges/json", token, rows)
+        path = f"/api/v2/upload/datasets/{dataset}/edges/json"
+        assert pair.ask(one, path, token, rows)["success"] is False  # columns, unless told
+        pair.ask(one, f"{path}?orient=records", token, rows)
         shown = pair.ask(other, f"/api/v2/upload/datasets/{dataset}", token)["data"]
-        assert (shown["num_edges"], shown["node"] == shown["read_on"]) == (2, False)
+        assert (shown["edge_count"], shown["node"] == shown["read_on"]) == (2, False)
         page = f"http://localhost/graph/graph.html?dataset={dataset}"
-        assert 'data-edges="2"' in pair.cloud.shell(other, f"curl -sf {page}")
+        assert "2 edges" in pair.cloud.shell(other, f"curl -sf {page}")
         assert pair.keys(pair.leader, f"forge:upload:{dataset}")
-        assert pair.keys(other, "streamgl:session:*")
+        assert not pair.keys(other, "streamgl:session:*")
+        socket = f"http://localhost/graph/socket.io/?dataset={dataset}&EIO=4&transport=websocket"
+        upgrade = "-H 'Connection: Upgrade' -H 'Upgrade: websocket' -H 'Sec-WebSocket-Key: x'"
+        pair.cloud.shell(other, f"curl -s -m 30 {upgrade} '{socket}' >/dev/null 2>&1 &")
+        until(partial(pair.keys, other, "streamgl:session:*"), "the socket begins a session")
     assert not pair.keys(pair.follower, "forge:*")
     assert not pair.keys(pair.follower, "nexus:*")
     assert "postgres" not in pair.states(pair.follower)

@@ -27,7 +27,9 @@ def sound(node: str, exercise: str, settings: dict[str, str]) -> Any:
     return {
         "upload": {"datasetId": "d1"},
         "read": {"edges": 3},
-        "visualize": {"newLocalKeys": ["streamgl:session:1"], "alsoOnLeader": []},
+        "visualize": {"answered": True, "newLocalKeys": ["session:1"], "alsoOnLeader": []},
+        "delete": {"deleted": "d1"},
+        "gone": {"gone": True},
         "sign-up": {},
         "sign-in": {"signedIn": True},
         "set-setting": {},
@@ -70,7 +72,10 @@ def try_all(
 def test_a_sound_cluster_keeps_every_promise(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = try_all(monkeypatch, {})
     assert len(seen) > 20
-    assert [each for each in seen if not each.kept] == []
+    assert [each for each in seen if each.kept is not True] == []
+    assert {each.node for each in seen if each.promise == "what large deletes is gone"} == set(
+        ADDRESSES
+    )
 
 
 @pytest.mark.parametrize(
@@ -78,8 +83,12 @@ def test_a_sound_cluster_keeps_every_promise(monkeypatch: pytest.MonkeyPatch) ->
     [
         ("leader", "upload", {"error": "507"}),
         ("small", "read", {"edges": 0}),
-        ("large", "visualize", {"newLocalKeys": [], "alsoOnLeader": []}),
-        ("large", "visualize", {"newLocalKeys": ["k"], "alsoOnLeader": ["k"]}),
+        ("large", "read", {"error": "404"}),
+        ("large", "visualize", {"error": "/graph/socket.io/: HTTP 502"}),
+        ("large", "visualize", {"answered": True, "newLocalKeys": ["k"], "alsoOnLeader": ["k"]}),
+        ("large", "delete", {"error": "403"}),
+        ("small", "gone", {"gone": False}),
+        ("small", "gone", {"error": "HTTP 502"}),
         ("large", "sign-up", {"error": "no"}),
         ("small", "sign-in", {"signedIn": False}),
         ("small", "get-setting", {"value": "old"}),
@@ -95,6 +104,29 @@ def test_a_broken_promise_is_told(
     broken = [each for each in try_all(monkeypatch, {(node, exercise): answer}) if not each.kept]
     assert broken
     assert node in {each.node for each in broken} or exercise == "redis-clients"
+
+
+@pytest.mark.parametrize(
+    ("exercise", "answer", "unknown"),
+    [
+        ("visualize", {"notProven": "the page names no socket"}, 4),
+        ("visualize", {"answered": True, "newLocalKeys": [], "alsoOnLeader": []}, 2),
+        ("delete", {"notProven": "HTTP 405"}, 2),
+    ],
+)
+def test_what_nobody_can_tell_is_neither_kept_nor_broken(
+    monkeypatch: pytest.MonkeyPatch, exercise: str, answer: dict[str, Any], unknown: int
+) -> None:
+    seen = try_all(monkeypatch, {("large", exercise): answer})
+    found = [each for each in seen if each.kept is not True]
+    assert {(each.kept, each.node) for each in found} == {(None, "large")}
+    assert len(found) == unknown
+
+
+def test_a_description_that_counts_no_edges_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = try_all(monkeypatch, {("small", "read"): {"edges": None}})
+    assert all(each.kept for each in seen)
+    assert "counts no edges" in next(each.seen for each in seen if each.promise.startswith("read"))
 
 
 class Server:

@@ -16,6 +16,8 @@ MODULES = {
     "caddy": "proxy",
 }
 """Services whose module has another name than they."""
+USERS = {"nexus": 1000, "forge-etl-python": 1001}
+"""Services that are no root, each with a user of its own: one deletes what the other has written."""
 ENTRYPOINT = "docker-entrypoint.sh"
 """Of the images with PostgreSQL and Redis."""
 
@@ -33,6 +35,10 @@ def main(service: str, *command: str) -> None:
         signal.pause()
     if command:
         os.execvp(ENTRYPOINT, [ENTRYPOINT, *command])  # noqa: S606
+    if service in USERS:
+        os.setgroups([])
+        os.setgid(USERS[service])
+        os.setuid(USERS[service])
     name = MODULES.get(service, service.replace("-", "_"))
     importlib.import_module(f".services.{name}", __package__).main(service)
 

@@ -26,6 +26,10 @@ CREATE TABLE IF NOT EXISTS nexus_dataset (
     dataset_id text PRIMARY KEY, name text NOT NULL, owner text NOT NULL, node text NOT NULL,
     num_edges integer NOT NULL DEFAULT 0, num_nodes integer NOT NULL DEFAULT 0,
     created timestamptz NOT NULL DEFAULT now());
+ALTER TABLE nexus_dataset ADD COLUMN IF NOT EXISTS described jsonb NOT NULL DEFAULT '{}';
+CREATE TABLE IF NOT EXISTS nexus_file (
+    file_id text PRIMARY KEY, name text NOT NULL, owner text NOT NULL, file_type text NOT NULL,
+    num_rows integer, created timestamptz NOT NULL DEFAULT now());
 """
 
 DatabaseError = psycopg2.Error

@@ -18,13 +18,19 @@ def token(username: str) -> str:
     return f"{text}.{_encoded(_signature(text))}"
 
 
+class ExpiredError(Exception):
+    """A token that was good once."""
+
+
 def username(signed: str) -> str | None:
-    """Whose token this is; None where it is expired or signed with other keys."""
+    """Whose token this is; None where it is signed with other keys. Raises ExpiredError."""
     text, _, signature = signed.rpartition(".")
     if not hmac.compare_digest(signature, _encoded(_signature(text))):
         return None
     claims: dict[str, Any] = json.loads(_decoded(text.partition(".")[2]))
-    return str(claims["username"]) if claims["exp"] > time.time() else None
+    if claims["exp"] <= time.time():
+        raise ExpiredError(str(claims["username"]))
+    return str(claims["username"])
 
 
 def sealed(text: str) -> str:

@@ -1,9 +1,12 @@
 """HTTP for the services: a small server and a small client."""
 
+import contextlib
 import http.client
 import json
 import re
+import socket
 import socketserver
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -18,11 +21,13 @@ _FOREVER = 1e6  # seconds between two looks at nothing
 
 
 class RefusedError(Exception):
-    """A request that is answered with an error status."""
+    """A request that is answered with an error status, and with what was wrong or a document of it."""
 
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
+    def __init__(self, status: int, wrong: str | dict[str, Any]) -> None:
+        super().__init__(str(wrong))
         self.status = status
+        said = isinstance(wrong, str)
+        self.document = {"success": False, "message": wrong} if said else wrong
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,16 @@ class Request:
         """The first value of each variable."""
         return {name: values[0] for name, values in parse_qs(urlsplit(self.target).query).items()}
 
+    @property
+    def upgrades(self) -> bool:
+        """Whether a WebSocket is asked for."""
+        return self.header("upgrade").lower() == "websocket"
+
+    def header(self, name: str) -> str:
+        """The value of a header; empty where there is none."""
+        wanted = name.lower()
+        return next((value for key, value in self.headers.items() if key.lower() == wanted), "")
+
     def document(self) -> Any:
         """The body's JSON."""
         try:
@@ -52,7 +67,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer: a dictionary or list is sent as JSON, text as HTML."""
+    """An answer: a dictionary or list is sent as JSON, text as HTML; a function takes over the connection."""
 
     status: int
     content: Any
@@ -94,10 +109,14 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             reply = self._reply()
         except RefusedError as refused:
-            reply = Reply(refused.status, {"success": False, "message": str(refused)})
+            reply = Reply(refused.status, refused.document)
         except Exception as error:
             print(f"error: {self.command} {self.path}: {type(error).__name__}: {error}", flush=True)
             reply = Reply(500, {"success": False, "message": f"{type(error).__name__}: {error}"})
+        if callable(reply.content):
+            with contextlib.suppress(OSError):
+                reply.content(self.connection)
+            return
         content, kind = reply.content, "text/html; charset=utf-8"
         if not isinstance(content, (str, bytes)):
             content, kind = json.dumps(content), "application/json"
@@ -150,6 +169,34 @@ def call(
         raise OSError(f"{host}:{port}: {error}") from error
     finally:
         connection.close()
+
+
+def tunnel(host: str, port: int, request: Request) -> Reply:
+    """Pass a request for a WebSocket on, and then whatever either side says. Raises OSError where nobody is there."""
+    service = socket.create_connection((host, port), 30)
+    lines = [f"{request.method} {request.target} HTTP/1.1"]
+    lines += [f"{name}: {value}" for name, value in request.headers.items()]
+    service.sendall("\r\n".join([*lines, "", ""]).encode())
+
+    def both(client: socket.socket) -> None:
+        client.settimeout(None)
+        service.settimeout(None)
+        back = threading.Thread(target=_pump, args=(service, client), daemon=True)
+        back.start()
+        _pump(client, service)
+        back.join()
+        service.close()
+
+    return Reply(101, both)
+
+
+def _pump(source: socket.socket, target: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while some := source.recv(65536):
+            target.sendall(some)
+    for each in (source, target):
+        with contextlib.suppress(OSError):
+            each.shutdown(socket.SHUT_RDWR)
 
 
 def get(host: str, port: int, path: str, headers: Mapping[str, str] | None = None) -> Reply:

@@ -86,7 +86,7 @@ def test_a_leader_converges_to_ready(fake: FakeMachine, leader: Node) -> None:
         "postgresql_data",
         MARKER,
     }
-    assert (fake.root / "shared" / "uploads").stat().st_mode & 0o7777 == 0o1777
+    assert (fake.root / "shared" / "uploads").stat().st_mode & 0o7777 == 0o777
 
 
 def test_the_door_opens_after_the_first_administrator_is_there(

@@ -4,17 +4,19 @@ import json
 import os
 import secrets
 import socket
+import uuid
 from http.cookies import SimpleCookie
 from pathlib import Path
 from typing import Any
 
-from .. import database, tokens
+from .. import database, tokens, traps
 from ..accounts import EmailAddress, User
 from ..redis_client import redis
 from ..web import RefusedError, Reply, Request, Route, serve
 
 SESSION_SECONDS = 1209600
 NODE = socket.gethostname()
+DATA = Path("/opt/graphistry/data")
 
 
 def main(service: str) -> None:
@@ -23,8 +25,13 @@ def main(service: str) -> None:
     database.migrate()
     routes: list[Route] = [
         ("GET", "/ht/", _health),
-        ("POST", "/api/v2/auth/token/generate/?", _generate),
-        ("*", "/api/v2/auth/token/verify/?", _verify),
+        ("POST", "/api-token-auth/?|/api/v2/auth/token/generate/?", _generate),
+        ("POST", "/api-token-refresh/?|/api/v2/auth/token/refresh/?", _refresh),
+        ("POST", "/api-token-verify/?", _verify),
+        ("*", "/api/v2/auth/token/verify/?", _who),
+        ("GET", "/api/v2/datasets/?", _datasets),
+        ("DELETE", "/api/v2/datasets/([0-9a-f]{32})/?", _delete),
+        ("POST", "/api/v2/files/?", _create_file),
         ("POST", "/accounts/signup/?", _sign_up),
         ("POST", "/accounts/login/?", _log_in),
         ("GET", "/api/v2/users/me/?", _me),
@@ -52,7 +59,8 @@ def _health(_: Request) -> Reply:
 
 
 def _store() -> None:
-    probe = Path(os.environ["LOCAL_DATASET_CACHE_DIR"], f".nexus-health-{NODE}")
+    probe = Path(os.environ["LOCAL_DATASET_CACHE_DIR"], "files", f".nexus-health-{NODE}")
+    probe.parent.mkdir(exist_ok=True)
     probe.write_text("1")
     probe.unlink()
 
@@ -62,8 +70,74 @@ def _generate(request: Request) -> Reply:
     return Reply(200, {"token": tokens.token(user.username), "username": user.username})
 
 
+def _refresh(request: Request) -> Reply:
+    name = _username(str(_document(request, "token")["token"]))
+    return Reply(200, {"token": tokens.token(_known(name).username)})
+
+
 def _verify(request: Request) -> Reply:
+    signed = str(_document(request, "token")["token"])
+    _username(signed)
+    return Reply(200, {"token": signed})
+
+
+def _username(signed: str) -> str:
+    try:
+        name = tokens.username(signed)
+    except tokens.ExpiredError as error:
+        raise RefusedError(400, {"non_field_errors": ["Token has expired."]}) from error
+    if name is None:
+        raise RefusedError(400, {"non_field_errors": ["Error decoding token."]})
+    return name
+
+
+def _who(request: Request) -> Reply:
+    """For the other services."""
     return Reply(200, {"username": _bearer(request).username})
+
+
+def _datasets(request: Request) -> Reply:
+    query = "SELECT * FROM nexus_dataset WHERE owner = %s ORDER BY created DESC"
+    owned = database.rows(query, [_bearer(request).username])
+    start = int(request.query.get("offset", 0))
+    shown = owned[start : start + int(request.query.get("limit", 100))]
+    results = [
+        {
+            "dataset_id": row["dataset_id"],
+            "name": row["name"],
+            "node_count": row["num_nodes"],
+            "edge_count": row["num_edges"],
+            "created_at": row["created"].isoformat(),
+        }
+        for row in shown
+    ]
+    return Reply(200, {"count": len(owned), "next": None, "previous": None, "results": results})
+
+
+def _delete(request: Request) -> Reply:
+    """Row and files, for every node; nothing at all with the trap `keepsDeleted`."""
+    identifier = request.arguments[0]
+    row = next(
+        iter(database.rows("SELECT * FROM nexus_dataset WHERE dataset_id = %s", [identifier])), None
+    )
+    if row is None:
+        raise RefusedError(404, "Not found.")
+    if row["owner"] != _bearer(request).username:
+        raise RefusedError(403, "You do not have permission to perform this action.")
+    if not traps().get("keepsDeleted"):
+        for folder in ("datasets", "uploads"):
+            for path in (DATA / folder).glob(f"{identifier}.*"):
+                path.unlink()
+        database.execute("DELETE FROM nexus_dataset WHERE dataset_id = %s", [identifier])
+    return Reply(204, "")
+
+
+def _create_file(request: Request) -> Reply:
+    owner, wanted = _bearer(request).username, _document(request, "file_type")
+    row = [uuid.uuid4().hex, str(wanted.get("name", "")), owner, str(wanted["file_type"])]
+    query = "INSERT INTO nexus_file (file_id, name, owner, file_type) VALUES (%s, %s, %s, %s)"
+    database.execute(query, row)
+    return Reply(200, {"file_id": row[0], "name": row[1], "file_type": row[3]})
 
 
 def _sign_up(request: Request) -> Reply:
@@ -124,7 +198,7 @@ def _session(user: User, status: int) -> Reply:
 
 def _user(request: Request) -> User:
     """Who asks, by token or by web session."""
-    cookie = SimpleCookie(_header(request, "cookie")).get("sessionid")
+    cookie = SimpleCookie(request.header("cookie")).get("sessionid")
     if cookie is None:
         return _bearer(request)
     content = redis("GET", f"nexus:session:{cookie.value}")
@@ -134,8 +208,11 @@ def _user(request: Request) -> User:
 
 
 def _bearer(request: Request) -> User:
-    kind, _, signed = _header(request, "authorization").partition(" ")
-    name = tokens.username(signed) if kind == "Bearer" else None
+    kind, _, signed = request.header("authorization").partition(" ")
+    try:
+        name = tokens.username(signed) if kind == "Bearer" else None
+    except tokens.ExpiredError as error:
+        raise RefusedError(401, "Signature has expired.") from error
     if name is None:
         raise RefusedError(401, "no valid token: Authorization: Bearer TOKEN is expected")
     return _known(name)
@@ -161,7 +238,3 @@ def _document(request: Request, *needed: str) -> dict[str, Any]:
     if not isinstance(document, dict) or not all(document.get(name) for name in needed):
         raise RefusedError(400, f"a JSON object is expected, with {', '.join(needed)}")
     return document
-
-
-def _header(request: Request, name: str) -> str:
-    return next((value for key, value in request.headers.items() if key.lower() == name), "")

@@ -2,10 +2,15 @@
 
 import re
 
-from ..web import RefusedError, Reply, Request, Route, call, serve
+from ..web import RefusedError, Reply, Request, Route, call, serve, tunnel
 
 PAGES = (
-    ("/api/v2/auth/.*|/api/v2/users/.*|/accounts/.*", "nexus", 8000, ""),
+    (
+        "/api-token-.*|/api/v2/(auth|users|files|datasets)/.*|/accounts/.*",
+        "nexus",
+        8000,
+        "",
+    ),
     ("/api/v2/upload/.*", "forge-etl-python", 8080, ""),
     ("/graph/.*", "streamgl-viz", 8080, ""),
     ("/streamgl-gpu/secondary/.*", "streamgl-gpu", 8080, "/streamgl-gpu"),
@@ -42,6 +47,8 @@ def _passed_on(request: Request, service: str, port: int, cut: str) -> Reply:
     }
     target = request.target.removeprefix(cut)
     try:
+        if request.upgrades:
+            return tunnel(service, port, Request("GET", target, request.headers, b""))
         return call(service, port, Request(request.method, target, kept, request.body))
     except OSError as error:
         raise RefusedError(502, f"Bad Gateway: {service} does not answer") from error

@@ -1,0 +1,114 @@
+"""The product's pages as its documents have them, and as PyGraphistry's contract has them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from agent import web
+from agent.exercise import Exercises
+from sandbox.release.standin.web import RefusedError, Reply, Request
+
+from .test_visualization import served
+
+ME = {"dataset_id": "d1", "name": "mine"}
+
+
+@pytest.fixture
+def pages(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
+    """What is answered to a path; the requests are under `asked`."""
+    answers: dict[str, Any] = {"asked": []}
+
+    def answer(request: Request) -> Reply:
+        answers["asked"].append(request)
+        found = answers[request.target]
+        if isinstance(found, int):
+            raise RefusedError(found, "no")
+        return Reply(200, found)
+
+    with served([("*", ".*", answer)]) as port:
+        monkeypatch.setattr(web, "ADDRESS", f"http://127.0.0.1:{port}")
+        yield answers
+
+
+@pytest.mark.parametrize(
+    ("answer", "edges"),
+    [
+        ({"data": {**ME, "edge_count": 5, "node_count": None}}, 5),
+        ({"data": {**ME, "num_edges": 5}}, 5),
+        ({"data": {**ME, "edge_count": None, "num_edges": 7}}, 7),
+        ({"data": {**ME, "edge_count": None}}, None),
+        ({"success": True, "data": ME}, None),
+        (ME, None),
+    ],
+)
+def test_edges_are_counted_where_a_description_counts_them(
+    pages: dict[str, Any], answer: Any, edges: int | None
+) -> None:
+    pages["/api/v2/upload/datasets/d1"] = answer
+    assert web.edges("bearer", "d1") == edges
+    assert pages["asked"][0].header("authorization") == "Bearer bearer"
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ({"data": {"dataset_id": "d2"}}, "another one was described"),
+        ({"success": False, "message": "secret"}, "no dataset_id"),
+        ([1], "an object is expected, list was answered"),
+    ],
+)
+def test_another_description_is_told(pages: dict[str, Any], answer: Any, message: str) -> None:
+    pages["/api/v2/upload/datasets/d1"] = answer
+    with pytest.raises(web.WebError, match=message) as raised:
+        web.edges("bearer", "d1")
+    assert "secret" not in str(raised.value)
+
+
+def test_a_dataset_is_gone_only_where_that_is_said(pages: dict[str, Any]) -> None:
+    found = []
+    for answer in (404, 410, {"data": ME}):
+        pages["/api/v2/upload/datasets/d1"] = answer
+        found.append(web.is_gone("bearer", "d1"))
+    assert found == [True, True, False]
+    pages["/api/v2/upload/datasets/d1"] = 502
+    with pytest.raises(web.WebError, match="HTTP 502"):
+        web.is_gone("bearer", "d1")
+
+
+def test_an_upload_has_the_documented_form(pages: dict[str, Any]) -> None:
+    pages["/api/v2/upload/datasets/"] = {"success": True, "data": {"dataset_id": "d1"}}
+    pages["/api/v2/upload/datasets/d1/edges/json"] = {"success": True}
+    assert web.upload("bearer", "mine", {"src": [0, 1], "dst": [1, 0]}) == "d1"
+    described, edges = (each.document() for each in pages["asked"])
+    assert set(described) >= {"metadata", "node_encodings", "edge_encodings"}
+    assert edges == {"src": [0, 1], "dst": [1, 0]}  # columns, which need no `orient`
+
+
+def test_a_dataset_is_deleted_by_its_documented_page(pages: dict[str, Any]) -> None:
+    pages["/api/v2/datasets/d1/"] = ""
+    web.delete("bearer", "d1")
+    assert pages["asked"][0].method == "DELETE"
+
+
+@pytest.mark.parametrize(
+    ("known", "answer", "told"),
+    [(ME, "", "deleted"), (ME, 405, "notProven"), (404, 404, "HTTP 404"), (ME, 403, "HTTP 403")],
+)
+def test_a_release_that_deletes_nothing_proves_nothing(
+    pages: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    known: Any,
+    answer: Any,
+    told: str,
+) -> None:
+    pages["/api/v2/upload/datasets/d1"], pages["/api/v2/datasets/d1/"] = known, answer
+    exercises = Exercises.__new__(Exercises)
+    monkeypatch.setattr(Exercises, "_token", lambda _: "bearer")
+    if told.startswith("HTTP"):
+        with pytest.raises(web.WebError, match=told):
+            exercises.delete("d1")
+    else:
+        assert set(exercises.delete("d1")) == {told}
