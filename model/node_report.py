@@ -1,17 +1,25 @@
 """The node report: what a node's agent says of it, as the operator's commands read it.
 
 The agent writes it (``agent/node_report.schema.json``) and may be newer or older than what reads it, so unknown keys
-are passed over and all but the state may be missing.
+are passed over and all but the state may be missing. Root of the node may write anything into it: what would move a
+terminal's cursor, or write to its clipboard, is taken out.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
+
+def _plain(text: str) -> str:
+    return "".join(each if each.isprintable() else " " for each in text)
+
+
+Text = Annotated[str, AfterValidator(_plain)]
+"""One line that a terminal shows as it is."""
 State = Literal["converging", "ready", "degraded", "failed", "stopped"]
 
 
@@ -22,13 +30,13 @@ class _Part(BaseModel):
 class Instance(_Part):
     """The machine that wrote the report."""
 
-    id: str
+    id: Text
 
 
 class Phase(_Part):
     """One step of converging, and how long it took or is taking."""
 
-    name: str
+    name: Text
     state: Literal["done", "running", "failed"]
     seconds: float
 
@@ -36,19 +44,19 @@ class Phase(_Part):
 class Check(_Part):
     """One thing the agent has proven, or could not."""
 
-    name: str
+    name: Text
     ok: bool
-    detail: str
+    detail: Text
 
 
 class Failure(_Part):
     """Why a node is not ready."""
 
-    phase: str
-    code: str
-    message: str
-    hint: str = ""
-    log: tuple[str, ...] = ()
+    phase: Text
+    code: Text
+    message: Text
+    hint: Text = ""
+    log: tuple[Text, ...] = ()
     at: datetime | None = None
 
 
@@ -56,15 +64,15 @@ class Gpu(_Part):
     """One GPU that the machine sees."""
 
     index: int
-    name: str
+    name: Text
     memory_mib: int
 
 
 class Disk(_Part):
     """One disk of the machine itself; ``free_mib`` is for whoever is not root."""
 
-    name: str
-    path: str
+    name: Text
+    path: Text
     size_mib: int
     used_mib: int
     free_mib: int
@@ -74,28 +82,28 @@ class Replacement(_Part):
     """Whether a node that cannot be repaired asked for another machine: ``held`` says why not."""
 
     state: Literal["asked", "held"]
-    reason: str
+    reason: Text
 
 
 class Versions(_Part):
     """What runs on the node, as far as the agent has looked."""
 
-    driver: str = ""
+    driver: Text = ""
 
 
 class NodeReport(_Part):
     """What a node is. ``specification`` is the hash of the document it is about."""
 
     state: State
-    phase: str
-    specification: str | None = None
+    phase: Text
+    specification: Text | None = None
     instance: Instance | None = None
     phases: tuple[Phase, ...] = ()
     checks: tuple[Check, ...] = ()
     failure: Failure | None = None
     gpus: tuple[Gpu, ...] = ()
     disks: tuple[Disk, ...] = ()
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Text, ...] = ()
     replacement: Replacement | None = None
     versions: Versions = Versions()
     heartbeat: datetime

@@ -16,6 +16,8 @@ from model.specification import report_key
 
 READERS = 16
 """Reports read at the same time."""
+MOST_BYTES = 1024 * 1024
+"""Of a report, which the root of a node writes; one has some 10 kB. A longer one cannot be read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +40,7 @@ def read_report(s3: Any, bucket: str, node: str) -> Read | None:
     """A node's last report; ``None`` when it has written none that can be read. AWS's other errors pass through."""
     try:
         answer = s3.get_object(Bucket=bucket, Key=report_key(node))
-        report = NodeReport.model_validate_json(answer["Body"].read())
+        report = NodeReport.model_validate_json(answer["Body"].read(MOST_BYTES))
     except ValidationError:
         return None
     except ClientError as error:

@@ -48,7 +48,7 @@ def show_nodes(found: list[Node], *, as_json: bool) -> None:
         print_table(node_table(found))
         for node in found:
             for warning in node.warnings:
-                say(f"warning: {node.name}: {warning}")
+                say(f"warning: {node.name}: {escape(warning)}")
 
 
 def show_outputs(outputs: Mapping[str, Any], *, as_json: bool) -> None:

@@ -10,6 +10,7 @@ import pytest
 from model.node_report import NodeReport
 from operate.nodes import Machine, Node, node_table, state_of
 from operate.reports import Read
+from operate.screen import show_nodes
 
 MACHINE = Machine(
     instance_id="i-1",
@@ -76,3 +77,19 @@ def test_a_machine_is_told_as_it_was_bought(
     )
     (column,) = [each for each in node_table([node]).columns if each.header == "machine"]
     assert list(column.cells) == [told]
+
+
+def test_a_warning_is_shown_as_the_node_wrote_it(capsys: pytest.CaptureFixture[str]) -> None:
+    """It is no markup: nothing of it is a link, or ends the table of all other nodes."""
+    node = Node(
+        name="small",
+        role="follower",
+        profile="l4",
+        market="on-demand",
+        gpus_used=1,
+        machine=None,
+        state="ready",
+        warnings=("[/] [link=http://evil]sign in[/link]",),
+    )
+    show_nodes([node], as_json=False)
+    assert "small: [/] [link=http://evil]sign in[/link]" in "".join(capsys.readouterr())
