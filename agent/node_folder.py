@@ -26,7 +26,8 @@ from agent.specification import Specification
 from agent.wiring import PUBLISHED
 
 NODES = "nodes"
-"""In the shared folder. Only root enters: a container sees no more of it than what is bound into it."""
+"""In the shared folder. Only root enters: containers see what is bound into them, and root of one that has the whole
+shared folder sees all."""
 MACHINE, NEXT = ".graphistry-cluster-machine.json", ".graphistry-cluster-next.json"
 """In a node's folder: which machine has it, and which one asks that to end its services."""
 MADE_BY_USERS = (

@@ -1,4 +1,4 @@
-"""Which data services each service of a node must use, and what of that the release does not do by itself.
+"""Which data services each service of a node must use, which must use none, and what of that the release does not do.
 
 No public document says how the release wires Redis in cluster mode, or on which addresses it publishes. So the merged
 configuration is read, and compared with what the cluster needs.
@@ -15,12 +15,28 @@ from agent.specification import Specification
 
 LEADERS_REDIS = ("nexus", "forge-etl-python")
 """The services whose Redis is the leader's on every node; all others use the node's own."""
+USERS_CODE = ("notebook", "graph-app-kit-public", "graph-app-kit-private")
+"""The services that run any code of their users, and have neither Redis nor PostgreSQL (the vendor's Helm charts)."""
+SECRETS = (
+    "DATABASE_URL",
+    "DJANGO_SECRET_KEY",
+    "GRAPHISTRY_NEXUS_ENCRYPTION_KEYS",
+    "GRAPHISTRY_NEXUS_SIGNING_KEY",
+    "GRAPHISTRY_NEXUS_SIGNING_SALT",
+    "NODE_REDIS_URL",
+    "POSTGRES_PASSWORD",
+    "REDIS_URL",
+    "STREAMGL_SECRET_KEY",
+)
+"""Variables by which whoever reads them is the product: with `env_file: custom.env` a service has all of them."""
+SNIFFING = "NET_RAW"
+"""The capability with which a container takes the other services' packets on their bridge (ARP)."""
 PUBLISHED = {"postgres": 5432, "redis": 6379}
 """Ports in the containers of the leader's data services."""
 REDIS_CONFIGURATION = "/etc/redis/redis.conf"
 
 Settings = Dict[str, Any]
-"""What one service of a compose file should have: environment, ports, command, volumes."""
+"""What one service of a compose file should have: environment, ports, command, volumes, dropped capabilities."""
 
 
 def wanted(
@@ -35,6 +51,10 @@ def wanted(
     found: dict[str, Settings] = {}
     for name, service in services.items():
         environment = environment_of(service)
+        if name in USERS_CODE:
+            withheld = {key: "" for key in SECRETS if key in environment}
+            found[name] = {"environment": withheld, "cap_drop": [SNIFFING]}
+            continue
         changed = {}
         if "REDIS_URL" in environment:
             changed["REDIS_URL"] = _redis_url(specification, secret, name, environment["REDIS_URL"])
@@ -82,6 +102,8 @@ def differences(wanted: Mapping[str, Settings], services: Mapping[str, Any]) -> 
             found.append(f"{name}.ports")
         if "command" in settings and service.get("command") != settings["command"]:
             found.append(f"{name}.command")
+        if "cap_drop" in settings and not _drops(service, settings["cap_drop"]):
+            found.append(f"{name}.cap_drop")
         if "volumes" in settings and not _has_volumes(service, settings["volumes"]):
             found.append(f"{name}.volumes")
     return found
@@ -106,6 +128,8 @@ def override(wanted: Mapping[str, Settings], changes: list[str]) -> str:
             lines.append(f"    ports: !override {json.dumps(settings['ports'])}")
         if "command" in own:
             lines.append(f"    command: {json.dumps(settings['command'])}")
+        if "cap_drop" in own:
+            lines.append(f"    cap_drop: {json.dumps(settings['cap_drop'])}")
         if "volumes" in own:
             volumes = json.dumps(settings["volumes"]).replace("$", "$$")
             lines.append(f"    volumes: {volumes}")
@@ -154,6 +178,12 @@ def _ports(service: Mapping[str, Any]) -> list[str]:
         f"{each.get('host_ip', '')}:{each.get('published', '')}:{each['target']}"
         for each in service.get("ports") or []
     )
+
+
+def _drops(service: Mapping[str, Any], capabilities: list[str]) -> bool:
+    dropped = {str(each).upper() for each in service.get("cap_drop") or []}
+    dropped = {each[4:] if each.startswith("CAP_") else each for each in dropped}
+    return "ALL" in dropped or dropped.issuperset(capabilities)
 
 
 def _has_volumes(service: Mapping[str, Any], volumes: list[dict[str, Any]]) -> bool:

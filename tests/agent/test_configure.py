@@ -8,7 +8,7 @@ import pytest
 from agent import systemd, wiring
 from agent.aws_disks import signature
 from agent.cluster_secret import generate, read, user_password
-from agent.configure import BEGIN, END, with_block
+from agent.configure import BEGIN, END, custom_variables, with_block
 from agent.docker import with_gpus
 from agent.failures import Failure
 from agent.preflight import driver_verdict, os_release
@@ -134,3 +134,25 @@ def test_services_that_the_release_wires_to_the_leader_wrongly_are_taken_back() 
     text = wiring.override(wanted, changes)
     assert f'REDIS_URL: "redis://:{secret["redisPassword"]}@leader.internal:6379/0"' in text
     assert 'REDIS_URL: "redis://redis:6379/0"' in text
+
+
+def test_code_of_users_gets_no_secret_of_the_products_and_hears_nobody() -> None:
+    document = specification_document("follower", Path("/mnt/graphistry"))
+    specification = read_specification(json.dumps(document).encode())
+    secret = {key: str(value) for key, value in generate().items()}
+    variables = custom_variables(specification, secret)
+    ours = set(secret.values()) - {secret["schemaVersion"]}
+    given = {name for name, value in variables.items() if value in ours}
+    assert len(given) == 6
+    environment = {**variables, "REDIS_URL": "redis://redis:6379/0"}
+    services = {name: {"environment": environment} for name in wiring.USERS_CODE}
+    wanted = wiring.wanted(specification, secret, "10.40.0.11", Path("/x"), services, {})
+    changes = wiring.differences(wanted, services)
+    for name in wiring.USERS_CODE:
+        assert {f"{name}.environment.{each}" for each in {*given, "REDIS_URL"}} <= set(changes)
+    text = wiring.override(wanted, changes)
+    assert text.count('cap_drop: ["NET_RAW"]') == len(wiring.USERS_CODE)
+    assert text.count('POSTGRES_PASSWORD: ""') == len(wiring.USERS_CODE)
+    assert not any(value in text for value in secret.values())
+    taken = {"environment": dict.fromkeys(environment, ""), "cap_drop": ["CAP_NET_RAW"]}
+    assert wiring.differences(wanted, dict.fromkeys(wiring.USERS_CODE, taken)) == []

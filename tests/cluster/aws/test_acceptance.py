@@ -8,7 +8,11 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from agent import wiring
 from tests.cluster.nodes import Cluster, changed_nothing, shell
+
+CAP_NET_RAW = 13
+"""Its bit (linux/capability.h)."""
 
 
 def test_up_ends_with_ready_nodes(cluster: Cluster) -> None:
@@ -174,7 +178,7 @@ LEFT = "/mnt/graphistry/uploads/left-by-a-notebook"
 
 
 def test_code_in_a_notebooks_container_is_stopped_at_every_step(cluster: Cluster) -> None:
-    """The way from a notebook to the leader: role, shared folder, Redis, ports, its server."""
+    """The way from a notebook to the leader: secrets, role, shared folder, Redis, ports, its server."""
     leader = cluster.nodes()["leader"]["machine"]["address"]
     before = cluster.report("leader")["startedAt"]
     secrets = cluster.run("leader", f"sha256sum {SECRETS}")
@@ -186,6 +190,14 @@ def test_code_in_a_notebooks_container_is_stopped_at_every_step(cluster: Cluster
         container = "docker run --rm -v /mnt/graphistry:/mnt/graphistry graphistry-standin-base:1"
         return cluster.run("small", f"{container} bash -c {shlex.quote(script)}")
 
+    own = cluster.service("small", "notebook")
+    environment = cluster.run("small", f"docker exec {own} printenv")
+    assert "POSTGRES_PASSWORD=\n" in environment
+    for line in cluster.run("small", f"docker exec {nexus} printenv").splitlines():
+        name, _, value = line.partition("=")
+        assert name not in wiring.SECRETS or value not in environment, name
+    capabilities = cluster.run("small", f"docker exec {own} grep CapEff /proc/self/status")
+    assert not int(capabilities.split()[1], 16) & 1 << CAP_NET_RAW
     assert notebook(TOKEN) == "none\n"
     link = "/mnt/graphistry/.graphistry-cluster-probe-leader"
     notebook(f"ln -s {SECRETS} {link}; cp /bin/sh {LEFT}; chmod 4755 {LEFT}; ls -l {LEFT}")
