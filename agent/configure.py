@@ -187,7 +187,10 @@ def _earlier_changes(node: Node) -> list[str]:
     try:
         document = json.loads(_record().read_text())
         changes: list[str] = document["changes"]
-        is_of_here = _place(node).items() <= document.items()
+        # Before nodes had folders, none was recorded.
+        is_of_here = (
+            _place(node).items() <= {"nodeFolder": _place(node)["nodeFolder"], **document}.items()
+        )
     except (OSError, ValueError, LookupError):
         is_of_here = False
     if is_of_here and changes:

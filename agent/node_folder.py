@@ -1,8 +1,8 @@
 """What users make on a node (notebooks, dashboards, investigations), in the node's own folder of the shared one.
 
-The release keeps it in its `data`, on a disk that goes with the machine. So its folders there are bound from
+The release keeps it in its `data`, on a disk that goes with the machine. So those folders are bound from
 `<shared folder>/nodes/<node>` instead, which the node's next machine takes over once the services of the one before
-have ended. What the release calls configuration stays where the operator edits it, and databases stay on a local disk.
+have ended. All else stays on the machine: caches are slow on a file server, and SQLite's files are not safe there.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from agent.failures import Failure
 from agent.inside import Folder
 from agent.node import HOME, Node, write_private
 from agent.specification import Specification
-from agent.wiring import PUBLISHED
+from agent.vendor import UNIT_NAME
 
 NODES = "nodes"
 """In the shared folder. Only root enters: containers see what is bound into them, and root of one that has the whole
@@ -38,15 +38,14 @@ MADE_BY_USERS = (
     "pivot",
     "workbook_cache",
 )
-"""The folders that the vendor names; a database in one of these is a user's own file."""
-SQLITE = b"SQLite format 3\0"
-"""How a file of SQLite begins, whose locks no file server keeps for it."""
+"""The folders of `data` that the vendor names as users' (facts: per-node state)."""
 LEFT = "left-node-folder.json"
 """On this machine: that it has left the folder to another one, and as what node. As that it asks for it no more."""
 KEPT = "node-folder.json"
 """On this machine: what of the release is in the node's folder, for whoever asks before the release is looked at."""
 SOME_USER = 1000
-COPY_SECONDS = 3600.0
+COPY_SECONDS = 4 * 3600.0
+"""For a copy: some 10 ms a file where each is several questions to a file server, for a million files."""
 PAUSE_SECONDS = 1.0
 
 Volume = Dict[str, Any]
@@ -70,7 +69,7 @@ def take(node: Node, compose: Compose) -> None:
     names = sorted({name for _, name, _ in found})
     if names:
         _make(node)
-        _claim(node)
+        _claim(node, compose, names)
     gives = True
     for name in names:
         reason = None
@@ -109,6 +108,9 @@ def fill(node: Node, compose: Compose) -> None:
             inside.make(target)
             source = Folder(str(node.folder), f"data/{name}")
             inside.copy_folder(source, target, leaf, COPY_SECONDS)
+        except TimeoutError as error:
+            message = f"data/{name} was not copied to {target.mount} within {COPY_SECONDS:g} s"
+            raise Failure("ReleaseDataNotCopied", message) from error
         except OSError as error:
             raise shared_files.failure(node, "cannot be copied there", error) from error
 
@@ -146,6 +148,7 @@ def hold(node: Node) -> None:
 def leave(node: Node, compose: Compose) -> str:
     """End the services that use the folder, for the machine that has it or asks for it; what was done in words."""
     write_private(HOME / LEFT, json.dumps({"specification": node.specification.digest}))
+    systemd.disable(UNIT_NAME)  # a boot would start them
     _stop(node, compose, list(node.kept))
     found = _read(node, MACHINE)
     if found is not None and found["instance"] == node.instance["id"]:
@@ -186,20 +189,15 @@ def _binds(node: Node, services: Mapping[str, Any]) -> Iterator[Bind]:
     """What services have of the release's `data`, by what it is called there, wherever it is bound from by now."""
     data = node.folder / "data"
     roots = {str(data), os.path.realpath(data), path(node.specification)}
-    found = [
-        (service, name, volume)
-        for service, settings in services.items()
-        for volume in settings.get("volumes") or []
-        for name in [_name(str(volume.get("source", "")), roots)]
-        if volume.get("type") == "bind" and name is not None
-    ]
-    databases = {name for service, name, _ in found if service in PUBLISHED}
-    for service, name, volume in found:
-        parts = name.split("/")
-        # Certificates of the entry proxy have keys that are no other node's business.
-        is_configuration = "config" in parts or parts[0] == "caddy" or _is_file(data / name)
-        if name not in databases and not is_configuration:
-            yield service, name, volume
+    for service, settings in services.items():
+        for volume in settings.get("volumes") or []:
+            name = _name(str(volume.get("source", "")), roots)
+            if volume.get("type") != "bind" or name is None:
+                continue
+            parts = name.split("/")
+            is_configuration = "config" in parts or _is_file(data / name)
+            if parts[0] in MADE_BY_USERS and not is_configuration:
+                yield service, name, volume
 
 
 def _name(source: str, roots: set[str]) -> str | None:
@@ -220,21 +218,7 @@ def _stays(node: Node, name: str) -> str | None:
     way = [each for each in local.parents if node.folder in each.parents]
     if any(each.is_symlink() for each in [local, *way]):
         return "a link leads there"
-    if name.split("/")[0] not in MADE_BY_USERS and _has_database(local):
-        return "it has a database of SQLite, which no file server keeps whole"
     return None
-
-
-def _has_database(folder: Path) -> bool:
-    for file in folder.rglob("*"):
-        try:
-            found = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        except OSError:
-            continue  # a link or a socket
-        with os.fdopen(found, "rb") as stream:
-            if stat.S_ISREG(os.fstat(found).st_mode) and stream.read(len(SQLITE)) == SQLITE:
-                return True
-    return False
 
 
 def _place(specification: Specification) -> Folder:
@@ -288,8 +272,11 @@ def _stop(node: Node, compose: Compose, names: list[str]) -> None:
         raise Failure("ServicesNotStarted", message, done.tail())
 
 
-def _claim(node: Node) -> None:
-    """Have the folder for this machine: once the other one says that its services have ended, or nothing any more."""
+def _claim(node: Node, compose: Compose, names: list[str]) -> None:
+    """Have the folder for this machine: once the other one says that its services have ended, or nothing any more.
+
+    Until then no service of this machine uses it, also where a boot has started them.
+    """
     mine, has_asked = node.instance["id"], False
     end = time.monotonic() + limits.PATIENCE + limits.SILENT
     while True:
@@ -299,6 +286,7 @@ def _claim(node: Node) -> None:
         if _silence(node) >= limits.SILENT:
             print(f"{found['instance']} says nothing any more", flush=True)
             break
+        _stop(node, compose, names)
         if not has_asked and not _has_left(node):
             _write(node, NEXT, {"instance": mine})
             has_asked = True

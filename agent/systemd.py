@@ -45,6 +45,11 @@ def enable(unit: str) -> None:
     run(["systemctl", "enable", "--no-reload", unit])
 
 
+def disable(unit: str) -> None:
+    """Let a unit no longer start at a boot; one that runs goes on."""
+    run(["systemctl", "disable", unit])
+
+
 def mount(
     path: str, what: str, kind: str, options: str, wanted_by: str, after: str = ""
 ) -> Completed:

@@ -108,6 +108,7 @@ def config() -> dict[str, Any]:
                 ]
             if "command" in change:
                 service["command"] = change["command"]
+            service["cap_drop"] = [*service.get("cap_drop", []), *change.get("cap_drop", [])]
             for each in change.get("volumes", []):
                 own = service.setdefault("volumes", [])
                 own[:] = [other for other in own if other["target"] != each["target"]]

@@ -131,7 +131,7 @@ def test_services_are_stopped_while_their_files_are_copied_and_no_others(
 ) -> None:
     binds(fake, notebook={})
     ready(node)
-    binds(fake, notebook={"notebooks": TARGET}, nexus={"views": "/views"})
+    binds(fake, notebook={"notebooks": TARGET}, nexus={"public_views": "/views"})
     (fake.release / "graphistry").touch()
     node_folder_copy, states = inside.copy_folder, []
 
@@ -174,35 +174,30 @@ def test_a_link_on_the_way_is_refused(fake: FakeMachine, node: Node, name: str) 
     assert not list(target.iterdir())
 
 
-def test_configuration_files_and_databases_stay_on_the_machine(
+def test_configuration_files_and_what_is_no_users_stay_on_the_machine(
     fake: FakeMachine, node: Node, own: Path
 ) -> None:
     data = fake.release / "data"
-    (data / "grafana").mkdir()
-    (data / "grafana" / "grafana.db").write_bytes(node_folder.SQLITE + b"rows")
-    (data / "notebooks" / "users.db").write_bytes(node_folder.SQLITE + b"rows")
-    (data / "settings.json").write_text("{}")
-    (data / "disk").symlink_to(fake.root)
-    (data / "pivot-db" / "config").mkdir(parents=True)
+    (data / "viz-cache" / "deep").mkdir(parents=True)
+    (data / "pivot" / "config").mkdir(parents=True)
+    (data / "pivot" / "settings.json").write_text("{}")
+    (data / "investigation").symlink_to(fake.root)
     binds(
         fake,
         notebook={"notebooks": TARGET},
         caddy={"config/Caddyfile": "/etc/Caddyfile", "caddy/config": "/config"},
-        pivot={"pivot-db/config": "/config", "settings.json": "/settings.json", "disk": "/disk"},
-        grafana={"grafana": "/var/lib/grafana"},
+        pivot={"pivot/config": "/config", "pivot/settings.json": "/settings.json"},
+        streamgl={"viz-cache": "/cache", "investigation": "/investigation"},
         redis={"redis": "/data"},
         postgres={"postgres": "/backups"},
     )
     ready(node)
     kept = [each.name for each in own.iterdir() if not each.name.startswith(".")]
     assert kept == ["notebooks"]
-    assert (own / "notebooks" / "users.db").exists(), (
-        "a file of a user's own, better kept than lost"
-    )
     assert node.report.document["warnings"] == [
-        "data/disk goes with this machine: a link leads there",
-        "data/grafana goes with this machine: it has a database of SQLite, which no file server keeps whole",
+        "data/investigation goes with this machine: a link leads there"
     ]
+    assert sources(node, "streamgl")["/cache"] == str(data / "viz-cache")
     assert sources(node, "redis")["/data"] == str(data / "redis")
 
 
@@ -274,13 +269,18 @@ class TestTwoMachines:
         assert not machine.exists()
         node_folder.forget(node.specification, "i-0")
 
-    def test_one_that_was_followed_asks_no_more(
-        self, node: Node, own: Path, monkeypatch: pytest.MonkeyPatch
+    def test_one_that_was_followed_ends_its_services_and_asks_no_more(
+        self, fake: FakeMachine, node: Node, own: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         ready(node)
         node_folder.leave(node, Compose(node.folder))
         works(own, monkeypatch)
+        Compose(node.folder).up()  # as a boot does
         assert failed(node)["code"] == "NodeFolderTaken"
+        states = json.loads((fake.root / "states.json").read_text())
+        assert {name for name, state in states.items() if state[0] != "running"} == {
+            "notebook"
+        }
         assert not (own / node_folder.NEXT).exists()
         # As a host that a changed stack file makes the node again.
         node.specification = dataclasses.replace(node.specification, digest="another")
