@@ -121,14 +121,17 @@ def use_local_disk(node: Node, volumes: Path | None) -> None:
         return
     has_volumes = volumes is None or systemd.mounted(_volumes()) is not None
     if systemd.mounted(DOCKER_ROOT) is not None and not has_volumes:
+        _require_room(volumes)
         # Docker goes on with volumes on the local disk until it is stopped, and containers without Docker may.
         running = run(["docker", "ps", "--quiet"]).output.split()
         if running:
             words = ["docker", "stop", "--time", "60", *running]
             require("LocalDiskUnusable", "containers cannot be stopped", words, seconds=600)
         run(["systemctl", "stop", "docker.socket", "docker.service"], seconds=120)
-        _lay_volumes(volumes)
-        docker.ensure_running()
+        try:
+            _lay_volumes(volumes)
+        finally:
+            docker.ensure_running()
     if systemd.mounted(DOCKER_ROOT) is None:
         try:
             source, options = _local_disk()
@@ -157,6 +160,20 @@ def _volumes() -> str:
     return f"{DOCKER_ROOT}/volumes"
 
 
+def _require_room(volumes: Path | None) -> None:
+    """Raise Failure where what Docker's volumes have does not go onto the disk that lasts; nothing was stopped yet."""
+    if volumes is None or volumes.exists():
+        return
+    size = int(run(["du", "-s", "-B1", _volumes()], seconds=600).output.split()[0])
+    free = shutil.disk_usage(volumes.parent).free
+    if size > free:
+        raise Failure(
+            "LocalDiskUnusable",
+            f"Docker's volumes have {size // MEBIBYTE} MiB, and {volumes.parent} has {free // MEBIBYTE} MiB free",
+            hint="enlarge leader.dataVolume.sizeGib, and do not end the machine: it has the volumes' only copy",
+        )
+
+
 def _lay_volumes(volumes: Path | None) -> None:
     """Lay the place that lasts over that of Docker's volumes, once with what they have; Docker does not run. Raises
     Failure."""
@@ -167,8 +184,12 @@ def _lay_volumes(volumes: Path | None) -> None:
     if not volumes.exists():
         partial = volumes.with_name(f"{volumes.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
-        require("LocalDiskUnusable", what, ["cp", "-a", _volumes(), str(partial)], seconds=3600)
-        require("LocalDiskUnusable", what, ["sync", "-f", str(partial)], seconds=600)
+        try:
+            require("LocalDiskUnusable", what, ["cp", "-a", _volumes(), str(partial)], seconds=3600)
+            require("LocalDiskUnusable", what, ["sync", "-f", str(partial)], seconds=600)
+        except Failure:
+            shutil.rmtree(partial, ignore_errors=True)  # PostgreSQL needs the room
+            raise
         partial.rename(volumes)
     require("LocalDiskUnusable", what, ["mount", "--bind", str(volumes), _volumes()], seconds=60)
 

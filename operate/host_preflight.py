@@ -129,7 +129,12 @@ def without_tunnel(node: str, found: Facts) -> Iterator[Trouble]:
             what=f"port {port} is taken by {found.listening[port]}",
             hint="let that listen on another port: `ss -lunp` shows it, and `wg show` if it is WireGuard",
         )
-    taken = [each for each in found.networks if IPv4Network(each).overlaps(tunnel.NETWORK)]
+    # A way to half of all addresses, as of a VPN, leads past the tunnel's own, which is more exact.
+    taken = [
+        each
+        for each in found.networks
+        if IPv4Network(each).prefixlen >= 8 and IPv4Network(each).overlaps(tunnel.NETWORK)
+    ]
     if taken:
         yield Trouble(
             node=node,

@@ -157,7 +157,8 @@ def read_to_edit(path: Path) -> tuple[YAML, Any]:
 
 def write_stack_file(path: Path, text: str) -> None:
     """Put a *text* in the place of a stack file: the whole of it, or nothing where the disk is full or the command is
-    killed. Nobody else has a copy of what is in it. Its mode, its owner and a symbolic link stay.
+    killed. Nobody else has a copy of what is in it. Its mode, its owner and a symbolic link stay. Raises
+    :class:`UserError` where the folder takes no file, or the file is a mount of its own.
     """
     file = path.resolve()
     partial = file.with_name(f".{file.name}")  # which is no stack's
@@ -167,8 +168,14 @@ def write_stack_file(path: Path, text: str) -> None:
         with contextlib.suppress(PermissionError):  # only root gives files away
             shutil.chown(partial, file.stat().st_uid, file.stat().st_gid)
         partial.replace(file)
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be written: {error.strerror}; it is as it was. Make room, let this user write to its "
+            "folder, or mount the folder where the file alone is mounted"
+        ) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink()
 
 
 def settings_of(config: Mapping[str, Any]) -> AnySettings:

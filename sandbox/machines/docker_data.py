@@ -30,10 +30,14 @@ def begin(data: Path, archive: Path) -> None:
     kept = kept_data(archive)
     if data.exists() or not kept.exists():
         return
+    partial = data.with_name(f"{data.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)  # of a start that was interrupted
     try:
-        run(["cp", "--archive", "--link", str(kept), str(data)])
+        run(["cp", "--archive", "--link", str(kept), str(partial)])
     except MachineError:
-        shutil.rmtree(data, ignore_errors=True)
+        shutil.rmtree(partial, ignore_errors=True)
+    else:
+        partial.rename(data)
 
 
 def keep(data: Path, archive: Path) -> None:

@@ -323,7 +323,7 @@ def test_a_full_disk_leaves_the_stack_file_as_it_was(command: str, tmp_path: Pat
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, limits[1]))
     try:
-        with pytest.raises(OSError, match="too large"):
+        with pytest.raises(UserError, match="File too large"):
             WRITERS[command](file)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

@@ -278,9 +278,7 @@ class TestTwoMachines:
         Compose(node.folder).up()  # as a boot does
         assert failed(node)["code"] == "NodeFolderTaken"
         states = json.loads((fake.root / "states.json").read_text())
-        assert {name for name, state in states.items() if state[0] != "running"} == {
-            "notebook"
-        }
+        assert {name for name, state in states.items() if state[0] != "running"} == {"notebook"}
         assert not (own / node_folder.NEXT).exists()
         # As a host that a changed stack file makes the node again.
         node.specification = dataclasses.replace(node.specification, digest="another")
