@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import posixpath
+import re
+import secrets
 import stat
 import time
 from pathlib import Path
@@ -138,10 +141,15 @@ def hold(node: Node) -> None:
     if found["instance"] != mine:
         message = f"{found['instance']} has {path(node.specification)} now"
         raise Failure("NodeFolderTaken", message)
-    if found.get("ended") or (next_one is not None and next_one["instance"] != mine):
-        other = next_one["instance"] if next_one else "another machine"
+    # One that has asked for longer than it waits is gone: this machine goes on, as where nobody asks any more.
+    other = next_one["instance"] if next_one is not None else mine
+    if other != mine and _age(node, NEXT) < limits.PATIENCE + limits.SILENT:
         raise Failure("NodeFolderTaken", f"{other} asks for {path(node.specification)}")
-    _write(node, MACHINE, {**found, "shown": int(found.get("shown", 0)) + 1})
+    if found.get("ended"):
+        systemd.enable(UNIT_NAME)
+        with contextlib.suppress(FileNotFoundError):
+            (HOME / LEFT).unlink()
+    _write(node, MACHINE, {"instance": mine, "shown": secrets.token_hex(4)})
     node.machine_shown = now
 
 
@@ -283,7 +291,7 @@ def _claim(node: Node, compose: Compose, names: list[str]) -> None:
         found = _read(node, MACHINE)
         if found is None or found["instance"] == mine or found.get("ended"):
             break
-        if _silence(node) >= limits.SILENT:
+        if _age(node, MACHINE) >= limits.SILENT:
             print(f"{found['instance']} says nothing any more", flush=True)
             break
         _stop(node, compose, names)
@@ -312,12 +320,12 @@ def _has_left(node: Node) -> bool:
         return False
 
 
-def _silence(node: Node) -> float:
-    """Seconds for which the machine that has the folder has said nothing."""
+def _age(node: Node, name: str) -> float:
+    """Seconds since a file of the folder was written, by the file server's clock; infinity where there is none."""
     try:
-        return inside.age(_place(node.specification), MACHINE)
+        return inside.age(_place(node.specification), name)
     except FileNotFoundError:
-        return limits.SILENT
+        return math.inf
     except OSError as error:
         raise shared_files.failure(
             node, "cannot be written", error, "SharedFolderReadOnly"
@@ -337,9 +345,9 @@ def _parsed(text: str | None) -> dict[str, Any] | None:
         return None
     try:
         found: dict[str, Any] = json.loads(text)
-        if isinstance(found["instance"], str):
+        if re.fullmatch(r"[\w.-]{1,64}", found["instance"]):
             return found
-    except (ValueError, LookupError, TypeError):
+    except (ValueError, LookupError, TypeError, RecursionError):
         pass
     return {"instance": "an unknown machine"}
 

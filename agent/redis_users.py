@@ -19,11 +19,14 @@ GIVEN_BACK = ("flushdb", "info", "keys", "sort", "role", *(f"client|{each}" for 
 """Of what Redis calls dangerous, what clients use: Django clears its cache by FLUSHDB, libraries ask INFO and CLIENT as
 they connect. Names that both Redis 6.2 and 7 know: one that it does not know keeps Redis from starting."""
 
+SCRIPTS = ("-script", "+script|load", "+script|exists")
+"""What libraries call for scripts of theirs: SCRIPT DEBUG holds up every other client, and counts as harmless."""
+
 
 def rules(secret: Mapping[str, str]) -> dict[str, list[str]]:
     """What each user may do, as ACL SETUSER takes it; passwords by their hashes."""
     everywhere = ["reset", "on", "~*", "&*", "+@all"]
-    product = ["-@dangerous", *(f"+{each}" for each in GIVEN_BACK)]
+    product = ["-@dangerous", *(f"+{each}" for each in GIVEN_BACK), *SCRIPTS]
     return {
         ADMINISTRATOR: [*everywhere, _hash(secret["adminPassword"])],
         "default": [*everywhere, *product, _hash(secret["redisPassword"])],

@@ -175,7 +175,7 @@ def _read_marker(node: Node) -> dict[str, Any] | None:
         found = json.loads(text)
         if isinstance(found, dict):
             return found
-    except ValueError:
+    except (ValueError, RecursionError):
         pass
     raise Failure(
         "SharedFolderForeign",

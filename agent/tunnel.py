@@ -104,6 +104,8 @@ def bring_up(specification: Specification) -> None:
     if wanted is None:
         return
     require_tools()
+    if not _key_file().exists() and _is_up():
+        return  # somebody wants another key: this one holds until the deployment carries the new one to the others
     text = configuration(specification, wanted, _private_key())
     is_new = write_private(_file(), text)
     unit = UNIT.format(
@@ -189,7 +191,7 @@ def meet(address: str, key: str) -> str:
 def news() -> tuple[object, ...]:
     """What `tunnel-key` and `tunnel-peer` change, for the agent to notice."""
     try:
-        made: int | None = (_folder() / "private.key").stat().st_mtime_ns
+        made: int | None = (_key_file()).stat().st_mtime_ns
     except OSError:
         made = None
     return made, tuple(sorted(_known().items()))
@@ -200,7 +202,7 @@ def is_whole(specification: Specification) -> bool:
     wanted = specification.tunnel
     if wanted is None:
         return True
-    if not (_folder() / "private.key").exists():
+    if not (_key_file()).exists():
         return False
     if specification.is_leader:
         return True
@@ -324,9 +326,13 @@ def _is_up() -> bool:
     return run(["wg", "show", INTERFACE, "listen-port"], seconds=20).succeeded
 
 
+def _key_file() -> Path:
+    return _folder() / "private.key"
+
+
 def _private_key() -> str:
     """The host's own, made where there is none: never over one that is there, and whole or not at all."""
-    file = _folder() / "private.key"
+    file = _key_file()
     if not file.exists():
         made = run(["wg", "genkey"])
         if not made.succeeded:

@@ -44,6 +44,7 @@ REFUSED = (
     "MONITOR",
     "SAVE",
     "CLIENT KILL ID 1",
+    "SCRIPT DEBUG SYNC",
 )
 needs_redis = pytest.mark.skipif(
     not shutil.which("redis-server"), reason="there is no Redis: apt install redis-server"

@@ -6,6 +6,7 @@ import dataclasses
 import errno
 import itertools
 import json
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from agent import inside, node_folder
 from agent.compose import Compose
 from agent.converge import converge
 from agent.engine import Container
+from agent.failures import Failure
 from agent.node import Node
 from agent.repair import Repairs
 from agent.systemd import Mount
@@ -290,6 +292,7 @@ class TestTwoMachines:
     ) -> None:
         monkeypatch.setattr("agent.limits.SILENT", 0.0)
         ready(node)
+        monkeypatch.setattr("agent.limits.PATIENCE", 60.0)
         repairs = Repairs(node)
         repairs.look()
         assert node.report.document["state"] == "ready"
@@ -303,6 +306,48 @@ class TestTwoMachines:
         repairs.look()
         assert json.loads((fake.root / "states.json").read_text())["notebook"][0] == "exited"
         assert json.loads((own / node_folder.MACHINE).read_text()) == OTHER
+
+    @pytest.mark.parametrize("asks", ["no more", "for ever"])
+    def test_one_that_nobody_asks_any_more_goes_on(
+        self,
+        fake: FakeMachine,
+        node: Node,
+        own: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        asks: str,
+    ) -> None:
+        """A file that any container with the whole shared folder may write ends nobody's notebooks for good."""
+        monkeypatch.setattr("agent.limits.SILENT", 0.0)
+        ready(node)
+        monkeypatch.setattr("agent.limits.PATIENCE", 60.0)
+        repairs = Repairs(node)
+        (own / node_folder.NEXT).write_text(json.dumps(OTHER))
+        repairs.look()
+        assert node.report.document["failure"]["code"] == "NodeFolderTaken"
+        if asks == "no more":
+            (own / node_folder.NEXT).unlink()
+        else:
+            monkeypatch.setattr("agent.limits.PATIENCE", 0.0)
+        for _ in range(5):
+            repairs.look()
+        assert node.report.document["state"] == "ready", node.report.document["failure"]
+        assert json.loads((fake.root / "states.json").read_text())["notebook"][0] == "running"
+        assert "ended" not in json.loads((own / node_folder.MACHINE).read_text())
+
+    @pytest.mark.parametrize(
+        "text", ["[" * 60000, '{"instance": "x\\u001b]0;owned"}', '{"instance": 1}']
+    )
+    def test_what_another_wrote_into_its_file_is_not_repeated(
+        self, node: Node, own: Path, text: str
+    ) -> None:
+        own.mkdir(parents=True)
+        (own / node_folder.MACHINE).write_text(text)
+        os.utime(own / node_folder.MACHINE, (0, 0))
+        ready(node)
+        (own / node_folder.NEXT).write_text(text)
+        node.machine_shown = -math.inf
+        with pytest.raises(Failure, match=r"^an unknown machine asks for"):
+            node_folder.hold(node)
 
 
 @pytest.mark.parametrize(
