@@ -104,7 +104,7 @@ def bring_up(specification: Specification) -> None:
     if wanted is None:
         return
     require_tools()
-    if not _key_file().exists() and _is_up():
+    if not _key_file().exists() and _file().exists() and _is_up():
         return  # somebody wants another key: this one holds until the deployment carries the new one to the others
     text = configuration(specification, wanted, _private_key())
     is_new = write_private(_file(), text)
