@@ -19,7 +19,7 @@ from components.cluster import Cluster, ClusterArgs
 from components.leader_stack import LeaderStackError, read_leader_stack
 from components.sites import machines_on_aws, machines_on_hosts
 from model.hosts import FollowersOnHosts, JoinedHostsSettings
-from model.recorded import Recorded, arn_parts, refusal, sign_in
+from model.recorded import Recorded, arn_parts, moved, refusal, sign_in
 from model.sections import Release
 from model.settings import (
     FollowersOnAws,
@@ -132,7 +132,9 @@ def main() -> None:
         known = read_recorded()
         if not os.environ.get(DONE):
             require_account(known, region)
-            preflight_on_aws(settings, region, joined, known)
+            preflight_on_aws(settings, region, joined, known)  # knows a region that is none
+            if reason := moved(known, region):
+                raise pulumi.RunError(f"stacks/Pulumi.{STACK}.yaml: {reason}")
         # Known at preview; until one is written down, every run has its own.
         identity = known.identity or token_hex(6)
         tags = cluster_tags(PROJECT, STACK, identity, settings.tags)

@@ -26,6 +26,9 @@ class Recorded:
     partitions: frozenset[str]
     """``aws``, ``aws-cn``, ``aws-us-gov``; empty while nothing that has an ARN was made."""
 
+    regions: frozenset[str] = frozenset()
+    """Of what has an ARN; the provider's where nothing has, as a failed run changes that one first."""
+
     identity: str = ""
     """What tells the cluster from others of its name; empty in a state of an earlier version."""
 
@@ -39,6 +42,7 @@ def recorded(resources: Iterable[Mapping[str, Any]]) -> Recorded:
     The provider has the account from the first moment, the ARNs have it in states of earlier versions too.
     """
     accounts, partitions, identity, begun = set[str](), set[str](), "", False
+    regions, of_provider = set[str](), set[str]()
     for each in resources:
         outputs = each.get("outputs") or {}
         if each["type"] == AWS_PROVIDER:
@@ -46,12 +50,15 @@ def recorded(resources: Iterable[Mapping[str, Any]]) -> Recorded:
             accounts |= set(json.loads(outputs.get("allowedAccountIds", "[]")))
             tags = json.loads(outputs.get("defaultTags", "{}")).get("tags", {})
             identity = tags.get(ID_TAG, identity)
+            of_provider |= {outputs.get("region", "")} - {""}
         elif each["type"].startswith("aws:") and (parts := arn_parts(outputs.get("arn"))):
             partitions.add(parts[0])
             accounts |= {parts[1]} - {""}
+            regions |= {outputs["arn"].split(":")[3]} - {""}
     return Recorded(
         accounts=frozenset(accounts),
         partitions=frozenset(partitions),
+        regions=frozenset(regions or of_provider),
         identity=identity,
         begun=begun,
     )
@@ -73,6 +80,20 @@ def refusal(known: Recorded, caller: str) -> str | None:
     return (
         f"the cluster is in {there}, and the credentials here are of {here}. Nothing of it would be found there, and "
         "it would be forgotten while its machines run on and cost money. Nothing was changed"
+    )
+
+
+def moved(known: Recorded, region: str) -> str | None:
+    """Why nobody may deploy these resources in *region*; None where they are in it, and where nothing is known.
+
+    A refresh would look for everything there, find nothing, and forget the cluster.
+    """
+    if not known.regions or region in known.regions:
+        return None
+    there = _all(known.regions)
+    return (
+        f"aws:region: got {region!r}, but this cluster is in {there!r}, and a cluster does not "
+        f"move. Put {there!r} back, or copy the stack file under another name for another cluster"
     )
 
 

@@ -9,7 +9,7 @@ from model.changed_keys import ChangedKey
 from model.changes import Effect
 from model.hosts import FollowersOnHosts, HostsSettings
 from model.problems import counted
-from model.recorded import Recorded, recorded
+from model.recorded import Recorded, moved, recorded
 from model.settings import Settings
 from model.tags import CLUSTER_TAG
 from operate.changes import (
@@ -213,22 +213,9 @@ def refuse_a_shared_block(opened: Deployment) -> None:
 
 
 def refuse_another_region(opened: Deployment) -> None:
-    """Raise :class:`UserError` when the stack file names another region than the one the cluster is in.
-
-    A refresh would look for everything there, find nothing, and forget the cluster.
-    """
-    providers = [
-        each
-        for each in opened.checkpoint().get("resources", [])
-        if each["type"] == "pulumi:providers:aws"
-    ]
-    for provider in providers:
-        region = provider["inputs"]["region"]
-        if region != opened.region:
-            raise UserError(
-                f"aws:region: got {opened.region!r}, but this cluster is in {region!r}, and a cluster does not "
-                f"move. Put {region!r} back, or copy the stack file under another name for another cluster"
-            )
+    """Raise :class:`UserError` when the stack file names another region than the one the cluster is in."""
+    if reason := moved(known(opened), opened.region):
+        raise UserError(reason)
 
 
 def sandbox_knows(opened: Deployment, bucket: str) -> bool:

@@ -66,6 +66,22 @@ def test_plain_pulumi_forgets_nothing(
     assert deployed.account() == account
 
 
+def test_plain_pulumi_moves_no_cluster_to_another_region(deployed: Checkout, state: Path) -> None:
+    """It failed at what is protected, once it had written the other region down: later runs believed that one."""
+    stack_file = deployed.root / "stacks" / "Pulumi.sandbox.yaml"
+    content, before = stack_file.read_text(), deployed.account()
+    stack_file.write_text(content.replace("us-east-1", "us-west-2"))
+    try:
+        refused = deployed.pulumi("up", "--yes", "--skip-preview")
+    finally:
+        stack_file.write_text(content)
+    assert refused.returncode != 0
+    assert "but this cluster is in 'us-east-1'" in refused.stdout + refused.stderr
+    assert deployed.account() == before
+    assert "us-west-2" not in state.read_text()
+    deployed.succeed("preview")
+
+
 def test_a_state_of_an_earlier_version_is_not_believed_by_the_present_credentials(
     deployed: Checkout, state: Path
 ) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from model.recorded import Recorded, arn_parts, recorded
+from model.recorded import Recorded, arn_parts, moved, recorded
 
 
 @pytest.mark.parametrize(
@@ -40,4 +40,22 @@ def test_a_state_names_the_accounts_of_its_provider_and_of_its_resources() -> No
 def test_a_state_of_an_earlier_version_is_read_too() -> None:
     provider = {"type": "pulumi:providers:aws", "outputs": {"region": "us-east-1"}}
     nothing: frozenset[str] = frozenset()
-    assert recorded([provider]) == Recorded(accounts=nothing, partitions=nothing, begun=True)
+    assert recorded([provider]) == Recorded(
+        accounts=nothing, partitions=nothing, regions=frozenset({"us-east-1"}), begun=True
+    )
+
+
+def test_a_provider_that_a_failed_run_has_moved_says_nothing_of_where_the_cluster_is() -> None:
+    found = recorded(
+        [
+            {"type": "pulumi:providers:aws", "outputs": {"region": "us-west-2"}},
+            {"type": "aws:iam/role:Role", "outputs": {"arn": "arn:aws:iam::111122223333:role/x"}},
+            {
+                "type": "aws:ebs/volume:Volume",
+                "outputs": {"arn": "arn:aws:ec2:us-east-1:111122223333:volume/vol-1"},
+            },
+        ]
+    )
+    assert moved(found, "us-east-1") is None
+    assert "got 'us-west-2', but this cluster is in 'us-east-1'" in str(moved(found, "us-west-2"))
+    assert moved(recorded([]), "us-west-2") is None
