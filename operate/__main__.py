@@ -201,7 +201,12 @@ def purge(
     target: Where = None,
 ) -> None:
     """Destroy a stack and DELETE ITS DATA. Asks for the stack's name."""
-    from operate.ending import delete_everything, forget_restarted, refuse_to_abandon
+    from operate.ending import (
+        delete_everything,
+        forget_restarted,
+        refuse_other_state,
+        refuse_to_abandon,
+    )
     from operate.joined import cluster_of
     from operate.kept_data import data_volumes, final_snapshots, snapshot_of_purged
     from operate.preparation import known, take_over
@@ -209,6 +214,7 @@ def purge(
 
     with deployment(stack, target) as opened:
         if not opened.exists():
+            refuse_other_state(opened)
             raise UserError(f"the stack {stack} was never deployed; there is nothing to delete")
         if isinstance(opened.settings, FollowersOnHosts):
             show_kept("kept on the hosts:", opened.outputs().get("keptData", {}))

@@ -11,12 +11,13 @@ import typer
 from rich.markup import escape
 
 from model.hosts import FollowersOnHosts
+from model.problems import counted
 from model.stack_keys import DELETE_DATA, PROJECT
 from model.tags import CLUSTER_TAG
 from operate.aws_errors import UNANSWERED
 from operate.deployment import SANDBOX_DIRECTORY, Deployment
 from operate.joined import joined_stacks, joined_stacks_on_hosts
-from operate.kept_data import protect_again
+from operate.kept_data import protect_again, unfinished
 from operate.messages import UserError, say
 from operate.opening import consent, run
 from operate.preparation import sandbox_knows, take_over
@@ -38,6 +39,7 @@ def take_down(opened: Deployment, *, yes: bool) -> None:
     status = opened.destroy("--exclude-protected", *refresh, *consent(opened, yes=yes))
     if status:
         raise typer.Exit(status)
+    _require_end(opened, "down")
     if on_hosts:
         # Pulumi proposes it, where it has nothing left that is protected.
         say(
@@ -147,11 +149,23 @@ def delete_everything(opened: Deployment) -> None:
     try:
         lift_protection(opened)
         run(opened, "destroy", *consent(opened, yes=True))
+        _require_end(opened, "purge")
     except BaseException:
         # A Pulumi that is stopped before it listens for that dies with its lock.
         clear_dead_run(opened)
         protect_again(opened)
         raise
+
+
+def _require_end(opened: Deployment, command: str) -> None:
+    """Raise :class:`UserError` where Pulumi was stopped: after Ctrl-C it says that all is destroyed, with status 0."""
+    left = unfinished(opened.checkpoint().get("resources", []))
+    if left:
+        raise UserError(
+            f"{counted(len(left), 'resource')} of the stack {opened.stack} are still there, machines that cost money "
+            f"perhaps among them: {', '.join(left[:5])}{', ...' if len(left) > 5 else ''}. "
+            f"`make {command}{opened.choice}` goes on"
+        )
 
 
 def lift_protection(opened: Deployment) -> None:

@@ -231,7 +231,12 @@ def unprotected(deployment: Deployment, lost: Collection[Loss]) -> Iterator[None
         deployment.read("state", "unprotect", "--yes", *deployment.named(), *urns)
         yield
     finally:
-        left = {each["urn"]: each for each in deployment.checkpoint().get("resources", [])}
+        # A run that was stopped leaves what it replaced under the same name, to be let go by the next one.
+        left = {
+            each["urn"]: each
+            for each in deployment.checkpoint().get("resources", [])
+            if not each.get("delete")
+        }
         for urn in urns:
             if urn in left and not left[urn].get("protect"):
                 deployment.read("state", "protect", "--yes", *deployment.named(), urn)
@@ -346,6 +351,29 @@ def _stop_backups(deployment: Deployment, loss: Loss) -> None:
     if loss.type == VOLUME:
         tags = [{"Key": BACKUPS_TAG}]
         deployment.client("ec2").delete_tags(Resources=[loss.identity], Tags=tags)
+
+
+def tell_given_up(resources: Iterable[Mapping[str, Any]]) -> None:
+    """Say which data a run gave up that was stopped before the end: the next one lets go of them without a word."""
+    known = list(resources)
+    present = {each["urn"]: each.get("id") for each in known if not each.get("delete")}
+    for each in known:
+        if each.get("delete") and each["type"] in DATA:
+            name = each["urn"].rpartition("::")[2]
+            now = present.get(each["urn"], "nothing yet")
+            say(
+                f"{name}: a run that was stopped gave up {each.get('id')}, which has the data and which AWS keeps; the "
+                f"cluster goes on with {now}, which has none of them (docs/operations.md, Backups)"
+            )
+
+
+def unfinished(resources: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The names of what a destruction should have ended: Pulumi ends well, too, where somebody has stopped it."""
+    return [
+        each["urn"].rpartition("::")[2]
+        for each in resources
+        if each.get("id") and not each.get("protect") and not each["type"].startswith("pulumi:")
+    ]
 
 
 def protect_again(deployment: Deployment) -> None:

@@ -38,6 +38,7 @@ from operate.kept_data import (
     planned,
     refuse,
     refuse_beside_a_machine,
+    tell_given_up,
 )
 from operate.messages import UserError, console, say
 from operate.nodes import entries
@@ -178,6 +179,7 @@ def data_to_give_up(
         lost = []
     else:
         resources = opened.checkpoint().get("resources", [])
+        tell_given_up(resources)
         lost = losses(planned(opened), resources)
         refuse_never(never(changes or (), lost, resources))
         settings = opened.settings

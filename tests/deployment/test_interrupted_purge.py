@@ -24,8 +24,8 @@ with deployment("sandbox", None) as opened:
 """`make down` without the end of the sandbox, in which nothing would be left to look at."""
 
 
-def stop_purge(checkout: Checkout, log: Path, number: int) -> None:
-    """Send a signal to `make purge` and to all that it has started, once it destroys."""
+def stop_purge(checkout: Checkout, log: Path, number: int, moment: str = "Destroying") -> None:
+    """Send a signal to `make purge` and to all that it has started, once it says that it destroys."""
     with log.open("w") as printed:
         running = subprocess.Popen(
             checkout.command("purge", "--name", "sandbox"),
@@ -36,7 +36,7 @@ def stop_purge(checkout: Checkout, log: Path, number: int) -> None:
             start_new_session=True,
         )
         end = time.monotonic() + PATIENCE_SECONDS
-        while "Destroying" not in log.read_text():
+        while moment not in "".join(log.read_text().partition("Destroying")[1:]):
             assert running.poll() is None, log.read_text()
             assert time.monotonic() < end, log.read_text()
             time.sleep(0.01)
@@ -76,12 +76,13 @@ def test_a_killed_purge_is_not_finished_by_down(checkout: Checkout, tmp_path: Pa
     assert not any(checkout.account().values())
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT])
+@pytest.mark.parametrize("moment", ["Destroying", "deleting ("])
 def test_a_purge_that_is_stopped_protects_what_is_left(
-    checkout: Checkout, tmp_path: Path, number: int
+    checkout: Checkout, tmp_path: Path, moment: str
 ) -> None:
+    """Once it has deleted something, a Pulumi that is stopped says that it has deleted all, with status 0."""
     checkout.succeed("up")
-    stop_purge(checkout, tmp_path / "purge.log", number)
+    stop_purge(checkout, tmp_path / "purge.log", signal.SIGINT, moment)
     assert unprotected(checkout) == []
     assert "it is protected again" in " ".join((tmp_path / "purge.log").read_text().split())
 

@@ -21,6 +21,8 @@ from operate.kept_data import (
     protect_again,
     refuse,
     refuse_beside_a_machine,
+    tell_given_up,
+    unfinished,
     unprotected,
 )
 from operate.messages import UserError
@@ -245,3 +247,50 @@ def test_half_a_plan_is_no_plan_while_the_stack_file_lifts_the_protection(
     plan = {"diagnostics": [{"urn": VOLUME, "message": "because it is protected"}]}
     done.stdout = json.dumps(plan)
     assert planned(state) == plan
+
+
+def test_what_a_stopped_run_gave_up_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    urn = "urn:pulumi:dev::graphistry-cluster::aws:ebs/volume:Volume::graphistry-dev-leader-data"
+    volume = {"urn": urn, "type": "aws:ebs/volume:Volume"}
+    tell_given_up([{**volume, "id": "vol-new"}, {**volume, "id": "vol-old", "delete": True}])
+    told = " ".join("".join(capsys.readouterr()).split())
+    assert "graphistry-dev-leader-data: a run that was stopped gave up vol-old" in told
+    assert "goes on with vol-new, which has none of them" in told
+    tell_given_up([{**volume, "id": "vol-new"}])
+    assert "".join(capsys.readouterr()) == ""
+
+
+def test_a_destruction_that_was_stopped_has_not_ended() -> None:
+    machine = {"urn": "urn::i", "type": "aws:ec2/instance:Instance", "id": "i-1"}
+    kept = {"urn": "urn::v", "type": "aws:ebs/volume:Volume", "id": "vol-1", "protect": True}
+    provider = {"urn": "urn::p", "type": "pulumi:providers:aws", "id": "x"}
+    component = {"urn": "urn::c", "type": "graphistry-cluster:index:Cluster"}
+    assert unfinished([kept, provider, component]) == []
+    assert unfinished([machine, kept, provider, component]) == ["i"]
+
+
+def test_what_a_stopped_replacement_has_replaced_stays_given_up(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The state has both under one name until the next run; recovery must not take the old one for the cluster's."""
+    old = {"urn": VOLUME, "type": "aws:ebs/volume:Volume", "id": "vol-1", "protect": True}
+    tagged: list[str] = []
+    ec2 = SimpleNamespace(
+        create_tags=lambda **_: tagged.append("made"),
+        delete_tags=lambda **_: tagged.append("taken away"),
+    )
+    found = [old]
+    state: Any = SimpleNamespace(
+        checkpoint=lambda: {"resources": found},
+        named=lambda: ["--stack", "prod"],
+        read=lambda *_: "",
+        client=lambda _: ec2,
+    )
+    monkeypatch.setattr("operate.kept_data.final_snapshots", lambda *_: {})
+    monkeypatch.setattr("operate.kept_data._stop_backups", lambda *_: None)
+    with unprotected(state, [Loss(urn=VOLUME, type="aws:ebs/volume:Volume", identity="vol-1")]):
+        found[:] = [{**old, "id": "vol-2"}, {**old, "delete": True}]
+    assert tagged == ["made"]
+    assert "the cluster has let go of vol-1, and AWS keeps it" in " ".join(
+        "".join(capsys.readouterr()).split()
+    )

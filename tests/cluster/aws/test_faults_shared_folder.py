@@ -227,9 +227,7 @@ def test_another_clusters_folder_is_left_alone(cluster: Cluster) -> None:
 
 def test_a_full_shared_folder_is_told_and_forgotten_when_there_is_room(cluster: Cluster) -> None:
     members = cluster.members()
-    copied = (
-        "cp -a /export/.graphistry-cluster* /other/; dd if=/dev/zero of=/other/big 2>&1 || true"
-    )
+    copied = "cp -a /export/.graphistry-cluster* /export/nodes /other/; dd if=/dev/zero of=/other/big 2>&1 || true"
     with another_export(cluster, copied) as found:
         for node in NODES:
             failure = cluster.until_failed(node, "SharedFolderFull")
