@@ -20,6 +20,8 @@ from agent.commands import TIMED_OUT, Completed
 SOCKET = "/var/run/docker.sock"
 SECONDS = 30.0
 """For one answer of an engine that does nothing but look something up."""
+MOST_BYTES = 1024 * 1024
+"""Kept of what a command writes in a container, whose root may put another program in the place of what is asked."""
 PROJECT = "com.docker.compose.project"
 SERVICE = "com.docker.compose.service"
 ONE_OFF = "com.docker.compose.oneoff"
@@ -98,6 +100,14 @@ def execute(container: str, command: Sequence[str], seconds: float) -> Completed
     return Completed(int(ended["ExitCode"] or 0), *texts)
 
 
+def _pass_over(answer: http.client.HTTPResponse, size: int, end: float) -> None:
+    while size and time.monotonic() < end:
+        part = answer.read(min(size, 65536))
+        if not part:
+            return
+        size -= len(part)
+
+
 def _kill(execution: str) -> None:
     """End a command in a container with its children, which Docker itself never does.
 
@@ -143,10 +153,11 @@ class _Engine:
         return document
 
     def stream(self, path: str, body: object, seconds: float) -> list[tuple[int, bytes]]:
-        """What a command wrote, in frames: the number of the stream and the bytes; raises socket.timeout."""
+        """What a command wrote first, in frames: the number of the stream and the bytes; raises socket.timeout."""
         end = time.monotonic() + seconds
         answer = self._send("POST", path, body)
         found: list[tuple[int, bytes]] = []
+        room = MOST_BYTES
         try:
             if answer.status >= 400:
                 raise EngineError(answer.read().decode(errors="replace").strip())
@@ -155,7 +166,10 @@ class _Engine:
                 if len(head) < 8:
                     return found
                 number, size = struct.unpack("!BxxxI", head)
-                found.append((number, answer.read(size)))
+                part = answer.read(min(size, room))
+                found.append((number, part))
+                room -= len(part)
+                _pass_over(answer, size - len(part), end)
         except (socket.timeout, EngineError):
             raise
         except (OSError, http.client.HTTPException) as error:

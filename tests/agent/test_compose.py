@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
 import socket
+import struct
 import threading
 import time
 from contextlib import closing, suppress
@@ -232,3 +234,17 @@ def test_a_driver_that_was_well_is_asked_again_after_a_while(
         memory.paced("gpus", "another container", ask)
     monkeypatch.setattr("agent.limits.GPUS", 60.0)
     assert memory.paced("gpus", "another container", ask) == "4"
+
+
+@pytest.mark.parametrize("frames", [[(1, 64 << 20)], [(1, 1 << 20), (2, 1 << 20), (1, 10)]])
+def test_a_command_that_writes_without_end_takes_no_memory(
+    monkeypatch: pytest.MonkeyPatch, frames: list[tuple[int, int]]
+) -> None:
+    class Answer(io.BytesIO):
+        status = 200
+
+    written = b"".join(struct.pack("!BxxxI", number, size) + b"x" * size for number, size in frames)
+    monkeypatch.setattr(engine._Engine, "_send", lambda *_: Answer(written))
+    found = engine._Engine().stream("/exec/x/start", {}, 30)
+    assert [number for number, _ in found] == [number for number, _ in frames]
+    assert sum(len(part) for _, part in found) == engine.MOST_BYTES
