@@ -120,7 +120,7 @@ def test_every_service_has_a_health_check_and_a_limit() -> None:
 
 def test_the_health_checks_of_an_idle_node_are_few() -> None:
     checks = [service["healthcheck"] for service in compose_file()["services"].values()]
-    assert sum(60 / int(each["interval"].removesuffix("s")) for each in checks) < 8, "a minute"
+    assert sum(60 / int(each["interval"].removesuffix("s")) for each in checks) <= 8, "a minute"
 
 
 @pytest.mark.parametrize(
