@@ -47,7 +47,8 @@ class Pair:
         return [name for name, row in states.items() if row["Health"] != "healthy"]
 
     def healthy(self, node: str) -> None:
-        until(lambda: not self.ill(node), f"all services of {node} are healthy", 60)
+        # As long as they have for their start: thirteen at once on a busy computer.
+        until(lambda: not self.ill(node), f"all services of {node} are healthy", 180)
 
     def ask(self, node: str, path: str, token: str = "", body: Any = None) -> Any:
         """The JSON that a node's caddy answers with."""
