@@ -91,10 +91,12 @@ def deploy_both(bench: Workbench, followers: int) -> dict[str, Deployed]:
     """A cluster, then its floor."""
     cluster = bench.deploy_cluster(followers)
     floor = bench.deploy_floor(record(cluster.resources))
-    if shape(cluster.resources) != shape(floor.resources):
+    wanted, found = shape(cluster.resources), shape(floor.resources)
+    if wanted != found:
+        other = sorted(name for name in {*wanted, *found} if wanted.get(name) != found.get(name))
         raise UserError(
             f"with {followers} followers the floor is not the cluster's graph of resources, so a ratio would say "
-            "nothing; bench/recording.py lost a resource, an input or a dependency"
+            f"nothing; bench/recording.py lost a resource, an input or a dependency: {other}"
         )
     return {CLUSTER: cluster, FLOOR: floor}
 

@@ -13,6 +13,9 @@ from typing import Any
 PROVIDERS = "pulumi:providers:"
 """What the types of providers begin with."""
 
+READER = f"{PROVIDERS}pulumi"
+"""The provider by which the program reads its own state; a program that reads none has no such thing."""
+
 ASSET_PATH = "path"
 """Where the state of an input keeps the file that it was read from."""
 
@@ -27,7 +30,7 @@ Resource = Mapping[str, Any]
 
 def custom(resources: Sequence[Resource]) -> list[Resource]:
     """The resources that a provider made, and the providers: all but components and the stack."""
-    return [each for each in resources if each["custom"]]
+    return [each for each in resources if each["custom"] and each["type"] != READER]
 
 
 def shape(resources: Sequence[Resource]) -> dict[tuple[str, str], tuple[set[str], set[Any]]]:
@@ -38,7 +41,7 @@ def shape(resources: Sequence[Resource]) -> dict[tuple[str, str], tuple[set[str]
     by_urn = {each["urn"]: each for each in resources}
     return {
         _type_and_name(each["urn"]): (
-            set(each["inputs"]),
+            set(each.get("inputs", {})),  # Pulumi leaves out what is empty
             {_type_and_name(urn) for urn in _awaited(each, by_urn)},
         )
         for each in custom(resources)
@@ -53,6 +56,7 @@ def record(resources: Sequence[Resource]) -> dict[str, Any]:
     by_urn = {each["urn"]: each for each in resources}
     return {
         "default_tags": json.loads(provider["inputs"]["defaultTags"])["tags"],
+        "accounts": json.loads(provider["inputs"]["allowedAccountIds"]),
         "max_retries": int(provider["inputs"]["maxRetries"]),
         "resources": [
             _recorded(each, bare, position, {position[urn] for urn in _awaited(each, by_urn)})

@@ -21,6 +21,7 @@ def main() -> None:
     provider = aws.Provider(
         "aws",
         region=pulumi.Config("aws").require("region"),
+        allowed_account_ids=recording["accounts"],
         max_retries=recording["max_retries"],
         default_tags=aws.ProviderDefaultTagsArgs(tags=recording["default_tags"]),
     )

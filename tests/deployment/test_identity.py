@@ -1,5 +1,6 @@
 """Two clusters of one name in one account: each state has an id, by which nobody takes another's for their own."""
 
+import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -23,8 +24,7 @@ def colleague(deployed: Checkout) -> Iterator[Checkout]:
     state = deployed.root / ".sandbox" / "state"
     ours = state.rename(state.with_name("ours"))
     yield deployed
-    if state.exists():
-        state.rename(state.with_name("theirs"))
+    shutil.rmtree(state, ignore_errors=True)
     ours.rename(state)
 
 
