@@ -368,11 +368,22 @@ def tell_given_up(resources: Iterable[Mapping[str, Any]]) -> None:
 
 
 def unfinished(resources: Iterable[Mapping[str, Any]]) -> list[str]:
-    """The names of what a destruction should have ended: Pulumi ends well, too, where somebody has stopped it."""
+    """The names of what a destruction should have ended: Pulumi ends well, too, where somebody has stopped it.
+
+    What is protected stays, and what that depends on.
+    """
+    known = {each["urn"]: each for each in resources if not each.get("delete")}
+    stays = set[str]()
+    waiting = [urn for urn, each in known.items() if each.get("protect")]
+    while waiting:
+        urn = waiting.pop()
+        if urn not in stays:
+            stays.add(urn)
+            waiting += known.get(urn, {}).get("dependencies", [])
     return [
-        each["urn"].rpartition("::")[2]
-        for each in resources
-        if each.get("id") and not each.get("protect") and not each["type"].startswith("pulumi:")
+        urn.rpartition("::")[2]
+        for urn, each in known.items()
+        if each.get("id") and urn not in stays and not each["type"].startswith("pulumi:")
     ]
 
 

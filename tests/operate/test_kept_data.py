@@ -265,7 +265,10 @@ def test_a_destruction_that_was_stopped_has_not_ended() -> None:
     kept = {"urn": "urn::v", "type": "aws:ebs/volume:Volume", "id": "vol-1", "protect": True}
     provider = {"urn": "urn::p", "type": "pulumi:providers:aws", "id": "x"}
     component = {"urn": "urn::c", "type": "graphistry-cluster:index:Cluster"}
-    assert unfinished([kept, provider, component]) == []
+    role = {"urn": "urn::r", "type": "aws:iam/role:Role", "id": "role"}
+    guard = {**kept, "urn": "urn::g", "id": "policy-1", "dependencies": ["urn::r"]}
+    assert unfinished([kept, provider, component, role, guard]) == []
+    assert unfinished([kept, provider, component, role]) == ["r"]
     assert unfinished([machine, kept, provider, component]) == ["i"]
 
 
