@@ -232,11 +232,7 @@ def unprotected(deployment: Deployment, lost: Collection[Loss]) -> Iterator[None
         yield
     finally:
         # A run that was stopped leaves what it replaced under the same name, to be let go by the next one.
-        left = {
-            each["urn"]: each
-            for each in deployment.checkpoint().get("resources", [])
-            if not each.get("delete")
-        }
+        left = _present(deployment.checkpoint().get("resources", []))
         for urn in urns:
             if urn in left and not left[urn].get("protect"):
                 deployment.read("state", "protect", "--yes", *deployment.named(), urn)
@@ -356,11 +352,11 @@ def _stop_backups(deployment: Deployment, loss: Loss) -> None:
 def tell_given_up(resources: Iterable[Mapping[str, Any]]) -> None:
     """Say which data a run gave up that was stopped before the end: the next one lets go of them without a word."""
     known = list(resources)
-    present = {each["urn"]: each.get("id") for each in known if not each.get("delete")}
+    present = _present(known)
     for each in known:
         if each.get("delete") and each["type"] in DATA:
             name = each["urn"].rpartition("::")[2]
-            now = present.get(each["urn"], "nothing yet")
+            now = present.get(each["urn"], {}).get("id", "nothing yet")
             say(
                 f"{name}: a run that was stopped gave up {each.get('id')}, which has the data and which AWS keeps; the "
                 f"cluster goes on with {now}, which has none of them (docs/operations.md, Backups)"
@@ -372,7 +368,7 @@ def unfinished(resources: Iterable[Mapping[str, Any]]) -> list[str]:
 
     What is protected stays, and what that depends on.
     """
-    known = {each["urn"]: each for each in resources if not each.get("delete")}
+    known = _present(resources)
     stays = set[str]()
     waiting = [urn for urn, each in known.items() if each.get("protect")]
     while waiting:
@@ -385,6 +381,11 @@ def unfinished(resources: Iterable[Mapping[str, Any]]) -> list[str]:
         for urn, each in known.items()
         if each.get("id") and urn not in stays and not each["type"].startswith("pulumi:")
     ]
+
+
+def _present(resources: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """By URN, what a state has, without what a replacement that was stopped has yet to delete."""
+    return {each["urn"]: each for each in resources if not each.get("delete")}
 
 
 def protect_again(deployment: Deployment) -> None:

@@ -175,11 +175,11 @@ def data_to_give_up(
     Raises :class:`UserError` for such data whose name was not *typed*, and for *changes* that want other data although
     the plan gives up none.
     """
+    resources = opened.checkpoint().get("resources", [])
+    tell_given_up(resources)
     if not may_lose_data(changes, opened):
         lost = []
     else:
-        resources = opened.checkpoint().get("resources", [])
-        tell_given_up(resources)
         lost = losses(planned(opened), resources)
         refuse_never(never(changes or (), lost, resources))
         settings = opened.settings

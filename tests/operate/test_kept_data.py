@@ -26,6 +26,7 @@ from operate.kept_data import (
     unprotected,
 )
 from operate.messages import UserError
+from operate.preparation import data_to_give_up
 
 URN = "urn:pulumi:prod::graphistry-cluster::"
 FOLDER = f"{URN}graphistry-cluster:index:SharedFolder::graphistry-prod-shared-folder"
@@ -297,3 +298,19 @@ def test_what_a_stopped_replacement_has_replaced_stays_given_up(
     assert "the cluster has let go of vol-1, and AWS keeps it" in " ".join(
         "".join(capsys.readouterr()).split()
     )
+
+
+def test_what_was_given_up_is_named_also_where_the_stack_file_is_put_back(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Then nothing changes that may lose data, and no plan is asked for."""
+    found = [
+        {"urn": VOLUME, "type": "aws:ebs/volume:Volume", "id": "vol-new", "protect": True},
+        {"urn": VOLUME, "type": "aws:ebs/volume:Volume", "id": "vol-old", "delete": True},
+        {"urn": "urn::leader", "type": "aws:ec2/instance:Instance", "id": "i-1"},
+    ]
+    state: Any = SimpleNamespace(
+        checkpoint=lambda: {"resources": found}, config={}, choice=" STACK=prod"
+    )
+    assert data_to_give_up(state, (), set()) == []
+    assert "gave up vol-old" in "".join(capsys.readouterr())
