@@ -104,9 +104,9 @@ def aws_specification(
 ) -> dict[str, object]:
     """The document of one node on AWS, ready for `canonical_json`.
 
-    All values are plain: resolve Pulumi outputs first. *joined_stack* is the stack of a follower whose leader another
-    stack has. Raises `ValueError` unless exactly the
-    leader comes with a data volume. *followers_secret_arn* is the leader's to fill.
+    All values are plain: resolve Pulumi outputs first. *joined_stack* is the stack of a follower whose
+    leader another stack has, *followers_secret_arn* is the leader's to fill. Raises `ValueError` unless
+    exactly the leader comes with a data volume.
     """
     if (role == "leader") != (data_volume_id is not None):
         raise ValueError(f"{node} is a {role}: the leader has a data volume, a follower has none")
@@ -160,11 +160,9 @@ def hosts_specification(
 ) -> dict[str, object]:
     """The document of one node on a host, ready for `canonical_json`.
 
-    *address* is the node's own private one, *tunnel_to* the leader's where followers reach it by
-    WireGuard, *followers* are those of the nodes that a leader lets
-    in (a follower lets in nobody), *shared_folder* is what
-    `hosts_shared_folder` says of it. All values are
-    plain.
+    *address* is the node's own private one, *tunnel_to* the leader's where followers reach it by WireGuard.
+    *followers* are the addresses of the nodes that a leader lets in (a follower lets in nobody), *shared_folder*
+    is what `hosts_shared_folder` says of it. All values are plain.
     """
     is_leader = role == "leader"
     has_database = is_leader and data_services == "bundled"

@@ -162,9 +162,9 @@ def _require_end(opened: Deployment, command: str) -> None:
     left = unfinished(opened.checkpoint().get("resources", []))
     if left:
         raise UserError(
-            f"{counted(len(left), 'resource')} of the stack {opened.stack} are still there, machines that cost money "
-            f"perhaps among them: {', '.join(left[:5])}{', ...' if len(left) > 5 else ''}. "
-            f"`make {command}{opened.choice}` goes on"
+            f"Pulumi was stopped before the end. Left of the stack {opened.stack}: {counted(len(left), 'resource')}, "
+            f"which may cost money ({', '.join(left[:5])}{', ...' if len(left) > 5 else ''}). "
+            f"`make {command}{opened.choice}` goes on from here"
         )
 
 
