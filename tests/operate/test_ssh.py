@@ -275,6 +275,12 @@ def test_the_hosts_of_a_stack_share_one_connection_each(server: Server) -> None:
     hosts.close()
 
 
+def is_both_hosts(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server is the leader and the follower between which something is carried."""
+    monkeypatch.setenv("LEADER", variable(server))
+    monkeypatch.setenv("HOST", variable(server))
+
+
 def test_the_secret_is_carried_and_never_printed(
     server: Server,
     monkeypatch: pytest.MonkeyPatch,
@@ -285,8 +291,7 @@ def test_the_secret_is_carried_and_never_printed(
     agent = tmp_path / "agent"
     agent.write_text('#!/bin/sh\n[ "$1" = secret ] && echo canary || cat > "${0%/*}/taken"\n')
     agent.chmod(0o755)
-    monkeypatch.setenv("LEADER", variable(server))
-    monkeypatch.setenv("HOST", variable(server))
+    is_both_hosts(server, monkeypatch)
     assert host_secret.main() == 0
     assert (tmp_path / "taken").read_text() == "canary\n"
     assert "canary" not in "".join(capfd.readouterr())
@@ -296,8 +301,7 @@ def test_a_leader_without_a_secret_is_told(
     server: Server, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(host_secret, "AGENT", "echo no secret yet >&2; false")
-    monkeypatch.setenv("LEADER", variable(server))
-    monkeypatch.setenv("HOST", variable(server))
+    is_both_hosts(server, monkeypatch)
     assert host_secret.main() == 1
     assert "no secret yet" in capfd.readouterr().err
 
@@ -309,8 +313,7 @@ def test_public_keys_are_carried_both_ways(
     agent = tmp_path / "agent"
     agent.write_text('#!/bin/sh\n[ "$1" = tunnel-key ] && echo k3y || echo "$@" >> "${0%/*}/met"\n')
     agent.chmod(0o755)
-    monkeypatch.setenv("LEADER", variable(server))
-    monkeypatch.setenv("HOST", variable(server))
+    is_both_hosts(server, monkeypatch)
     assert host_tunnel.main(["10.0.0.10", "10.0.0.12"]) == 0
     # The leader knows its follower first: it may call at once.
     assert (tmp_path / "met").read_text().splitlines() == [
@@ -323,8 +326,7 @@ def test_an_agent_that_refuses_a_key_is_told(
     server: Server, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(host_tunnel, "AGENT", "echo TunnelUnavailable: no tools >&2; false")
-    monkeypatch.setenv("LEADER", variable(server))
-    monkeypatch.setenv("HOST", variable(server))
+    is_both_hosts(server, monkeypatch)
     assert host_tunnel.main(["10.0.0.10", "10.0.0.12"]) == 1
     told = capfd.readouterr().err
     assert "the follower" in told

@@ -57,12 +57,20 @@ def test_a_role_that_the_service_cannot_take_is_refused(
         engine.create(POLICY, **wanted(role, "p/one"))
 
 
+def deployment_of(stack: str, endpoint: str) -> Any:
+    """What is asked of a deployment: names, and clients of the sandbox's AWS."""
+    return SimpleNamespace(
+        cluster=f"p/{stack}",
+        stack=stack,
+        region="us-east-1",
+        client=lambda service: aws_client(service, endpoint),
+    )
+
+
 def test_the_last_snapshot_of_a_deleted_volume_is_named_with_what_it_costs(
     engine: Engine, endpoint: str
 ) -> None:
-    deployment: Any = SimpleNamespace(
-        cluster="p/one", client=lambda service: aws_client(service, endpoint)
-    )
+    deployment = deployment_of("one", endpoint)
     volume = engine.create(
         VOLUME,
         availabilityZone="us-east-1a",
@@ -82,9 +90,7 @@ def test_the_last_snapshot_of_a_deleted_volume_is_named_with_what_it_costs(
 
 
 def test_without_a_last_snapshot_that_is_said(engine: Engine, endpoint: str) -> None:
-    deployment: Any = SimpleNamespace(
-        cluster="p/one", client=lambda service: aws_client(service, endpoint)
-    )
+    deployment = deployment_of("one", endpoint)
     volume = engine.create(VOLUME, availabilityZone="us-east-1a", size=40)
     engine.delete(volume)
     lost = [Loss(urn="urn::data", type=VOLUME, identity=volume.id)]
@@ -94,12 +100,7 @@ def test_without_a_last_snapshot_that_is_said(engine: Engine, endpoint: str) -> 
 def test_of_a_volume_that_no_state_knows_any_more_the_last_snapshot_is_found_by_its_tags(
     engine: Engine, endpoint: str
 ) -> None:
-    deployment: Any = SimpleNamespace(
-        cluster="p/gone",
-        stack="gone",
-        region="us-east-1",
-        client=lambda service: aws_client(service, endpoint),
-    )
+    deployment = deployment_of("gone", endpoint)
     assert "us-east-1 a snapshot of it" in snapshot_of_purged(deployment, "ours")
     tags = {CLUSTER_TAG: "p/gone", "Name": "graphistry-gone-leader-data"}
     place: dict[str, Any] = {
@@ -123,12 +124,7 @@ def test_of_a_volume_that_no_state_knows_any_more_the_last_snapshot_is_found_by_
 def test_a_volume_that_was_given_up_by_name_is_not_what_a_purge_deleted(
     engine: Engine, endpoint: str
 ) -> None:
-    deployment: Any = SimpleNamespace(
-        cluster="p/kept",
-        stack="kept",
-        region="us-east-1",
-        client=lambda service: aws_client(service, endpoint),
-    )
+    deployment = deployment_of("kept", endpoint)
     tags = {CLUSTER_TAG: "p/kept", "Name": "graphistry-kept-leader-data"}
     volume = engine.create(VOLUME, availabilityZone="us-east-1a", size=40, tags=tags)
     aws_client("ec2", endpoint).create_snapshot(
