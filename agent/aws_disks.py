@@ -127,7 +127,7 @@ def use_local_disk(node: Node, volumes: Path | None) -> None:
         if running:
             words = ["docker", "stop", "--time", "60", *running]
             require("LocalDiskUnusable", "containers cannot be stopped", words, seconds=600)
-        run(["systemctl", "stop", "docker.socket", "docker.service"], seconds=120)
+        docker.stop()
         try:
             _lay_volumes(volumes)
         finally:
@@ -142,7 +142,7 @@ def use_local_disk(node: Node, volumes: Path | None) -> None:
             report.check("localDisk", True, "the machine has none; images are on the root disk")
             return
         # At boot Docker has begun with what is below; and no unit mounts it, which would wait for a disk that is gone.
-        run(["systemctl", "stop", "docker.socket", "docker.service"], seconds=120)
+        docker.stop()
         Path(DOCKER_ROOT).mkdir(parents=True, exist_ok=True)
         done = run(["mount", *options, str(source), DOCKER_ROOT], seconds=60)
         if systemd.mounted(DOCKER_ROOT) is not None:
@@ -164,7 +164,9 @@ def _require_room(volumes: Path | None) -> None:
     """Raise Failure where what Docker's volumes have does not go onto the disk that lasts; nothing was stopped yet."""
     if volumes is None or volumes.exists():
         return
-    size = int(run(["du", "-s", "-B1", _volumes()], seconds=600).output.split()[0])
+    words = ["du", "-s", "-B1", _volumes()]
+    said = require("LocalDiskUnusable", f"{_volumes()} cannot be read", words, seconds=600)
+    size = int(said.split()[0])
     free = shutil.disk_usage(volumes.parent).free
     if size > free:
         raise Failure(

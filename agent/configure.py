@@ -179,7 +179,7 @@ def _earlier_changes(node: Node) -> list[str]:
     One of a time before another release or folder goes, as what it changes is found anew. Raises Failure for somebody
     else's.
     """
-    file = node.folder / OVERRIDE
+    file, here = node.folder / OVERRIDE, _place(node)
     if not file.exists():
         return []
     if MARK not in file.read_text():
@@ -188,9 +188,8 @@ def _earlier_changes(node: Node) -> list[str]:
         document = json.loads(_record().read_text())
         changes: list[str] = document["changes"]
         # Before nodes had folders, none was recorded.
-        is_of_here = (
-            _place(node).items() <= {"nodeFolder": _place(node)["nodeFolder"], **document}.items()
-        )
+        recorded = {"nodeFolder": here["nodeFolder"], **document}
+        is_of_here = here.items() <= recorded.items()
     except (OSError, ValueError, LookupError):
         is_of_here = False
     if is_of_here and changes:

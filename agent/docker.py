@@ -69,6 +69,11 @@ def write_settings(change: Callable[[dict[str, Any]], dict[str, Any]]) -> bool:
     return True
 
 
+def stop() -> None:
+    """Stop Docker, and what would start it when somebody asks; containers may go on without it."""
+    run(["systemctl", "stop", "docker.socket", "docker.service"], seconds=120)
+
+
 def ensure_running() -> None:
     """Start Docker where it does not answer; raises Failure DockerUnavailable."""
     end = time.monotonic() + START_SECONDS

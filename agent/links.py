@@ -65,8 +65,10 @@ def close(node: Node) -> None:
         return
     if not is_closed(share.path):
         run(["mount", *_closing(share.path)], seconds=30)
+    if not is_closed(share.path):
+        return  # a pin would be looked for by way of links
     for path in (f"{share.path}/{name}" for name in names):
-        if is_closed(share.path) and systemd.mount_at(path) is None:
+        if systemd.mount_at(path) is None:
             for words in _pinning(path):
                 run(["mount", *words], seconds=30)
 

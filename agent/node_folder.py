@@ -73,16 +73,14 @@ def take(node: Node, compose: Compose) -> None:
     if names:
         _make(node)
         _claim(node, compose, names)
-    gives = True
+    new = [name for name in names if not _has(node, name)]
+    gives = not new or _may_give(node)
     for name in names:
-        reason = None
-        if not _has(node, name):
-            gives = gives and _may_give(node)
-            reason = _stays(node, name) if gives else "the file server gives files to no user"
-        if reason is None:
+        if name not in new or (gives and not _is_linked(node, name)):
             kept.append(name)
-        else:
-            node.left_here.append(f"data/{name} goes with this machine: {reason}")
+            continue
+        reason = "a link leads there" if gives else "the file server gives files to no user"
+        node.left_here.append(f"data/{name} goes with this machine: {reason}")
     node.kept = tuple(kept)
     write_private(HOME / KEPT, json.dumps({"folder": path(node.specification), "kept": kept}))
 
@@ -220,13 +218,11 @@ def _is_file(local: Path) -> bool:
         return False
 
 
-def _stays(node: Node, name: str) -> str | None:
-    """Why a folder cannot be in the shared one; None where it can."""
+def _is_linked(node: Node, name: str) -> bool:
+    """Whether a link leads to a folder of the release's `data`, or to what is above it there."""
     local = node.folder / "data" / name
     way = [each for each in local.parents if node.folder in each.parents]
-    if any(each.is_symlink() for each in [local, *way]):
-        return "a link leads there"
-    return None
+    return any(each.is_symlink() for each in [local, *way])
 
 
 def _place(specification: Specification) -> Folder:

@@ -15,8 +15,6 @@ from typing import Sequence
 from agent import ports
 
 LISTEN_SECONDS = 60.0
-
-
 UDP = "/udp"
 """Behind the number of a port of UDP."""
 
@@ -39,7 +37,7 @@ def listen(wanted: Sequence[str]) -> None:
                 # Over one that has just ended, not over one that listens.
                 server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0 if is_udp else 1)
                 # all addresses: the ports are asked from other hosts
-                server.bind(("", int(port.partition("/")[0])))
+                server.bind(("", _number(port)))
                 if is_udp:
                     echoes.append(server)
                 else:
@@ -51,7 +49,11 @@ def listen(wanted: Sequence[str]) -> None:
 
 def _state(address: str, port: str) -> str:
     ask = ports.udp_state if port.endswith(UDP) else ports.state
-    return ask(address, int(port.partition("/")[0]))
+    return ask(address, _number(port))
+
+
+def _number(port: str) -> int:
+    return int(port.partition("/")[0])
 
 
 def _echo_until_end(echoes: Sequence[socket.socket], seconds: float) -> None:

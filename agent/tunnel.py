@@ -202,7 +202,7 @@ def is_whole(specification: Specification) -> bool:
     wanted = specification.tunnel
     if wanted is None:
         return True
-    if not (_key_file()).exists():
+    if not _key_file().exists():
         return False
     if specification.is_leader:
         return True
@@ -350,7 +350,7 @@ def _private_key() -> str:
 def _public(private: str) -> str:
     done = run(["wg", "pubkey"], text=f"{private}\n")
     if not done.succeeded:
-        raise Failure("TunnelUnavailable", f"{_folder() / 'private.key'} holds no key")
+        raise Failure("TunnelUnavailable", f"{_key_file()} holds no key")
     return done.output.strip()
 
 

@@ -130,11 +130,8 @@ def without_tunnel(node: str, found: Facts) -> Iterator[Trouble]:
             hint="let that listen on another port: `ss -lunp` shows it, and `wg show` if it is WireGuard",
         )
     # A way to half of all addresses, as of a VPN, leads past the tunnel's own, which is more exact.
-    taken = [
-        each
-        for each in found.networks
-        if IPv4Network(each).prefixlen >= 8 and IPv4Network(each).overlaps(tunnel.NETWORK)
-    ]
+    ways = map(IPv4Network, found.networks)
+    taken = [each for each in ways if each.prefixlen >= 8 and each.overlaps(tunnel.NETWORK)]
     if taken:
         yield Trouble(
             node=node,
