@@ -19,6 +19,8 @@ from agent.failures import Failure
 UP_SECONDS = 900
 AGAIN_SECONDS = 600.0
 """After which the merged configuration is read again, although no file has changed that the agent knows of."""
+AWAITED = "x-graphistry-cluster-awaited"
+"""In a service of the merged configuration: another one starts when this one has ended well."""
 FILES = ("*", "*/*.yml", "*/*.yaml", "data/config/*")
 """Where a release has what Compose reads: compose files and their includes, variables, and its own version."""
 
@@ -40,9 +42,35 @@ def has_ended(container: Container) -> bool:
 
 
 def is_job(service: Mapping[str, Any]) -> bool:
-    """Whether a service of the merged configuration does its work once: what is stopped ends with status 0 too."""
-    restart = str(service.get("restart") or "no")
-    return not service.get("healthcheck") and restart.startswith(("no", "on-failure"))
+    """Whether a service of the merged configuration does its work once: what is stopped ends with status 0 too.
+
+    A health check that it has from its image says nothing of it, nor does one where others wait for its end.
+    """
+    policy = (service.get("deploy") or {}).get("restart_policy") or {}
+    restart = str(service.get("restart") or policy.get("condition") or "no")
+    if not restart.startswith(("no", "on-failure")):
+        return False
+    check = service.get("healthcheck") or {}
+    is_checked = bool(check) and not check.get("disable") and check.get("test") != ["NONE"]
+    return not is_checked or bool(service.get(AWAITED))
+
+
+def replicas(service: Mapping[str, Any]) -> int:
+    """How many containers a service of the merged configuration is to have."""
+    wanted = (service.get("deploy") or {}).get("replicas")
+    return int(service.get("scale", 1) if wanted is None else wanted)
+
+
+def running_services(merged: Mapping[str, Any]) -> dict[str, Any]:
+    """Those that run: one of 0 replicas is none. Whoever another one waits for to end is marked so."""
+    found = {name: dict(each or {}) for name, each in merged.items() if replicas(each or {})}
+    for service in merged.values():
+        needed = (service or {}).get("depends_on") or {}
+        for name in found.keys() & set(needed):
+            condition = needed[name].get("condition") if isinstance(needed, dict) else None
+            if condition == "service_completed_successfully":
+                found[name][AWAITED] = True
+    return found
 
 
 class Compose:
@@ -52,9 +80,9 @@ class Compose:
         self._folder = folder
 
     def services(self) -> dict[str, Any]:
-        """The services of the merged configuration, by name; Compose is asked when a file of the release changed."""
-        found: dict[str, Any] = self._merged()["services"]
-        return found
+        """The services of the merged configuration that run, by name; Compose is asked when a file of the release
+        changed."""
+        return running_services(self._merged()["services"])
 
     def _merged(self) -> dict[str, Any]:
         stamp, now = _stamp(self._folder), time.monotonic()

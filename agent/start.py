@@ -20,7 +20,7 @@ from agent import (
     wiring,
 )
 from agent.commands import run
-from agent.compose import UP_SECONDS, Compose, has_ended, is_well
+from agent.compose import UP_SECONDS, Compose, has_ended, is_well, replicas
 from agent.engine import Container
 from agent.failures import Failure
 from agent.node import Node
@@ -167,7 +167,13 @@ def wait_until_healthy(compose: Compose, services: Mapping[str, Any]) -> None:
         ill = unwell(services, containers)
         if not ill:
             return
-        dead = [each for each in containers if each.service in ill and has_ended(each)]
+        dead = [
+            each
+            for each in containers
+            if each.service in ill
+            and has_ended(each)
+            and not is_well(each, services.get(each.service, {}))
+        ]
         ended_looks = ended_looks + 1 if dead else 0
         if ended_looks >= ENDED_LOOKS:
             name = dead[0].service
@@ -176,22 +182,35 @@ def wait_until_healthy(compose: Compose, services: Mapping[str, Any]) -> None:
         if time.monotonic() > end:
             raise Failure(
                 "ServiceUnhealthy",
-                f"not healthy within {limits.HEALTH:g} s: {described(ill, containers)}",
+                f"not healthy within {limits.HEALTH:g} s: {described(ill, containers, services)}",
                 compose.logs(ill[0]),
             )
         time.sleep(PAUSE_SECONDS)
 
 
 def unwell(services: Mapping[str, Any], containers: list[Container]) -> list[str]:
-    """Those of the merged configuration's *services* that do not run healthily."""
-    well = {each.service for each in containers if is_well(each, services.get(each.service, {}))}
-    return [name for name in services if name not in well]
+    """Those of the merged *services* of which not every container runs healthily, or too few are there."""
+    found = []
+    for name, service in services.items():
+        own = [each for each in containers if each.service == name]
+        if len(own) < replicas(service) or not all(is_well(each, service) for each in own):
+            found.append(name)
+    return found
 
 
-def described(services: list[str], containers: list[Container]) -> str:
-    """Each service with its state."""
-    states = {each.service: f"{each.state} {each.health}".strip() for each in containers}
-    return ", ".join(f"{name} ({states.get(name, 'absent')})" for name in services)
+def described(services: list[str], containers: list[Container], merged: Mapping[str, Any]) -> str:
+    """Each service with its state; of several containers, with those that are not well."""
+    return ", ".join(f"{name} ({_states(name, containers, merged)})" for name in services)
+
+
+def _states(name: str, containers: list[Container], merged: Mapping[str, Any]) -> str:
+    service = merged.get(name, {})
+    own = [each for each in containers if each.service == name]
+    wanted = max(len(own), replicas(service))
+    ill = [f"{each.state} {each.health}".strip() for each in own if not is_well(each, service)]
+    ill += ["absent"] * (wanted - len(own))
+    states = ", ".join(ill)
+    return states if wanted == 1 else f"{len(ill)} of {wanted}: {states}"
 
 
 def _sign_in(password: str) -> str:

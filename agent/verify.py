@@ -220,7 +220,9 @@ def _services(compose: Compose, merged: dict[str, Any], containers: list[Contain
     ill = unwell(merged, containers)
     if ill:
         raise Failure(
-            "ServiceUnhealthy", f"not well: {described(ill, containers)}", compose.logs(ill[0])
+            "ServiceUnhealthy",
+            f"not well: {described(ill, containers, merged)}",
+            compose.logs(ill[0]),
         )
     return f"{len(merged)} healthy"
 

@@ -55,6 +55,14 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer([{"Id": name} for name in states])
         elif parts[1] in states:
             document = _inspected(parts[1], *states[parts[1]])
+            more = self.server.root / "inspected.json"  # by service, what else the engine shows
+            own = json.loads(more.read_text()).get(parts[1], {}) if more.exists() else {}
+            document.update(
+                {
+                    name: {**document.get(name, {}), **each} if isinstance(each, dict) else each
+                    for name, each in own.items()
+                }
+            )
             check = self.server.root / "health-check.json"
             if check.exists():
                 document["Config"]["Healthcheck"] = json.loads(check.read_text())
@@ -140,7 +148,9 @@ def _inspected(name: str, state: str, health: str, code: int) -> dict[str, Any]:
     return {
         "Id": name,
         "RestartCount": 0,
-        "Config": {"Labels": {"com.docker.compose.service": name}},
+        # `a` is the first container of service a, `a.2` the second.
+        "Config": {"Labels": {"com.docker.compose.service": name.partition(".")[0]}},
+        "Mounts": [],
         "State": {
             "Status": state,
             "ExitCode": code,

@@ -537,6 +537,18 @@ def test_a_service_that_never_gets_healthy_is_named_with_its_log(
     assert found["log"] == ["last words of streamgl-gpu"]
 
 
+def test_an_unhealthy_container_among_healthy_ones_of_its_service_is_told(
+    fake: FakeMachine, leader: Node
+) -> None:
+    assert converge(leader, unchanged), leader.report.document["failure"]
+    states = json.loads((fake.root / "states.json").read_text())
+    states["streamgl-viz.2"] = ["running", "unhealthy", 0]
+    (fake.root / "states.json").write_text(json.dumps(states))
+    found = failure(leader)
+    assert found["code"] == "ServiceUnhealthy"
+    assert "streamgl-viz (1 of 2: running unhealthy)" in found["message"]
+
+
 def test_an_unreachable_leader_is_told(
     fake: FakeMachine, make_node: MakeNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
