@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from agent import links, node_folder, redis_users, wiring
+from agent import database_folder, links, node_folder, redis_users, shared_folder, wiring
 from agent.compose import Compose
 from agent.disks import POSTGRES_FOLDERS, data_root
 from agent.failures import Failure
@@ -58,6 +58,7 @@ def configure(node: Node) -> None:
         write_private(config / "cluster.env", cluster_env(node.specification))
         _write_block(config / "custom.env", custom_variables(node.specification, node.secret))
     earlier = _earlier_changes(node)
+    _require_known(node, compose)
     node_folder.take(node, compose)
     # Before anything is copied: whatever is cut off in between, no service begins with a folder of the machine's.
     _write_override(node, compose, earlier)
@@ -204,6 +205,21 @@ def _is_wanted(change: str, wanted: dict[str, wiring.Settings]) -> bool:
     kind, _, variable = setting.partition(".")
     settings = wanted.get(name, {})
     return variable in settings.get(kind, {}) if variable else kind in settings
+
+
+def _require_known(node: Node, compose: Compose) -> None:
+    """Refuse what would work wrongly: other services than the agent knows, and data where nobody keeps them."""
+    specification, services = node.specification, compose.services()
+    unknown = wiring.missing(specification, services)
+    if unknown:
+        raise Failure(
+            "ServicesUnknown",
+            f"the release has no service {', '.join(unknown)}; it has {', '.join(sorted(services))}",
+        )
+    if not any(shared_folder.holders(node, services).values()):
+        raise Failure("ConfigurationIgnored", shared_folder.no_holder(node))
+    if specification.runs_data_services:
+        database_folder.require_none_elsewhere(compose.containers())
 
 
 def _require_variables(specification: Specification, services: dict[str, Any]) -> None:

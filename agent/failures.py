@@ -99,6 +99,9 @@ HINTS = {
     "ComposeOverrideForeign": "move docker-compose.override.yml of the release away: the agent needs its place",
     "ComposeOverrideIgnored": "this release does not read docker-compose.override.yml: use a supported one",
     "ConfigurationIgnored": "remove the variable from the release's other configuration files",
+    "ServicesUnknown": "use a release whose services have the vendor's documented names",
+    "DatabaseElsewhere": "copy the database to the data volume as docs/failures.md says, then remove that container",
+    "PortsOpen": "bind the port to the node's private address, or take it out of the release's compose files",
     # start
     "LeaderUnreachable": "bring the leader up; check the way to its 5432 and 6379 (security groups, firewalls)",
     "DataServiceDown": "on the leader itself: see its check `services`, and `docker ps -a` for what does not run",

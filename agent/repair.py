@@ -223,6 +223,8 @@ class Repairs:
             return None  # the check of all services, which fails too, mends it
         if check.name in ("containerGpus", "serviceFolder") and code == "DockerUnavailable":
             return None  # containers that cannot be asked may be well
+        if check.name == "serviceFolder" and code == "ConfigurationIgnored":
+            return None  # no restart makes the release read what it does not read
         if check.name == "serviceFolder":
             return self._restart_holders
         if check.name in ("gpus", "containerGpus"):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Callable
 
 from agent import (
+    database_folder,
     disk_growth,
     disk_space,
     endpoints,
@@ -17,6 +18,7 @@ from agent import (
     limits,
     nfs_server,
     node_folder,
+    published_ports,
     shared_folder,
     tunnel,
     web,
@@ -112,6 +114,8 @@ def look(node: Node, memory: Memory) -> list[Check]:
         ("containerGpus", lambda: _container_gpus(node, memory, compose, containers())),
         ("services", lambda: _services(compose, services(), containers())),
         ("serviceFolder", lambda: _service_folder(node, containers(), services())),
+        ("database", lambda: database_folder.look(node.specification, containers())),
+        ("ports", lambda: _ports(node, containers())),
         ("streamglRedis", lambda: _own_redis(services(), containers())),
         ("http", _http),
         ("wiring", lambda: _wiring(node, services())),
@@ -134,6 +138,7 @@ def _absent(node: Node) -> list[str]:
     """The checks of what only some nodes have."""
     has = {
         "tunnel": node.specification.tunnel is not None,
+        "database": node.specification.runs_data_services,
         "exports": isinstance(node.specification.share, NfsOnLeader),
     }
     return [name for name, is_here in has.items() if not is_here]
@@ -189,7 +194,10 @@ def _shared_folder(node: Node) -> str:
 def _service_folder(node: Node, containers: list[Container], services: dict[str, Any]) -> str:
     held = shared_folder.holders(node, services)
     own = node_folder.volumes(node, services)
-    seen = []
+    whole = {target for target in held.values() if target}
+    if not whole:
+        raise Failure("ConfigurationIgnored", shared_folder.no_holder(node))
+    seen: list[str] = []
     for each in containers:
         wrong = node_folder.missing(node, each, own.get(each.service, []))
         if wrong is not None:
@@ -197,16 +205,16 @@ def _service_folder(node: Node, containers: list[Container], services: dict[str,
                 "SharedFolderUnmounted",
                 f"in the container {each.service}, {wrong} is not in {node_folder.path(node.specification)}",
             )
-        target = held.get(each.service)
-        if target is None:
-            continue
-        if not shared_folder.is_held(each, target):
-            raise Failure(
-                "SharedFolderUnmounted",
-                f"in the container {each.service}, {target} is not the shared folder",
-            )
-        seen.append(each.service)
-    return f"seen by {', '.join(seen)}" if seen else "no service holds the whole shared folder"
+        # Also where the configuration promises another folder there, or the container is older than it.
+        targets = {mount.target for mount in each.mounts} & whole
+        for target in sorted({*targets, *filter(None, [held.get(each.service)])}):
+            if not shared_folder.is_held(each, target):
+                raise Failure(
+                    "SharedFolderUnmounted",
+                    f"in the container {each.service}, {target} is not the shared folder",
+                )
+            seen += [each.service] if each.process else []
+    return f"seen by {', '.join(dict.fromkeys(seen))}" if seen else "not proven: no holder runs"
 
 
 def _gpus(node: Node) -> str:
@@ -225,6 +233,17 @@ def _services(compose: Compose, merged: dict[str, Any], containers: list[Contain
             compose.logs(ill[0]),
         )
     return f"{len(merged)} healthy"
+
+
+def _ports(node: Node, containers: list[Container]) -> str:
+    problem = published_ports.problem(node, containers)
+    if problem:
+        raise Failure("PortsOpen", problem)
+    telemetry = published_ports.telemetry(containers)
+    if telemetry:
+        known = node.report.document["warnings"]
+        node.report.set(warnings=[*known, *(each for each in telemetry if each not in known)])
+    return published_ports.described(node, containers)
 
 
 def _own_redis(services: dict[str, Any], containers: list[Container]) -> str:

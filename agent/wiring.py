@@ -7,10 +7,12 @@ configuration is read, and compared with what the cluster needs.
 from __future__ import annotations
 
 import json
+import posixpath
 from pathlib import Path
 from typing import Any, Dict, Mapping
 from urllib.parse import urlsplit
 
+from agent import database_folder
 from agent.specification import Specification
 
 LEADERS_REDIS = ("nexus", "forge-etl-python")
@@ -84,9 +86,22 @@ def wanted(
                 "read_only": True,
             }
         ]
+        found["postgres"]["volumes"] = database_folder.volumes(
+            specification, services.get("postgres", {})
+        )
+    else:
+        for name in PUBLISHED:
+            if (services.get(name) or {}).get("ports"):
+                found.setdefault(name, {"environment": {}})["ports"] = []
     for name, volumes in kept.items():
         found.setdefault(name, {"environment": {}})["volumes"] = volumes
     return found
+
+
+def missing(specification: Specification, services: Mapping[str, Any]) -> list[str]:
+    """The services that a release needs to have by these names, and has not."""
+    own = PUBLISHED if specification.runs_data_services else ("redis",)
+    return sorted({*LEADERS_REDIS, *own} - set(services))
 
 
 def differences(wanted: Mapping[str, Settings], services: Mapping[str, Any]) -> list[str]:
@@ -187,5 +202,9 @@ def _drops(service: Mapping[str, Any], capabilities: list[str]) -> bool:
 
 
 def _has_volumes(service: Mapping[str, Any], volumes: list[dict[str, Any]]) -> bool:
-    present = [(each.get("source"), each.get("target")) for each in service.get("volumes") or []]
+    # Compose leaves `//` in a source, as of a variable that ends with a slash.
+    present = [
+        (posixpath.normpath(str(each.get("source", ""))), each.get("target"))
+        for each in service.get("volumes") or []
+    ]
     return all((each["source"], each["target"]) in present for each in volumes)

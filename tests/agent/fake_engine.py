@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+POSTGRES = "/var/lib/postgresql/data"
 GPUS = "GPU 0: Tesla T4\n"
 
 
@@ -55,6 +56,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer([{"Id": name} for name in states])
         elif parts[1] in states:
             document = _inspected(parts[1], *states[parts[1]])
+            if parts[1] == "postgres":
+                source = f"{self.server.root}/shared/postgresql_data"
+                own_files = {"Type": "bind", "Source": source, "Destination": POSTGRES}
+                document["Mounts"] = [own_files]
             more = self.server.root / "inspected.json"  # by service, what else the engine shows
             own = json.loads(more.read_text()).get(parts[1], {}) if more.exists() else {}
             document.update(
@@ -76,11 +81,13 @@ class _Handler(BaseHTTPRequestHandler):
         if parts[-1] == "start":
             self._start(parts[1])
         else:
-            self._answer({"Id": body["Cmd"][0]}, 201)
+            self._answer({"Id": f"{body['Cmd'][0]}@{parts[1]}"}, 201)
 
-    def _output(self, command: str) -> str:
+    def _output(self, command: str, container: str) -> str:
         if command == "sh":  # whether the shared folder is seen
-            return "missing\n" if (self.server.root / "not-held").exists() else ""
+            file = self.server.root / "not-held"  # by whom not; by nobody where it is empty
+            names = file.read_text().split() if file.exists() else ["nobody"]
+            return "missing\n" if not names or container in names else ""
         file = self.server.root / "container-gpus"
         return file.read_text() if file.exists() else GPUS
 
@@ -109,7 +116,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if is_upgrade:
             time.sleep(0.1)  # a process has to start first; Docker's own client counts on it
-        text = self._output(command).encode()
+        text = self._output(*command.split("@")).encode()
         self.wfile.write(struct.pack("!BxxxI", 1, len(text)) + text)
 
     def _tell_events(self) -> None:

@@ -1,0 +1,297 @@
+"""Releases of other shapes than the stand-in's, read by Compose itself: each ends right, or refused with the reason.
+
+Compose's own program reads the files; what it would run, the engine's stand-in shows (tests/agent/real_compose.py).
+"""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent import engine
+from agent.cluster_secret import followers_part, generate
+from agent.converge import converge
+from agent.engine import Container
+from agent.node import Node
+from sandbox.user_cache import cache
+from tests.agent.fakes import FakeMachine
+
+MakeNode = Callable[..., Node]
+PLUGIN = "usr/libexec/docker/cli-plugins/docker-compose"
+
+WRAPPER = """#!/bin/sh
+set -eu
+cd "$(dirname "$0")"
+for name in custom telemetry cluster; do
+    [ ! -f "data/config/$name.env" ] || set -- --env-file "data/config/$name.env" "$@"
+done
+exec docker compose {words}"$@"
+"""
+COMPOSE = """
+name: graphistry
+x-environment: &environment
+  REDIS_URL: redis://redis:6379/0
+  POSTGRES_HOST: ${POSTGRES_HOST:-postgres}
+  POSTGRES_PASSWORD: ${POSTGRES_PASSWORD:-password}
+  DATABASE_URL: postgres://graphistry:${POSTGRES_PASSWORD:-password}@${POSTGRES_HOST:-postgres}:5432/graphistry
+x-gpu: &gpu
+  <<: *environment
+  CUDA_VISIBLE_DEVICES: ${CUDA_VISIBLE_DEVICES:-0}
+  FORGE_NUM_WORKERS: ${FORGE_NUM_WORKERS:-4}
+  STREAMGL_NUM_WORKERS: ${STREAMGL_NUM_WORKERS:-4}
+  DASK_NUM_WORKERS: ${DASK_NUM_WORKERS:-1}
+x-data: &data ["${LOCAL_DATASET_CACHE_DIR:-/opt/graphistry/data}:/opt/graphistry/data"]
+services:
+  postgres:
+    image: postgres
+    restart: unless-stopped
+    environment: *environment
+    deploy: {replicas: "${POSTGRES_REPLICAS:-1}"}
+    volumes: [postgres_data:/var/lib/postgresql/data, postgres_backups:/backups]
+  redis: {image: redis, restart: unless-stopped}
+  nexus: {image: nexus, restart: unless-stopped, environment: *environment, volumes: *data}
+  forge-etl-python: {image: etl, restart: unless-stopped, environment: *gpu, volumes: *data}
+  dask-scheduler: {image: etl, restart: unless-stopped, environment: *gpu, volumes: *data}
+  dask-cuda-worker: {image: etl, restart: unless-stopped, environment: *gpu, volumes: *data}
+  streamgl-gpu: {image: gpu, restart: unless-stopped, environment: *gpu, volumes: *data}
+  streamgl-viz: {image: viz, restart: unless-stopped, environment: *environment, volumes: *data}
+  streamgl-sessions: {image: sessions, restart: unless-stopped, environment: *environment}
+  caddy: {image: caddy, restart: unless-stopped, ports: ["80:80"]}
+volumes:
+  postgres_data: {name: v1_postgres_data}
+  postgres_backups: {name: v1_postgres_backups}
+"""
+
+
+def compose_binary() -> Path | None:
+    """Compose's own program: this computer's, or that of the machines' image."""
+    homes = [
+        "/usr/libexec/docker",
+        "/usr/lib/docker",
+        "/usr/local/lib/docker",
+        str(Path.home() / ".docker"),
+    ]
+    found = [Path(each, "cli-plugins/docker-compose") for each in homes]
+    found += sorted(cache().glob(f"machine-docker-*/overlay2/*/diff/{PLUGIN}"))
+    return next((each for each in found if os.access(each, os.X_OK)), None)
+
+
+@dataclass
+class Shape:
+    """A release whose files are real ones, on a machine out of shell scripts."""
+
+    fake: FakeMachine
+
+    @property
+    def folder(self) -> Path:
+        return self.fake.release
+
+    @property
+    def compose(self) -> str:
+        return (self.folder / "docker-compose.yml").read_text()
+
+    def write(self, text: str, name: str = "docker-compose.yml") -> None:
+        file = self.folder / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(text)
+
+    def change(self, old: str, new: str) -> None:
+        """Change the release's compose file."""
+        assert old in self.compose
+        self.write(self.compose.replace(old, new))
+
+    def wrapper(self, text: str) -> None:
+        """Give the release another command line."""
+        file = self.folder / "graphistry"
+        file.write_text(text)
+        file.chmod(0o755)
+
+    def runs(self) -> dict[str, Container]:
+        """What runs, by service; of several the last."""
+        return {each.service: each for each in engine.containers("graphistry") if each.process}
+
+    def mounts(self, service: str) -> dict[str, str]:
+        """Where in a service what of this machine is."""
+        return {each.target: each.source for each in self.runs()[service].mounts}
+
+
+@pytest.fixture
+def shape(fake: FakeMachine, monkeypatch: pytest.MonkeyPatch) -> Shape:
+    binary = compose_binary()
+    if binary is None:
+        pytest.skip("this computer has no docker-compose, and no machine's image was unpacked yet")
+    (fake.root / "compose-binary").write_text(str(binary))
+    script = Path(__file__).parent.with_name("real_compose.py")
+    scripted = (fake.root / "bin" / "docker").read_text().partition("\n")[2]
+    real = f'case "$2" in version) ;; *) exec {sys.executable} {script} "$@" ;; esac'
+    fake.command("docker", f'if [ "$1" = compose ]; then {real}; fi\n{scripted}')
+    fake.has_volume()
+    monkeypatch.setattr("agent.compose._known", {})
+    found = Shape(fake)
+    found.write(COMPOSE)
+    found.wrapper(WRAPPER.format(words=""))
+    return found
+
+
+@pytest.fixture
+def follower(fake: FakeMachine, make_node: MakeNode) -> Node:
+    """A follower whose leader has been there."""
+    node = make_node("follower")
+    values = {key: str(value) for key, value in generate().items()}
+    node.store.secrets[node.specification.secret] = followers_part(values)  # type: ignore[attr-defined]
+    marker = {"cluster": node.specification.cluster, "secret": "the leader's"}
+    (fake.root / "shared" / ".graphistry-cluster.json").write_text(json.dumps(marker))
+    return node
+
+
+def ready(node: Node) -> dict[str, str]:
+    """Converge; the checks' words."""
+    assert converge(node, lambda: False), node.report.document["failure"]
+    checks: list[dict[str, Any]] = node.report.document["checks"]
+    assert all(each["ok"] for each in checks), checks
+    return {each["name"]: each["detail"] for each in checks}
+
+
+def refused(node: Node) -> tuple[str, str]:
+    """Converge; why that was refused: code and message."""
+    assert not converge(node, lambda: False)
+    failure = node.report.document["failure"]
+    return failure["code"], failure["message"]
+
+
+class TestLeader:
+    @pytest.fixture
+    def node(self, shape: Shape, make_node: MakeNode) -> Node:
+        del shape
+        return make_node()
+
+    def test_a_database_in_a_volume_is_bound_to_the_data_volume(
+        self, shape: Shape, node: Node
+    ) -> None:
+        assert "data volume" in ready(node)["database"]
+        shared = f"{shape.fake.root}/shared"
+        assert shape.mounts("postgres") == {
+            "/var/lib/postgresql/data": f"{shared}/postgresql_data",
+            "/backups": f"{shared}/postgres_backups",
+        }
+        before = (shape.folder / "docker-compose.override.yml").read_text()
+        ready(node)
+        assert (shape.folder / "docker-compose.override.yml").read_text() == before
+
+    def test_a_database_below_its_mount_is_bound_with_it(self, shape: Shape, node: Node) -> None:
+        shape.change("postgres_data:/var/lib/postgresql/data", "postgres_data:/var/lib/postgresql")
+        ready(node)
+        data = f"{shape.fake.root}/shared/postgresql_data"
+        assert shape.mounts("postgres")["/var/lib/postgresql"] == data
+
+    def test_a_database_that_is_somewhere_else_already_is_refused_before_it_is_left(
+        self, shape: Shape, node: Node
+    ) -> None:
+        ready(node)
+        shown = json.loads((shape.fake.root / "inspected.json").read_text())
+        volume = "/var/lib/docker/volumes/v1_postgres_data/_data"
+        shown["postgres"]["Mounts"][0] = {
+            "Type": "volume",
+            "Source": volume,
+            "Destination": "/var/lib/postgresql/data",
+        }
+        (shape.fake.root / "inspected.json").write_text(json.dumps(shown))
+        code, message = refused(node)
+        assert code == "DatabaseElsewhere"
+        assert volume in message
+        assert json.loads((shape.fake.root / "inspected.json").read_text()) == shown
+
+    def test_a_release_that_ignores_the_dataset_folder_is_refused(
+        self, shape: Shape, node: Node
+    ) -> None:
+        shape.change("${LOCAL_DATASET_CACHE_DIR:-/opt/graphistry/data}", "./data/datasets")
+        code, message = refused(node)
+        assert code == "ConfigurationIgnored"
+        assert "LOCAL_DATASET_CACHE_DIR" in message
+        assert shape.runs() == {}
+
+    def test_a_service_with_another_dataset_folder_is_told(self, shape: Shape, node: Node) -> None:
+        shape.change(
+            "sessions, restart: unless-stopped,",
+            'sessions, restart: unless-stopped, volumes: ["./data/own:/opt/graphistry/data"],',
+        )
+        (shape.fake.root / "not-held").write_text("streamgl-sessions")
+        code, message = refused(node)
+        assert code == "SharedFolderUnmounted"
+        assert "streamgl-sessions" in message
+
+    def test_renamed_services_are_refused(self, shape: Shape, node: Node) -> None:
+        shape.change("  redis: {image", "  redis-server: {image")
+        code, message = refused(node)
+        assert code == "ServicesUnknown"
+        assert "no service redis;" in message
+        assert shape.runs() == {}
+
+    def test_data_services_are_published_on_the_private_address_alone(
+        self, shape: Shape, node: Node
+    ) -> None:
+        shape.change("image: redis,", 'image: redis, ports: ["6379:6379"],')
+        shape.change("image: postgres\n", 'image: postgres\n    ports: ["5432:5432"]\n')
+        assert "the pages by caddy" in ready(node)["ports"]
+        assert [each.address for each in shape.runs()["redis"].published] == ["10.40.0.10"]
+        assert [each.address for each in shape.runs()["postgres"].published] == ["10.40.0.10"]
+
+    def test_another_way_to_a_data_service_is_told(self, shape: Shape, node: Node) -> None:
+        shape.change("services:\n", 'services:\n  proxy: {image: socat, ports: ["15432:5432"]}\n')
+        assert refused(node) == ("PortsOpen", "proxy is published on 0.0.0.0:15432")
+
+    def test_telemetrys_ports_are_told(self, shape: Shape, node: Node) -> None:
+        more = '  grafana: {image: g, ports: ["3000:3000"]}\n  jaeger: {image: j, ports: ["127.0.0.1:16686:16686"]}\n'
+        shape.change("services:\n", f"services:\n{more}")
+        ready(node)
+        (told,) = [each for each in node.report.document["warnings"] if "publishes" in each]
+        assert told == "Grafana is open to the network: grafana publishes port 3000"
+
+    def test_a_job_and_several_containers_of_a_service(self, shape: Shape, node: Node) -> None:
+        health = 'healthcheck: {test: ["CMD", "true"]}'
+        shape.change(
+            "services:\n",
+            f'services:\n  migrate: {{image: nexus, restart: "no", {health}}}\n'
+            f'  once: {{image: nexus, restart: "no", healthcheck: {{disable: true}}}}\n',
+        )
+        shape.change(
+            "nexus: {image: nexus,",
+            "nexus: {image: nexus, depends_on: {migrate: {condition: service_completed_successfully}},",
+        )
+        shape.change("image: viz,", "image: viz, deploy: {replicas: 3},")
+        ready(node)
+        found = [each.service for each in engine.containers("graphistry")]
+        assert found.count("streamgl-viz") == 3
+
+
+class TestFollower:
+    @pytest.fixture
+    def node(self, shape: Shape, follower: Node) -> Node:
+        (shape.folder / "data/config/telemetry.env").write_text("POSTGRES_REPLICAS=0\n")
+        return follower
+
+    def test_a_postgres_of_no_replicas_is_none(self, shape: Shape, node: Node) -> None:
+        ready(node)
+        assert "postgres" not in shape.runs()
+
+    def test_a_postgres_that_would_run_is_refused(self, shape: Shape, node: Node) -> None:
+        (shape.folder / "data/config/telemetry.env").unlink()
+        code, message = refused(node)
+        assert code == "ConfigurationIgnored"
+        assert "PostgreSQL of its own" in message
+
+    def test_nothing_of_the_data_services_is_published(self, shape: Shape, node: Node) -> None:
+        shape.change("image: redis,", 'image: redis, ports: ["6379:6379"],')
+        assert "no data service" in ready(node)["ports"]
+        assert shape.runs()["redis"].published == ()
+
+    def test_a_redis_in_the_machines_network_is_told(self, shape: Shape, node: Node) -> None:
+        shape.change("image: redis,", "image: redis, network_mode: host,")
+        code, message = refused(node)
+        assert code == "PortsOpen"
+        assert "redis has the machine's network" in message
