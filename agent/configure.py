@@ -20,13 +20,6 @@ from agent.vendor import UNIT_NAME
 
 BEGIN, END = f"# >>> {MARK}", f"# <<< {MARK}"
 OVERRIDE = "docker-compose.override.yml"
-WORKERS = {
-    "forge-etl-python": "FORGE_NUM_WORKERS",
-    "streamgl-gpu": "STREAMGL_NUM_WORKERS",
-    "dask-cuda-worker": "DASK_NUM_WORKERS",
-}
-"""The service that must know each count."""
-
 UNIT = f"""# {MARK}
 [Unit]
 Description=Graphistry, as graphistry-cluster configures it
@@ -93,10 +86,7 @@ def custom_variables(specification: Specification, secret: dict[str, str]) -> di
         # The shared folder holds all nodes' sessions: a node that restarts must not clear the others'.
         "CLEAR_LOCAL_SESSION_CACHE_ON_STARTUP": "false",
         "POSTGRES_PASSWORD": secret["postgresPassword"],
-        "DJANGO_SECRET_KEY": secret["djangoSecretKey"],
-        "GRAPHISTRY_NEXUS_ENCRYPTION_KEYS": secret["nexusEncryptionKey"],
-        "GRAPHISTRY_NEXUS_SIGNING_KEY": secret["nexusSigningKey"],
-        "GRAPHISTRY_NEXUS_SIGNING_SALT": secret["nexusSigningSalt"],
+        **{name: secret[member] for name, member in wiring.NEXUS_SECRETS.items()},
         "STREAMGL_SECRET_KEY": secret["streamglSecretKey"],
     }
 
@@ -231,18 +221,9 @@ def _require_variables(specification: Specification, services: dict[str, Any]) -
 
 def variable_problem(specification: Specification, services: dict[str, Any]) -> str | None:
     """What the services have otherwise than the specification; None where all is right."""
-    counts = {
-        "FORGE_NUM_WORKERS": specification.forge_workers,
-        "STREAMGL_NUM_WORKERS": specification.streamgl_workers,
-        "DASK_NUM_WORKERS": specification.dask_workers,
-    }
-    for service, variable in WORKERS.items():
+    for service in wiring.WORKERS:
         environment = wiring.environment_of(services.get(service, {}))
-        expected = {
-            variable: str(counts[variable]),
-            "CUDA_VISIBLE_DEVICES": specification.cuda_visible_devices,
-        }
-        for name, value in expected.items():
+        for name, value in wiring.workers(specification, service).items():
             if environment.get(name, value) != value:
                 return f"{service} has {name}={environment[name]}, wanted is {value}"
     if not specification.runs_data_services and "postgres" in services:

@@ -52,7 +52,7 @@ def start(node: Node) -> None:
     if node.specification.is_leader:
         secret = node.secret
         _restrict_redis(node)
-        users.ensure(compose, users.ADMIN, secret["adminPassword"], is_admin=True)
+        made, others = users.ensure_administrator(compose, secret["adminPassword"])
         users.ensure(compose, users.SERVICE, secret["servicePassword"], is_admin=False)
     else:
         _wait_for_administrator(compose, [name for name in services if name not in inside])
@@ -60,10 +60,33 @@ def start(node: Node) -> None:
     services = compose.services()
     _renew_holders(node, compose, services)
     wait_until_healthy(compose, services)
+    if node.specification.is_leader:
+        _prove_administrator(node, others, is_new=made)
     # Not before: the boot's own start lets users in, whether there is an administrator or not.
     _resume_unit()
     systemd.enable(UNIT_NAME)
     _warm_up(node)
+
+
+def _prove_administrator(node: Node, others: list[str], *, is_new: bool) -> None:
+    """Sign in as the administrator who was just made, and tell of others: whoever was one before may have signed up
+    when nobody was. Raises Failure AdministratorRefused where a new one's password does not let us in."""
+    before = (
+        f"; {', '.join(others)} {'was one before' if is_new else 'is one too'}" if others else ""
+    )
+    try:
+        _sign_in(users.ADMIN, node.secret["adminPassword"], limits.PATIENCE if is_new else 0)
+    except web.WebError as error:
+        if is_new:
+            raise Failure("AdministratorRefused", f"the new administrator: {error}") from error
+        words = f"the administrator has another password than the secret's{before}"
+        node.report.check("administrator", True, f"not proven: {words}")
+        return
+    node.report.check(
+        "administrator",
+        not (is_new and others),
+        f"{users.ADMIN} signs in with the secret's password{before}",
+    )
 
 
 def _restrict_redis(node: Node) -> None:
@@ -213,12 +236,12 @@ def _states(name: str, containers: list[Container], merged: Mapping[str, Any]) -
     return states if wanted == 1 else f"{len(ill)} of {wanted}: {states}"
 
 
-def _sign_in(password: str) -> str:
-    """A token of the service user, whom the leader makes when its services are well: a follower may be earlier."""
-    end = time.monotonic() + limits.PATIENCE
+def _sign_in(user: str, password: str, patience: float) -> str:
+    """A token of a user, tried for *patience* seconds; raises WebError."""
+    end = time.monotonic() + patience
     while True:
         try:
-            return web.token(users.SERVICE, password)
+            return web.token(user, password)
         except web.WebError:
             if time.monotonic() > end:
                 raise
@@ -231,7 +254,8 @@ def _warm_up(node: Node) -> None:
         return
     try:
         web.status("/streamgl-gpu/secondary/gpu/health")
-        bearer = _sign_in(node.secret["servicePassword"])
+        # The leader makes that user when its services are well: a follower may be earlier.
+        bearer = _sign_in(users.SERVICE, node.secret["servicePassword"], limits.PATIENCE)
         identifier = web.upload(
             bearer, f"warm-up {node.specification.node}", {"src": [0], "dst": [1]}
         )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Callable
 
 from agent import (
+    connections,
     database_folder,
     disk_growth,
     disk_space,
@@ -116,6 +117,7 @@ def look(node: Node, memory: Memory) -> list[Check]:
         ("serviceFolder", lambda: _service_folder(node, containers(), services())),
         ("database", lambda: database_folder.look(node.specification, containers())),
         ("ports", lambda: _ports(node, containers())),
+        ("connections", lambda: _connections(node, containers())),
         ("streamglRedis", lambda: _own_redis(services(), containers())),
         ("http", _http),
         ("wiring", lambda: _wiring(node, services())),
@@ -244,6 +246,18 @@ def _ports(node: Node, containers: list[Container]) -> str:
         known = node.report.document["warnings"]
         node.report.set(warnings=[*known, *(each for each in telemetry if each not in known)])
     return published_ports.described(node, containers)
+
+
+def _connections(node: Node, containers: list[Container]) -> str:
+    """What is not there proves nothing: clients may connect when they are used, and not before."""
+    try:
+        seen = connections.seen(node.specification, containers)
+    except OSError as error:
+        return f"not proven: {error}"
+    wrong = [str(each) for each in seen if not each.is_right]
+    if wrong:
+        raise Failure("ConnectedElsewhere", "; ".join(wrong))
+    return ", ".join(map(str, seen)) or "not proven: no service is connected just now"
 
 
 def _own_redis(services: dict[str, Any], containers: list[Container]) -> str:

@@ -139,7 +139,11 @@ elif command == "exec":
     if words[:2] == ["bash", "-c"] and words[2].endswith("python manage.py shell"):
         (ROOT / "shell.log").open("a").write(sys.stdin.read())
         found = "false" if (ROOT / "no-administrator").exists() else "true"
-        print(f'>>> graphistry-cluster-answer:{{"made": true, "value": "x", "found": {found}}}')
+        file = ROOT / "superusers.json"
+        others = file.read_text() if file.exists() else "[]"
+        made = "false" if (ROOT / "administrator-exists").exists() else "true"
+        answer = f'{{"made": {made}, "value": "x", "found": {found}, "others": {others}}}'
+        print(f">>> graphistry-cluster-answer:{answer}")
     elif words[0] == "sh" and (ROOT / "not-held").exists():
         print("missing")
 elif command == "down":

@@ -268,6 +268,26 @@ class TestLeader:
         found = [each.service for each in engine.containers("graphistry")]
         assert found.count("streamgl-viz") == 3
 
+    def test_a_command_line_that_does_not_read_custom_env(self, shape: Shape, node: Node) -> None:
+        shape.wrapper(WRAPPER.format(words="").replace("custom telemetry", "telemetry"))
+        ready(node)
+        nexus = shape.runs()["nexus"].environment
+        assert nexus["POSTGRES_PASSWORD"] == node.secret["postgresPassword"]
+        assert nexus["DJANGO_SECRET_KEY"] == node.secret["djangoSecretKey"]
+        assert (
+            shape.runs()["postgres"].environment["POSTGRES_PASSWORD"] == nexus["POSTGRES_PASSWORD"]
+        )
+
+    def test_a_service_that_talks_to_a_third_place_is_told(
+        self, shape: Shape, node: Node, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("agent.connections._addresses", lambda _: {"10.40.0.10"})
+        assert "not proven" in ready(node)["connections"]
+        shape.fake.connects(os.getpid(), "10.9.9.9:6379")
+        code, message = refused(node)
+        assert code == "ConnectedElsewhere"
+        assert "nexus talks to 10.9.9.9:6379's Redis" in message
+
 
 class TestFollower:
     @pytest.fixture
@@ -295,3 +315,14 @@ class TestFollower:
         code, message = refused(node)
         assert code == "PortsOpen"
         assert "redis has the machine's network" in message
+
+    def test_a_release_whose_redis_is_in_its_code(self, shape: Shape, node: Node) -> None:
+        shape.change("  REDIS_URL: redis://redis:6379/0\n", "")
+        shape.change("  POSTGRES_HOST: ${POSTGRES_HOST:-postgres}\n", "")
+        ready(node)
+        runs = shape.runs()
+        redis = f"redis://:{node.secret['redisPassword']}@leader.internal:6379/0"
+        for name in ("nexus", "forge-etl-python"):
+            assert runs[name].environment["REDIS_URL"] == redis
+            assert runs[name].environment["POSTGRES_HOST"] == "leader.internal"
+        assert runs["streamgl-viz"].environment["REDIS_URL"] == "redis://redis:6379/0"
