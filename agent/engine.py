@@ -86,6 +86,8 @@ class Container:
     """Empty unless it runs."""
     has_machines_network: bool = False
     """Whether every port that it listens on is the machine's."""
+    image: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
     environment: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
     """What its processes began with, the image's own variables too: passwords are among them."""
 
@@ -97,7 +99,16 @@ class Container:
 
 def containers(project: str) -> list[Container]:
     """The containers of a Compose project, those that have ended too; raises EngineError."""
-    labels = json.dumps({"label": [f"{PROJECT}={project}", f"{ONE_OFF}=False"]})
+    return _labelled(f"{PROJECT}={project}")
+
+
+def all_projects() -> list[Container]:
+    """The containers of all Compose projects; raises EngineError."""
+    return _labelled(SERVICE)
+
+
+def _labelled(label: str) -> list[Container]:
+    labels = json.dumps({"label": [label, f"{ONE_OFF}=False"]})
     with _Engine() as engine:
         listed = engine.ask("GET", f"/containers/json?{urlencode({'all': 1, 'filters': labels})}")
         shown = [engine.ask("GET", f"/containers/{each['Id']}/json") for each in listed]
@@ -248,6 +259,8 @@ def _container(document: dict[str, Any]) -> Container:
         ),
         published=_published(document["NetworkSettings"].get("Ports") or {}),
         has_machines_network=(document.get("HostConfig") or {}).get("NetworkMode") == "host",
+        image=document["Config"].get("Image") or "",
+        labels=document["Config"]["Labels"],
         environment={
             name: value
             for name, _, value in (

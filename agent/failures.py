@@ -96,8 +96,7 @@ HINTS = {
     "DiskFull": "give the node a bigger disk, or free space on it; the agent tries again",
     # configure
     "ComposeConfigUnreadable": "read the log lines; the release's compose files may be damaged",
-    "ComposeOverrideForeign": "move docker-compose.override.yml of the release away: the agent needs its place",
-    "ComposeOverrideIgnored": "this release does not read docker-compose.override.yml: use a supported one",
+    "ComposeOverrideIgnored": "see which compose file of the release comes after the one that the message names",
     "ConfigurationIgnored": "remove the variable from the release's other configuration files",
     "ServicesUnknown": "use a release whose services have the vendor's documented names",
     "DatabaseElsewhere": "copy the database to the data volume as docs/failures.md says, then remove that container",

@@ -13,6 +13,7 @@ from typing import Any, Dict, Mapping
 from urllib.parse import urlsplit
 
 from agent import database_folder
+from agent.failures import Failure
 from agent.specification import Specification
 
 LEADERS_REDIS = ("nexus", "forge-etl-python")
@@ -92,7 +93,7 @@ def wanted(
             found.setdefault(name, {"environment": {}})["ports"] = ports
         redis = found["redis"]
         redis["environment"]["REDISCLI_AUTH"] = secret["redisPassword"]
-        redis["command"] = ["redis-server", REDIS_CONFIGURATION]
+        redis["command"] = _redis_command(services.get("redis", {}).get("command"))
         redis["volumes"] = [
             {
                 "type": "bind",
@@ -229,6 +230,25 @@ def _redis_url(
         endpoint = specification.redis
         return f"redis://:{secret['redisPassword']}@{endpoint.host}:{endpoint.port}{database}"
     return f"redis://redis:6379{database}"
+
+
+def _redis_command(present: object) -> list[str]:
+    """The release's own with our settings behind its flags, as the last word is Redis's; raises Failure."""
+    words = [present] if isinstance(present, str) else [str(each) for each in present or ()]  # type: ignore[attr-defined]
+    ours = ["--include", REDIS_CONFIGURATION]
+    if words[-2:] == ours:
+        words = words[:-2]
+    if words in ([], ["redis-server"], ["redis-server", REDIS_CONFIGURATION]):
+        return ["redis-server", REDIS_CONFIGURATION]
+    if words[0].startswith("-"):
+        words = ["redis-server", *words]  # as the image's entrypoint does
+    if posixpath.basename(words[0]) != "redis-server":
+        raise Failure(
+            "ServicesUnknown",
+            f"the service redis starts {words[0]}, and the agent cannot give that its settings",
+            hint="start redis-server itself in the release's compose file",
+        )
+    return [*words, *ours]
 
 
 def _postgres(specification: Specification) -> tuple[str, str]:

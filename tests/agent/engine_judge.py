@@ -21,7 +21,8 @@ def agents(own: dict[str, Any]) -> dict[str, Any]:
     kept = {
         name: value
         for name, value in own.items()
-        if name not in ("allowed", "addresses", "has_machines_network", "environment")
+        if name
+        not in ("allowed", "addresses", "has_machines_network", "image", "labels", "environment")
     }
     kept["mounts"] = sorted([each["source"], each["target"]] for each in own["mounts"])
     kept["published"] = sorted(

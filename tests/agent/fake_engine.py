@@ -17,8 +17,9 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
+PROJECT = "com.docker.compose.project"
 POSTGRES = "/var/lib/postgresql/data"
 GPUS = "GPU 0: Tesla T4\n"
 
@@ -53,15 +54,14 @@ class _Handler(BaseHTTPRequestHandler):
         elif parts == ["events"]:
             self._tell_events()
         elif parts == ["containers", "json"]:
-            self._answer([{"Id": name} for name in states])
+            self._answer([{"Id": name} for name in states if self._is_asked_for(name)])
         elif parts[1] in states:
             document = _inspected(parts[1], *states[parts[1]])
             if parts[1] == "postgres":
                 source = f"{self.server.root}/shared/postgresql_data"
                 own_files = {"Type": "bind", "Source": source, "Destination": POSTGRES}
                 document["Mounts"] = [own_files]
-            more = self.server.root / "inspected.json"  # by service, what else the engine shows
-            own = json.loads(more.read_text()).get(parts[1], {}) if more.exists() else {}
+            own = self._inspected(parts[1])
             document.update(
                 {
                     name: {**document.get(name, {}), **each} if isinstance(each, dict) else each
@@ -81,7 +81,7 @@ class _Handler(BaseHTTPRequestHandler):
         if parts[-1] == "start":
             self._start(parts[1])
         else:
-            self._answer({"Id": f"{body['Cmd'][0]}@{parts[1]}"}, 201)
+            self._answer({"Id": f"{body['Cmd'][0]}~{parts[1]}"}, 201)
 
     def _output(self, command: str, container: str) -> str:
         if command == "sh":  # whether the shared folder is seen
@@ -116,7 +116,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if is_upgrade:
             time.sleep(0.1)  # a process has to start first; Docker's own client counts on it
-        text = self._output(*command.split("@")).encode()
+        text = self._output(*command.split("~")).encode()
         self.wfile.write(struct.pack("!BxxxI", 1, len(text)) + text)
 
     def _tell_events(self) -> None:
@@ -128,6 +128,19 @@ class _Handler(BaseHTTPRequestHandler):
         for line in (self.server.root / "events").read_bytes().splitlines(keepends=True):
             self.wfile.write(b"%x\r\n%s\r\n" % (len(line), line))
         self.wfile.write(b"0\r\n\r\n")
+
+    def _inspected(self, name: str) -> dict[str, Any]:
+        """What else the engine shows of a container, by the test's file."""
+        file = self.server.root / "inspected.json"
+        found: dict[str, Any] = json.loads(file.read_text()).get(name, {}) if file.exists() else {}
+        return found
+
+    def _is_asked_for(self, name: str) -> bool:
+        """Whether a container has the project's label that is filtered by; one without is of any project."""
+        query = parse_qs(urlsplit(self.path).query)
+        labels = dict(each.partition("=")[::2] for each in json.loads(query["filters"][0])["label"])
+        own = self._inspected(name).get("Config", {}).get("Labels", {})
+        return own.get(PROJECT, "") in ("", labels.get(PROJECT) or own.get(PROJECT))
 
     def _states(self) -> dict[str, Any]:
         file = self.server.root / "states.json"

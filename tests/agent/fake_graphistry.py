@@ -122,7 +122,7 @@ with (ROOT / "graphistry.log").open("a") as log:
     print(*sys.argv[1:], file=log)
 if command == "config":
     print(json.dumps({"services": config()}).replace("$", "$$"))
-elif command == "up":
+elif command == "up" and "--no-start" not in sys.argv:
     known = json.loads(states.read_text()) if states.exists() else {}
     names = [name for name in sys.argv[2:] if not name.startswith("-")] or list(config())
     kept = (

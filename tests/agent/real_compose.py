@@ -98,6 +98,7 @@ def inspected(service: dict[str, Any], origin: dict[str, str]) -> dict[str, Any]
             "Labels": origin,
             "Env": [f"{key}={value or ''}" for key, value in variables],
             "Cmd": service.get("command"),
+            "Image": service["image"],
         },
         "Mounts": mounts,
         "NetworkSettings": {"Ports": ports},

@@ -560,12 +560,6 @@ def test_an_ignored_override_is_refused(fake: FakeMachine, leader: Node) -> None
     assert "nexus.environment.REDIS_URL" in found["message"]
 
 
-def test_a_strangers_override_is_not_touched(fake: FakeMachine, leader: Node) -> None:
-    (fake.release / "docker-compose.override.yml").write_text("services: {}\n")
-    assert failure(leader)["code"] == "ComposeOverrideForeign"
-    assert override(fake) == "services: {}\n"
-
-
 def test_a_service_that_never_gets_healthy_is_named_with_its_log(
     fake: FakeMachine, leader: Node
 ) -> None:

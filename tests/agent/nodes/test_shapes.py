@@ -113,7 +113,7 @@ class Shape:
 
     def runs(self) -> dict[str, Container]:
         """What runs, by service; of several the last."""
-        return {each.service: each for each in engine.containers("graphistry") if each.process}
+        return {each.service: each for each in engine.all_projects() if each.process}
 
     def mounts(self, service: str) -> dict[str, str]:
         """Where in a service what of this machine is."""
@@ -162,6 +162,148 @@ def refused(node: Node) -> tuple[str, str]:
     assert not converge(node, lambda: False)
     failure = node.report.document["failure"]
     return failure["code"], failure["message"]
+
+
+PASSES = "case $1 in {commands}) ;; *) echo 'usage: graphistry up|down' >&2; exit 1 ;; esac\n"
+
+
+def exec_line(wrapper: str) -> tuple[str, str]:
+    """A command line until it calls Compose, and how it does."""
+    before, exec_, rest = wrapper.partition("exec ")
+    return before, exec_ + rest
+
+
+class TestCommandLine:
+    """What the release's own command line does with what it is given."""
+
+    @pytest.fixture
+    def node(self, shape: Shape, make_node: MakeNode) -> Node:
+        del shape
+        return make_node()
+
+    def proven(self, shape: Shape, node: Node, *, directly: bool) -> None:
+        """The node is ready and wired, twice; Compose was called *directly* or by the command line."""
+        ready(node)
+        ready(node)
+        runs = shape.runs()
+        password = node.secret["redisPassword"]
+        assert runs["nexus"].environment["REDIS_URL"] == f"redis://:{password}@redis:6379/0"
+        assert shape.mounts("postgres")["/var/lib/postgresql/data"].endswith("postgresql_data")
+        unit = (shape.fake.root / "units/graphistry.service").read_text()
+        assert ("docker compose -p" in unit) == directly
+        assert ("/graphistry up -d" in unit) != directly
+
+    def test_is_a_link(self, shape: Shape, node: Node) -> None:
+        (shape.folder / "bin").mkdir()
+        (shape.folder / "graphistry").rename(shape.folder / "bin/graphistry")
+        (shape.folder / "graphistry").symlink_to("bin/graphistry")
+        self.proven(shape, node, directly=False)
+
+    def test_needs_a_user(self, shape: Shape, node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+        before, call = exec_line(WRAPPER.format(words=""))
+        shape.wrapper(f'{before}echo "$HOME $USER" >> "{shape.fake.root}/user"\n{call}')
+        monkeypatch.delenv("HOME", raising=False)
+        monkeypatch.delenv("USER", raising=False)
+        self.proven(shape, node, directly=False)
+        assert set((shape.fake.root / "user").read_text().splitlines()) == {"/root root"}
+
+    @pytest.mark.parametrize("braces", ["{ready}", '{"services": 1} {'])
+    def test_says_something_before_and_behind(self, shape: Shape, node: Node, braces: str) -> None:
+        before, call = exec_line(WRAPPER.format(words=""))
+        shape.wrapper(
+            f"{before}echo 'Graphistry {braces}'\n{call.replace('exec ', '')}\necho 'A notice {{1}}'\n"
+        )
+        self.proven(shape, node, directly=False)
+
+    def test_prints_yaml_whatever_it_is_asked_for(self, shape: Shape, node: Node) -> None:
+        before, call = exec_line(WRAPPER.format(words=""))
+        yaml = "[ $1 != config ] || set -- config\n"
+        head, loop = before.split("for name", 1)
+        shape.wrapper(f"{head}{yaml}for name{loop}echo 'Welcome {{x}}'\n{call}")
+        self.proven(shape, node, directly=False)
+
+    def test_passes_no_config(self, shape: Shape, node: Node) -> None:
+        head, rest = WRAPPER.format(words="").split("for name", 1)
+        passes = PASSES.format(commands="up|down|stop|restart|logs|exec|ps")
+        shape.wrapper(f"{head}{passes}for name{rest}")
+        self.proven(shape, node, directly=True)
+
+    def test_passes_no_option_either(self, shape: Shape, node: Node) -> None:
+        """What it starts meanwhile is stopped, before the configuration is the node's."""
+        head, rest = WRAPPER.format(words="").split("for name", 1)
+        passes = PASSES.format(commands="up|down|stop")
+        shape.wrapper(f"{head}{passes}set -- $1\nfor name{rest}")
+        self.proven(shape, node, directly=True)
+
+    def test_names_its_files(self, shape: Shape, node: Node) -> None:
+        shape.wrapper(WRAPPER.format(words="-f docker-compose.yml "))
+        self.proven(shape, node, directly=True)
+
+    def test_names_its_files_project_and_folder(self, shape: Shape, node: Node) -> None:
+        shape.write("services: {nexus: {environment: {EXTRA: $EXTRA}}}\n", "compose/extra.yml")
+        shape.write("EXTRA=their own\n", "compose/extra.env")
+        shape.wrapper(
+            WRAPPER.format(
+                words="--project-directory compose -p other --env-file compose/extra.env "
+                "-f docker-compose.yml -f compose/extra.yml "
+            )
+        )
+        self.proven(shape, node, directly=True)
+        nexus = shape.runs()["nexus"]
+        assert nexus.environment["EXTRA"] == "their own"
+        assert nexus.labels["com.docker.compose.project"] == "other"
+        assert nexus.labels["com.docker.compose.project.working_dir"].endswith("/compose")
+
+    def test_names_the_project_only_when_it_starts(self, shape: Shape, node: Node) -> None:
+        before, call = exec_line(WRAPPER.format(words=""))
+        head, loop = before.split("for name", 1)
+        name = '[ $1 = config ] || set -- -p other "$@"\n'
+        shape.wrapper(f"{head}{name}for name{loop}{call}")
+        self.proven(shape, node, directly=False)
+
+    @pytest.mark.parametrize("is_link", [False, True])
+    def test_somebody_elses_override_stays_theirs(
+        self, shape: Shape, node: Node, *, is_link: bool
+    ) -> None:
+        """The vendor's documents tell administrators to edit it, and graph-app-kit links it."""
+        theirs = "services: {nexus: {environment: {THEIRS: '1'}}}\n"
+        override = shape.folder / "docker-compose.override.yml"
+        if is_link:
+            shape.write(theirs, "kit/override.yml")
+            override.symlink_to("kit/override.yml")
+        else:
+            override.write_text(theirs)
+        self.proven(shape, node, directly=True)
+        assert override.read_text() == theirs
+        assert shape.runs()["nexus"].environment["THEIRS"] == "1"
+        assert (shape.folder / "docker-compose.graphistry-cluster.yml").exists()
+
+    def test_files_that_do_not_say_all_are_not_called_without_it(
+        self, shape: Shape, node: Node
+    ) -> None:
+        """A variable of the command line's own, here that of the image."""
+        shape.change("image: nexus,", 'image: "nexus:${TAG:-none}",')
+        before, call = exec_line(WRAPPER.format(words="-f docker-compose.yml "))
+        shape.wrapper(f"{before}export TAG=1\n{call}")
+        code, message = refused(node)
+        assert code == "ComposeOverrideIgnored"
+        assert "nexus.environment.REDIS_URL" in message
+
+    def test_files_of_other_forms(self, shape: Shape, node: Node) -> None:
+        """`extends`, `include`, profiles, and a file of variables that is not there."""
+        shape.write("services: {base: {image: viz, restart: always}}\n", "base.yml")
+        shape.write("services: {extra: {image: extra, restart: always}}\n", "more.yml")
+        shape.change("services:\n", "include: [more.yml]\nservices:\n")
+        shape.change(
+            "  caddy: {",
+            "  extended: {extends: {file: base.yml, service: base}}\n"
+            "  never: {image: never, profiles: [never]}\n"
+            "  reads: {image: reads, env_file: [{path: none.env, required: false}]}\n"
+            "  caddy: {",
+        )
+        self.proven(shape, node, directly=False)
+        assert {"extra", "extended", "reads"} <= set(shape.runs())
+        assert "never" not in shape.runs()
 
 
 class TestLeader:
@@ -265,8 +407,37 @@ class TestLeader:
         )
         shape.change("image: viz,", "image: viz, deploy: {replicas: 3},")
         ready(node)
-        found = [each.service for each in engine.containers("graphistry")]
+        found = [each.service for each in engine.all_projects()]
         assert found.count("streamgl-viz") == 3
+
+    @pytest.mark.parametrize(
+        ("theirs", "flags"),
+        [
+            ("redis-server --appendonly yes", ["redis-server", "--appendonly", "yes"]),
+            ("--maxmemory 1gb", ["redis-server", "--maxmemory", "1gb"]),
+            (
+                "redis-server /etc/own.conf --requirepass ${CACHE_PASSWORD:-x}",
+                ["redis-server", "/etc/own.conf", "--requirepass", "x"],
+            ),
+        ],
+    )
+    def test_redis_keeps_its_flags_and_has_our_settings_last(
+        self, shape: Shape, node: Node, theirs: str, flags: list[str]
+    ) -> None:
+        shape.change("image: redis,", f'image: redis, command: "{theirs}",')
+        ready(node)
+        ready(node)
+        shown = json.loads((shape.fake.root / "inspected.json").read_text())["redis"]
+        assert shown["Config"]["Cmd"] == [*flags, "--include", "/etc/redis/redis.conf"]
+        assert shape.mounts("redis")["/etc/redis/redis.conf"].endswith("redis.conf")
+
+    def test_a_redis_behind_a_shell_is_refused(self, shape: Shape, node: Node) -> None:
+        shape.change(
+            "image: redis,", "image: redis, command: sh -c 'exec redis-server --port 6379',"
+        )
+        code, message = refused(node)
+        assert code == "ServicesUnknown"
+        assert "starts sh" in message
 
     def test_a_command_line_that_does_not_read_custom_env(self, shape: Shape, node: Node) -> None:
         shape.wrapper(WRAPPER.format(words="").replace("custom telemetry", "telemetry"))
