@@ -77,9 +77,10 @@ def forget(folder: Path) -> None:
 
 
 def remembered(folder: Path) -> Origin | None:
-    """The files with which Compose is called; None where the release's own command line is used."""
+    """The files with which Compose is called; None where the release's own command line is used, also because a file
+    has gone."""
     found = _all().get(str(folder))
-    if found is None:
+    if found is None or not all(Path(each).is_file() for each in found["files"]):
         return None
     return Origin(
         found["project"], found["directory"], tuple(found["files"]), tuple(found["variables"])

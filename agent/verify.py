@@ -291,11 +291,13 @@ def _running(service: str, containers: list[Container]) -> Container | None:
 def _container_gpus(
     node: Node, memory: Memory, compose: Compose, containers: list[Container]
 ) -> str:
-    running = _running(GPU_USER, containers)
-    if running is None:
+    running = [each for each in containers if each.service == GPU_USER and each.state == "running"]
+    if not running:
         raise Failure("ServiceUnhealthy", f"{GPU_USER} does not run", compose.logs(GPU_USER))
-    about = (running.identifier, running.started)
-    return memory.paced("containerGpus", about, lambda: _gpus_inside(node, running))
+    about = tuple((each.identifier, each.started) for each in running)
+    return memory.paced(
+        "containerGpus", about, lambda: [_gpus_inside(node, each) for each in running][-1]
+    )
 
 
 def _gpus_inside(node: Node, container: Container) -> str:
