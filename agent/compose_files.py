@@ -7,6 +7,7 @@ labels say of which files, with which variables and in which folder Compose has 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -60,8 +61,10 @@ def learn(folder: Path, containers: Sequence[Container]) -> Origin | None:
 def is_of(folder: Path, labels: Mapping[str, str]) -> bool:
     """Whether a container with these labels was made of a release's files."""
     files = labels.get(FILES_LABEL, "").split(",")
-    own = str(folder)
-    return labels.get(FOLDER_LABEL) == own or any(each.startswith(f"{own}/") for each in files)
+    own = {str(folder), os.path.realpath(folder)}
+    return labels.get(FOLDER_LABEL) in own or any(
+        each.startswith(f"{path}/") for each in files for path in own
+    )
 
 
 def remember(folder: Path, origin: Origin) -> None:
@@ -107,7 +110,7 @@ def variables(folder: Path) -> dict[str, str]:
 def is_somebody_elses(file: Path) -> bool:
     """Whether there is a file that the agent has not written; a link is somebody else's, wherever it leads."""
     try:
-        return MARK not in read_plain(file)
+        return not read_plain(file).startswith(f"# {MARK} ")
     except FileNotFoundError:
         return False
     except (OSError, Failure):

@@ -266,7 +266,7 @@ class TestCommandLine:
         self, shape: Shape, node: Node, *, is_link: bool
     ) -> None:
         """The vendor's documents tell administrators to edit it, and graph-app-kit links it."""
-        theirs = "services: {nexus: {environment: {THEIRS: '1'}}}\n"
+        theirs = "# for graphistry-cluster\nservices: {nexus: {environment: {THEIRS: '1'}}}\n"
         override = shape.folder / "docker-compose.override.yml"
         if is_link:
             shape.write(theirs, "kit/override.yml")
