@@ -58,7 +58,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif parts[1] in states:
             document = _inspected(parts[1], *states[parts[1]])
             if parts[1] == "postgres":
-                source = f"{self.server.root}/shared/postgresql_data"
+                source = f"{self._dataset_folder()}postgresql_data"
                 own_files = {"Type": "bind", "Source": source, "Destination": POSTGRES}
                 document["Mounts"] = [own_files]
             own = self._inspected(parts[1])
@@ -134,6 +134,13 @@ class _Handler(BaseHTTPRequestHandler):
         file = self.server.root / "inspected.json"
         found: dict[str, Any] = json.loads(file.read_text()).get(name, {}) if file.exists() else {}
         return found
+
+    def _dataset_folder(self) -> str:
+        """As the release has it, with a slash behind."""
+        file = self.server.root / "release" / "data" / "config" / "cluster.env"
+        lines = file.read_text().splitlines() if file.exists() else []
+        values = (each.partition("=")[2] for each in lines if each.startswith("LOCAL_DATASET"))
+        return next(values, f"{self.server.root}/shared/")
 
     def _is_asked_for(self, name: str) -> bool:
         """Whether a container has the project's label that is filtered by; one without is of any project."""
