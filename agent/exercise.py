@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any, Callable
 
-from agent import connections, nfs, ports, release, tunnel, users, visualization, web, wiring
+from agent import connections, nfs, ports, release, tunnel, users, visualization, web
 from agent.cluster_secret import user_password
 from agent.compose import Compose
 from agent.failures import Failure
@@ -171,10 +171,10 @@ class Exercises:
         return peers[0]
 
     def workers(self) -> dict[str, Any]:
-        """The GPUs and the worker counts, each as the service that reads it is configured."""
-        services = self.compose.services()
+        """The GPUs and the worker counts, each as the service that reads it was started with."""
+        given = {each.service: each.environment for each in self.compose.containers()}
         return {
-            variable: wiring.environment_of(services[service]).get(variable, "")
+            variable: given.get(service, {}).get(variable, "")
             for variable, service in READERS.items()
         }
 

@@ -120,7 +120,7 @@ def look(node: Node, memory: Memory) -> list[Check]:
         ("connections", lambda: _connections(node, containers())),
         ("streamglRedis", lambda: _own_redis(services(), containers())),
         ("http", _http),
-        ("wiring", lambda: _wiring(node, services())),
+        ("wiring", lambda: _wiring(node, services(), containers())),
     )
     for name, function in looks:
         if name in _absent(node):
@@ -324,13 +324,17 @@ def _http() -> str:
     return f"{', '.join(PAGES)} answer"
 
 
-def _wiring(node: Node, services: dict[str, Any]) -> str:
+def _wiring(node: Node, services: dict[str, Any], containers: list[Container]) -> str:
     problem = variable_problem(node.specification, services)
     if problem:
         raise Failure("ConfigurationIgnored", problem)
-    wrong = wiring.differences(wanted_wiring(node, services), services)
+    wanted = wanted_wiring(node, services)
+    wrong = wiring.differences(wanted, services)
     if wrong:
         raise Failure("ComposeOverrideIgnored", f"the release now has its own {', '.join(wrong)}")
+    old = wiring.outdated(wanted, containers)
+    if old:
+        raise Failure("ComposeOverrideIgnored", f"running containers have other {', '.join(old)}")
     if node.specification.runs_data_services:
         return "PostgreSQL and Redis are published on the private address only"
     return "nexus and forge-etl-python use the leader's Redis, the others this node's"

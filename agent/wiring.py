@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import posixpath
 from pathlib import Path
-from typing import Any, Dict, Mapping
+from typing import Any, Dict, Mapping, Sequence
 from urllib.parse import urlsplit
 
 from agent import database_folder
+from agent.engine import Container
 from agent.failures import Failure
 from agent.specification import Specification
 
@@ -184,6 +185,19 @@ def differences(wanted: Mapping[str, Settings], services: Mapping[str, Any]) -> 
         if "volumes" in settings and not _has_volumes(service, settings["volumes"]):
             found.append(f"{name}.volumes")
     return found
+
+
+def outdated(wanted: Mapping[str, Settings], containers: Sequence[Container]) -> list[str]:
+    """What running containers have otherwise in their environment, in the words of `differences`: they may be older
+    than the configuration."""
+    found = []
+    for each in containers:
+        variables = wanted.get(each.service, {}).get("environment", {}) if each.process else {}
+        for key, value in variables.items():
+            # An image alone gives a container a PATH: one without any is not shown whole.
+            if each.environment and each.environment.get(key, "") != value:
+                found.append(f"{each.service}.environment.{key}")
+    return sorted(set(found))
 
 
 def override(wanted: Mapping[str, Settings], changes: list[str]) -> str:

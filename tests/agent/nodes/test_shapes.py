@@ -18,6 +18,7 @@ from agent.cluster_secret import followers_part, generate
 from agent.converge import converge
 from agent.engine import Container
 from agent.node import Node
+from agent.repair import Repairs
 from sandbox.user_cache import cache
 from tests.agent.fakes import FakeMachine
 
@@ -448,6 +449,23 @@ class TestLeader:
         assert (
             shape.runs()["postgres"].environment["POSTGRES_PASSWORD"] == nexus["POSTGRES_PASSWORD"]
         )
+
+    def test_a_container_that_is_older_than_the_configuration_is_made_anew(
+        self, shape: Shape, node: Node
+    ) -> None:
+        ready(node)
+        file = shape.fake.root / "inspected.json"
+        shown = json.loads(file.read_text())
+        shown["nexus"]["Config"]["Env"] = ["REDIS_URL=redis://elsewhere:6379/0"]
+        file.write_text(json.dumps(shown))
+        repairs = Repairs(node)
+        repairs.look()
+        failure = node.report.document["failure"]
+        assert failure["code"] == "ComposeOverrideIgnored"
+        assert "nexus.environment.REDIS_URL" in failure["message"]
+        assert "elsewhere" not in json.dumps(node.report.document)
+        repairs.look()
+        assert node.report.document["state"] == "ready"
 
     def test_a_service_that_talks_to_a_third_place_is_told(
         self, shape: Shape, node: Node, monkeypatch: pytest.MonkeyPatch
