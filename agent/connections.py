@@ -15,6 +15,7 @@ from agent.specification import Specification
 from agent.wiring import LEADERS_REDIS, OWN_REDIS, PUBLISHED
 
 PROC = Path("/proc")
+ESTABLISHED = "01"
 NEVER_MADE = ("02", "03", "07", "0A", "0C")
 """States of connections that lead nowhere: SYN_SENT, SYN_RECV, CLOSE, LISTEN, NEW_SYN_RECV (include/net/tcp_states.h).
 One that has ended is a proof for another minute (TIME_WAIT), as of clients that connect for each question."""
@@ -86,10 +87,14 @@ def seen(specification: Specification, containers: Sequence[Container]) -> list[
         # In the machine's own network, connections are everybody's.
         if each.service not in (*LEADERS_REDIS, *OWN_REDIS) or each.has_machines_network:
             continue
-        for address, port in _remotes(each.process) if each.process else ():
-            if port in ports:
-                place = _place(specification, each.service, address in own, address in leaders)
-                found.add(Connection(each.service, ports[port], place or f"{address}:{port}'s"))
+        for address, port, state in _remotes(each.process) if each.process else ():
+            if port not in ports:
+                continue
+            place = _place(specification, each.service, address in own, address in leaders)
+            connection = Connection(each.service, ports[port], place or f"{address}:{port}'s")
+            # One that has ended may have been to a container that has gone since.
+            if connection.is_right or state == ESTABLISHED:
+                found.add(connection)
     return sorted(found, key=str)
 
 
@@ -106,8 +111,8 @@ def _addresses(host: str) -> set[str]:
     return {str(each[4][0]) for each in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
 
 
-def _remotes(process: int) -> Iterator[tuple[str, int]]:
-    """The far ends of the connections in a process's network; none once it has ended."""
+def _remotes(process: int) -> Iterator[tuple[str, int, str]]:
+    """The far ends of the connections in a process's network with their states; none once it has ended."""
     for name in ("tcp", "tcp6"):
         try:
             lines = (PROC / str(process) / "net" / name).read_text().splitlines()[1:]
@@ -117,7 +122,7 @@ def _remotes(process: int) -> Iterator[tuple[str, int]]:
             _, _, remote, state = line.split()[:4]
             address, _, port = remote.partition(":")
             if state not in NEVER_MADE:
-                yield _address(address), int(port, 16)
+                yield _address(address), int(port, 16), state
 
 
 def _address(text: str) -> str:

@@ -80,6 +80,8 @@ def test_what_has_ended_counts_and_what_was_never_made_does_not(
     found = connections.seen(specification, CONTAINERS)
     assert found == [Connection("nexus", "PostgreSQL", connections.LEADER)]
     assert PROMISES[1].missing(found) == ["forge-etl-python"]
+    fake.connects(12, "172.18.0.99:5432", state="08")  # PostgreSQL's container of before
+    assert connections.seen(specification, CONTAINERS) == found
     assert PROMISES[2].missing([]) == list(connections.STREAMGL)
 
 
@@ -93,4 +95,4 @@ def test_the_kernels_own_table_is_read(
         port = server.getsockname()[1]
         with socket.socket(family) as client:
             client.connect(("::ffff:127.0.0.1" if family == socket.AF_INET6 else "127.0.0.1", port))
-            assert ("127.0.0.1", port) in list(connections._remotes(os.getpid()))
+            assert ("127.0.0.1", port, "01") in list(connections._remotes(os.getpid()))

@@ -126,18 +126,24 @@ def test_an_administrator_of_before_is_told(fake: FakeMachine, leader: Node) -> 
 def test_a_new_administrator_signs_in_and_one_with_another_password_is_not_proven(
     fake: FakeMachine, leader: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    refusal: list[Any] = ["HTTP 400", 400]
+
     def token(user: str, password: str) -> str:
         if user == "admin" and password == leader.secret["adminPassword"]:
-            raise WebError("HTTP 400", 400)
+            raise WebError(*refusal)
         return "bearer"
 
     monkeypatch.setattr("agent.web.token", token)
     assert failure(leader)["code"] == "AdministratorRefused"
+    refusal[1] = 308  # the pages are by TLS alone, and asked for without
+    assert converge(leader, unchanged), leader.report.document["failure"]
+    assert administrator(leader)[1].startswith("not proven: ")
+    refusal[1] = 400
     (fake.root / "administrator-exists").touch()
     assert converge(leader, unchanged), leader.report.document["failure"]
     assert administrator(leader) == (
         True,
-        "not proven: the administrator has another password than the secret's",
+        "not proven: admin does not sign in with the secret's password (HTTP 400)",
     )
 
 
