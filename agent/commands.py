@@ -8,7 +8,7 @@ import signal
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Sequence
+from typing import Mapping, Sequence
 
 from agent.failures import Failure
 
@@ -43,11 +43,12 @@ def run(
     seconds: float = 60,
     text: str | None = None,
     folder: Path | None = None,
+    variables: Mapping[str, str] | None = None,
 ) -> Completed:
     """Run a command to its end, or end it and its children after *seconds*; never raises for its status.
 
-    *text* is its standard input. A process that cannot be killed, as one that waits for a dead file
-    server, is left behind.
+    *text* is its standard input, *variables* are further ones of its environment. A process that cannot be killed, as
+    one that waits for a dead file server, is left behind.
     """
     try:
         process = subprocess.Popen(
@@ -56,6 +57,7 @@ def run(
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd=folder,
+            env={**os.environ, **(variables or {})},
             start_new_session=True,
             encoding="utf-8",
             errors="replace",

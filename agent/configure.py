@@ -9,7 +9,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-from agent import links, node_folder, redis_users, wiring
+from agent import (
+    compose_files,
+    database_folder,
+    links,
+    node_folder,
+    redis_users,
+    shared_folder,
+    wiring,
+)
 from agent.compose import Compose
 from agent.disks import POSTGRES_FOLDERS, data_root
 from agent.failures import Failure
@@ -19,14 +27,6 @@ from agent.systemd import write_unit
 from agent.vendor import UNIT_NAME
 
 BEGIN, END = f"# >>> {MARK}", f"# <<< {MARK}"
-OVERRIDE = "docker-compose.override.yml"
-WORKERS = {
-    "forge-etl-python": "FORGE_NUM_WORKERS",
-    "streamgl-gpu": "STREAMGL_NUM_WORKERS",
-    "dask-cuda-worker": "DASK_NUM_WORKERS",
-}
-"""The service that must know each count."""
-
 UNIT = f"""# {MARK}
 [Unit]
 Description=Graphistry, as graphistry-cluster configures it
@@ -39,7 +39,8 @@ Wants=network-online.target
 Type=oneshot
 RemainAfterExit=yes
 WorkingDirectory={{folder}}
-ExecStart={{folder}}/graphistry up -d
+{{environment}}
+ExecStart={{command}}
 TimeoutStartSec=900
 KillMode=process
 
@@ -58,6 +59,7 @@ def configure(node: Node) -> None:
         write_private(config / "cluster.env", cluster_env(node.specification))
         _write_block(config / "custom.env", custom_variables(node.specification, node.secret))
     earlier = _earlier_changes(node)
+    _require_known(node, compose)
     node_folder.take(node, compose)
     # Before anything is copied: whatever is cut off in between, no service begins with a folder of the machine's.
     _write_override(node, compose, earlier)
@@ -65,7 +67,7 @@ def configure(node: Node) -> None:
     links.close(node)  # what the node's own folder has now
     services = compose.services()
     _require_variables(node.specification, services)
-    _write_unit(node)
+    _write_unit(node, compose)
 
 
 def cluster_env(specification: Specification) -> str:
@@ -92,10 +94,7 @@ def custom_variables(specification: Specification, secret: dict[str, str]) -> di
         # The shared folder holds all nodes' sessions: a node that restarts must not clear the others'.
         "CLEAR_LOCAL_SESSION_CACHE_ON_STARTUP": "false",
         "POSTGRES_PASSWORD": secret["postgresPassword"],
-        "DJANGO_SECRET_KEY": secret["djangoSecretKey"],
-        "GRAPHISTRY_NEXUS_ENCRYPTION_KEYS": secret["nexusEncryptionKey"],
-        "GRAPHISTRY_NEXUS_SIGNING_KEY": secret["nexusSigningKey"],
-        "GRAPHISTRY_NEXUS_SIGNING_SALT": secret["nexusSigningSalt"],
+        **{name: secret[member] for name, member in wiring.NEXUS_SECRETS.items()},
         "STREAMGL_SECRET_KEY": secret["streamglSecretKey"],
     }
 
@@ -136,7 +135,7 @@ def wanted_wiring(node: Node, services: dict[str, Any]) -> dict[str, wiring.Sett
 
 
 def _write_override(node: Node, compose: Compose, earlier: list[str]) -> None:
-    file = node.folder / OVERRIDE
+    file = _override_file(node)
     if node.specification.runs_data_services:
         # Only root enters HOME; in the container, Redis's own user reads it.
         write_private(redis_file(), redis_users.configuration(node.secret), 0o644)
@@ -155,13 +154,34 @@ def _write_override(node: Node, compose: Compose, earlier: list[str]) -> None:
         write_private(file, text)
     elif file.exists():
         file.unlink()
+    before = _images(services)
     services = compose.services()
     left = wiring.differences(wanted, services)
+    if left and not compose_files.remembered(node.folder) and compose.call_directly():
+        services = compose.services()
+        if _images(services).items() >= before.items():
+            left = wiring.differences(wanted, services)
+        else:
+            compose_files.forget(node.folder)  # its command line knows what its files do not say
     if left:
         raise Failure(
             "ComposeOverrideIgnored",
-            f"after {OVERRIDE} was written, the release still has its own {', '.join(left)}",
+            f"after {file.name} was written, the release still has its own {', '.join(left)}",
         )
+
+
+def _override_file(node: Node) -> Path:
+    """Ours: the usual one, or one beside somebody else's."""
+    usual, second = (node.folder / name for name in (compose_files.OVERRIDE, compose_files.SECOND))
+    if compose_files.is_somebody_elses(usual):
+        return second
+    if second.exists():
+        second.unlink()  # the other one is gone
+    return usual
+
+
+def _images(services: dict[str, Any]) -> dict[str, str]:
+    return {name: str(each.get("image")) for name, each in services.items()}
 
 
 def _record() -> Path:
@@ -176,14 +196,11 @@ def _place(node: Node) -> dict[str, str]:
 def _earlier_changes(node: Node) -> list[str]:
     """What the override already changes: with it in effect, the configuration looks right by itself.
 
-    One of a time before another release or folder goes, as what it changes is found anew. Raises Failure for somebody
-    else's.
+    One of a time before another release or folder goes, as what it changes is found anew.
     """
-    file, here = node.folder / OVERRIDE, _place(node)
+    file, here = _override_file(node), _place(node)
     if not file.exists():
         return []
-    if MARK not in file.read_text():
-        raise Failure("ComposeOverrideForeign", f"{file} is somebody else's; it was not touched")
     try:
         document = json.loads(_record().read_text())
         changes: list[str] = document["changes"]
@@ -205,6 +222,21 @@ def _is_wanted(change: str, wanted: dict[str, wiring.Settings]) -> bool:
     return variable in settings.get(kind, {}) if variable else kind in settings
 
 
+def _require_known(node: Node, compose: Compose) -> None:
+    """Refuse what would work wrongly: other services than the agent knows, and data where nobody keeps them."""
+    specification, services = node.specification, compose.services()
+    unknown = wiring.missing(specification, services)
+    if unknown:
+        raise Failure(
+            "ServicesUnknown",
+            f"the release has no service {', '.join(unknown)}; it has {', '.join(sorted(services))}",
+        )
+    if not any(shared_folder.holders(node, services).values()):
+        raise Failure("ConfigurationIgnored", shared_folder.no_holder(node))
+    if specification.runs_data_services:
+        database_folder.require_none_elsewhere(compose.containers())
+
+
 def _require_variables(specification: Specification, services: dict[str, Any]) -> None:
     """Refuse where another file of the release overrules what custom.env says."""
     problem = variable_problem(specification, services)
@@ -214,18 +246,9 @@ def _require_variables(specification: Specification, services: dict[str, Any]) -
 
 def variable_problem(specification: Specification, services: dict[str, Any]) -> str | None:
     """What the services have otherwise than the specification; None where all is right."""
-    counts = {
-        "FORGE_NUM_WORKERS": specification.forge_workers,
-        "STREAMGL_NUM_WORKERS": specification.streamgl_workers,
-        "DASK_NUM_WORKERS": specification.dask_workers,
-    }
-    for service, variable in WORKERS.items():
+    for service in wiring.WORKERS:
         environment = wiring.environment_of(services.get(service, {}))
-        expected = {
-            variable: str(counts[variable]),
-            "CUDA_VISIBLE_DEVICES": specification.cuda_visible_devices,
-        }
-        for name, value in expected.items():
+        for name, value in wiring.workers(specification, service).items():
             if environment.get(name, value) != value:
                 return f"{service} has {name}={environment[name]}, wanted is {value}"
     if not specification.runs_data_services and "postgres" in services:
@@ -233,10 +256,19 @@ def variable_problem(specification: Specification, services: dict[str, Any]) -> 
     return None
 
 
-def _write_unit(node: Node) -> None:
+def _write_unit(node: Node, compose: Compose) -> None:
     paths = [node.specification.shared_folder]
     if node.specification.runs_data_services:
         own = f"{paths[0]}/"
         paths += [data_root(node.specification), *(own + name for name in POSTGRES_FOLDERS)]
     mounts = "\n".join(f"RequiresMountsFor={path}" for path in paths)
-    write_unit(UNIT_NAME, UNIT.format(mounts=mounts, folder=node.folder))
+    words, variables = compose.start_command()
+    command = " ".join(json.dumps(word) if " " in word else word for word in words)
+    environment = "\n".join(f'Environment="{key}={value}"' for key, value in variables.items())
+    text = UNIT.format(
+        mounts=mounts,
+        folder=node.folder,
+        command=command.replace("%", "%%"),
+        environment=environment.replace("%", "%%"),
+    )
+    write_unit(UNIT_NAME, text)

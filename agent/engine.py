@@ -11,8 +11,8 @@ import signal
 import socket
 import struct
 import time
-from dataclasses import dataclass
-from typing import Any, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Iterator, Mapping, Sequence
 from urllib.parse import quote, urlencode
 
 from agent.commands import TIMED_OUT, Completed
@@ -30,11 +30,35 @@ STEADY_SECONDS = 10.0
 """How long a container runs after Docker has restarted it before it counts as running: Docker's own bound."""
 EVENTS = ("start", "die", "oom", "kill", "pause", "unpause", "health_status", "destroy")
 """What may change whether a container is well. Health checks and `docker exec` are events of other names."""
+EVERYWHERE = "0.0.0.0"  # noqa: S104, nothing is bound here
+"""Where a port is published that no address was named for."""
 _OUTPUT, _ERRORS = 1, 2  # the numbers of both in one stream
 
 
 class EngineError(OSError):
     """The engine does not answer, or refuses."""
+
+
+@dataclass(frozen=True)
+class Mount:
+    """What a container sees of this machine at *target*."""
+
+    kind: str
+    """bind, volume or tmpfs."""
+    source: str
+    """The path on this machine; a volume's is in Docker's own folder."""
+    target: str
+
+
+@dataclass(frozen=True)
+class Published:
+    """A port of a container that this machine's address leads to."""
+
+    address: str
+    """0.0.0.0 or :: where all of the machine's do."""
+    port: int
+    target: int
+    """The port in the container."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +81,17 @@ class Container:
     """In one of its networks; empty for one that has the machine's, or another container's."""
     allowed: float = 0.0
     """Seconds after a start in which its health check does not call it unhealthy; 0 without a health check."""
+    addresses: tuple[str, ...] = ()
+    """In all of its networks."""
+    mounts: tuple[Mount, ...] = ()
+    published: tuple[Published, ...] = ()
+    """Empty unless it runs."""
+    has_machines_network: bool = False
+    """Whether every port that it listens on is the machine's."""
+    image: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+    """What its processes began with, the image's own variables too: passwords are among them."""
 
     @property
     def is_steady(self) -> bool:
@@ -66,7 +101,16 @@ class Container:
 
 def containers(project: str) -> list[Container]:
     """The containers of a Compose project, those that have ended too; raises EngineError."""
-    labels = json.dumps({"label": [f"{PROJECT}={project}", f"{ONE_OFF}=False"]})
+    return _labelled(f"{PROJECT}={project}")
+
+
+def all_projects() -> list[Container]:
+    """The containers of all Compose projects; raises EngineError."""
+    return _labelled(SERVICE)
+
+
+def _labelled(label: str) -> list[Container]:
+    labels = json.dumps({"label": [label, f"{ONE_OFF}=False"]})
     with _Engine() as engine:
         listed = engine.ask("GET", f"/containers/json?{urlencode({'all': 1, 'filters': labels})}")
         shown = [engine.ask("GET", f"/containers/{each['Id']}/json") for each in listed]
@@ -210,7 +254,7 @@ class _Connection(http.client.HTTPConnection):
 def _container(document: dict[str, Any]) -> Container:
     state = document["State"]
     networks = list((document["NetworkSettings"]["Networks"] or {}).values())
-    addresses = [each.get("IPAddress") or "" for each in networks]
+    addresses = tuple(each["IPAddress"] for each in networks if each.get("IPAddress"))
     return Container(
         identifier=document["Id"],
         service=document["Config"]["Labels"][SERVICE],
@@ -220,8 +264,32 @@ def _container(document: dict[str, Any]) -> Container:
         process=int(state["Pid"]),
         started=state["StartedAt"],
         restarts=int(document.get("RestartCount") or 0),
-        address=next((each for each in addresses if each), ""),
+        address=next(iter(addresses), ""),
         allowed=_allowed(document["Config"].get("Healthcheck") or {}),
+        addresses=addresses,
+        mounts=tuple(
+            Mount(each["Type"], each.get("Source") or "", each["Destination"])
+            for each in document.get("Mounts") or []
+        ),
+        published=_published(document["NetworkSettings"].get("Ports") or {}),
+        has_machines_network=(document.get("HostConfig") or {}).get("NetworkMode") == "host",
+        image=document["Config"].get("Image") or "",
+        labels=document["Config"]["Labels"],
+        environment={
+            name: value
+            for name, _, value in (
+                each.partition("=") for each in document["Config"].get("Env") or []
+            )
+        },
+    )
+
+
+def _published(ports: dict[str, Any]) -> tuple[Published, ...]:
+    """From the engine's form: "5432/tcp" to a list of addresses, or to null where a port is open to containers only."""
+    return tuple(
+        Published(each.get("HostIp") or EVERYWHERE, int(each["HostPort"]), int(port.split("/")[0]))
+        for port, bound in sorted(ports.items())
+        for each in bound or []
     )
 
 

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import secrets
 import time
 from pathlib import Path
 from typing import Any, Callable
 
-from agent import nfs, ports, release, tunnel, users, visualization, web, wiring
+from agent import connections, nfs, ports, release, tunnel, users, visualization, web
 from agent.cluster_secret import user_password
 from agent.compose import Compose
 from agent.failures import Failure
@@ -31,6 +32,9 @@ READERS = {
 BYTES = 64 * 1024
 """Far more than WireGuard's own packets and a node's other traffic of that moment."""
 EDGES = {"src": [0, 1, 2, 3, 4], "dst": [1, 2, 3, 4, 0]}
+CONNECT_SECONDS = 10
+"""For services that connect to a data service when they are used, and not before."""
+LOOK_SECONDS = 0.5
 GONE_SECONDS = 10
 """For what a node may still keep of a dataset that another one has deleted."""
 
@@ -113,17 +117,32 @@ class Exercises:
             "postgresRuns": any(name.startswith("postgres") for name in _process_names()),
         }
 
-    def redis_clients(self) -> dict[str, Any]:
-        """Who is connected to the leader's Redis: addresses, each once, with the clients' names."""
-        with self._leaders_redis() as redis:
-            lines = str(redis.call("CLIENT", "LIST")).splitlines()
-        clients = [dict(part.partition("=")[::2] for part in line.split()) for line in lines]
+    def connections(self) -> dict[str, Any]:
+        """To which PostgreSQL and Redis the services of this node talk, while it is used: each promise with what was
+        not seen of it, and what leads elsewhere."""
+        bearer, seen = self._token(), set()
+        identifier = web.upload(bearer, f"proof-{secrets.token_hex(4)}", EDGES)
+        end = time.monotonic() + CONNECT_SECONDS
+        try:
+            while True:
+                seen.update(connections.seen(self.specification, self.compose.containers()))
+                missing = [each.missing(list(seen)) for each in connections.PROMISES]
+                if not any(missing) or time.monotonic() > end:
+                    break
+                time.sleep(LOOK_SECONDS)
+        finally:
+            with contextlib.suppress(web.WebError):
+                web.delete(bearer, identifier)
         return {
-            "addresses": sorted({each["addr"].rpartition(":")[0] for each in clients}),
-            "clients": [
-                {"address": each["addr"].rpartition(":")[0], "name": each.get("name", "")}
-                for each in clients
+            "promises": [
+                {
+                    "to": f"{each.place} {each.to}",
+                    "services": list(each.services),
+                    "missing": silent,
+                }
+                for each, silent in zip(connections.PROMISES, missing)
             ],
+            "wrong": sorted(str(each) for each in seen if not each.is_right),
         }
 
     def tunnel(self) -> dict[str, Any]:
@@ -152,10 +171,10 @@ class Exercises:
         return peers[0]
 
     def workers(self) -> dict[str, Any]:
-        """The GPUs and the worker counts, each as the service that reads it is configured."""
-        services = self.compose.services()
+        """The GPUs and the worker counts, each as the service that reads it was started with."""
+        given = {each.service: each.environment for each in self.compose.containers()}
         return {
-            variable: wiring.environment_of(services[service]).get(variable, "")
+            variable: given.get(service, {}).get(variable, "")
             for variable, service in READERS.items()
         }
 
@@ -186,7 +205,7 @@ def exercise(name: str, arguments: list[str]) -> int:
             "set-setting": exercises.set_setting,
             "get-setting": exercises.get_setting,
             "services": exercises.services,
-            "redis-clients": exercises.redis_clients,
+            "connections": exercises.connections,
             "workers": exercises.workers,
             "tunnel": exercises.tunnel,
         }

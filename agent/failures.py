@@ -96,9 +96,12 @@ HINTS = {
     "DiskFull": "give the node a bigger disk, or free space on it; the agent tries again",
     # configure
     "ComposeConfigUnreadable": "read the log lines; the release's compose files may be damaged",
-    "ComposeOverrideForeign": "move docker-compose.override.yml of the release away: the agent needs its place",
-    "ComposeOverrideIgnored": "this release does not read docker-compose.override.yml: use a supported one",
+    "ComposeOverrideIgnored": "see which compose file of the release comes after the one that the message names",
     "ConfigurationIgnored": "remove the variable from the release's other configuration files",
+    "ServicesUnknown": "use a release whose services have the vendor's documented names",
+    "DatabaseElsewhere": "copy the database to the data volume as docs/failures.md says, then remove that container",
+    "ConnectedElsewhere": "find what in the release sets that service's REDIS_URL or POSTGRES_HOST, and take it out",
+    "PortsOpen": "bind the port to the node's private address, or take it out of the release's compose files",
     # start
     "LeaderUnreachable": "bring the leader up; check the way to its 5432 and 6379 (security groups, firewalls)",
     "DataServiceDown": "on the leader itself: see its check `services`, and `docker ps -a` for what does not run",
@@ -117,6 +120,7 @@ HINTS = {
     "ServicesNotStarted": "read the log lines",
     "ServiceUnhealthy": "read the service's log lines; a GPU service points to driver or runtime",
     "AdministratorMissing": "bring the leader up first: it makes the administrator",
+    "AdministratorRefused": "read the log of nexus: it has made the user and does not let it in",
     "UserCreationFailed": "read the log lines; nexus must be healthy and its database migrated",
 }
 

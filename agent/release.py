@@ -149,7 +149,12 @@ def _load_missing_images(folder: Path) -> None:
     archives = [folder / name for name in IMAGE_ARCHIVES if (folder / name).is_file()]
     if not archives:
         return
-    images = {str(each.get("image")) for each in Compose(folder).services().values()}
+    try:
+        images = {str(each.get("image")) for each in Compose(folder).services().values()}
+    except Failure:
+        images = {
+            ""
+        }  # one that shows its configuration by its containers alone, which need the images
     if all(docker.has_image(image) for image in sorted(images)):
         return
     with archives[0].open("rb") as stream:

@@ -30,7 +30,8 @@ from agent import (
 )
 from agent.commands import MISSING, run
 from agent.compose import Compose
-from agent.configure import BEGIN, END, OVERRIDE
+from agent.compose_files import OVERRIDE, SECOND
+from agent.configure import BEGIN, END
 from agent.deliver import lock
 from agent.failures import Failure
 from agent.node import HOME, MARK, UNITS, opened, read_plain, write_private
@@ -95,7 +96,7 @@ def _ours(specification: Specification | None) -> Iterator[Path]:
         with contextlib.suppress(Failure):  # the release is gone
             place = release.place(specification)
     for folder in [*release.PREINSTALLED, *(HOME / KEPT_IN_HOME).glob("*")]:
-        marks = (folder / OVERRIDE, folder / "data" / "config" / "cluster.env")
+        marks = (folder / OVERRIDE, folder / SECOND, folder / "data" / "config" / "cluster.env")
         if (folder / "graphistry").exists() and (folder == place or any(map(_is_ours, marks))):
             yield folder
 
@@ -131,9 +132,9 @@ def _end_containers(folders: list[Path]) -> None:
 
 def _give_files_back(folder: Path) -> None:
     """Take what is ours out of a release."""
-    override = folder / OVERRIDE
-    if _is_ours(override):
-        override.unlink()
+    for override in (folder / OVERRIDE, folder / SECOND):
+        if _is_ours(override):
+            override.unlink()
     try:
         with opened(folder / "data" / "config") as config:
             _give_back(config)

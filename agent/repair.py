@@ -51,6 +51,8 @@ MACHINES = (
     "containerGpus",
 )
 """The checks of what this machine has without the leader."""
+CONFIGURED = ("wiring", "ports")
+"""The checks of what the release's files say: containers may be older than they are."""
 PERSISTENT = ("tunnel", "sharedFolder", "exports", "firewall")
 """The checks of what is mended for ever: nobody works without it, and trying hurts nobody."""
 HARMLESS = (
@@ -223,6 +225,8 @@ class Repairs:
             return None  # the check of all services, which fails too, mends it
         if check.name in ("containerGpus", "serviceFolder") and code == "DockerUnavailable":
             return None  # containers that cannot be asked may be well
+        if check.name == "serviceFolder" and code == "ConfigurationIgnored":
+            return None  # no restart makes the release read what it does not read
         if check.name == "serviceFolder":
             return self._restart_holders
         if check.name in ("gpus", "containerGpus"):
@@ -231,7 +235,7 @@ class Repairs:
             return None
         if check.name in STARTED:
             return self._renew if self._is_applications(check) else self._start_stopped
-        if check.name == "wiring":
+        if check.name in CONFIGURED:
             return self._configure
         # The leader's PostgreSQL and Redis: on the leader itself they are services like others. One that answers runs,
         # whatever it says.
@@ -302,7 +306,7 @@ class Repairs:
         effort.is_given_up = True
         stays = f"given up after {TRIES} tries; the node stays degraded"
         nobody = node.site.asks() is None
-        if node.specification.is_leader or check.name == "wiring" or nobody:
+        if node.specification.is_leader or check.name in CONFIGURED or nobody:
             # A leader's data are here, another machine would have the same release, or there is none.
             node.report.repair(check.name, stays)
             return

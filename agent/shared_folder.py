@@ -126,6 +126,12 @@ def holders(node: Node, services: dict[str, Any]) -> dict[str, str | None]:
     return found
 
 
+def no_holder(node: Node) -> str:
+    """What is wrong where no service has the whole folder, in words."""
+    path = node.specification.shared_folder
+    return f"no service mounts {path}: the release does not read LOCAL_DATASET_CACHE_DIR of cluster.env"
+
+
 def is_held(container: Container, target: str) -> bool:
     """Whether a container sees the shared folder at *target*; True for one that does not run.
 

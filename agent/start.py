@@ -20,7 +20,7 @@ from agent import (
     wiring,
 )
 from agent.commands import run
-from agent.compose import UP_SECONDS, Compose, has_ended, is_well
+from agent.compose import UP_SECONDS, Compose, has_ended, is_well, replicas
 from agent.engine import Container
 from agent.failures import Failure
 from agent.node import Node
@@ -29,6 +29,8 @@ from agent.vendor import UNIT_NAME
 
 WARM = Path("/run/graphistry-cluster-warm")
 """There once this boot has had its first visualization."""
+REFUSALS = (400, 401, 403)
+"""How the product answers a password that it does not take."""
 PAUSE_SECONDS = 2
 ASK_SECONDS = 10
 """Between two questions to nexus's Django shell, each of which costs seconds of a processor."""
@@ -52,7 +54,7 @@ def start(node: Node) -> None:
     if node.specification.is_leader:
         secret = node.secret
         _restrict_redis(node)
-        users.ensure(compose, users.ADMIN, secret["adminPassword"], is_admin=True)
+        made, others = users.ensure_administrator(compose, secret["adminPassword"])
         users.ensure(compose, users.SERVICE, secret["servicePassword"], is_admin=False)
     else:
         _wait_for_administrator(compose, [name for name in services if name not in inside])
@@ -60,10 +62,34 @@ def start(node: Node) -> None:
     services = compose.services()
     _renew_holders(node, compose, services)
     wait_until_healthy(compose, services)
+    if node.specification.is_leader:
+        _prove_administrator(node, others, is_new=made)
     # Not before: the boot's own start lets users in, whether there is an administrator or not.
     _resume_unit()
     systemd.enable(UNIT_NAME)
     _warm_up(node)
+
+
+def _prove_administrator(node: Node, others: list[str], *, is_new: bool) -> None:
+    """Sign in as the administrator who was just made, and tell of others: whoever was one before may have signed up
+    when nobody was. Raises Failure AdministratorRefused where a new one's password does not let us in."""
+    before = (
+        f"; {', '.join(others)} {'was one before' if is_new else 'is one too'}" if others else ""
+    )
+    try:
+        _sign_in(users.ADMIN, node.secret["adminPassword"], limits.PATIENCE if is_new else 0)
+    except web.WebError as error:
+        if is_new and error.status in REFUSALS:
+            raise Failure("AdministratorRefused", f"the new administrator: {error}") from error
+        # Whoever is one already may have changed the password; a page that is somewhere else says nothing of it.
+        words = f"{users.ADMIN} does not sign in with the secret's password ({error})"
+        node.report.check("administrator", True, f"not proven: {words}{before}")
+        return
+    node.report.check(
+        "administrator",
+        not (is_new and others),
+        f"{users.ADMIN} signs in with the secret's password{before}",
+    )
 
 
 def _restrict_redis(node: Node) -> None:
@@ -167,7 +193,13 @@ def wait_until_healthy(compose: Compose, services: Mapping[str, Any]) -> None:
         ill = unwell(services, containers)
         if not ill:
             return
-        dead = [each for each in containers if each.service in ill and has_ended(each)]
+        dead = [
+            each
+            for each in containers
+            if each.service in ill
+            and has_ended(each)
+            and not is_well(each, services.get(each.service, {}))
+        ]
         ended_looks = ended_looks + 1 if dead else 0
         if ended_looks >= ENDED_LOOKS:
             name = dead[0].service
@@ -176,30 +208,43 @@ def wait_until_healthy(compose: Compose, services: Mapping[str, Any]) -> None:
         if time.monotonic() > end:
             raise Failure(
                 "ServiceUnhealthy",
-                f"not healthy within {limits.HEALTH:g} s: {described(ill, containers)}",
+                f"not healthy within {limits.HEALTH:g} s: {described(ill, containers, services)}",
                 compose.logs(ill[0]),
             )
         time.sleep(PAUSE_SECONDS)
 
 
 def unwell(services: Mapping[str, Any], containers: list[Container]) -> list[str]:
-    """Those of the merged configuration's *services* that do not run healthily."""
-    well = {each.service for each in containers if is_well(each, services.get(each.service, {}))}
-    return [name for name in services if name not in well]
+    """Those of the merged *services* of which not every container runs healthily, or too few are there."""
+    found = []
+    for name, service in services.items():
+        own = [each for each in containers if each.service == name]
+        if len(own) < replicas(service) or not all(is_well(each, service) for each in own):
+            found.append(name)
+    return found
 
 
-def described(services: list[str], containers: list[Container]) -> str:
-    """Each service with its state."""
-    states = {each.service: f"{each.state} {each.health}".strip() for each in containers}
-    return ", ".join(f"{name} ({states.get(name, 'absent')})" for name in services)
+def described(services: list[str], containers: list[Container], merged: Mapping[str, Any]) -> str:
+    """Each service with its state; of several containers, with those that are not well."""
+    return ", ".join(f"{name} ({_states(name, containers, merged)})" for name in services)
 
 
-def _sign_in(password: str) -> str:
-    """A token of the service user, whom the leader makes when its services are well: a follower may be earlier."""
-    end = time.monotonic() + limits.PATIENCE
+def _states(name: str, containers: list[Container], merged: Mapping[str, Any]) -> str:
+    service = merged.get(name, {})
+    own = [each for each in containers if each.service == name]
+    wanted = max(len(own), replicas(service))
+    ill = [f"{each.state} {each.health}".strip() for each in own if not is_well(each, service)]
+    ill += ["absent"] * (wanted - len(own))
+    states = ", ".join(ill)
+    return states if wanted == 1 else f"{len(ill)} of {wanted}: {states}"
+
+
+def _sign_in(user: str, password: str, patience: float) -> str:
+    """A token of a user, tried for *patience* seconds; raises WebError."""
+    end = time.monotonic() + patience
     while True:
         try:
-            return web.token(users.SERVICE, password)
+            return web.token(user, password)
         except web.WebError:
             if time.monotonic() > end:
                 raise
@@ -212,7 +257,8 @@ def _warm_up(node: Node) -> None:
         return
     try:
         web.status("/streamgl-gpu/secondary/gpu/health")
-        bearer = _sign_in(node.secret["servicePassword"])
+        # The leader makes that user when its services are well: a follower may be earlier.
+        bearer = _sign_in(users.SERVICE, node.secret["servicePassword"], limits.PATIENCE)
         identifier = web.upload(
             bearer, f"warm-up {node.specification.node}", {"src": [0], "dst": [1]}
         )

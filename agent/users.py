@@ -25,6 +25,16 @@ entrypoint, which activates its Python, and Django's settings want a broker that
 
 def ensure(compose: Compose, name: str, password: str, *, is_admin: bool) -> bool:
     """Make a user with a verified address unless there is one of that name; True where it was made."""
+    return bool(_ensured(compose, name, password, is_admin)["made"])
+
+
+def ensure_administrator(compose: Compose, password: str) -> tuple[bool, list[str]]:
+    """Make the cluster's administrator as `ensure` does; whether it was made, and who else is an administrator."""
+    answer = _ensured(compose, ADMIN, password, is_admin=True)
+    return bool(answer["made"]), sorted(map(str, answer["others"]))
+
+
+def _ensured(compose: Compose, name: str, password: str, is_admin: bool) -> dict[str, Any]:
     create = "create_superuser" if is_admin else "create_user"
     program = f"""
 import json
@@ -38,9 +48,10 @@ if made:
     user = User.objects.{create}(is_active=True, **given)
     EmailAddress.objects.create(user=user, email=email, verified=True, primary=True)
 
-print({MARKER!r} + json.dumps({{"made": made}}))
+others = [each.username for each in User.objects.filter(is_superuser=True) if each.username != {name!r}]
+print({MARKER!r} + json.dumps({{"made": made, "others": others}}))
 """
-    return bool(_shell(compose, program)["made"])
+    return _shell(compose, program)
 
 
 def has_administrator(compose: Compose) -> bool:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Callable
 
 from agent import (
+    connections,
+    database_folder,
     disk_growth,
     disk_space,
     endpoints,
@@ -17,6 +19,7 @@ from agent import (
     limits,
     nfs_server,
     node_folder,
+    published_ports,
     shared_folder,
     tunnel,
     web,
@@ -112,9 +115,12 @@ def look(node: Node, memory: Memory) -> list[Check]:
         ("containerGpus", lambda: _container_gpus(node, memory, compose, containers())),
         ("services", lambda: _services(compose, services(), containers())),
         ("serviceFolder", lambda: _service_folder(node, containers(), services())),
+        ("database", lambda: database_folder.look(node.specification, containers())),
+        ("ports", lambda: _ports(node, containers())),
+        ("connections", lambda: _connections(node, containers())),
         ("streamglRedis", lambda: _own_redis(services(), containers())),
         ("http", _http),
-        ("wiring", lambda: _wiring(node, services())),
+        ("wiring", lambda: _wiring(node, services(), containers())),
     )
     for name, function in looks:
         if name in _absent(node):
@@ -134,6 +140,7 @@ def _absent(node: Node) -> list[str]:
     """The checks of what only some nodes have."""
     has = {
         "tunnel": node.specification.tunnel is not None,
+        "database": node.specification.runs_data_services,
         "exports": isinstance(node.specification.share, NfsOnLeader),
     }
     return [name for name, is_here in has.items() if not is_here]
@@ -189,7 +196,10 @@ def _shared_folder(node: Node) -> str:
 def _service_folder(node: Node, containers: list[Container], services: dict[str, Any]) -> str:
     held = shared_folder.holders(node, services)
     own = node_folder.volumes(node, services)
-    seen = []
+    whole = {target for target in held.values() if target}
+    if not whole:
+        raise Failure("ConfigurationIgnored", shared_folder.no_holder(node))
+    seen: list[str] = []
     for each in containers:
         wrong = node_folder.missing(node, each, own.get(each.service, []))
         if wrong is not None:
@@ -197,16 +207,16 @@ def _service_folder(node: Node, containers: list[Container], services: dict[str,
                 "SharedFolderUnmounted",
                 f"in the container {each.service}, {wrong} is not in {node_folder.path(node.specification)}",
             )
-        target = held.get(each.service)
-        if target is None:
-            continue
-        if not shared_folder.is_held(each, target):
-            raise Failure(
-                "SharedFolderUnmounted",
-                f"in the container {each.service}, {target} is not the shared folder",
-            )
-        seen.append(each.service)
-    return f"seen by {', '.join(seen)}" if seen else "no service holds the whole shared folder"
+        # Also where the configuration promises another folder there, or the container is older than it.
+        targets = {mount.target for mount in each.mounts} & whole
+        for target in sorted({*targets, *filter(None, [held.get(each.service)])}):
+            if not shared_folder.is_held(each, target):
+                raise Failure(
+                    "SharedFolderUnmounted",
+                    f"in the container {each.service}, {target} is not the shared folder",
+                )
+            seen += [each.service] if each.process else []
+    return f"seen by {', '.join(dict.fromkeys(seen))}" if seen else "not proven: no holder runs"
 
 
 def _gpus(node: Node) -> str:
@@ -220,9 +230,34 @@ def _services(compose: Compose, merged: dict[str, Any], containers: list[Contain
     ill = unwell(merged, containers)
     if ill:
         raise Failure(
-            "ServiceUnhealthy", f"not well: {described(ill, containers)}", compose.logs(ill[0])
+            "ServiceUnhealthy",
+            f"not well: {described(ill, containers, merged)}",
+            compose.logs(ill[0]),
         )
     return f"{len(merged)} healthy"
+
+
+def _ports(node: Node, containers: list[Container]) -> str:
+    problem = published_ports.problem(node, containers)
+    if problem:
+        raise Failure("PortsOpen", problem)
+    telemetry = published_ports.telemetry(containers)
+    if telemetry:
+        known = node.report.document["warnings"]
+        node.report.set(warnings=[*known, *(each for each in telemetry if each not in known)])
+    return published_ports.described(node, containers)
+
+
+def _connections(node: Node, containers: list[Container]) -> str:
+    """What is not there proves nothing: clients may connect when they are used, and not before."""
+    try:
+        seen = connections.seen(node.specification, containers)
+    except OSError as error:
+        return f"not proven: {error}"
+    wrong = [str(each) for each in seen if not each.is_right]
+    if wrong:
+        raise Failure("ConnectedElsewhere", "; ".join(wrong))
+    return ", ".join(map(str, seen)) or "not proven: no service is connected just now"
 
 
 def _own_redis(services: dict[str, Any], containers: list[Container]) -> str:
@@ -256,11 +291,13 @@ def _running(service: str, containers: list[Container]) -> Container | None:
 def _container_gpus(
     node: Node, memory: Memory, compose: Compose, containers: list[Container]
 ) -> str:
-    running = _running(GPU_USER, containers)
-    if running is None:
+    running = [each for each in containers if each.service == GPU_USER and each.state == "running"]
+    if not running:
         raise Failure("ServiceUnhealthy", f"{GPU_USER} does not run", compose.logs(GPU_USER))
-    about = (running.identifier, running.started)
-    return memory.paced("containerGpus", about, lambda: _gpus_inside(node, running))
+    about = tuple((each.identifier, each.started) for each in running)
+    return memory.paced(
+        "containerGpus", about, lambda: [_gpus_inside(node, each) for each in running][-1]
+    )
 
 
 def _gpus_inside(node: Node, container: Container) -> str:
@@ -287,13 +324,17 @@ def _http() -> str:
     return f"{', '.join(PAGES)} answer"
 
 
-def _wiring(node: Node, services: dict[str, Any]) -> str:
+def _wiring(node: Node, services: dict[str, Any], containers: list[Container]) -> str:
     problem = variable_problem(node.specification, services)
     if problem:
         raise Failure("ConfigurationIgnored", problem)
-    wrong = wiring.differences(wanted_wiring(node, services), services)
+    wanted = wanted_wiring(node, services)
+    wrong = wiring.differences(wanted, services)
     if wrong:
         raise Failure("ComposeOverrideIgnored", f"the release now has its own {', '.join(wrong)}")
+    old = wiring.outdated(wanted, containers)
+    if old:
+        raise Failure("ComposeOverrideIgnored", f"running containers have other {', '.join(old)}")
     if node.specification.runs_data_services:
         return "PostgreSQL and Redis are published on the private address only"
     return "nexus and forge-etl-python use the leader's Redis, the others this node's"

@@ -7,14 +7,43 @@ configuration is read, and compared with what the cluster needs.
 from __future__ import annotations
 
 import json
+import posixpath
 from pathlib import Path
-from typing import Any, Dict, Mapping
+from typing import Any, Dict, Mapping, Sequence
 from urllib.parse import urlsplit
 
+from agent import database_folder
+from agent.engine import Container
+from agent.failures import Failure
 from agent.specification import Specification
 
 LEADERS_REDIS = ("nexus", "forge-etl-python")
 """The services whose Redis is the leader's on every node; all others use the node's own."""
+OWN_REDIS = (
+    "dask-scheduler",
+    "dask-cuda-worker",
+    "streamgl-gpu",
+    "streamgl-sessions",
+    "streamgl-viz",
+)
+"""The other services that have a REDIS_URL in the vendor's Helm charts."""
+NODE_REDIS = ("streamgl-gpu", "streamgl-sessions", "streamgl-viz")
+"""Those of them that are programs of Node.js, for which the charts have NODE_REDIS_URL beside it."""
+POSTGRES_CLIENTS = (*LEADERS_REDIS, "streamgl-sessions")
+"""The services that ask PostgreSQL themselves, by the charts."""
+WORKERS = {
+    "forge-etl-python": "FORGE_NUM_WORKERS",
+    "streamgl-gpu": "STREAMGL_NUM_WORKERS",
+    "dask-cuda-worker": "DASK_NUM_WORKERS",
+}
+"""The service that must know each count."""
+NEXUS_SECRETS = {
+    "DJANGO_SECRET_KEY": "djangoSecretKey",
+    "GRAPHISTRY_NEXUS_ENCRYPTION_KEYS": "nexusEncryptionKey",
+    "GRAPHISTRY_NEXUS_SIGNING_KEY": "nexusSigningKey",
+    "GRAPHISTRY_NEXUS_SIGNING_SALT": "nexusSigningSalt",
+}
+"""Variable to member of the secret: a nexus that makes its own reads nothing that another node has written."""
 USERS_CODE = ("notebook", "graph-app-kit-public", "graph-app-kit-private")
 """The services that run any code of their users, and have neither Redis nor PostgreSQL (the vendor's Helm charts)."""
 SECRETS = (
@@ -55,17 +84,7 @@ def wanted(
             withheld = {key: "" for key in SECRETS if key in environment}
             found[name] = {"environment": withheld, "cap_drop": [SNIFFING]}
             continue
-        changed = {}
-        if "REDIS_URL" in environment:
-            changed["REDIS_URL"] = _redis_url(specification, secret, name, environment["REDIS_URL"])
-        if specification.runs_data_services and "NODE_REDIS_URL" in environment:
-            changed["NODE_REDIS_URL"] = _with_password(environment["NODE_REDIS_URL"], secret)
-        if "DATABASE_URL" in environment:
-            changed["DATABASE_URL"] = _database_url(
-                specification, secret, environment["DATABASE_URL"]
-            )
-        if "POSTGRES_PASSWORD" in environment:
-            changed["POSTGRES_PASSWORD"] = secret["postgresPassword"]
+        changed = _variables(specification, secret, name, environment)
         if changed:
             found[name] = {"environment": changed}
     if specification.runs_data_services:
@@ -75,7 +94,7 @@ def wanted(
             found.setdefault(name, {"environment": {}})["ports"] = ports
         redis = found["redis"]
         redis["environment"]["REDISCLI_AUTH"] = secret["redisPassword"]
-        redis["command"] = ["redis-server", REDIS_CONFIGURATION]
+        redis["command"] = _redis_command(services.get("redis", {}).get("command"))
         redis["volumes"] = [
             {
                 "type": "bind",
@@ -84,9 +103,68 @@ def wanted(
                 "read_only": True,
             }
         ]
+        found["postgres"]["volumes"] = database_folder.volumes(
+            specification, services.get("postgres", {})
+        )
+    else:
+        for name in PUBLISHED:
+            if (services.get(name) or {}).get("ports"):
+                found.setdefault(name, {"environment": {}})["ports"] = []
     for name, volumes in kept.items():
         found.setdefault(name, {"environment": {}})["volumes"] = volumes
     return found
+
+
+def _variables(
+    specification: Specification, secret: Mapping[str, str], name: str, environment: dict[str, str]
+) -> dict[str, str]:
+    """A service's variables as they should be: those that it has, and those without which its code has a default of
+    its own that is in no file of the release."""
+    changed = {}
+    if "REDIS_URL" in environment or name in (*LEADERS_REDIS, *OWN_REDIS):
+        database = urlsplit(environment.get("REDIS_URL", "")).path or "/0"
+        changed["REDIS_URL"] = _redis_url(specification, secret, name, database)
+    if "NODE_REDIS_URL" in environment or name in NODE_REDIS:
+        database = urlsplit(environment.get("NODE_REDIS_URL", "")).path
+        changed["NODE_REDIS_URL"] = _redis_url(specification, secret, name, database)
+    if "DATABASE_URL" in environment:
+        changed["DATABASE_URL"] = _database_url(specification, secret, environment["DATABASE_URL"])
+    is_client = name in POSTGRES_CLIENTS
+    host, port = _postgres(specification)
+    if is_client or ("POSTGRES_HOST" in environment and name != "postgres"):
+        changed["POSTGRES_HOST"] = host
+    if name != "postgres" and ("POSTGRES_PORT" in environment or (is_client and port != "5432")):
+        changed["POSTGRES_PORT"] = port
+    if is_client or name == "postgres" or "POSTGRES_PASSWORD" in environment:
+        changed["POSTGRES_PASSWORD"] = secret["postgresPassword"]
+    if name == "nexus":
+        changed.update({key: secret[member] for key, member in NEXUS_SECRETS.items()})
+    # A count or GPUs of another value are refused: somebody has written them.
+    known = workers(specification, name).items()
+    changed.update({key: value for key, value in known if environment.get(key, value) == value})
+    return changed
+
+
+def workers(specification: Specification, service: str) -> dict[str, str]:
+    """The GPUs and the worker count that a service must know; none for one without."""
+    if service not in WORKERS:
+        return {}
+    counts = {
+        "FORGE_NUM_WORKERS": specification.forge_workers,
+        "STREAMGL_NUM_WORKERS": specification.streamgl_workers,
+        "DASK_NUM_WORKERS": specification.dask_workers,
+    }
+    variable = WORKERS[service]
+    return {
+        variable: str(counts[variable]),
+        "CUDA_VISIBLE_DEVICES": specification.cuda_visible_devices,
+    }
+
+
+def missing(specification: Specification, services: Mapping[str, Any]) -> list[str]:
+    """The services that a release needs to have by these names, and has not."""
+    own = PUBLISHED if specification.runs_data_services else ("redis",)
+    return sorted({*LEADERS_REDIS, *own} - set(services))
 
 
 def differences(wanted: Mapping[str, Settings], services: Mapping[str, Any]) -> list[str]:
@@ -107,6 +185,19 @@ def differences(wanted: Mapping[str, Settings], services: Mapping[str, Any]) -> 
         if "volumes" in settings and not _has_volumes(service, settings["volumes"]):
             found.append(f"{name}.volumes")
     return found
+
+
+def outdated(wanted: Mapping[str, Settings], containers: Sequence[Container]) -> list[str]:
+    """What running containers have otherwise in their environment, in the words of `differences`: they may be older
+    than the configuration."""
+    found = []
+    for each in containers:
+        variables = wanted.get(each.service, {}).get("environment", {}) if each.process else {}
+        for key, value in variables.items():
+            # An image alone gives a container a PATH: one without any is not shown whole.
+            if each.environment and each.environment.get(key, "") != value:
+                found.append(f"{each.service}.environment.{key}")
+    return sorted(set(found))
 
 
 def override(wanted: Mapping[str, Settings], changes: list[str]) -> str:
@@ -145,29 +236,45 @@ def environment_of(service: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _redis_url(
-    specification: Specification, secret: Mapping[str, str], service: str, present: str
+    specification: Specification, secret: Mapping[str, str], service: str, database: str
 ) -> str:
-    database = urlsplit(present).path or "/0"
     if specification.runs_data_services:
-        return _with_password(f"redis://redis:6379{database}", secret)
+        return f"redis://:{secret['redisPassword']}@redis:6379{database}"
     if service in LEADERS_REDIS:
         endpoint = specification.redis
         return f"redis://:{secret['redisPassword']}@{endpoint.host}:{endpoint.port}{database}"
     return f"redis://redis:6379{database}"
 
 
-def _with_password(url: str, secret: Mapping[str, str]) -> str:
-    parts = urlsplit(url)
-    host = f"{parts.hostname or 'redis'}:{parts.port or 6379}"
-    return f"redis://:{secret['redisPassword']}@{host}{parts.path}"
+def _redis_command(present: object) -> list[str]:
+    """The release's own with our settings behind its flags, as the last word is Redis's; raises Failure."""
+    words = [present] if isinstance(present, str) else [str(each) for each in present or ()]  # type: ignore[attr-defined]
+    ours = ["--include", REDIS_CONFIGURATION]
+    if words[-2:] == ours:
+        words = words[:-2]
+    if words in ([], ["redis-server"], ["redis-server", REDIS_CONFIGURATION]):
+        return ["redis-server", REDIS_CONFIGURATION]
+    if words[0].startswith("-"):
+        words = ["redis-server", *words]  # as the image's entrypoint does
+    if posixpath.basename(words[0]) != "redis-server":
+        raise Failure(
+            "ServicesUnknown",
+            f"the service redis starts {words[0]}, and the agent cannot give that its settings",
+            hint="start redis-server itself in the release's compose file",
+        )
+    return [*words, *ours]
+
+
+def _postgres(specification: Specification) -> tuple[str, str]:
+    """Host and port, as the services of this node see it."""
+    if specification.runs_data_services:
+        return "postgres", "5432"
+    return specification.postgres.host, str(specification.postgres.port)
 
 
 def _database_url(specification: Specification, secret: Mapping[str, str], present: str) -> str:
     parts = urlsplit(present)
-    endpoint = specification.postgres
-    host = (
-        "postgres:5432" if specification.runs_data_services else f"{endpoint.host}:{endpoint.port}"
-    )
+    host = ":".join(_postgres(specification))
     user = parts.username or "graphistry"
     path = parts.path or "/graphistry"
     return f"{parts.scheme}://{user}:{secret['postgresPassword']}@{host}{path}"
@@ -187,5 +294,9 @@ def _drops(service: Mapping[str, Any], capabilities: list[str]) -> bool:
 
 
 def _has_volumes(service: Mapping[str, Any], volumes: list[dict[str, Any]]) -> bool:
-    present = [(each.get("source"), each.get("target")) for each in service.get("volumes") or []]
+    # Compose leaves `//` in a source, as of a variable that ends with a slash.
+    present = [
+        (posixpath.normpath(str(each.get("source", ""))), each.get("target"))
+        for each in service.get("volumes") or []
+    ]
     return all((each["source"], each["target"]) in present for each in volumes)

@@ -69,7 +69,7 @@ def proofs(nodes: Nodes) -> Iterator[Proof]:
     for promise in (
         uploads_are_read_everywhere,
         accounts_hold_everywhere,
-        redis_is_split,
+        services_talk_to_the_right_data,
         postgres_runs_on_the_leader_only,
         data_services_are_closed_to_strangers,
         workers_follow_the_profile,
@@ -185,18 +185,26 @@ def accounts_hold_everywhere(nodes: Nodes) -> Iterator[Proof]:
         )
 
 
-def redis_is_split(nodes: Nodes) -> Iterator[Proof]:
-    """Nexus and forge-etl-python of every node are clients of the leader's Redis."""
-    answer = nodes.exercise("redis-clients", "leader")["leader"]
-    clients = set(answer.get("addresses", []))
-    for node in nodes.followers:
-        address = (nodes.inside or nodes.addresses)[node]
+def services_talk_to_the_right_data(nodes: Nodes) -> Iterator[Proof]:
+    """Nexus and forge-etl-python of every node use the leader's data services, StreamGL the node's own Redis, and no
+    service a third one."""
+    for node, answer in nodes.exercise("connections").items():
+        wrong = answer.get("wrong", [])
         yield Proof(
-            promise="Nexus and forge-etl-python in the leader's Redis",
+            promise="no service talks to another Redis or PostgreSQL",
             node=node,
-            kept=address in clients,
-            seen=address if clients else said(answer),
+            kept=not wrong and "wrong" in answer,
+            seen="; ".join(wrong) or ("none does" if "wrong" in answer else said(answer)),
         )
+        for each in answer.get("promises", []):
+            silent, who = each["missing"], " and ".join(each["services"])
+            unseen = f"not proven: no connection of {', '.join(silent)} was seen"
+            yield Proof(
+                promise=f"{who} use {each['to']}",
+                node=node,
+                kept=None if silent else True,
+                seen=unseen if silent else "connected",
+            )
 
 
 def postgres_runs_on_the_leader_only(nodes: Nodes) -> Iterator[Proof]:

@@ -16,6 +16,21 @@ def containers(client: docker.DockerClient, project: str) -> list[dict[str, Any]
     return sorted(map(_container, found), key=lambda each: str(each["identifier"]))
 
 
+def agents(own: dict[str, Any]) -> dict[str, Any]:
+    """A container of the agent's, as a dictionary, in the same form."""
+    kept = {
+        name: value
+        for name, value in own.items()
+        if name
+        not in ("allowed", "addresses", "has_machines_network", "image", "labels", "environment")
+    }
+    kept["mounts"] = sorted([each["source"], each["target"]] for each in own["mounts"])
+    kept["published"] = sorted(
+        [each["address"], each["port"], each["target"]] for each in own["published"]
+    )
+    return kept
+
+
 def _container(found: Any) -> dict[str, Any]:
     networks = found.attrs["NetworkSettings"]["Networks"].values()
     return {
@@ -28,4 +43,10 @@ def _container(found: Any) -> dict[str, Any]:
         "started": found.attrs["State"]["StartedAt"],
         "restarts": found.attrs["RestartCount"],
         "address": "".join(each["IPAddress"] for each in networks),
+        "mounts": sorted([each["Source"], each["Destination"]] for each in found.attrs["Mounts"]),
+        "published": sorted(
+            [each["HostIp"], int(each["HostPort"]), int(port.partition("/")[0])]
+            for port, bound in found.ports.items()
+            for each in bound or []
+        ),
     }

@@ -17,8 +17,10 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
+PROJECT = "com.docker.compose.project"
+POSTGRES = "/var/lib/postgresql/data"
 GPUS = "GPU 0: Tesla T4\n"
 
 
@@ -52,9 +54,20 @@ class _Handler(BaseHTTPRequestHandler):
         elif parts == ["events"]:
             self._tell_events()
         elif parts == ["containers", "json"]:
-            self._answer([{"Id": name} for name in states])
+            self._answer([{"Id": name} for name in states if self._is_asked_for(name)])
         elif parts[1] in states:
             document = _inspected(parts[1], *states[parts[1]])
+            if parts[1] == "postgres":
+                source = f"{self._dataset_folder()}postgresql_data"
+                own_files = {"Type": "bind", "Source": source, "Destination": POSTGRES}
+                document["Mounts"] = [own_files]
+            own = self._inspected(parts[1])
+            document.update(
+                {
+                    name: {**document.get(name, {}), **each} if isinstance(each, dict) else each
+                    for name, each in own.items()
+                }
+            )
             check = self.server.root / "health-check.json"
             if check.exists():
                 document["Config"]["Healthcheck"] = json.loads(check.read_text())
@@ -68,11 +81,13 @@ class _Handler(BaseHTTPRequestHandler):
         if parts[-1] == "start":
             self._start(parts[1])
         else:
-            self._answer({"Id": body["Cmd"][0]}, 201)
+            self._answer({"Id": f"{body['Cmd'][0]}~{parts[1]}"}, 201)
 
-    def _output(self, command: str) -> str:
+    def _output(self, command: str, container: str) -> str:
         if command == "sh":  # whether the shared folder is seen
-            return "missing\n" if (self.server.root / "not-held").exists() else ""
+            file = self.server.root / "not-held"  # by whom not; by nobody where it is empty
+            names = file.read_text().split() if file.exists() else ["nobody"]
+            return "missing\n" if not names or container in names else ""
         file = self.server.root / "container-gpus"
         return file.read_text() if file.exists() else GPUS
 
@@ -101,7 +116,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if is_upgrade:
             time.sleep(0.1)  # a process has to start first; Docker's own client counts on it
-        text = self._output(command).encode()
+        text = self._output(*command.split("~")).encode()
         self.wfile.write(struct.pack("!BxxxI", 1, len(text)) + text)
 
     def _tell_events(self) -> None:
@@ -113,6 +128,26 @@ class _Handler(BaseHTTPRequestHandler):
         for line in (self.server.root / "events").read_bytes().splitlines(keepends=True):
             self.wfile.write(b"%x\r\n%s\r\n" % (len(line), line))
         self.wfile.write(b"0\r\n\r\n")
+
+    def _inspected(self, name: str) -> dict[str, Any]:
+        """What else the engine shows of a container, by the test's file."""
+        file = self.server.root / "inspected.json"
+        found: dict[str, Any] = json.loads(file.read_text()).get(name, {}) if file.exists() else {}
+        return found
+
+    def _dataset_folder(self) -> str:
+        """As the release has it, with a slash behind."""
+        file = self.server.root / "release" / "data" / "config" / "cluster.env"
+        lines = file.read_text().splitlines() if file.exists() else []
+        values = (each.partition("=")[2] for each in lines if each.startswith("LOCAL_DATASET"))
+        return next(values, f"{self.server.root}/shared/")
+
+    def _is_asked_for(self, name: str) -> bool:
+        """Whether a container has the project's label that is filtered by; one without is of any project."""
+        query = parse_qs(urlsplit(self.path).query)
+        labels = dict(each.partition("=")[::2] for each in json.loads(query["filters"][0])["label"])
+        own = self._inspected(name).get("Config", {}).get("Labels", {})
+        return own.get(PROJECT, "") in ("", labels.get(PROJECT) or own.get(PROJECT))
 
     def _states(self) -> dict[str, Any]:
         file = self.server.root / "states.json"
@@ -140,7 +175,9 @@ def _inspected(name: str, state: str, health: str, code: int) -> dict[str, Any]:
     return {
         "Id": name,
         "RestartCount": 0,
-        "Config": {"Labels": {"com.docker.compose.service": name}},
+        # `a` is the first container of service a, `a.2` the second.
+        "Config": {"Labels": {"com.docker.compose.service": name.partition(".")[0]}},
+        "Mounts": [],
         "State": {
             "Status": state,
             "ExitCode": code,

@@ -122,7 +122,7 @@ with (ROOT / "graphistry.log").open("a") as log:
     print(*sys.argv[1:], file=log)
 if command == "config":
     print(json.dumps({"services": config()}).replace("$", "$$"))
-elif command == "up":
+elif command == "up" and "--no-start" not in sys.argv:
     known = json.loads(states.read_text()) if states.exists() else {}
     names = [name for name in sys.argv[2:] if not name.startswith("-")] or list(config())
     kept = (
@@ -139,7 +139,11 @@ elif command == "exec":
     if words[:2] == ["bash", "-c"] and words[2].endswith("python manage.py shell"):
         (ROOT / "shell.log").open("a").write(sys.stdin.read())
         found = "false" if (ROOT / "no-administrator").exists() else "true"
-        print(f'>>> graphistry-cluster-answer:{{"made": true, "value": "x", "found": {found}}}')
+        file = ROOT / "superusers.json"
+        others = file.read_text() if file.exists() else "[]"
+        made = "false" if (ROOT / "administrator-exists").exists() else "true"
+        answer = f'{{"made": {made}, "value": "x", "found": {found}, "others": {others}}}'
+        print(f">>> graphistry-cluster-answer:{answer}")
     elif words[0] == "sh" and (ROOT / "not-held").exists():
         print("missing")
 elif command == "down":

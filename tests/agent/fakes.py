@@ -1,7 +1,9 @@
 """A machine out of shell scripts: every command that the agent runs, and a release of a few services."""
 
 import os
+import socket
 import stat
+import struct
 import sys
 from pathlib import Path
 from typing import Any
@@ -103,6 +105,7 @@ class FakeMachine:
         monkeypatch.setenv("PATH", f"{root}/bin:{os.environ['PATH']}")
         monkeypatch.setenv("FAKE_MACHINE", str(root))
         redirect(monkeypatch, "SYSTEMD", root)
+        redirect(monkeypatch, "PROC", root / "proc")
         redirect(monkeypatch, "CONTAINER", root / "container")
         redirect(monkeypatch, "DEVICES", root / "dev")
         (root / "kmsg").touch()
@@ -190,6 +193,19 @@ class FakeMachine:
         """How a command was called, a line a call."""
         file = self.root / f"{name}.log"
         return file.read_text().splitlines() if file.exists() else []
+
+    def connects(self, process: int, *far_ends: str, state: str = "01") -> None:
+        """What a process's network is connected to: IPv4 addresses with ports."""
+        lines = ["  sl  local_address rem_address   st"]
+        for each in far_ends:
+            address, _, port = each.partition(":")
+            (word,) = struct.unpack("=I", socket.inet_aton(address))
+            lines.append(
+                f"   0: 00000000:9C40 {word:08X}:{int(port):04X} {state} 00000000:00000000"
+            )
+        folder = self.root / "proc" / str(process) / "net"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "tcp").write_text("\n".join(lines) + "\n")
 
     def has_volume(self, content: bytes = bytes(2 * 1024 * 1024)) -> None:
         """Attach the data volume."""

@@ -21,9 +21,10 @@ import pytest
 
 from agent import engine
 from agent.commands import Completed
-from agent.compose import Compose, is_well
+from agent.compose import Compose, is_well, replicas, running_services
 from agent.engine import Container
 from agent.failures import Failure
+from agent.start import described, unwell
 from agent.verify import Memory
 from agent.watch import Pace
 
@@ -65,9 +66,7 @@ def test_dockers_own_client_sees_in_the_stand_in_what_the_agent_sees(fake: FakeM
     (fake.root / "events").write_text('{"Action": "die"}\n{"Action": "start"}\n')
     command = ["nvidia-smi", "-L"]
     with closing(docker.DockerClient(f"unix://{engine.SOCKET}", version="1.44")) as client:
-        own = [asdict(each) for each in engine.containers("release")]
-        for each in own:
-            del each["allowed"]
+        own = [engine_judge.agents(asdict(each)) for each in engine.containers("release")]
         assert own == engine_judge.containers(client, "release")
         status, (output, errors) = client.containers.get("a").exec_run(command, demux=True)
         assert engine.execute("a", command, 5) == Completed(status, output.decode(), errors or "")
@@ -145,12 +144,56 @@ def test_the_configuration_is_read_again_after_a_while(
         ({"restart": "on-failure:3"}, True),
         ({"restart": "unless-stopped"}, False),
         ({"restart": "no", "healthcheck": {"test": ["CMD", "true"]}}, False),
+        ({"restart": "no", "healthcheck": {"disable": True}}, True),
+        ({"restart": "no", "healthcheck": {"test": ["NONE"]}}, True),
+        ({"restart": "unless-stopped", "healthcheck": {"disable": True}}, False),
+        ({"deploy": {"restart_policy": {"condition": "any"}}}, False),
     ],
 )
 def test_only_a_job_may_end(service: dict[str, Any], expected: bool) -> None:
     """What runs for ever ends with status 0 too when somebody stops it."""
     assert is_well(container("exited"), service) is expected
     assert not is_well(container("exited", code=1), service)
+
+
+def test_a_job_that_others_wait_for_may_have_inherited_a_health_check() -> None:
+    """By `extends`, or from the fields that all services have."""
+    health = {"test": ["CMD", "true"]}
+    merged = {
+        "migrate": {"restart": "no", "healthcheck": health},
+        "nexus": {"depends_on": {"migrate": {"condition": "service_completed_successfully"}}},
+        "once": {"restart": "no", "healthcheck": health},
+        "waits": {"depends_on": {"once": {"condition": "service_started"}}},
+    }
+    found = running_services(merged)
+    assert is_well(container("exited"), found["migrate"])
+    assert not is_well(container("exited", code=1), found["migrate"])
+    assert not is_well(container("exited"), found["once"])
+
+
+def test_a_service_of_no_replicas_is_none() -> None:
+    merged: dict[str, Any] = {
+        "none": {"deploy": {"replicas": 0}},
+        "scaled": {"scale": 0},
+        "two": {"deploy": {"replicas": 2}},
+        "one": None,
+    }
+    assert {name: replicas(each) for name, each in running_services(merged).items()} == {
+        "two": 2,
+        "one": 1,
+    }
+
+
+def test_every_container_of_a_service_counts() -> None:
+    services = {"a": {"deploy": {"replicas": 3}}}
+    well, ill = container("running", "healthy"), container("running", "unhealthy")
+    assert unwell(services, [well, well, well]) == []
+    assert unwell(services, [well, well]) == ["a"]
+    assert unwell(services, [well, ill, well]) == ["a"]
+    assert unwell(services, [well, well, well, ill]) == ["a"]
+    assert described(["a"], [well, ill], services) == "a (2 of 3: running unhealthy, absent)"
+    assert described(["a"], [ill], {"a": {}}) == "a (running unhealthy)"
+    assert described(["a"], [], {"a": {}}) == "a (absent)"
 
 
 def test_what_ends_again_and_again_does_not_run_whenever_it_is_looked_at() -> None:

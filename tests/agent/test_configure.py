@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -130,7 +131,10 @@ def test_services_that_the_release_wires_to_the_leader_wrongly_are_taken_back() 
     }
     wanted = wiring.wanted(specification, secret, "10.40.0.11", Path("/x"), services, {})
     changes = wiring.differences(wanted, services)
-    assert changes == ["nexus.environment.REDIS_URL", "streamgl-viz.environment.REDIS_URL"]
+    assert {each for each in changes if each.endswith(".REDIS_URL")} == {
+        "nexus.environment.REDIS_URL",
+        "streamgl-viz.environment.REDIS_URL",
+    }
     text = wiring.override(wanted, changes)
     assert f'REDIS_URL: "redis://:{secret["redisPassword"]}@leader.internal:6379/0"' in text
     assert 'REDIS_URL: "redis://redis:6379/0"' in text
@@ -156,3 +160,38 @@ def test_code_of_users_gets_no_secret_of_the_products_and_hears_nobody() -> None
     assert not any(value in text for value in secret.values())
     taken = {"environment": dict.fromkeys(environment, ""), "cap_drop": ["CAP_NET_RAW"]}
     assert wiring.differences(wanted, dict.fromkeys(wiring.USERS_CODE, taken)) == []
+
+
+@pytest.mark.parametrize("role", ["leader", "follower"])
+def test_variables_are_set_where_they_are_absent(role: str) -> None:
+    """Their default may be in the code of a service, which no file of the release shows."""
+    document = specification_document(role, Path("/mnt/graphistry"))
+    specification = read_specification(json.dumps(document).encode())
+    secret = {key: str(value) for key, value in generate().items()}
+    services: dict[str, Any] = {
+        name: {} for name in (*wiring.LEADERS_REDIS, *wiring.OWN_REDIS, "pivot", "redis")
+    }
+    if role == "leader":
+        services["postgres"] = {}
+    wanted = wiring.wanted(specification, secret, "10.40.0.10", Path("/x"), services, {})
+    given = {name: settings["environment"] for name, settings in wanted.items()}
+    leaders = f"redis://:{secret['redisPassword']}@{'redis' if role == 'leader' else 'leader.internal'}:6379"
+    own = leaders if role == "leader" else "redis://redis:6379"
+    urls = {name: each["REDIS_URL"] for name, each in given.items() if "REDIS_URL" in each}
+    assert urls == {
+        **dict.fromkeys(wiring.LEADERS_REDIS, f"{leaders}/0"),
+        **dict.fromkeys(wiring.OWN_REDIS, f"{own}/0"),
+    }
+    assert given["streamgl-viz"]["NODE_REDIS_URL"] == own
+    host = "postgres" if role == "leader" else "leader.internal"
+    hosts = {name: each["POSTGRES_HOST"] for name, each in given.items() if "POSTGRES_HOST" in each}
+    assert hosts == dict.fromkeys(wiring.POSTGRES_CLIENTS, host)
+    assert given["nexus"]["DJANGO_SECRET_KEY"] == secret["djangoSecretKey"]
+    assert given["forge-etl-python"]["FORGE_NUM_WORKERS"] == "4"
+    assert given["dask-cuda-worker"]["CUDA_VISIBLE_DEVICES"] == "0"
+    assert given.get("postgres", {}).get("POSTGRES_PASSWORD") == (
+        secret["postgresPassword"] if role == "leader" else None
+    )
+    somebodys = {**services, "streamgl-gpu": {"environment": {"STREAMGL_NUM_WORKERS": "9"}}}
+    wanted = wiring.wanted(specification, secret, "10.40.0.10", Path("/x"), somebodys, {})
+    assert "STREAMGL_NUM_WORKERS" not in wanted["streamgl-gpu"]["environment"]

@@ -148,6 +148,25 @@ def redis(tmp_path: Path) -> Iterator[Callable[..., int]]:
         yield start
 
 
+@needs_redis
+def test_our_settings_behind_a_redis_own_flags_have_the_last_word(
+    redis: Callable[..., int], tmp_path: Path
+) -> None:
+    """Its own say another password; what they say beside it stays."""
+    secret = {"adminPassword": "the administrator's", "redisPassword": "the cluster's"}
+    ours = tmp_path / "redis.conf"
+    ours.write_text(redis_users.configuration(secret))
+    port = redis("--maxmemory", "100mb", "--include", str(ours))
+    with Redis("127.0.0.1", port, "the cluster's") as client:
+        assert client.call("PING") == "PONG"
+        with pytest.raises(RedisError, match="NOPERM"):
+            client.call("CONFIG", "GET", "maxmemory")
+    with Redis("127.0.0.1", port, "the administrator's", redis_users.ADMINISTRATOR) as client:
+        assert client.call("CONFIG", "GET", "maxmemory") == ["maxmemory", "104857600"]
+    with pytest.raises(RedisError, match="WRONGPASS"):
+        Redis("127.0.0.1", port, PASSWORD)
+
+
 @pytest.fixture
 def node(make_node: MakeNode, monkeypatch: pytest.MonkeyPatch) -> Node:
     """A follower that asks whatever listens on its specification's ports."""

@@ -24,7 +24,7 @@ def leader_makes_the_user_after(refusals: int, monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_user_that_is_not_there_yet_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     tried = leader_makes_the_user_after(3, monkeypatch)
-    assert start._sign_in("password") == "token"
+    assert start._sign_in("user", "password", limits.PATIENCE) == "token"
     assert len(tried) == 4
 
 
@@ -34,4 +34,4 @@ def test_a_user_that_never_comes_is_not_waited_for_for_ever(
     monkeypatch.setattr(limits, "PATIENCE", 0.0)
     leader_makes_the_user_after(10_000, monkeypatch)
     with pytest.raises(web.WebError, match="HTTP 400"):
-        start._sign_in("password")
+        start._sign_in("user", "password", limits.PATIENCE)

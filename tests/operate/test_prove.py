@@ -21,6 +21,14 @@ WORKERS = {
     "DASK_NUM_WORKERS": "1",
 }
 
+TALKING: dict[str, Any] = {
+    "wrong": [],
+    "promises": [
+        {"to": "the leader's Redis", "services": ["nexus", "forge-etl-python"], "missing": []},
+        {"to": "this node's own Redis", "services": ["streamgl-viz"], "missing": []},
+    ],
+}
+
 
 def sound(node: str, exercise: str, settings: dict[str, str]) -> Any:
     """What a sound cluster answers."""
@@ -34,7 +42,7 @@ def sound(node: str, exercise: str, settings: dict[str, str]) -> Any:
         "sign-in": {"signedIn": True},
         "set-setting": {},
         "get-setting": {"value": settings.get("value", "")},
-        "redis-clients": {"addresses": list(ADDRESSES.values())},
+        "connections": TALKING,
         "services": {"postgresRuns": node == "leader"},
         "workers": WORKERS,
         "tunnel": {"bytes": 10, "sent": 11, "received": 12, "openOutside": []},
@@ -92,7 +100,8 @@ def test_a_sound_cluster_keeps_every_promise(monkeypatch: pytest.MonkeyPatch) ->
         ("large", "sign-up", {"error": "no"}),
         ("small", "sign-in", {"signedIn": False}),
         ("small", "get-setting", {"value": "old"}),
-        ("leader", "redis-clients", {"addresses": ["10.40.0.10", "10.40.0.12"]}),
+        ("small", "connections", {**TALKING, "wrong": ["nexus talks to 10.9.9.9:6379's Redis"]}),
+        ("leader", "connections", {"error": "HTTP 502"}),
         ("small", "services", {"postgresRuns": True}),
         ("leader", "services", {"postgresRuns": False}),
         ("large", "workers", {**WORKERS, "FORGE_NUM_WORKERS": "16"}),
@@ -103,7 +112,7 @@ def test_a_broken_promise_is_told(
 ) -> None:
     broken = [each for each in try_all(monkeypatch, {(node, exercise): answer}) if not each.kept]
     assert broken
-    assert node in {each.node for each in broken} or exercise == "redis-clients"
+    assert node in {each.node for each in broken}
 
 
 @pytest.mark.parametrize(
@@ -112,6 +121,11 @@ def test_a_broken_promise_is_told(
         ("visualize", {"notProven": "the page names no socket"}, 4),
         ("visualize", {"answered": True, "newLocalKeys": [], "alsoOnLeader": []}, 2),
         ("delete", {"notProven": "HTTP 405"}, 2),
+        (
+            "connections",
+            {**TALKING, "promises": [{**TALKING["promises"][0], "missing": ["forge-etl-python"]}]},
+            1,
+        ),
     ],
 )
 def test_what_nobody_can_tell_is_neither_kept_nor_broken(
@@ -171,8 +185,7 @@ OUTSIDE = "the leader's data services are closed outside of WireGuard"
 
 
 def test_a_tunnel_is_proven_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    clients = {("leader", "redis-clients"): {"addresses": list(INSIDE.values())}}
-    seen = try_all(monkeypatch, clients, INSIDE)
+    seen = try_all(monkeypatch, {}, INSIDE)
     assert [each for each in seen if not each.kept] == []
     assert {each.node for each in seen if each.promise in (THROUGH, OUTSIDE)} == {"small", "large"}
     assert not [each for each in try_all(monkeypatch, {}) if each.promise in (THROUGH, OUTSIDE)]
@@ -190,8 +203,7 @@ def test_a_tunnel_is_proven_where_there_is_one(monkeypatch: pytest.MonkeyPatch) 
 def test_a_tunnel_that_carries_nothing_or_not_all_is_told(
     monkeypatch: pytest.MonkeyPatch, answer: dict[str, Any], broken: list[str]
 ) -> None:
-    clients = {("leader", "redis-clients"): {"addresses": list(INSIDE.values())}}
-    seen = try_all(monkeypatch, {**clients, ("small", "tunnel"): answer}, INSIDE)
+    seen = try_all(monkeypatch, {("small", "tunnel"): answer}, INSIDE)
     assert [(each.promise, each.node) for each in seen if not each.kept] == [
         (promise, "small") for promise in broken
     ]

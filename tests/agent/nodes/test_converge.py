@@ -26,6 +26,7 @@ from agent.cluster_secret import (
 from agent.converge import PHASES, converge
 from agent.node import Node
 from agent.start import is_door
+from agent.web import WebError
 from tests.agent.fakes import FakeMachine
 
 SCHEMA = json.loads((Path(agent.__file__).parent / "node_report.schema.json").read_text())
@@ -102,6 +103,48 @@ def test_the_door_opens_after_the_first_administrator_is_there(
     programs = (fake.root / "shell.log").read_text()
     assert "create_superuser" in programs
     assert leader.secret["adminPassword"] not in "\n".join(fake.log("graphistry"))
+
+
+def administrator(node: Node) -> tuple[bool, str]:
+    (found,) = [e for e in node.report.document["checks"] if e["name"] == "administrator"]
+    return found["ok"], found["detail"]
+
+
+def test_an_administrator_of_before_is_told(fake: FakeMachine, leader: Node) -> None:
+    """Whoever signs up first is one: a database of another time may have somebody."""
+    (fake.root / "superusers.json").write_text('["mallory"]')
+    assert converge(leader, unchanged), leader.report.document["failure"]
+    ok, detail = administrator(leader)
+    assert not ok
+    assert "mallory was one before" in detail
+    (fake.root / "administrator-exists").touch()
+    assert converge(leader, unchanged), leader.report.document["failure"]
+    assert administrator(leader)[0]
+    assert "mallory is one too" in administrator(leader)[1]
+
+
+def test_a_new_administrator_signs_in_and_one_with_another_password_is_not_proven(
+    fake: FakeMachine, leader: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusal: list[Any] = ["HTTP 400", 400]
+
+    def token(user: str, password: str) -> str:
+        if user == "admin" and password == leader.secret["adminPassword"]:
+            raise WebError(*refusal)
+        return "bearer"
+
+    monkeypatch.setattr("agent.web.token", token)
+    assert failure(leader)["code"] == "AdministratorRefused"
+    refusal[1] = 308  # the pages are by TLS alone, and asked for without
+    assert converge(leader, unchanged), leader.report.document["failure"]
+    assert administrator(leader)[1].startswith("not proven: ")
+    refusal[1] = 400
+    (fake.root / "administrator-exists").touch()
+    assert converge(leader, unchanged), leader.report.document["failure"]
+    assert administrator(leader) == (
+        True,
+        "not proven: admin does not sign in with the secret's password (HTTP 400)",
+    )
 
 
 def store(node: Node) -> Any:
@@ -231,7 +274,9 @@ def test_a_follower_converges_to_ready(fake: FakeMachine, make_node: MakeNode) -
     password = node.secret["redisPassword"]
     text = override(fake)
     assert text.count(f"redis://:{password}@leader.internal:6379/0") == 2
-    assert re.findall("^  ([a-z-]+):$", text, re.MULTILINE) == ["forge-etl-python", "nexus"]
+    assert text.count('REDIS_URL: "redis://redis:6379"') == 2  # NODE_REDIS_URL, which was absent
+    services = re.findall("^  ([a-z-]+):$", text, re.MULTILINE)
+    assert services == ["forge-etl-python", "nexus", "streamgl-gpu", "streamgl-viz"]
     assert (fake.release / "docker-compose.override.yml").stat().st_mode & 0o777 == 0o600
     env = (fake.release / "data" / "config" / "cluster.env").read_text()
     assert "NODE_TYPE=follower" in env
@@ -521,12 +566,6 @@ def test_an_ignored_override_is_refused(fake: FakeMachine, leader: Node) -> None
     assert "nexus.environment.REDIS_URL" in found["message"]
 
 
-def test_a_strangers_override_is_not_touched(fake: FakeMachine, leader: Node) -> None:
-    (fake.release / "docker-compose.override.yml").write_text("services: {}\n")
-    assert failure(leader)["code"] == "ComposeOverrideForeign"
-    assert override(fake) == "services: {}\n"
-
-
 def test_a_service_that_never_gets_healthy_is_named_with_its_log(
     fake: FakeMachine, leader: Node
 ) -> None:
@@ -535,6 +574,18 @@ def test_a_service_that_never_gets_healthy_is_named_with_its_log(
     assert found["code"] == "ServiceUnhealthy"
     assert "streamgl-gpu (running unhealthy)" in found["message"]
     assert found["log"] == ["last words of streamgl-gpu"]
+
+
+def test_an_unhealthy_container_among_healthy_ones_of_its_service_is_told(
+    fake: FakeMachine, leader: Node
+) -> None:
+    assert converge(leader, unchanged), leader.report.document["failure"]
+    states = json.loads((fake.root / "states.json").read_text())
+    states["streamgl-viz.2"] = ["running", "unhealthy", 0]
+    (fake.root / "states.json").write_text(json.dumps(states))
+    found = failure(leader)
+    assert found["code"] == "ServiceUnhealthy"
+    assert "streamgl-viz (1 of 2: running unhealthy)" in found["message"]
 
 
 def test_an_unreachable_leader_is_told(

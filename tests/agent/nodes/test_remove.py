@@ -12,7 +12,7 @@ from agent.__main__ import main
 from agent.configure import BEGIN, END, with_block
 from agent.converge import converge
 from agent.failures import Failure
-from agent.node import Node
+from agent.node import MARK, Node
 from agent.remove import remove, without_block
 from tests.agent.fakes import FakeMachine
 
@@ -60,6 +60,17 @@ def test_the_releases_own_files_are_theirs_again(fake: FakeMachine, leader: Node
     assert not (fake.release / "docker-compose.override.yml").exists()
     assert (config / "custom.env").read_text() == "THEIRS=1\n"
     assert (config / "cluster.env").read_text() == "ENABLE_CLUSTER_MODE=false\n"
+
+
+def test_our_file_beside_somebody_elses_override_goes(fake: FakeMachine, leader: Node) -> None:
+    assert leader
+    theirs = "# for graphistry-cluster\nservices: {}\n"
+    override, second = (fake.release / f"docker-compose.{each}.yml" for each in ("override", MARK))
+    override.write_text(theirs)
+    second.write_text(f"# {MARK} writes this file.\nservices: {{}}\n")
+    remove()
+    assert override.read_text() == theirs
+    assert not second.exists()
 
 
 def test_the_vendors_units_have_their_places_again(fake: FakeMachine, make_host: MakeNode) -> None:

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -234,6 +235,47 @@ def test_wiring_that_cannot_be_mended_is_no_reason_to_be_replaced(
     assert state(follower) == ("degraded", "ComposeOverrideIgnored")
     assert unhealthy(follower) == []
     assert "given up" in follower.report.document["repairs"][-1]["outcome"]
+
+
+def test_ports_that_are_open_are_closed_by_configuring_anew_and_no_reason_to_be_replaced(
+    fake: FakeMachine, follower: Node
+) -> None:
+    open_to_all = {"6379/tcp": [{"HostIp": "0.0.0.0", "HostPort": "6379"}]}  # noqa: S104
+    shown = fake.root / "inspected.json"
+    shown.write_text(json.dumps({"redis": {"NetworkSettings": {"Ports": open_to_all}}}))
+    beyond_all_tries(follower)
+    assert state(follower) == ("degraded", "PortsOpen")
+    assert unhealthy(follower) == []
+    outcomes = [each["outcome"] for each in follower.report.document["repairs"]]
+    assert "configured anew" in outcomes
+    shown.unlink()
+    Repairs(follower).look()
+    assert state(follower) == ("ready", None)
+
+
+def is_told_alone(fake: FakeMachine, node: Node, code: str) -> None:
+    """It is told, and nothing is restarted or replaced for it."""
+    before = len(fake.log("graphistry"))
+    beyond_all_tries(node)
+    assert state(node) == ("degraded", code)
+    assert unhealthy(node) == []
+    calls = fake.log("graphistry")[before:]
+    assert not [line for line in calls if not line.startswith("config")]
+
+
+def test_a_database_that_is_elsewhere_is_told_alone(fake: FakeMachine, leader: Node) -> None:
+    """It may be the only one that the cluster has."""
+    volume = {"Type": "volume", "Source": "/v/_data", "Destination": "/var/lib/postgresql/data"}
+    (fake.root / "inspected.json").write_text(json.dumps({"postgres": {"Mounts": [volume]}}))
+    is_told_alone(fake, leader, "DatabaseElsewhere")
+
+
+def test_a_service_that_talks_to_another_redis_is_told_alone(
+    fake: FakeMachine, follower: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.connections._addresses", lambda _: {"10.40.0.10"})
+    fake.connects(os.getpid(), "10.9.9.9:6379")
+    is_told_alone(fake, follower, "ConnectedElsewhere")
 
 
 def test_services_that_miss_the_leader_are_no_reason_to_be_replaced(

@@ -3,13 +3,15 @@
 import json
 import os
 import re
+import shlex
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.cluster.nodes import Cluster
+from tests.cluster.nodes import Cluster, Report, check
 from tests.harness import ROOT
 
 PYTHON = ROOT / ".build" / "clients" / "bin" / "python"
@@ -119,3 +121,67 @@ def refusal(cluster: Cluster, *words: str) -> str:
     """The error of an exercise that fails."""
     command = f"/usr/bin/python3 /opt/graphistry-cluster/agent.pyz exercise {' '.join(words)}"
     return str(json.loads(cluster.run("small", f"{command} || true"))["error"])
+
+
+NO_CONFIG = """#!/bin/sh
+case $1 in
+    up | down | stop | restart | logs | exec | ps) exec "$(dirname "$0")/graphistry.theirs" "$@" ;;
+esac
+echo "usage: graphistry up|down|stop|restart|logs|exec|ps" >&2
+exit 1
+"""
+
+
+@pytest.fixture
+def changed_release(cluster: Cluster) -> Iterator[str]:
+    """The folder of the release on small, which has its own files again afterwards."""
+    folder = cluster.release
+    cluster.run("small", f"cp {folder}/graphistry /root/graphistry.before")
+    yield folder
+    cluster.run(
+        "small",
+        f"cp /root/graphistry.before {folder}/graphistry; cd {folder}; rm -f graphistry.theirs"
+        " docker-compose.override.yml docker-compose.graphistry-cluster.yml"
+        " /opt/graphistry-cluster/compose-files.json",
+    )
+    converged(cluster)
+
+
+def converged(cluster: Cluster) -> Report:
+    """What small says once it has converged anew."""
+    cluster.restart_agent("small")
+    cluster.until("small", lambda report: report["state"] == "converging")
+    return cluster.until_ready("small")
+
+
+def environment(cluster: Cluster, service: str) -> dict[str, str]:
+    """The variables of a running container on small."""
+    label = f"label=com.docker.compose.service={service}"
+    shown = f"docker inspect --format '{{{{json .Config.Env}}}}' $(docker ps -q --filter {label})"
+    given: list[str] = json.loads(cluster.run("small", shown))
+    return {name: value for name, _, value in (each.partition("=") for each in given)}
+
+
+def test_somebody_elses_override_stays_theirs(cluster: Cluster, changed_release: str) -> None:
+    theirs = "services: {nexus: {environment: {THEIRS: own}}}"
+    file = f"{changed_release}/docker-compose.override.yml"
+    cluster.run("small", f"echo {shlex.quote(theirs)} > {file}")
+    converged(cluster)
+    assert cluster.run("small", f"cat {file}").strip() == theirs
+    given = environment(cluster, "nexus")
+    assert given["THEIRS"] == "own"
+    assert "@redis:" not in given["REDIS_URL"]
+
+
+def test_a_command_line_that_passes_no_config_is_done_without(
+    cluster: Cluster, changed_release: str
+) -> None:
+    script = shlex.quote(NO_CONFIG)
+    cluster.run(
+        "small",
+        f"cd {changed_release} && mv graphistry graphistry.theirs && printf %s {script} > graphistry"
+        " && chmod 755 graphistry",
+    )
+    report = converged(cluster)
+    assert check(report, "wiring")["ok"]
+    assert cluster.run("small", "cat /opt/graphistry-cluster/compose-files.json")

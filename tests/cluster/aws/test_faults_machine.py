@@ -269,18 +269,25 @@ def _told(told: list[Report], report: Report, old: str) -> bool:
     return True
 
 
-def test_a_release_that_ignores_the_override_is_refused(cluster: Cluster) -> None:
+def test_a_release_that_ignores_the_override_is_called_with_it(cluster: Cluster) -> None:
+    """By Compose itself, with the files that the labels of the running containers name."""
     cluster.trap("small", overrideIgnored=True)
     failure = cluster.until_failed("small", "ComposeOverrideIgnored")
     assert "nexus.environment.REDIS_URL" in failure["message"]
-    cluster.restart_agent("small")
-    report = cluster.until("small", lambda report: report["state"] == "failed")
-    failure = report["failure"]
-    assert (failure["phase"], failure["code"]) == ("configure", "ComposeOverrideIgnored")
-    assert "docker-compose.override.yml" in failure["message"]
-    assert "forge-etl-python.environment.REDIS_URL" in failure["message"]
-    assert "supported" in failure["hint"]
+    report = cluster.until_ready("small")
+    assert "wiring (try 1): configured anew" in repaired(report)
+    shown = cluster.run("small", "cat /opt/graphistry-cluster/compose-files.json")
+    (origin,) = json.loads(shown).values()
+    assert origin["project"] == "graphistry"
+    assert [each.rpartition("/")[2] for each in origin["files"]] == [
+        "docker-compose.yml",
+        "follower.yml",
+    ]
+    unit = cluster.run("small", "systemctl cat graphistry.service")
+    assert "docker compose -p graphistry" in unit
     cluster.trap("small")
+    cluster.run("small", "rm /opt/graphistry-cluster/compose-files.json")
+    cluster.restart_agent("small")
     cluster.until_ready("small")
 
 

@@ -9,7 +9,7 @@ from tests.cluster.aws.test_faults_machine import (  # noqa: F401
     test_a_container_that_lost_its_gpus_is_made_anew,
     test_a_driver_that_is_too_old_is_told_before_anything_else,
     test_a_driver_that_no_longer_answers_is_told_in_its_own_words,
-    test_a_release_that_ignores_the_override_is_refused,
+    test_a_release_that_ignores_the_override_is_called_with_it,
     test_a_service_that_never_gets_healthy_is_told_with_its_log,
     test_a_service_that_was_killed_is_running_again,
     test_a_service_that_was_stopped_is_started_again,

@@ -1,0 +1,59 @@
+"""Which ports of containers the machine's addresses lead to, as Docker's engine shows it and not as files promise."""
+
+from __future__ import annotations
+
+from typing import Sequence
+
+from agent.engine import Container
+from agent.node import Node
+from agent.wiring import PUBLISHED
+
+DOORS = (80, 443)
+"""The machine's ports of the pages."""
+TELEMETRY = {3000: "Grafana", 8889: "the collector", 9091: "Prometheus", 16686: "Jaeger"}
+"""The machine's ports of the vendor's telemetry, which asks nobody for a password but Grafana, whose first is known."""
+LOOPBACK = ("127.", "::1")
+
+
+def problem(node: Node, containers: Sequence[Container]) -> str | None:
+    """The data service that more can reach than the cluster needs; None where all is right."""
+    specification = node.specification
+    allowed = {
+        ("postgres", node.address, specification.postgres.port),
+        ("redis", node.address, specification.redis.port),
+    }
+    for each in containers:
+        if not each.process:
+            continue
+        if each.service in PUBLISHED and each.has_machines_network:
+            return f"{each.service} has the machine's network: it listens on all addresses"
+        for port in each.published:
+            is_data = port.target in PUBLISHED.values() or each.service in PUBLISHED
+            is_right = (each.service, port.address, port.port) in allowed
+            if is_data and not (is_right and specification.runs_data_services):
+                return f"{each.service} is published on {port.address}:{port.port}"
+    return None
+
+
+def telemetry(containers: Sequence[Container]) -> list[str]:
+    """A warning for each port of the vendor's telemetry that is open to whoever reaches the machine."""
+    return sorted(
+        {
+            f"{TELEMETRY[port.port]} is open to the network: {each.service} publishes port {port.port}"
+            for each in containers
+            for port in each.published
+            if port.port in TELEMETRY and not port.address.startswith(LOOPBACK)
+        }
+    )
+
+
+def described(node: Node, containers: Sequence[Container]) -> str:
+    """Who opens the door, and that nobody else reaches the data services."""
+    doors = {
+        each.service
+        for each in containers
+        if each.has_machines_network or any(port.port in DOORS for port in each.published)
+    }
+    own = "PostgreSQL and Redis on the private address only"
+    data = own if node.specification.runs_data_services else "no data service"
+    return f"{data}; the pages by {', '.join(sorted(doors)) or 'nobody'}"
