@@ -41,7 +41,8 @@ class Exercises:
     def __init__(self) -> None:
         self.specification: Specification = read((HOME / "specification.json").read_bytes())
         self.secret: dict[str, str] = json.loads((HOME / "secrets.json").read_text())
-        self.compose = Compose(release.place(self.specification))
+        self.folder = release.place(self.specification)
+        self.compose = Compose(self.folder)
 
     def upload(self, name: str) -> dict[str, Any]:
         """Store a small edge list."""
@@ -192,6 +193,7 @@ def exercise(name: str, arguments: list[str]) -> int:
         }
         if name not in known:
             raise ValueError(f"exercise {name!r} is none of {', '.join(known)}")
+        web.enter(exercises.folder, exercises.compose.services(), exercises.compose.containers)
         outcome = known[name](*arguments)
     except (Failure, web.WebError, RedisError, OSError, ValueError, TypeError) as error:
         print(json.dumps({"error": str(error)}))

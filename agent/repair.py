@@ -53,6 +53,9 @@ MACHINES = (
 """The checks of what this machine has without the leader."""
 PERSISTENT = ("tunnel", "sharedFolder", "exports", "firewall")
 """The checks of what is mended for ever: nobody works without it, and trying hurts nobody."""
+SAME_ANYWHERE = ("wiring", "http")
+"""The checks of what the release and its Caddyfile say, on another machine too. Pages that do not answer for another
+reason have services that are not well."""
 HARMLESS = (
     "SharedFolderFull",
     "SharedFolderForeign",
@@ -302,8 +305,8 @@ class Repairs:
         effort.is_given_up = True
         stays = f"given up after {TRIES} tries; the node stays degraded"
         nobody = node.site.asks() is None
-        if node.specification.is_leader or check.name == "wiring" or nobody:
-            # A leader's data are here, another machine would have the same release, or there is none.
+        if node.specification.is_leader or check.name in SAME_ANYWHERE or nobody:
+            # A leader's data are here, another machine would be the same, or there is none.
             node.report.repair(check.name, stays)
             return
         if self._held is None or not self._held.is_asked:

@@ -63,6 +63,7 @@ def start(node: Node) -> None:
     # Not before: the boot's own start lets users in, whether there is an administrator or not.
     _resume_unit()
     systemd.enable(UNIT_NAME)
+    web.enter(node.folder, services, compose.containers)
     _warm_up(node)
 
 

@@ -25,6 +25,7 @@ from agent import (
 from agent.compose import Compose
 from agent.configure import variable_problem, wanted_wiring
 from agent.disks import growing
+from agent.door import PROBE
 from agent.engine import Container, EngineError
 from agent.failures import Failure
 from agent.gpu_health import Health
@@ -37,7 +38,10 @@ from agent.start import described, unwell
 REDIS_PORT = 6379
 GPU_USER = "forge-etl-python"
 """The service whose container is asked for its GPUs; without them it is soon unhealthy itself."""
-PAGES = ("/caddy/health/", "/healthz", "/streamgl-gpu/secondary/gpu/health")
+PAGES = (PROBE, "/healthz", "/streamgl-gpu/secondary/gpu/health")
+
+NOT_PROVEN = "not proven"
+"""How a detail begins of what could not be seen: it is not shown as fine, and changes no state."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +117,7 @@ def look(node: Node, memory: Memory) -> list[Check]:
         ("services", lambda: _services(compose, services(), containers())),
         ("serviceFolder", lambda: _service_folder(node, containers(), services())),
         ("streamglRedis", lambda: _own_redis(services(), containers())),
-        ("http", _http),
+        ("http", lambda: _http(node, services(), containers)),
         ("wiring", lambda: _wiring(node, services())),
     )
     for name, function in looks:
@@ -125,7 +129,8 @@ def look(node: Node, memory: Memory) -> list[Check]:
             check = Check(name, function(), None)
         except Failure as failure:
             check = Check(name, failure.message, failure)
-        node.report.check(name, check.failure is None, check.detail)
+        is_seen = not check.detail.startswith(NOT_PROVEN)
+        node.report.check(name, check.failure is None and is_seen, check.detail)
         checks.append(check)
     return checks
 
@@ -276,15 +281,20 @@ def _gpus_inside(node: Node, container: Container) -> str:
     return f"{GPU_USER} sees {count}"
 
 
-def _http() -> str:
-    for page in PAGES:
+def _http(node: Node, services: dict[str, Any], containers: Callable[[], list[Container]]) -> str:
+    door = web.enter(node.folder, services, containers)
+    if not door.is_found:
+        return f"{NOT_PROVEN}: {door.why}"  # a redirect is alive
+    pages = [each for each in PAGES if each != PROBE or not door.is_behind]
+    for page in pages:
         try:
             status = web.status(page)
         except web.WebError as error:
             raise Failure("ServiceUnhealthy", str(error)) from error
         if not 200 <= status < 300:
             raise Failure("ServiceUnhealthy", f"{page} answers {status}")
-    return f"{', '.join(PAGES)} answer"
+    answer = f"{', '.join(pages)} answer"
+    return f"{answer}; {door.why}" if door.why else answer
 
 
 def _wiring(node: Node, services: dict[str, Any]) -> str:

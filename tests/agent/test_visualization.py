@@ -208,7 +208,7 @@ def talking(*frames: bytes, heard: list[bytes] | None = None) -> WebSocket:
             if heard is not None:
                 heard.append(said)
 
-    return WebSocket("127.0.0.1", serve(answer), "/", {}, 1)
+    return WebSocket(f"http://127.0.0.1:{serve(answer)}", "/", {}, 1)
 
 
 def test_what_a_server_may_send_is_understood() -> None:
@@ -259,4 +259,4 @@ def test_a_handshake_that_is_refused_is_told(said: bytes, message: str) -> None:
         connection.sendall(said)
 
     with pytest.raises(WebSocketError, match=message):
-        WebSocket("127.0.0.1", serve(answer), "/", {}, 2)
+        WebSocket(f"http://127.0.0.1:{serve(answer)}", "/", {}, 2)
