@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from agent import data_services, delivered, gpus, host_secret, incoming, release, tunnel
+from agent import data_services, delivered, docker, gpus, host_secret, incoming, release, tunnel
 from agent.commands import run
 from agent.failures import Failure
 from agent.hosts_site import machine_id
@@ -32,7 +32,7 @@ MEMORY = Path("/proc/meminfo")
 def inspect() -> dict[str, Any]:
     """The facts that the operator's preflight judges."""
     system = os_release(OS_RELEASE.read_text()) if OS_RELEASE.exists() else {}
-    docker = _docker()
+    facts_of_docker = _docker()
     driver, found, problem = _gpus()
     known = delivered.last_known()
     return {
@@ -41,8 +41,8 @@ def inspect() -> dict[str, Any]:
         "architecture": platform.machine(),
         "systemd": SYSTEMD.is_dir(),
         "python": platform.python_version(),
-        "freeGib": {folder: _free_gib(docker.pop(folder, folder)) for folder in FOLDERS},
-        "docker": docker,
+        "freeGib": {folder: _free_gib(facts_of_docker.pop(folder, folder)) for folder in FOLDERS},
+        "docker": facts_of_docker,
         "driver": driver,
         "gpus": found,
         "gpuProblem": problem,
@@ -78,8 +78,17 @@ def _docker() -> dict[str, Any]:
         "nvidiaRuntime": shutil.which("nvidia-container-runtime"),
         "openToUser": _is_open_to_user(),
         "defaultRuntime": information.get("DefaultRuntime") or None,
+        **_changes(),
         "/var/lib/docker": information.get("DockerRootDir") or "/var/lib/docker",
     }
+
+
+def _changes() -> dict[str, Any]:
+    """What the agent would change in Docker's settings, for which it restarts Docker, or why it cannot read them."""
+    try:
+        return {"changes": docker.differences(docker.with_gpus), "settingsProblem": None}
+    except Failure as failure:
+        return {"changes": [], "settingsProblem": failure.message}
 
 
 def _is_open_to_user() -> bool:

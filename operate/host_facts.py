@@ -18,6 +18,10 @@ class Docker(_Part):
     nvidia_runtime: str | None = None
     open_to_user: bool = True
     """Whether the user of SSH may use it without sudo."""
+    changes: tuple[str, ...] = ()
+    """What the agent will set in /etc/docker/daemon.json, for which Docker restarts."""
+    settings_problem: str | None = None
+    """Why that file cannot be read."""
 
 
 class Gpu(_Part):

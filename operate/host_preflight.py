@@ -241,6 +241,12 @@ def problems(
             ),
             lacks=found.lacks,
         )
+    if found.docker.version is not None and found.docker.changes:
+        yield trouble(
+            f"/etc/docker/daemon.json gets {', '.join(found.docker.changes)}; Docker restarts",
+            "all else in it stays; containers that run on the host end and start again, unless it has live-restore",
+            blocks=False,
+        )
     if not ours:
         yield from (trouble(what, hint) for what, hint in _taken_ports(settings, node, found))
     if abs(found.clock_offset) > CLOCK_SECONDS:
@@ -262,6 +268,8 @@ def _programs(found: Facts) -> Iterator[tuple[str, str]]:
                 f"Docker's compose plugin is {found.docker.compose}, {COMPOSE} is needed",
                 PROGRAMS["compose"],
             )
+        if found.docker.settings_problem is not None:
+            yield found.docker.settings_problem, "make it a JSON object, as Docker itself needs it"
         if found.docker.nvidia_runtime is None:
             yield "there is no nvidia-container-runtime", PROGRAMS["nvidia"]
     if found.gpu_problem is not None and not found.gpu_problem.message.endswith(NO_COMMAND):

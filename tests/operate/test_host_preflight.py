@@ -94,6 +94,11 @@ def test_a_sound_host_has_no_problem() -> None:
             },
             "GPU 0 says [GPU requires reset]",
         ),
+        (
+            {"docker.changes": ['default-runtime: "nvidia"']},
+            '/etc/docker/daemon.json gets default-runtime: "nvidia"; Docker restarts',
+        ),
+        ({"docker.settingsProblem": "daemon.json: not an object"}, "daemon.json: not an object"),
         ({"gpus": SOUND["gpus"][:3]}, "it shows 3 of 4 GPUs"),
         (
             {"gpus": [{"name": "A100", "memoryMib": 40960}] * 4},
