@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import shutil
 import time
 from pathlib import Path
@@ -15,6 +16,9 @@ from agent.failures import Failure
 from agent.node import write_private
 
 SETTINGS = Path("/etc/docker/daemon.json")
+DOCKER = "/var/lib/docker"
+CONTAINERD_SETTINGS = Path("/etc/containerd/config.toml")
+CONTAINERD = "/var/lib/containerd"
 LOG_OPTIONS = {"max-size": "100m", "max-file": "3"}
 CGROUP_DRIVER = "native.cgroupdriver="
 START_SECONDS = 60
@@ -139,6 +143,26 @@ def information(template: str) -> str:
     return require(
         "DockerUnavailable", "Docker does not answer", ["docker", "info", "--format", template]
     ).strip()
+
+
+def images_folder(status: Any, root: str) -> Path:
+    """Where images go, of what `docker info` says: Docker's own folder, or containerd's where that keeps them.
+
+    containerd's store is Docker's default since version 29, for installations that had no images before.
+    """
+    is_containerds = "io.containerd.snapshotter.v1" in str(status)
+    return containerd_root() if is_containerds else Path(root or DOCKER)
+
+
+def containerd_root() -> Path:
+    """Where containerd keeps its data, by its settings; those of another form leave its default."""
+    try:
+        named = re.search(
+            r"""^root\s*=\s*["']([^"']+)["']""", CONTAINERD_SETTINGS.read_text(), re.M
+        )
+    except OSError:
+        named = None
+    return Path(named.group(1) if named else CONTAINERD)
 
 
 def has_image(name: str) -> bool:

@@ -18,7 +18,7 @@ from agent.commands import run
 from agent.failures import Failure
 from agent.hosts_site import machine_id
 from agent.own_archive import digest
-from agent.preflight import SYSTEMD, os_release
+from agent.preflight import SYSTEMD, existing, os_release
 from agent.specification import Specification
 
 PORTS = (80, 443, 5432, 6379, 2049)
@@ -33,6 +33,7 @@ def inspect() -> dict[str, Any]:
     """The facts that the operator's preflight judges."""
     system = os_release(OS_RELEASE.read_text()) if OS_RELEASE.exists() else {}
     facts_of_docker = _docker()
+    folders = {each: Path(facts_of_docker.pop(each, each)) for each in FOLDERS}
     driver, found, problem = _gpus()
     known = delivered.last_known()
     return {
@@ -41,7 +42,8 @@ def inspect() -> dict[str, Any]:
         "architecture": platform.machine(),
         "systemd": SYSTEMD.is_dir(),
         "python": platform.python_version(),
-        "freeGib": {folder: _free_gib(facts_of_docker.pop(folder, folder)) for folder in FOLDERS},
+        "freeGib": {name: _free_gib(folder) for name, folder in folders.items()},
+        "fileSystems": {name: existing(folder).stat().st_dev for name, folder in folders.items()},
         "docker": facts_of_docker,
         "driver": driver,
         "gpus": found,
@@ -79,7 +81,11 @@ def _docker() -> dict[str, Any]:
         "openToUser": _is_open_to_user(),
         "defaultRuntime": information.get("DefaultRuntime") or None,
         **_changes(),
-        "/var/lib/docker": information.get("DockerRootDir") or "/var/lib/docker",
+        docker.DOCKER: str(
+            docker.images_folder(
+                information.get("DriverStatus"), information.get("DockerRootDir") or ""
+            )
+        ),
     }
 
 
@@ -106,11 +112,8 @@ def _gpus() -> tuple[str | None, list[dict[str, Any]], dict[str, str] | None]:
     return (found[0].driver if found else None), [each.described() for each in found], None
 
 
-def _free_gib(folder: str) -> float:
-    path = Path(folder)
-    while not path.exists():
-        path = path.parent
-    return round(shutil.disk_usage(path).free / 2**30, 1)
+def _free_gib(folder: Path) -> float:
+    return round(shutil.disk_usage(existing(folder)).free / 2**30, 1)
 
 
 def _memory_mib() -> int:

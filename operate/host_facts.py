@@ -62,6 +62,9 @@ class Facts(_Part):
     systemd: bool
     python: str
     free_gib: dict[str, float]
+    """By folder; that of `/var/lib/docker` is where Docker really keeps its images."""
+    file_systems: dict[str, int] = {}
+    """By the same folders: those with one number share their room."""
     docker: Docker
     driver: str | None
     gpus: tuple[Gpu, ...]

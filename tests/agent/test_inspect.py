@@ -108,6 +108,7 @@ END""",
         "role": "follower",
     }
     assert set(found["freeGib"]) == {"/var/lib/docker", "/opt", "/var/lib"}
+    assert set(found["fileSystems"]) == set(found["freeGib"])
     assert found["systemd"] is True
 
 
