@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Mapping
 
 from agent import (
+    customization,
     endpoints,
     limits,
     node_folder,
@@ -56,6 +57,7 @@ def start(node: Node) -> None:
         users.ensure(compose, users.SERVICE, secret["servicePassword"], is_admin=False)
     else:
         _wait_for_administrator(compose, [name for name in services if name not in inside])
+    customization.renew(node, compose)
     compose.up()
     services = compose.services()
     _renew_holders(node, compose, services)

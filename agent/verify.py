@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Callable
 
 from agent import (
+    customization,
     disk_growth,
     disk_space,
     endpoints,
@@ -161,6 +162,7 @@ def _disks(node: Node) -> str:
             *disk_space.warnings(found),
             *shared_folder.warnings(node),
             *node.left_here,
+            *customization.warnings(node),
         ],
     )
     disk_space.require_room(found, node.specification)

@@ -275,6 +275,7 @@ def specification_document(role: str, shared: Path, **changes: Any) -> dict[str,
             else None,
         },
         "docker": {"useLocalDisks": False},
+        "configuration": {"env": {}, "files": {}},
     }
     found.update(changes)
     return found

@@ -9,7 +9,8 @@ import pytest
 from agent import docker, systemd, wiring
 from agent.aws_disks import signature
 from agent.cluster_secret import generate, read, user_password
-from agent.configure import BEGIN, END, custom_variables, with_block
+from agent.configure import custom_variables
+from agent.custom_env import BEGIN, END, quoted, with_block
 from agent.docker import with_gpus
 from agent.failures import Failure
 from agent.preflight import driver_verdict, os_release
@@ -28,6 +29,21 @@ def test_the_block_is_there_once_and_everything_else_as_it_was(text: str) -> Non
     assert "NEW=2" in found
     assert ("A=1" in found) == ("A=1" in text)
     assert ("B=2" in found) == ("B=2" in text)
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        ("true", "true"),
+        ("smtp://h:25/?a=b", "'smtp://h:25/?a=b'"),
+        ("", ""),
+        ("a$HOME b # c", "'a$HOME b # c'"),
+        ('{"a": "b"}', """'{"a": "b"}'"""),
+        (" é", "' é'"),
+    ],
+)
+def test_values_are_written_as_compose_reads_them(value: str, written: str) -> None:
+    assert quoted(value) == written
 
 
 def test_the_block_stays_where_it_was() -> None:

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from agent import host_secret
 from agent.__main__ import main
-from agent.configure import BEGIN, END, with_block
 from agent.converge import converge
+from agent.custom_env import BEGIN, END, with_block, without_block
 from agent.failures import Failure
 from agent.node import Node
-from agent.remove import remove, without_block
+from agent.remove import remove
 from tests.agent.fakes import FakeMachine
 
 from .test_hosts import MakeNode, claimed, make_ready, server_answers
