@@ -137,9 +137,9 @@ def _give_files_back(folder: Path) -> None:
     if _is_ours(override):
         override.unlink()
     try:
-        customization.give_back(folder)
         with opened(folder / "data" / "config") as config:
             _give_back(config)
+        customization.give_back(folder)
     except (OSError, Failure) as error:
         print(f"the release's configuration stays as it is: {error}", file=sys.stderr)
 

@@ -62,6 +62,24 @@ def test_the_releases_own_files_are_theirs_again(fake: FakeMachine, leader: Node
     assert (config / "cluster.env").read_text() == "ENABLE_CLUSTER_MODE=false\n"
 
 
+def test_what_the_stack_file_put_into_the_release_is_taken_out(
+    fake: FakeMachine, make_host: MakeNode
+) -> None:
+    config = fake.release / "data" / "config"
+    (config / "Caddyfile").write_text("theirs\n")
+    files = {"data/config/Caddyfile": "ours\n", "data/config/new": "ours\n"}
+    make_ready(make_host(configuration={"env": {"SMTP_HOST": "mail.lab"}, "files": files}))
+    assert (config / "Caddyfile").read_text() == "ours\n"
+    remove()
+    assert (config / "Caddyfile").read_text() == "theirs\n"
+    assert (config / "custom.env").read_text() == "THEIRS=1\n"
+    assert sorted(each.name for each in config.iterdir()) == [
+        "Caddyfile",
+        "cluster.env",
+        "custom.env",
+    ]
+
+
 def test_the_vendors_units_have_their_places_again(fake: FakeMachine, make_host: MakeNode) -> None:
     units = fake.root / "units"
     units.mkdir()
