@@ -48,6 +48,7 @@ _OWN_FILES: Mapping[str, str] = {
     "data/config/custom.env": "use configuration.env, a variable each",
     "data/config/cluster.env": "the agent writes it",
     "docker-compose.override.yml": "the agent writes it",
+    "docker-compose.graphistry-cluster.yml": "the agent writes it",
     "graphistry": "it is the release's own command line",
     "VERSION": "use release.version",
     "CUDA_SHORT_VERSION": "use release.cuda",
