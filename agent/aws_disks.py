@@ -210,5 +210,5 @@ def _local_disk() -> tuple[Path | None, list[str]]:
 
 def _with_data_root(settings: dict[str, Any]) -> dict[str, Any]:
     # Newer Docker has its images elsewhere, in containerd's store, unless it is told not to.
-    features = {**settings.get("features", {}), "containerd-snapshotter": False}
+    features = {**(settings.get("features") or {}), "containerd-snapshotter": False}
     return {**settings, "data-root": DOCKER_ROOT, "features": features}

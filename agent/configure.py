@@ -11,6 +11,7 @@ from typing import Any
 
 from agent import (
     compose_files,
+    customization,
     database_folder,
     links,
     node_folder,
@@ -19,6 +20,7 @@ from agent import (
     wiring,
 )
 from agent.compose import Compose
+from agent.custom_env import quoted, with_block
 from agent.disks import POSTGRES_FOLDERS, data_root
 from agent.failures import Failure
 from agent.node import HOME, MARK, Node, opened, read_plain, write_private
@@ -26,7 +28,6 @@ from agent.specification import Specification
 from agent.systemd import write_unit
 from agent.vendor import UNIT_NAME
 
-BEGIN, END = f"# >>> {MARK}", f"# <<< {MARK}"
 UNIT = f"""# {MARK}
 [Unit]
 Description=Graphistry, as graphistry-cluster configures it
@@ -54,10 +55,12 @@ def configure(node: Node) -> None:
     compose = Compose(node.folder)
     place = node.folder / "data" / "config"
     place.mkdir(parents=True, exist_ok=True)
+    customization.find_edits(node)
     # Services that run as other users have parts of `data`.
     with opened(place) as config:
         write_private(config / "cluster.env", cluster_env(node.specification))
         _write_block(config / "custom.env", custom_variables(node.specification, node.secret))
+    customization.put(node)
     earlier = _earlier_changes(node)
     _require_known(node, compose)
     node_folder.take(node, compose)
@@ -85,8 +88,10 @@ def cluster_env(specification: Specification) -> str:
 
 
 def custom_variables(specification: Specification, secret: dict[str, str]) -> dict[str, str]:
-    """What the agent sets in custom.env: GPUs and workers of this node, secrets of the cluster."""
+    """What the agent sets in custom.env: GPUs and workers of this node, secrets of the cluster, and what the stack file
+    says beside them."""
     return {
+        **{name: quoted(value) for name, value in specification.variables.items()},
         "CUDA_VISIBLE_DEVICES": specification.cuda_visible_devices,
         "FORGE_NUM_WORKERS": str(specification.forge_workers),
         "STREAMGL_NUM_WORKERS": str(specification.streamgl_workers),
@@ -97,20 +102,6 @@ def custom_variables(specification: Specification, secret: dict[str, str]) -> di
         **{name: secret[member] for name, member in wiring.NEXUS_SECRETS.items()},
         "STREAMGL_SECRET_KEY": secret["streamglSecretKey"],
     }
-
-
-def with_block(text: str, variables: dict[str, str]) -> str:
-    """*text* with our block replaced where it was, or added at the end; everything else as it is."""
-    block = [BEGIN, *(f"{name}={value}" for name, value in variables.items()), END]
-    lines = text.splitlines()
-    if BEGIN in lines and END in lines[lines.index(BEGIN) :]:
-        first = lines.index(BEGIN)
-        last = lines.index(END, first)
-        lines[first : last + 1] = block
-    else:
-        # Of a block whose end is gone, nobody knows what else was lost: the new one at the end wins.
-        lines = [line for line in lines if line not in (BEGIN, END)] + block
-    return "\n".join(lines) + "\n"
 
 
 def _write_block(file: Path, variables: dict[str, str]) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Mapping, Sequence
 
 from agent.disks import POSTGRES_FOLDERS
 from agent.engine import Container
-from agent.failures import Failure
+from agent.failures import Failure, NotProvenError
 from agent.specification import Specification
 
 SERVICE = "postgres"
@@ -57,14 +57,15 @@ def require_none_elsewhere(containers: Sequence[Container]) -> None:
 
 
 def look(specification: Specification, containers: Sequence[Container]) -> str:
-    """Whether every running PostgreSQL has its database on the data volume; raises Failure DatabaseElsewhere."""
+    """Whether every running PostgreSQL has its database on the data volume; raises Failure DatabaseElsewhere, and
+    NotProvenError where none runs."""
     running = [each for each in containers if each.service == SERVICE and each.process]
     for each in running:
         source = _database(each)
         if source != f"{specification.shared_folder}/{DATABASE}":
             raise Failure("DatabaseElsewhere", _words(each, source))
     if not running:
-        return "not proven: PostgreSQL does not run"
+        raise NotProvenError("PostgreSQL does not run")
     return f"PostgreSQL keeps its files in {DATABASE} of the data volume"
 
 

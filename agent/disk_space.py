@@ -1,4 +1,5 @@
-"""How full this machine's own disks are: root, the leader's data, Docker's. Nothing here deletes anything."""
+"""How full this machine's own disks are: root, the leader's data, Docker's,
+containerd's, where newer versions of Docker have the images. Nothing here deletes anything."""
 
 from __future__ import annotations
 
@@ -17,7 +18,6 @@ WARNING_PERCENT = 85
 FULL_PERCENT = 95
 """ext4 itself keeps 5 % for root, which percentages here leave out, as those of df do."""
 MEBIBYTE = 2**20
-DOCKER = "/var/lib/docker"
 NOT_DISKS = ("overlay", "tmpfs")
 """What lies at / where the machine is itself a container or a live system: its room is not this machine's to judge."""
 
@@ -58,11 +58,11 @@ def paths(specification: Specification) -> dict[str, str]:
     found = {"root": "/"}
     if specification.runs_data_services:
         found["data"] = data_root(specification)
-    return {**found, "docker": _docker_root()}
+    return {**found, "docker": _docker_root(), "containerd": str(docker.containerd_root())}
 
 
 def read(specification: Specification) -> list[Disk]:
-    """The disks below these folders, each once: where Docker's is the root disk, only that is here."""
+    """The disks below those folders that are there, each once: where Docker's is the root disk, only that is here."""
     found: list[Disk] = []
     devices = set()
     for name, path in paths(specification).items():
@@ -113,6 +113,6 @@ def _docker_root() -> str:
     """Where Docker's settings put its data; asking Docker itself would cost a process at every look."""
     try:
         settings = json.loads(Path(docker.SETTINGS).read_text())
-        return str(settings.get("data-root") or DOCKER)
+        return str(settings.get("data-root") or docker.DOCKER)
     except (OSError, ValueError, AttributeError):
-        return DOCKER
+        return docker.DOCKER

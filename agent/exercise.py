@@ -15,7 +15,7 @@ from typing import Any, Callable
 from agent import connections, nfs, ports, release, tunnel, users, visualization, web
 from agent.cluster_secret import user_password
 from agent.compose import Compose
-from agent.failures import Failure
+from agent.failures import Failure, NotProvenError
 from agent.node import HOME
 from agent.redis_client import Redis, RedisError
 from agent.specification import Specification, read
@@ -45,7 +45,8 @@ class Exercises:
     def __init__(self) -> None:
         self.specification: Specification = read((HOME / "specification.json").read_bytes())
         self.secret: dict[str, str] = json.loads((HOME / "secrets.json").read_text())
-        self.compose = Compose(release.place(self.specification))
+        self.folder = release.place(self.specification)
+        self.compose = Compose(self.folder)
 
     def upload(self, name: str) -> dict[str, Any]:
         """Store a small edge list."""
@@ -63,7 +64,7 @@ class Exercises:
                 new = sorted(self._own_keys() - before)
                 with self._leaders_redis() as redis:
                     also = [key for key in new if redis.call("EXISTS", key)]
-        except visualization.NotProvenError as error:
+        except NotProvenError as error:
             return {"notProven": str(error)}
         return {"answered": True, "newLocalKeys": new, "alsoOnLeader": also}
 
@@ -211,6 +212,7 @@ def exercise(name: str, arguments: list[str]) -> int:
         }
         if name not in known:
             raise ValueError(f"exercise {name!r} is none of {', '.join(known)}")
+        web.enter(exercises.folder, exercises.compose.services(), exercises.compose.containers)
         outcome = known[name](*arguments)
     except (Failure, web.WebError, RedisError, OSError, ValueError, TypeError) as error:
         print(json.dumps({"error": str(error)}))

@@ -125,6 +125,10 @@ HINTS = {
 }
 
 
+class NotProvenError(Exception):
+    """It could not be seen whether all is well: neither fine nor a failure."""
+
+
 class Failure(Exception):  # noqa: N818, the word of the report
     """Something that keeps the node from being what it should be; the message never holds a secret."""
 

@@ -13,12 +13,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from agent import data_services, delivered, gpus, host_secret, incoming, release, tunnel
+from agent import data_services, delivered, docker, gpus, host_secret, incoming, release, tunnel
 from agent.commands import run
 from agent.failures import Failure
 from agent.hosts_site import machine_id
 from agent.own_archive import digest
-from agent.preflight import SYSTEMD, os_release
+from agent.preflight import SYSTEMD, existing, os_release
 from agent.specification import Specification
 
 PORTS = (80, 443, 5432, 6379, 2049)
@@ -32,7 +32,8 @@ MEMORY = Path("/proc/meminfo")
 def inspect() -> dict[str, Any]:
     """The facts that the operator's preflight judges."""
     system = os_release(OS_RELEASE.read_text()) if OS_RELEASE.exists() else {}
-    docker = _docker()
+    facts_of_docker = _docker()
+    folders = {each: Path(facts_of_docker.pop(each, each)) for each in FOLDERS}
     driver, found, problem = _gpus()
     known = delivered.last_known()
     return {
@@ -41,8 +42,9 @@ def inspect() -> dict[str, Any]:
         "architecture": platform.machine(),
         "systemd": SYSTEMD.is_dir(),
         "python": platform.python_version(),
-        "freeGib": {folder: _free_gib(docker.pop(folder, folder)) for folder in FOLDERS},
-        "docker": docker,
+        "freeGib": {name: _free_gib(folder) for name, folder in folders.items()},
+        "fileSystems": {name: existing(folder).stat().st_dev for name, folder in folders.items()},
+        "docker": facts_of_docker,
         "driver": driver,
         "gpus": found,
         "gpuProblem": problem,
@@ -78,8 +80,21 @@ def _docker() -> dict[str, Any]:
         "nvidiaRuntime": shutil.which("nvidia-container-runtime"),
         "openToUser": _is_open_to_user(),
         "defaultRuntime": information.get("DefaultRuntime") or None,
-        "/var/lib/docker": information.get("DockerRootDir") or "/var/lib/docker",
+        **_changes(),
+        docker.DOCKER: str(
+            docker.images_folder(
+                information.get("DriverStatus"), information.get("DockerRootDir") or ""
+            )
+        ),
     }
+
+
+def _changes() -> dict[str, Any]:
+    """What the agent would change in Docker's settings, for which it restarts Docker, or why it cannot read them."""
+    try:
+        return {"changes": docker.differences(docker.with_gpus), "settingsProblem": None}
+    except Failure as failure:
+        return {"changes": [], "settingsProblem": failure.message}
 
 
 def _is_open_to_user() -> bool:
@@ -97,11 +112,8 @@ def _gpus() -> tuple[str | None, list[dict[str, Any]], dict[str, str] | None]:
     return (found[0].driver if found else None), [each.described() for each in found], None
 
 
-def _free_gib(folder: str) -> float:
-    path = Path(folder)
-    while not path.exists():
-        path = path.parent
-    return round(shutil.disk_usage(path).free / 2**30, 1)
+def _free_gib(folder: Path) -> float:
+    return round(shutil.disk_usage(existing(folder)).free / 2**30, 1)
 
 
 def _memory_mib() -> int:

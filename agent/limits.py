@@ -37,6 +37,8 @@ PROBE = _number("PROBE_SECONDS", 15)
 GPU_FAULT = _number("GPU_FAULT_SECONDS", 600)
 """How old a fault of a GPU is before the machine is touched (EKS's node auto repair: 10 minutes)."""
 FREE_GIB = _number("FREE_GIB", 40)
-"""Free space in GiB that the images of a release need: about 14 GB each, many layers in common."""
+"""Free space in GiB that a release needs: its images have about 14 GB each, many layers in common."""
+OWN_PART = 0.1
+"""Of that, what its files need where it is unpacked; the rest is for the images."""
 DELIVER = _number("DELIVER_SECONDS", 600)
 """For another delivery to the same host, which may be moving a release of some 15 GB."""

@@ -148,16 +148,30 @@ def _space(node: Node) -> None:
     specification = node.specification
     if specification.release_source == "preinstalled":
         return
-    folders = [HOME]
+    own = limits.FREE_GIB * limits.OWN_PART
+    needs = {HOME: own}
     if not (specification.use_local_disks and aws_disks.is_usable()):
-        folders.append(Path(docker.information("{{.DockerRootDir}}") or "/var/lib/docker"))
-    for folder in folders:
-        free = _free_gib(folder)
-        if free is not None and free < limits.FREE_GIB and not _has_release(node):
+        needs[_images()] = limits.FREE_GIB - own
+    for folders in _by_file_system(list(needs)):
+        free, needed = _free_gib(folders[0]), sum(needs[each] for each in folders)
+        if free < needed and not _has_release(node):
             raise Failure(
                 "DiskSpaceLow",
-                f"{folder} has {free:.0f} GiB free; the images need {limits.FREE_GIB:g} GiB",
+                f"{' and '.join(map(str, folders))}: {free:.0f} GiB free; the release needs {needed:g} GiB there",
             )
+
+
+def _images() -> Path:
+    status = docker.information("{{json .DriverStatus}}")
+    return docker.images_folder(status, docker.information("{{.DockerRootDir}}"))
+
+
+def _by_file_system(folders: list[Path]) -> list[list[Path]]:
+    """*folders*, those that share their room together."""
+    found: dict[int, list[Path]] = {}
+    for each in folders:
+        found.setdefault(existing(each).stat().st_dev, []).append(each)
+    return list(found.values())
 
 
 def _has_release(node: Node) -> bool:
@@ -166,7 +180,12 @@ def _has_release(node: Node) -> bool:
     return (HOME / "releases" / name).is_dir()
 
 
-def _free_gib(folder: Path) -> float | None:
+def _free_gib(folder: Path) -> float:
+    return shutil.disk_usage(existing(folder)).free / 2**30
+
+
+def existing(folder: Path) -> Path:
+    """The folder, or what it will be made in."""
     while not folder.exists():
         folder = folder.parent
-    return shutil.disk_usage(folder).free / 2**30
+    return folder

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Iterator
 
 from agent import (
+    customization,
     data_containers,
     delivered,
     firewall,
@@ -31,7 +32,7 @@ from agent import (
 from agent.commands import MISSING, run
 from agent.compose import Compose
 from agent.compose_files import OVERRIDE, SECOND
-from agent.configure import BEGIN, END
+from agent.custom_env import without_block
 from agent.deliver import lock
 from agent.failures import Failure
 from agent.node import HOME, MARK, UNITS, opened, read_plain, write_private
@@ -138,6 +139,7 @@ def _give_files_back(folder: Path) -> None:
     try:
         with opened(folder / "data" / "config") as config:
             _give_back(config)
+        customization.give_back(folder)
     except (OSError, Failure) as error:
         print(f"the release's configuration stays as it is: {error}", file=sys.stderr)
 
@@ -149,16 +151,6 @@ def _give_back(config: Path) -> None:
     custom = config / "custom.env"
     if custom.exists():
         write_private(custom, without_block(read_plain(custom)))
-
-
-def without_block(text: str) -> str:
-    """*text* without the block of `configure`; one whose end is gone stays, since nobody knows what else was lost."""
-    lines = text.splitlines()
-    if BEGIN not in lines or END not in lines[lines.index(BEGIN) :]:
-        return text
-    first = lines.index(BEGIN)
-    del lines[first : lines.index(END, first) + 1]
-    return "".join(f"{line}\n" for line in lines)
 
 
 def _unmount_all() -> None:

@@ -51,8 +51,9 @@ MACHINES = (
     "containerGpus",
 )
 """The checks of what this machine has without the leader."""
-CONFIGURED = ("wiring", "ports")
-"""The checks of what the release's files say: containers may be older than they are."""
+CONFIGURED = ("wiring", "ports", "http")
+"""The checks of what the release's files say, its Caddyfile among them: another machine would have the same. Pages that
+do not answer for another reason have services that are not well."""
 PERSISTENT = ("tunnel", "sharedFolder", "exports", "firewall")
 """The checks of what is mended for ever: nobody works without it, and trying hurts nobody."""
 HARMLESS = (
@@ -236,7 +237,7 @@ class Repairs:
         if check.name in STARTED:
             return self._renew if self._is_applications(check) else self._start_stopped
         if check.name in CONFIGURED:
-            return self._configure
+            return self._configure  # containers may be older than the files
         # The leader's PostgreSQL and Redis: on the leader itself they are services like others. One that answers runs,
         # whatever it says.
         is_down = code == "DataServiceDown"
@@ -307,7 +308,7 @@ class Repairs:
         stays = f"given up after {TRIES} tries; the node stays degraded"
         nobody = node.site.asks() is None
         if node.specification.is_leader or check.name in CONFIGURED or nobody:
-            # A leader's data are here, another machine would have the same release, or there is none.
+            # A leader's data are here, another machine would be the same, or there is none.
             node.report.repair(check.name, stays)
             return
         if self._held is None or not self._held.is_asked:

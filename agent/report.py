@@ -98,6 +98,10 @@ class Report:
                     return
             checks.append(entry)
 
+    def not_proven(self, name: str, why: str) -> None:
+        """A check could not see whether all is well: it is not shown as fine, and changes no state."""
+        self.check(name, False, f"not proven: {why}")
+
     def failed(self, phase: str, failure: Failure) -> None:
         """The converge has failed."""
         self.state("failed", {"phase": phase, "at": now(), **_described(failure)})

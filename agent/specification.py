@@ -145,6 +145,10 @@ class Specification:
     followers_secret: str | None
     """On a leader the name of the secret that its followers read, where the site has names for them."""
     use_local_disks: bool
+    variables: dict[str, str]
+    """Further ones of custom.env, which the stack file gives."""
+    files: dict[str, str]
+    """What the stack file puts into the release: the text of each by its path there."""
 
     @property
     def is_leader(self) -> bool:
@@ -183,6 +187,8 @@ def read(content: bytes) -> Specification:
                 f"its schemaVersion is {document['schemaVersion']}; this agent reads version 1",
             )
         volume, secret = document["dataVolume"] or {}, document["secret"] or {}
+        # What was delivered by an earlier version has none.
+        own = document.get("configuration", {"env": {}, "files": {}})
         gpu, release, firewall = document["gpu"], document["release"], document["firewall"]
         return Specification(
             digest=hashlib.sha256(content).hexdigest(),
@@ -214,6 +220,8 @@ def read(content: bytes) -> Specification:
             secret=secret.get("arn"),
             followers_secret=secret.get("followersArn"),
             use_local_disks=document["docker"]["useLocalDisks"],
+            variables=own["env"],
+            files=own["files"],
         )
     except (ValueError, TypeError, LookupError, AttributeError) as error:
         raise Failure(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Mapping
 
 from agent import (
+    customization,
     endpoints,
     limits,
     node_folder,
@@ -22,7 +23,7 @@ from agent import (
 from agent.commands import run
 from agent.compose import UP_SECONDS, Compose, has_ended, is_well, replicas
 from agent.engine import Container
-from agent.failures import Failure
+from agent.failures import Failure, NotProvenError
 from agent.node import Node
 from agent.redis_client import RedisError
 from agent.vendor import UNIT_NAME
@@ -58,10 +59,12 @@ def start(node: Node) -> None:
         users.ensure(compose, users.SERVICE, secret["servicePassword"], is_admin=False)
     else:
         _wait_for_administrator(compose, [name for name in services if name not in inside])
+    customization.renew(node, compose)
     compose.up()
     services = compose.services()
     _renew_holders(node, compose, services)
     wait_until_healthy(compose, services)
+    web.enter(node.folder, services, compose.containers)
     if node.specification.is_leader:
         _prove_administrator(node, others, is_new=made)
     # Not before: the boot's own start lets users in, whether there is an administrator or not.
@@ -83,7 +86,7 @@ def _prove_administrator(node: Node, others: list[str], *, is_new: bool) -> None
             raise Failure("AdministratorRefused", f"the new administrator: {error}") from error
         # Whoever is one already may have changed the password; a page that is somewhere else says nothing of it.
         words = f"{users.ADMIN} does not sign in with the secret's password ({error})"
-        node.report.check("administrator", True, f"not proven: {words}{before}")
+        node.report.not_proven("administrator", f"{words}{before}")
         return
     node.report.check(
         "administrator",
@@ -268,8 +271,8 @@ def _warm_up(node: Node) -> None:
         finally:
             _forget(bearer, identifier)
         node.report.check("warmUp", True, "a first visualization was opened")
-    except visualization.NotProvenError as error:
-        node.report.check("warmUp", False, f"not proven: {error}")
+    except NotProvenError as error:
+        node.report.not_proven("warmUp", str(error))
     except web.WebError as error:
         node.report.check("warmUp", False, str(error))
 

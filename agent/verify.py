@@ -9,6 +9,7 @@ from typing import Any, Callable
 
 from agent import (
     connections,
+    customization,
     database_folder,
     disk_growth,
     disk_space,
@@ -28,8 +29,9 @@ from agent import (
 from agent.compose import Compose
 from agent.configure import variable_problem, wanted_wiring
 from agent.disks import growing
+from agent.door import PROBE
 from agent.engine import Container, EngineError
-from agent.failures import Failure
+from agent.failures import Failure, NotProvenError
 from agent.gpu_health import Health
 from agent.gpus import GpuFailure
 from agent.node import Node
@@ -40,7 +42,7 @@ from agent.start import described, unwell
 REDIS_PORT = 6379
 GPU_USER = "forge-etl-python"
 """The service whose container is asked for its GPUs; without them it is soon unhealthy itself."""
-PAGES = ("/caddy/health/", "/healthz", "/streamgl-gpu/secondary/gpu/health")
+PAGES = (PROBE, "/healthz", "/streamgl-gpu/secondary/gpu/health")
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ def look(node: Node, memory: Memory) -> list[Check]:
         ("ports", lambda: _ports(node, containers())),
         ("connections", lambda: _connections(node, containers())),
         ("streamglRedis", lambda: _own_redis(services(), containers())),
-        ("http", _http),
+        ("http", lambda: _http(node, services(), containers)),
         ("wiring", lambda: _wiring(node, services(), containers())),
     )
     for name, function in looks:
@@ -129,6 +131,9 @@ def look(node: Node, memory: Memory) -> list[Check]:
             continue  # services cannot hold what is away, and would hang whoever looks
         try:
             check = Check(name, function(), None)
+        except NotProvenError as why:
+            node.report.not_proven(name, str(why))
+            continue
         except Failure as failure:
             check = Check(name, failure.message, failure)
         node.report.check(name, check.failure is None, check.detail)
@@ -163,6 +168,7 @@ def _disks(node: Node) -> str:
             *disk_space.warnings(found),
             *shared_folder.warnings(node),
             *node.left_here,
+            *customization.warnings(node),
         ],
     )
     disk_space.require_room(found, node.specification)
@@ -216,7 +222,9 @@ def _service_folder(node: Node, containers: list[Container], services: dict[str,
                     f"in the container {each.service}, {target} is not the shared folder",
                 )
             seen += [each.service] if each.process else []
-    return f"seen by {', '.join(dict.fromkeys(seen))}" if seen else "not proven: no holder runs"
+    if not seen:
+        raise NotProvenError("no service that holds it runs")
+    return f"seen by {', '.join(dict.fromkeys(seen))}"
 
 
 def _gpus(node: Node) -> str:
@@ -253,11 +261,13 @@ def _connections(node: Node, containers: list[Container]) -> str:
     try:
         seen = connections.seen(node.specification, containers)
     except OSError as error:
-        return f"not proven: {error}"
+        raise NotProvenError(f"the leader's address: {error.strerror}") from error
     wrong = [str(each) for each in seen if not each.is_right]
     if wrong:
         raise Failure("ConnectedElsewhere", "; ".join(wrong))
-    return ", ".join(map(str, seen)) or "not proven: no service is connected just now"
+    if not seen:
+        raise NotProvenError("no service is connected just now")
+    return ", ".join(map(str, seen))
 
 
 def _own_redis(services: dict[str, Any], containers: list[Container]) -> str:
@@ -313,15 +323,20 @@ def _gpus_inside(node: Node, container: Container) -> str:
     return f"{GPU_USER} sees {count}"
 
 
-def _http() -> str:
-    for page in PAGES:
+def _http(node: Node, services: dict[str, Any], containers: Callable[[], list[Container]]) -> str:
+    door = web.enter(node.folder, services, containers)
+    if not door.is_found:
+        raise NotProvenError(door.why)  # a redirect is alive
+    pages = [each for each in PAGES if each != PROBE or not door.is_behind]
+    for page in pages:
         try:
             status = web.status(page)
         except web.WebError as error:
             raise Failure("ServiceUnhealthy", str(error)) from error
         if not 200 <= status < 300:
             raise Failure("ServiceUnhealthy", f"{page} answers {status}")
-    return f"{', '.join(PAGES)} answer"
+    answer = f"{', '.join(pages)} answer"
+    return f"{answer}; {door.why}" if door.why else answer
 
 
 def _wiring(node: Node, services: dict[str, Any], containers: list[Container]) -> str:

@@ -17,7 +17,8 @@ import urllib.request
 import uuid
 from typing import Any, Iterator
 
-from agent import web
+from agent import door, web
+from agent.failures import NotProvenError
 from agent.web import WebError
 from agent.websocket import WebSocket, WebSocketError
 
@@ -30,10 +31,6 @@ VERSIONS = ("3", "4")
 OPERATION = "falcor-operation"
 FIRST = [["workbooks", "open", "id"]]
 """What the page asks its session first."""
-
-
-class NotProvenError(Exception):
-    """This node's pages are not such that anybody could tell whether a visualization works."""
 
 
 @contextlib.contextmanager
@@ -59,7 +56,7 @@ def opened(identifier: str) -> Iterator[None]:
 def _page(path: str) -> tuple[str, http.cookiejar.CookieJar]:
     """The page's text, and the cookies that it sets, which a browser sends with the socket's handshake."""
     cookies = http.cookiejar.CookieJar()
-    browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(cookies))
+    browser = door.opener(urllib.request.HTTPCookieProcessor(cookies))
     try:
         with browser.open(web.ADDRESS + path, timeout=SECONDS) as answer:
             return answer.read().decode(errors="replace"), cookies
@@ -88,8 +85,7 @@ def _handshake(path: str, cookies: http.cookiejar.CookieJar, version: str) -> We
     headers = {"Origin": web.ADDRESS}
     if asked.has_header("Cookie"):
         headers["Cookie"] = str(asked.get_header("Cookie"))
-    place = urllib.parse.urlsplit(web.ADDRESS)
-    socket = WebSocket(place.hostname or "", place.port or 80, path, headers, SECONDS)
+    socket = WebSocket(web.ADDRESS, path, headers, SECONDS)
     try:
         first = socket.receive()
         if not first.startswith("0{"):

@@ -8,9 +8,15 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
-from typing import Any
+from pathlib import Path
+from typing import Any, Callable, Mapping, Sequence
 
-ADDRESS = "http://localhost"
+from agent import door
+from agent.door import Door
+from agent.engine import Container
+
+ADDRESS = f"http://{door.LOCAL}"
+"""Where pages are asked, which `enter` finds."""
 TIMEOUT_SECONDS = 30
 GONE = (404, 410)
 """HTTP statuses of a data set that is not there."""
@@ -29,10 +35,20 @@ class WebError(Exception):
         """Of HTTP; 0 where nobody has answered."""
 
 
+def enter(
+    folder: Path, services: Mapping[str, Any], containers: Callable[[], Sequence[Container]]
+) -> Door:
+    """Find where the release in *folder* answers, and ask for pages there from now on."""
+    global ADDRESS
+    found = door.find(folder, services, containers)
+    ADDRESS = found.address
+    return found
+
+
 def status(path: str) -> int:
     """The HTTP status of a page; raises WebError where nobody answers."""
     try:
-        with urllib.request.urlopen(ADDRESS + path, timeout=TIMEOUT_SECONDS) as answer:
+        with door.opener().open(ADDRESS + path, timeout=TIMEOUT_SECONDS) as answer:
             answer.read()
             found: int = answer.status
             return found
@@ -105,7 +121,7 @@ def _ask(method: str, path: str, bearer: str | None, content: Any = None) -> dic
     body = None if content is None else json.dumps(content).encode()
     asked = urllib.request.Request(ADDRESS + path, data=body, headers=headers, method=method)
     try:
-        with urllib.request.urlopen(asked, timeout=TIMEOUT_SECONDS) as answer:
+        with door.opener().open(asked, timeout=TIMEOUT_SECONDS) as answer:
             found = json.loads(answer.read() or b"{}")
     except urllib.error.HTTPError as error:
         said = error.read()[:200].decode(errors="replace")

@@ -7,10 +7,12 @@ import contextlib
 import hashlib
 import http.client
 import os
-import socket
 import struct
 import time
 from typing import Mapping
+from urllib.parse import urlsplit
+
+from agent import door
 
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 """What a server adds to the client's key before it hashes it (RFC 6455, section 1.3)."""
@@ -27,17 +29,15 @@ class WebSocketError(Exception):
 class WebSocket:
     """An open connection; everything that is said on it is said within *seconds* from its start."""
 
-    def __init__(
-        self, host: str, port: int, path: str, headers: Mapping[str, str], seconds: float
-    ) -> None:
+    def __init__(self, address: str, path: str, headers: Mapping[str, str], seconds: float) -> None:
         self._end = time.monotonic() + seconds
         try:
-            self._connection = socket.create_connection((host, port), seconds)
+            self._connection = door.connect(address, seconds)
         except OSError as error:
             raise WebSocketError(str(error)) from error
         self._stream = self._connection.makefile("rb")
         try:
-            self._shake_hands(f"{host}:{port}" if port != 80 else host, path, headers)
+            self._shake_hands(urlsplit(address).netloc, path, headers)
         except (OSError, http.client.HTTPException) as error:
             self.close()
             raise WebSocketError(str(error)) from error

@@ -10,6 +10,7 @@ from components.leader_node import NAME as LEADER
 from components.leader_node import LeaderNode, LeaderNodeArgs
 from components.leader_stack import JOIN_VERSION, LeaderStack
 from components.machines import LeaderMachine, Machines
+from model.configuration import document
 from model.settings import AnySettings
 from model.workers import node_allocation
 
@@ -68,6 +69,7 @@ class Cluster(pulumi.ComponentResource):
                     redis=self.leader.redis,
                     shared_folder=self.machines.shared_folder,
                     gpu=node_allocation(settings, node),
+                    configuration=document(settings.configuration, settings.configuration_of(node)),
                 ),
                 child,
             )
@@ -87,6 +89,9 @@ class Cluster(pulumi.ComponentResource):
                 machine=machine,
                 shared_folder=self.machines.shared_folder,
                 gpu=node_allocation(self._settings, LEADER),
+                configuration=document(
+                    self._settings.configuration, self._settings.configuration_of(LEADER)
+                ),
             ),
             opts,
         )

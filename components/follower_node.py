@@ -1,5 +1,6 @@
 """A follower of a cluster: ingests and visualizes on GPUs of its own, with the leader's data services."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pulumi
@@ -32,6 +33,9 @@ class FollowerNodeArgs:
     gpu: GpuAllocation
     """GPUs and workers. Changes the specification only; the agent converges in place."""
 
+    configuration: Mapping[str, object]
+    """What `model.configuration.document` says of the stack file's variables and files. A change is in place."""
+
     def __post_init__(self) -> None:
         for field in ("postgres", "redis"):
             if not isinstance(getattr(self, field), Endpoint):
@@ -61,6 +65,7 @@ class FollowerNode(pulumi.ComponentResource):
             redis=args.redis,
             shared_folder=args.shared_folder,
             gpu=args.gpu,
+            configuration=args.configuration,
         )
         args.machine.converge(name, node, self)
         self.register_outputs({"node": args.node})

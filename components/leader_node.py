@@ -1,5 +1,6 @@
 """The leader of a cluster: ingests, visualizes, and runs the one PostgreSQL and the shared Redis."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pulumi
@@ -25,6 +26,9 @@ class LeaderNodeArgs:
 
     gpu: GpuAllocation
     """GPUs and workers. Changes the specification only; the agent converges in place."""
+
+    configuration: Mapping[str, object]
+    """What `model.configuration.document` says of the stack file's variables and files. A change is in place."""
 
 
 class LeaderNode(pulumi.ComponentResource):
@@ -56,6 +60,7 @@ class LeaderNode(pulumi.ComponentResource):
             redis=self.redis,
             shared_folder=self.shared_folder,
             gpu=args.gpu,
+            configuration=args.configuration,
         )
         args.machine.converge(name, node, self)
         self.register_outputs(

@@ -36,6 +36,9 @@ class Node:
     gpu: GpuAllocation
     """GPUs used, and workers on them."""
 
+    configuration: Mapping[str, object]
+    """Variables and files of the release, as the specification has them."""
+
 
 class LeaderMachine(Protocol):
     """The machine of the leader."""

@@ -47,6 +47,8 @@ _OTHER_DATA = Change(_NEVER, "it is other data, and nodes refuse what is not thi
 _GPU_SERVICES = Change(_IN_PLACE, "the GPU services restart")
 _ONE_SERVICE = Change(_IN_PLACE, "that service restarts")
 _AT_ONCE = Change(_IN_PLACE, "no node notices")
+_VARIABLES = Change(_IN_PLACE, "the services that have them restart")
+_FILES = Change(_IN_PLACE, "the services that have them are made anew")
 _TOUCHES_NOTHING = Change(_IN_PLACE, "touches nothing")
 _NO_HELPER = Change(_IN_PLACE, "touches no node that has a mount helper")
 _FOLLOWERS_TYPE = Change(
@@ -91,6 +93,11 @@ EVERYWHERE: Mapping[str, Change] = {
     "gpuProfiles.<name>.workersPerGpu.dask": _ONE_SERVICE,
     "followers.<name>": Change(_IN_PLACE, "made or removed; no other follower notices"),
     "followers.<name>.gpus": _GPU_SERVICES,
+    **{
+        f"{of}configuration.{key}": change
+        for of in ("", "followers.<name>.")
+        for key, change in {"env": _VARIABLES, "files": _FILES}.items()
+    },
     "release.version": _RELEASE,
     "release.cuda": _RELEASE,
     "release.source": Change(_IN_PLACE, "the next installation takes it from there"),
@@ -135,6 +142,8 @@ ON_AWS: Mapping[str, Change] = {
     "shells.logged": _AT_ONCE,
     "encryptionKey": Change(_NEVER, "data keep the key that they were made with"),
     "leader.profile": Change(_IN_PLACE, "stops and starts as the new type; address and data stay"),
+    "leader.configuration.env": _VARIABLES,
+    "leader.configuration.files": _FILES,
     "leader.availabilityZone": Change(_NEVER, "a data volume cannot leave its zone"),
     "leader.dataVolume.sizeGib": Change(
         _IN_PLACE, "grows", smaller=Change(_NEVER, "AWS shrinks no volume")
@@ -206,6 +215,8 @@ ON_HOSTS: Mapping[str, Change] = {
     **{
         f"sharedFolder.{key}": _OTHER_DATA for key in ("kind", "folder", "server", "export", "path")
     },
+    "leader.configuration.env": _VARIABLES,
+    "leader.configuration.files": _FILES,
     "dataServices.kind": Change(
         _NEVER, "it is another database: first `make down`, and take the data along"
     ),

@@ -75,7 +75,8 @@ class StandIn:
 
 
 def refusal(hint: str, *, got: str = "", allowed: str = "") -> PydanticCustomError:
-    """The error that a field's own check raises; `got` and `allowed` default to value and field."""
+    """The error that a field's own check raises; `got` and `allowed` default to value and field. With a `got`, hint and
+    it are shown even where the key sounds like a secret."""
     return PydanticCustomError(_REFUSAL, "{hint}", {"hint": hint, "got": got, "allowed": allowed})
 
 
@@ -116,7 +117,7 @@ def _wrong_value(details: ErrorDetails, location: _Location, slot: _Slot, value:
     context = details.get("ctx", {}) if details["type"] == _REFUSAL else {}
     if details["type"] == "missing":
         got, hint = "nothing", slot.when_missing()
-    elif any(_SECRET_KEY.search(str(step)) for step in location):
+    elif any(_SECRET_KEY.search(str(step)) for step in location) and not context.get("got"):
         got, hint = "a value that is not shown, as its key sounds like a secret", ""
     else:
         got, hint = context.get("got") or shown(value), context.get("hint") or slot.hint(value)

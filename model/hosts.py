@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, StringConstraints
 
 from model import checks
+from model.configuration import Configuration
 from model.fields import StandIn, Words
 from model.sections import LeaderStack, Name, ProfileName, Release, Section, WorkersPerGpu
 
@@ -137,6 +138,8 @@ class HostNode(Section):
     """The machine. Required."""
     gpus: Annotated[int, Field(ge=1, le=16)] | None = None
     """GPUs this node uses instead of its profile's number. A change restarts its GPU services."""
+    configuration: Configuration = Configuration()
+    """Variables and files of this node's release, before those of the cluster."""
 
 
 class SharedFolder(Section):
@@ -201,6 +204,9 @@ class FollowersOnHosts(Section):
     ] = Field(default_factory=dict)
     """Followers by name. Adding, changing or removing one touches no other follower."""
 
+    configuration: Configuration = Configuration()
+    """Variables and files of the release on all nodes of this stack; see `model.configuration`."""
+
     @property
     def nodes(self) -> dict[str, HostNode]:
         """Every node of the stack by name, the leader first."""
@@ -224,6 +230,10 @@ class FollowersOnHosts(Section):
     def profile_of(self, name: str) -> HostGpuProfile:
         """The GPU profile of a node. Raises `KeyError`."""
         return self.gpu_profiles[self.nodes[name].profile]
+
+    def configuration_of(self, name: str) -> Configuration:
+        """What the node's own entry says. Raises `KeyError`."""
+        return self.nodes[name].configuration
 
     def gpus_of(self, name: str) -> int:
         """GPUs the node uses: its own number, else its profile's. Raises `KeyError`."""

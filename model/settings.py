@@ -16,6 +16,7 @@ from typing import Annotated, Literal, TypeVar, get_args
 from pydantic import AfterValidator, Field, StringConstraints, ValidationError
 
 from model import checks
+from model.configuration import Configuration
 from model.fields import StandIn, Words, findings_of, repaired
 from model.hosts import HostsSettings, JoinedHostsSettings
 from model.hosts_rules import broken_hosts_rules, broken_joined_hosts_rules
@@ -175,6 +176,8 @@ class Leader(Section):
     capacity_reservation: CapacityReservation | None = None
     """An existing on-demand capacity reservation to run in, instead of one of its own. A change, its removal too,
     stops and starts the machine at once, in place, with address and data kept."""
+    configuration: Configuration = Configuration()
+    """Variables and files of this node's release, before those of the cluster."""
 
 
 class Follower(Section):
@@ -199,6 +202,8 @@ class Follower(Section):
     gpus: Annotated[int, Field(ge=1, le=16)] | None = None
     """GPUs this follower uses instead of its profile's number. A change restarts its GPU
     services."""
+    configuration: Configuration = Configuration()
+    """Variables and files of this node's release, before those of the cluster."""
 
 
 class SharedFolder(Section):
@@ -379,6 +384,8 @@ class FollowersOnAws(Section):
     ] = Field(default_factory=dict)
     """Followers by name. Adding, changing or removing one touches no other; renaming one is
     removing it and adding another. Empty: the leader alone."""
+    configuration: Configuration = Configuration()
+    """Variables and files of the release on all nodes of this stack; see `model.configuration`."""
     image: Image = Image()
     """The machine image; see `model.image`."""
     encryption_key: KeyArn | None = None
@@ -418,6 +425,10 @@ class FollowersOnAws(Section):
         """The GPU profile of a follower. Raises `KeyError` for any other name."""
         return self.gpu_profiles[self.followers[node].profile]
 
+    def configuration_of(self, node: str) -> Configuration:
+        """What a follower's own entry says. Raises `KeyError`."""
+        return self.followers[node].configuration
+
     def gpus_of(self, node: str) -> int | None:
         """GPUs a node uses: its own number, else its profile's; None means all. Raises
         `KeyError`."""
@@ -454,6 +465,10 @@ class Settings(FollowersOnAws):
         return (
             self.gpu_profiles[self.leader.profile] if node == "leader" else super().profile_of(node)
         )
+
+    def configuration_of(self, node: str) -> Configuration:
+        """What a node's own entry says. Raises `KeyError`."""
+        return self.leader.configuration if node == "leader" else super().configuration_of(node)
 
 
 class JoinedSettings(FollowersOnAws):

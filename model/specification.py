@@ -101,12 +101,14 @@ def aws_specification(
     use_local_disks: bool,
     containers_use_role: bool,
     mount_helper: MountHelper | None,
+    configuration: Mapping[str, object],
 ) -> dict[str, object]:
     """The document of one node on AWS, ready for `canonical_json`.
 
     All values are plain: resolve Pulumi outputs first. *joined_stack* is the stack of a follower whose
-    leader another stack has, *followers_secret_arn* is the leader's to fill. Raises `ValueError` unless
-    exactly the leader comes with a data volume.
+    leader another stack has, *followers_secret_arn* is the leader's to fill, *configuration* what
+    `model.configuration.document` makes. Raises `ValueError` unless exactly the leader comes with a
+    data volume.
     """
     if (role == "leader") != (data_volume_id is not None):
         raise ValueError(f"{node} is a {role}: the leader has a data volume, a follower has none")
@@ -138,6 +140,7 @@ def aws_specification(
         "release": _release(release),
         "secret": {"arn": secret_arn, "followersArn": followers_secret_arn},
         "docker": {"useLocalDisks": use_local_disks},
+        "configuration": dict(configuration),
     }
 
 
@@ -157,6 +160,7 @@ def hosts_specification(
     followers: Sequence[str],
     gpu: GpuAllocation,
     release: Release,
+    configuration: Mapping[str, object],
 ) -> dict[str, object]:
     """The document of one node on a host, ready for `canonical_json`.
 
@@ -178,6 +182,7 @@ def hosts_specification(
         "release": _release(release),
         "secret": None,
         "docker": {"useLocalDisks": False},
+        "configuration": dict(configuration),
     }
 
 

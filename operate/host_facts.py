@@ -18,6 +18,10 @@ class Docker(_Part):
     nvidia_runtime: str | None = None
     open_to_user: bool = True
     """Whether the user of SSH may use it without sudo."""
+    changes: tuple[str, ...] = ()
+    """What the agent will set in /etc/docker/daemon.json, for which Docker restarts."""
+    settings_problem: str | None = None
+    """Why that file cannot be read."""
 
 
 class Gpu(_Part):
@@ -58,6 +62,9 @@ class Facts(_Part):
     systemd: bool
     python: str
     free_gib: dict[str, float]
+    """By folder; that of `/var/lib/docker` is where Docker really keeps its images."""
+    file_systems: dict[str, int] = {}
+    """By the same folders: those with one number share their room."""
     docker: Docker
     driver: str | None
     gpus: tuple[Gpu, ...]

@@ -34,10 +34,14 @@ from operate.tables import plain_table
 
 NFS_PORT = 2049
 WEB_PORTS = (80, 443)
-RELEASE_GIB = 40
-"""Free space for the images of a release (graphistry-cli, hardware: about 14 GB each, and room to unpack)."""
+IMAGES_GIB, FILES_GIB = 36, 4
+"""Free space for the images of a release (graphistry-cli, hardware: about 14 GB each, and room to unpack), and for its
+other files; together as much as the agent wants."""
+ARCHIVE_GIB = 20
+"""The largest archive that the vendor names, which waits beside the files where the operator's computer brings it."""
 
 STORE_GIB = 10
+"""For PostgreSQL and the shared folder, to begin with."""
 CLOCK_SECONDS = 60
 """By how much clocks may differ; logins break at minutes."""
 
@@ -221,6 +225,7 @@ def problems(
         )
     yield from (trouble(what, hint) for what, hint in _programs(found))
     yield from (trouble(what, hint) for what, hint in _sizes(settings, node, found))
+    yield from (trouble(what, hint) for what, hint in _room(node, release, found))
     if release is not None:
         yield from (trouble(what, hint) for what, hint in _release(release, found))
     if node == "leader" and isinstance(settings, HostsSettings):
@@ -237,6 +242,12 @@ def problems(
                 blocks=False,
             ),
             lacks=found.lacks,
+        )
+    if found.docker.version is not None and found.docker.changes:
+        yield trouble(
+            f"/etc/docker/daemon.json gets {', '.join(found.docker.changes)}; Docker restarts",
+            "all else in it stays; containers that run on the host end and start again, unless it has live-restore",
+            blocks=False,
         )
     if not ours:
         yield from (trouble(what, hint) for what, hint in _taken_ports(settings, node, found))
@@ -259,6 +270,8 @@ def _programs(found: Facts) -> Iterator[tuple[str, str]]:
                 f"Docker's compose plugin is {found.docker.compose}, {COMPOSE} is needed",
                 PROGRAMS["compose"],
             )
+        if found.docker.settings_problem is not None:
+            yield found.docker.settings_problem, "make it a JSON object, as Docker itself needs it"
         if found.docker.nvidia_runtime is None:
             yield "there is no nvidia-container-runtime", PROGRAMS["nvidia"]
     if found.gpu_problem is not None and not found.gpu_problem.message.endswith(NO_COMMAND):
@@ -287,12 +300,31 @@ def _sizes(settings: FollowersOnHosts, node: str, found: Facts) -> Iterator[tupl
             f"it has {found.memory_mib // 1024} GiB of memory, the profile {name} says {profile.memory_gib}",
             f"correct gpuProfiles.{name}.memoryGib: worker counts follow from it",
         )
-    store = found.free_gib.get("/var/lib")
-    if node == "leader" and store is not None and store < STORE_GIB:
-        yield (
-            f"/var/lib has {store:.0f} GiB free",
-            f"PostgreSQL and the shared folder need {STORE_GIB} GiB and more",
+
+
+def _room(node: str, release: Release | None, found: Facts) -> Iterator[tuple[str, str]]:
+    """File systems without room for all that will be put there, each told once."""
+    needs: dict[str, tuple[int, str]] = {}
+    if node == "leader":
+        needs["/var/lib"] = (STORE_GIB, "PostgreSQL and the shared folder")
+    if release is not None and release.source != "preinstalled" and found.node is None:
+        archive = ARCHIVE_GIB if release.source.startswith("file:") else 0
+        needs["/var/lib/docker"] = (IMAGES_GIB, "the images of a release")
+        needs["/opt"] = (FILES_GIB + archive, "the release's files")
+    together: dict[object, list[str]] = {}
+    for folder in needs:
+        together.setdefault(found.file_systems.get(folder, folder), []).append(folder)
+    for folders in together.values():
+        free = min(
+            (found.free_gib[each] for each in folders if each in found.free_gib), default=None
         )
+        needed = sum(needs[each][0] for each in folders)
+        if free is not None and free < needed:
+            what = ", ".join(f"{needs[each][1]} {needs[each][0]}" for each in folders)
+            yield (
+                f"{' and '.join(folders)} {'has' if len(folders) == 1 else 'share'} {free:.0f} GiB free",
+                f"{needed} GiB are needed there, and more later: {what}",
+            )
 
 
 def _release(wanted: Release, found: Facts) -> Iterator[tuple[str, str]]:
@@ -310,14 +342,6 @@ def _release(wanted: Release, found: Facts) -> Iterator[tuple[str, str]]:
                 f"release says {it}",
                 f"put {it} there first, or write version and cuda of release as they are on the hosts",
             )
-    elif found.node is None:
-        for folder in ("/var/lib/docker", "/opt"):
-            free = found.free_gib.get(folder)
-            if free is not None and free < RELEASE_GIB:
-                yield (
-                    f"{folder} has {free:.0f} GiB free",
-                    f"the images of a release need {RELEASE_GIB} GiB there",
-                )
 
 
 def _data_services(settings: HostsSettings, found: Facts) -> Iterator[tuple[str, str]]:

@@ -99,6 +99,7 @@ def store_specification(
                 else None,
                 containers_use_role=site.containers_use_role,
                 mount_helper=site.mount_helper,
+                configuration=node.configuration,
                 use_local_disks=all(
                     CATALOGUE[each].local_disk_gb > 0 for each in document.instance_types
                 ),

@@ -213,6 +213,7 @@ class HostMachine:
                     followers=followers,
                     gpu=node.gpu,
                     release=cluster.release,
+                    configuration=node.configuration,
                 )
             )
 

@@ -21,6 +21,7 @@ from moto.server import ThreadedMotoServer
 import agent.__main__  # noqa: F401, so that every module of the agent can be redirected
 from agent.aws import AwsError
 from agent.aws_site import AwsSite
+from agent.door import Door
 from agent.hosts_site import HostsSite
 from agent.node import Node
 from agent.replacement import Ask
@@ -196,6 +197,7 @@ def make_node(fake: FakeMachine, monkeypatch: pytest.MonkeyPatch) -> Callable[..
     monkeypatch.setattr("agent.verify.Redis", FakeRedis)
     monkeypatch.setattr("agent.redis_users.Redis", FakeRedis)
     monkeypatch.setattr(FakeRedis, "calls", [])
+    monkeypatch.setattr("agent.door.find", lambda *_: Door("http://localhost"))
     monkeypatch.setattr("agent.web.status", lambda _: 201)
     monkeypatch.setattr("agent.web.token", lambda *_: "bearer")
     monkeypatch.setattr("agent.web.upload", lambda *_: "dataset")

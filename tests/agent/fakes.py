@@ -120,6 +120,7 @@ class FakeMachine:
         redirect(monkeypatch, "MACHINE_ID", root / "machine-id")
         redirect(monkeypatch, "UNITS", root / "units")
         redirect(monkeypatch, "SETTINGS", root / "daemon.json")
+        redirect(monkeypatch, "CONTAINERD_SETTINGS", root / "containerd.toml")
         redirect(monkeypatch, "BY_ID", root / "by-id")
         redirect(monkeypatch, "BLOCK_DEVICES", root / "devices")
         redirect(monkeypatch, "DATA", str(root / "data"))
@@ -290,6 +291,7 @@ def specification_document(role: str, shared: Path, **changes: Any) -> dict[str,
             else None,
         },
         "docker": {"useLocalDisks": False},
+        "configuration": {"env": {}, "files": {}},
     }
     found.update(changes)
     return found

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from agent import systemd, wiring
+from agent import docker, systemd, wiring
 from agent.aws_disks import signature
 from agent.cluster_secret import generate, read, user_password
-from agent.configure import BEGIN, END, custom_variables, with_block
+from agent.configure import custom_variables
+from agent.custom_env import BEGIN, END, quoted, with_block
 from agent.docker import with_gpus
 from agent.failures import Failure
 from agent.preflight import driver_verdict, os_release
@@ -28,6 +29,21 @@ def test_the_block_is_there_once_and_everything_else_as_it_was(text: str) -> Non
     assert "NEW=2" in found
     assert ("A=1" in found) == ("A=1" in text)
     assert ("B=2" in found) == ("B=2" in text)
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        ("true", "true"),
+        ("smtp://h:25/?a=b", "'smtp://h:25/?a=b'"),
+        ("", ""),
+        ("a$HOME b # c", "'a$HOME b # c'"),
+        ('{"a": "b"}', """'{"a": "b"}'"""),
+        (" é", "' é'"),
+    ],
+)
+def test_values_are_written_as_compose_reads_them(value: str, written: str) -> None:
+    assert quoted(value) == written
 
 
 def test_the_block_stays_where_it_was() -> None:
@@ -54,13 +70,63 @@ def test_the_driver_matrix(driver: str, cuda: str, ok: bool) -> None:
     assert ("forward compatibility" in detail) == (driver in ("575.51.02", "570.1"))
 
 
-def test_docker_keeps_its_other_settings() -> None:
-    before = {"live-restore": True, "log-driver": "splunk", "log-opts": {"splunk-token": "x"}}
+LIMITED = {"log-driver": "json-file", "log-opts": {"max-size": "100m", "max-file": "3"}}
+
+
+@pytest.mark.parametrize(
+    ("given", "logs"),
+    [
+        ({}, LIMITED),
+        ({"log-driver": "json-file"}, LIMITED),
+        ({"log-driver": None, "log-opts": None}, LIMITED),
+        ({"log-driver": "journald"}, {"log-driver": "journald"}),
+        ({"log-driver": "local"}, {"log-driver": "local"}),
+        ({"log-driver": "awslogs", "log-opts": {"awslogs-group": "g"}}, None),
+        ({"log-opts": {"max-size": "1m"}}, None),
+    ],
+)
+def test_docker_keeps_its_other_settings(given: dict[str, Any], logs: Any) -> None:
+    before = {"live-restore": True, **given}
     after = with_gpus(before)
     assert after["live-restore"]
     assert after["default-runtime"] == "nvidia"
-    assert after["log-opts"] == {"max-size": "100m", "max-file": "3"}
+    named = {key: value for key, value in after.items() if key.startswith("log-")}
+    assert named == (given if logs is None else logs)
     assert with_gpus(after) == after
+
+
+def test_settings_that_are_null_are_none() -> None:
+    """Docker takes them for absent."""
+    after = with_gpus({"runtimes": None, "exec-opts": None})
+    assert list(after["runtimes"]) == ["nvidia"]
+    assert after["exec-opts"] == ["native.cgroupdriver=cgroupfs"]
+
+
+def test_what_must_change_is_told(fake: FakeMachine) -> None:
+    (fake.root / "daemon.json").write_text('{"log-driver": "local", "default-runtime": "nvidia"}')
+    found = docker.differences(with_gpus)
+    assert [each.partition(":")[0] for each in found] == ["exec-opts", "runtimes"]
+    assert json.loads((fake.root / "daemon.json").read_text())["log-driver"] == "local"
+
+
+@pytest.mark.parametrize("before", [None, '{"log-driver":\n"journald"}'])
+def test_settings_with_which_docker_does_not_restart_are_put_back(
+    fake: FakeMachine, before: str | None
+) -> None:
+    file = fake.root / "daemon.json"
+    if before is not None:
+        file.write_text(before)
+    refuses = f'grep -q default-runtime "{file}" && {{ echo "Job failed" >&2; exit 1; }}'
+    fake.command(
+        "systemctl",
+        f'echo "$@" >> "{fake.root}/systemctl.log"; [ "$1" = restart ] && {refuses}; true',
+    )
+    fake.command("journalctl", "echo unable to configure the Docker daemon")
+    with pytest.raises(Failure, match="the file is as it was") as raised:
+        docker.configure(with_gpus)
+    assert raised.value.log == ["unable to configure the Docker daemon"]
+    assert (file.read_text() if file.exists() else None) == before
+    assert fake.log("systemctl").count("restart docker.service") == 2
 
 
 def test_variables_of_os_release() -> None:

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from agent import host_secret, inspect_host, ports, tunnel
+from agent import docker, host_secret, inspect_host, ports, tunnel
+from agent.docker import with_gpus
 from agent.inspect_host import inspect
 from agent.own_archive import digest
 from agent.reach import reach
@@ -82,6 +83,8 @@ END""",
     fake.command("sudo", '[ "$*" = "-n -u operator docker version" ]')
     (fake.root / "ufw-status").write_text("Status: active\n")
     (fake.home / "wanted.json").write_text(json.dumps(fake.host_document("follower")))
+    settings = {**with_gpus({}), "default-runtime": "runc"}
+    (fake.root / "daemon.json").write_text(json.dumps(settings))
     found = inspect()
     assert json.loads(json.dumps(found)) == found
     assert found["docker"] == {
@@ -91,6 +94,8 @@ END""",
         "nvidiaRuntime": f"{fake.root}/bin/nvidia-container-runtime",
         "openToUser": True,
         "defaultRuntime": "runc",
+        "changes": ['default-runtime: "nvidia"'],
+        "settingsProblem": None,
     }
     assert found["listening"] == {"80": "nginx", "2049": "kernel", "5432": "postgres"}
     assert found["driver"] == "580.126.20"
@@ -103,6 +108,7 @@ END""",
         "role": "follower",
     }
     assert set(found["freeGib"]) == {"/var/lib/docker", "/opt", "/var/lib"}
+    assert set(found["fileSystems"]) == set(found["freeGib"])
     assert found["systemd"] is True
 
 
@@ -167,6 +173,8 @@ def test_what_is_missing_is_told(fake: FakeMachine, monkeypatch: pytest.MonkeyPa
         "nvidiaRuntime": None,
         "openToUser": False,
         "defaultRuntime": None,
+        "changes": docker.differences(with_gpus),
+        "settingsProblem": None,
     }
     missing = {name: found[name] for name in ("driver", "gpus", "listening", "firewall", "node")}
     assert missing == {

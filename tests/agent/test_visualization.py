@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from agent import start, visualization, web, websocket
-from agent.visualization import NotProvenError, opened
+from agent.failures import NotProvenError
+from agent.visualization import opened
 from agent.websocket import WebSocket, WebSocketError
 from sandbox.release.standin import socketio
 from sandbox.release.standin import web as standin
@@ -208,7 +209,7 @@ def talking(*frames: bytes, heard: list[bytes] | None = None) -> WebSocket:
             if heard is not None:
                 heard.append(said)
 
-    return WebSocket("127.0.0.1", serve(answer), "/", {}, 1)
+    return WebSocket(f"http://127.0.0.1:{serve(answer)}", "/", {}, 1)
 
 
 def test_what_a_server_may_send_is_understood() -> None:
@@ -259,4 +260,4 @@ def test_a_handshake_that_is_refused_is_told(said: bytes, message: str) -> None:
         connection.sendall(said)
 
     with pytest.raises(WebSocketError, match=message):
-        WebSocket("127.0.0.1", serve(answer), "/", {}, 2)
+        WebSocket(f"http://127.0.0.1:{serve(answer)}", "/", {}, 2)

@@ -54,6 +54,10 @@ FULL: dict[str, Any] = {
         "source": "s3://releases/graphistry.tar.gz",
         "sha256": "0" * 64,
     },
+    "configuration": {
+        "env": {"SMTP_HOST": "mail.example.com"},
+        "files": {"data/config/Caddyfile": "sandbox/release/files/data/config/Caddyfile"},
+    },
     "image": {"id": "ami-0123456789abcdef0"},
     "preflight": {"skip": ["quota", "price"]},
     "budget": {"monthlyUsd": 30000, "alarmEmails": ["ops@example.com"]},
@@ -81,6 +85,7 @@ HOSTS: dict[str, Any] = {
         "rack2": {
             "profile": "l4",
             "gpus": 1,
+            "configuration": {"env": {"SMTP_HOST": "mail.rack2.lab", "COOKIE_SECURE": "true"}},
             "host": {
                 "address": "rack2.lab",
                 "privateAddress": "10.0.0.12",
@@ -92,6 +97,7 @@ HOSTS: dict[str, Any] = {
     },
     "sharedFolder": {"kind": "nfs", "server": "10.0.0.5", "export": "/export/graphistry"},
     "dataServices": {"kind": "bundled"},
+    "configuration": {"env": {"SMTP_HOST": "mail.lab"}},
     "release": {
         "version": "2.50.1",
         "cuda": "12",

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from model import hosts, image, sections, settings
+from model import configuration, hosts, image, sections, settings
 from model.changed_keys import changed_keys
 from model.changes import ON_AWS, ON_HOSTS, Change, Effect
 from model.fields import declared_keys
@@ -76,7 +76,7 @@ def every(change: Change) -> Iterator[Change]:
 
 def docstrings() -> Iterator[tuple[tuple[str, str], str]]:
     """Name of a section and of its attribute, or nothing for itself, to what is written below it."""
-    for module in (settings, hosts, sections, image):
+    for module in (settings, hosts, sections, image, configuration):
         tree = ast.parse(Path(str(module.__file__)).read_text())
         classes = [each for each in tree.body if isinstance(each, ast.ClassDef)]
         for section in classes:

@@ -48,6 +48,7 @@ def node(**changes: Any) -> dict[str, Any]:
         "use_local_disks": True,
         "containers_use_role": False,
         "mount_helper": None,
+        "configuration": {"env": {"A": "b"}, "files": {"data/config/Caddyfile": ":80 {\n}\n"}},
     }
     return aws_specification(**{**values, **changes})
 

@@ -94,14 +94,26 @@ def test_a_sound_host_has_no_problem() -> None:
             },
             "GPU 0 says [GPU requires reset]",
         ),
+        (
+            {"docker.changes": ['default-runtime: "nvidia"']},
+            '/etc/docker/daemon.json gets default-runtime: "nvidia"; Docker restarts',
+        ),
+        ({"docker.settingsProblem": "daemon.json: not an object"}, "daemon.json: not an object"),
         ({"gpus": SOUND["gpus"][:3]}, "it shows 3 of 4 GPUs"),
         (
             {"gpus": [{"name": "A100", "memoryMib": 40960}] * 4},
             "a GPU has 40 GiB, the profile a100 says 80",
         ),
         ({"memoryMib": 260000}, "it has 253 GiB of memory, the profile a100 says 512"),
-        ({"freeGib": {"/var/lib/docker": 12.0}}, "/var/lib/docker has 12 GiB free"),
+        ({"freeGib": {"/var/lib/docker": 35.0}}, "/var/lib/docker has 35 GiB free"),
         ({"freeGib": {"/var/lib": 4.0}}, "/var/lib has 4 GiB free"),
+        (
+            {
+                "freeGib": {"/var/lib/docker": 45.0, "/opt": 45.0, "/var/lib": 45.0},
+                "fileSystems": {"/var/lib/docker": 1, "/opt": 1, "/var/lib": 1},
+            },
+            "/var/lib and /var/lib/docker and /opt share 45 GiB free",
+        ),
         ({"listening": {"5432": "postgres"}}, "port 5432 is taken by postgres"),
         ({"listening": {"443": "nginx"}}, "port 443 is taken by nginx"),
         (
@@ -216,7 +228,7 @@ def test_a_host_that_comes_with_another_release_is_told(
         ({"source": "preinstalled"}, []),
         (
             {"source": "https://downloads.example/graphistry.tar.gz", "sha256": "0" * 64},
-            ["/opt has 12 GiB free"],
+            ["/opt has 3 GiB free"],
         ),
     ],
 )
@@ -227,7 +239,7 @@ def test_a_host_that_joins_needs_room_for_what_the_other_stack_brings_to_it(
     joined = parse({**kept, "leaderStack": "organization/graphistry-cluster/lab"})
     assert isinstance(joined, JoinedHostsSettings)
     present = {"version": "2.50.1", "cuda": "12", "folder": "/var/graphistry"}
-    facts = Facts.model_validate(changed(SOUND, {"freeGib": {"/opt": 12.0}, "release": present}))
+    facts = Facts.model_validate(changed(SOUND, {"freeGib": {"/opt": 3.0}, "release": present}))
     wanted = Release.model_validate({"version": "2.50.1", "cuda": "12", **release})
     assert [each.what for each in problems(joined, "rack2", facts, CLUSTER, wanted)] == what
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -12,9 +13,10 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from agent import disk_growth, disk_space, systemd
+from agent import disk_growth, disk_space, docker, preflight, systemd
 from agent.converge import converge
 from agent.disk_space import Disk
+from agent.failures import Failure
 from agent.node import Node
 from agent.repair import TRIES, Repairs
 from agent.systemd import Mount
@@ -243,9 +245,77 @@ def test_a_disk_that_is_two_of_them_is_listed_once(
 
 def test_dockers_disk_is_where_its_settings_say(fake: FakeMachine, make_node: MakeNode) -> None:
     specification = make_node("follower").specification
-    assert disk_space.paths(specification) == {"root": "/", "docker": "/var/lib/docker"}
+    assert disk_space.paths(specification) == {
+        "root": "/",
+        "docker": "/var/lib/docker",
+        "containerd": "/var/lib/containerd",
+    }
+    (fake.root / "containerd.toml").write_text('version = 3\nroot = "/mnt/containerd"\n')
+    assert disk_space.paths(specification)["containerd"] == "/mnt/containerd"
     (fake.root / "daemon.json").write_text('{"data-root": "/mnt/docker"}')
     assert disk_space.paths(specification)["docker"] == "/mnt/docker"
+
+
+SNAPSHOTTER = [["driver-type", "io.containerd.snapshotter.v1"]]
+"""What Docker 28 and 29 say of their store where containerd has the images."""
+
+
+@pytest.mark.parametrize(
+    ("status", "folder"),
+    [
+        ([["Backing Filesystem", "extfs"]], "/mnt/docker"),
+        (SNAPSHOTTER, "/var/lib/containerd"),
+        (None, "/mnt/docker"),
+    ],
+)
+def test_images_are_where_docker_says(fake: FakeMachine, status: object, folder: str) -> None:
+    assert docker.images_folder(status, "/mnt/docker") == Path(folder)
+
+
+@pytest.mark.parametrize(
+    ("free", "is_one", "told"),
+    [
+        ({"home": 100, "images": 39}, True, None),
+        ({"home": 41, "images": 41}, True, None),
+        ({"home": 39, "images": 39}, True, "39 GiB free; the release needs 40 GiB there"),
+        ({"home": 5, "images": 37}, False, None),
+        ({"home": 3, "images": 37}, False, "3 GiB free; the release needs 4 GiB there"),
+        ({"home": 100, "images": 35}, False, "containerd: 35 GiB free; the release needs 36 GiB"),
+    ],
+)
+def test_room_is_summed_per_file_system(
+    fake: FakeMachine,
+    make_node: MakeNode,
+    monkeypatch: pytest.MonkeyPatch,
+    free: dict[str, float],
+    is_one: bool,
+    told: str | None,
+) -> None:
+    release = {
+        "version": "2.50.1",
+        "cuda": "12",
+        "source": "https://host/release",
+        "sha256": "0" * 64,
+    }
+    images = fake.root / "containerd"
+    (fake.root / "containerd.toml").write_text(f'root = "{images}"\n')
+    answers = {"{{json .DriverStatus}}": json.dumps(SNAPSHOTTER)}
+    monkeypatch.setattr(
+        docker, "information", lambda template: answers.get(template, "/mnt/docker")
+    )
+    rooms = {fake.home: free["home"], images: free["images"]}
+    monkeypatch.setattr(preflight, "_free_gib", rooms.__getitem__)
+    if not is_one:
+        monkeypatch.setattr(
+            preflight, "_by_file_system", lambda folders: [[each] for each in folders]
+        )
+    node = make_node("follower", release=release)
+    if told is None:
+        preflight._space(node)
+        return
+    with pytest.raises(Failure, match=told) as raised:
+        preflight._space(node)
+    assert raised.value.code == "DiskSpaceLow"
 
 
 def test_the_percentage_leaves_out_what_is_kept_for_root() -> None:

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from agent import host_secret
 from agent.__main__ import main
-from agent.configure import BEGIN, END, with_block
 from agent.converge import converge
+from agent.custom_env import BEGIN, END, with_block, without_block
 from agent.failures import Failure
 from agent.node import MARK, Node
-from agent.remove import remove, without_block
+from agent.remove import remove
 from tests.agent.fakes import FakeMachine
 
 from .test_hosts import MakeNode, claimed, make_ready, server_answers
@@ -71,6 +71,24 @@ def test_our_file_beside_somebody_elses_override_goes(fake: FakeMachine, leader:
     remove()
     assert override.read_text() == theirs
     assert not second.exists()
+
+
+def test_what_the_stack_file_put_into_the_release_is_taken_out(
+    fake: FakeMachine, make_host: MakeNode
+) -> None:
+    config = fake.release / "data" / "config"
+    (config / "Caddyfile").write_text("theirs\n")
+    files = {"data/config/Caddyfile": "ours\n", "data/config/new": "ours\n"}
+    make_ready(make_host(configuration={"env": {"SMTP_HOST": "mail.lab"}, "files": files}))
+    assert (config / "Caddyfile").read_text() == "ours\n"
+    remove()
+    assert (config / "Caddyfile").read_text() == "theirs\n"
+    assert (config / "custom.env").read_text() == "THEIRS=1\n"
+    assert sorted(each.name for each in config.iterdir()) == [
+        "Caddyfile",
+        "cluster.env",
+        "custom.env",
+    ]
 
 
 def test_the_vendors_units_have_their_places_again(fake: FakeMachine, make_host: MakeNode) -> None:

@@ -13,6 +13,7 @@ import pytest
 from agent import gpu_care
 from agent.aws import AwsError
 from agent.converge import converge
+from agent.door import Door
 from agent.node import Node
 from agent.postgres_client import PostgresError
 from agent.repair import TRIES, Repairs
@@ -54,6 +55,11 @@ def unhealthy(node: Node) -> list[str]:
 def state(node: Node) -> tuple[str, str | None]:
     document = node.report.document
     return document["state"], (document["failure"] or {}).get("code")
+
+
+def http_check(node: Node) -> tuple[bool, str]:
+    found = {each["name"]: each for each in node.report.document["checks"]}["http"]
+    return found["ok"], found["detail"]
 
 
 def beyond_all_tries(node: Node) -> Repairs:
@@ -475,3 +481,39 @@ def test_containers_that_cannot_be_asked_are_not_made_anew(
     assert state(follower) == ("degraded", "DockerUnavailable")
     assert not any("force-recreate" in each for each in fake.log("graphistry"))
     assert not any(each.startswith("restart") for each in fake.log("graphistry"))
+
+
+def test_pages_that_alone_do_not_answer_replace_no_machine(
+    follower: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Caddyfile that is wrong is wrong on another machine too, and a hand's edit would be lost with this one."""
+    monkeypatch.setattr("agent.web.status", lambda _: 502)
+    beyond_all_tries(follower)
+    assert state(follower) == ("degraded", "ServiceUnhealthy")
+    assert unhealthy(follower) == []
+    assert "stays degraded" in follower.report.document["repairs"][-1]["outcome"]
+
+
+def test_a_redirect_that_leads_nowhere_known_is_alive(
+    fake: FakeMachine, follower: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    door = Door("http://localhost", "http://localhost redirects to https", is_found=False)
+    monkeypatch.setattr("agent.door.find", lambda *_: door)
+    monkeypatch.setattr("agent.web.status", lambda _: 308)
+    calls = fake.log("graphistry")
+    beyond_all_tries(follower)
+    assert state(follower) == ("ready", None)
+    assert http_check(follower) == (False, "not proven: http://localhost redirects to https")
+    assert [each for each in fake.log("graphistry")[len(calls) :] if each.startswith("up")] == []
+
+
+def test_pages_behind_a_redirect_are_asked_without_caddys_own(
+    follower: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "agent.door.find", lambda *_: Door("http://172.18.0.9", "asked behind it", is_behind=True)
+    )
+    monkeypatch.setattr("agent.web.status", lambda page: 404 if "caddy" in page else 201)
+    Repairs(follower).look()
+    assert state(follower) == ("ready", None)
+    assert http_check(follower)[0]

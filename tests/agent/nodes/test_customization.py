@@ -1,0 +1,164 @@
+"""Variables and files that the stack file gives a release, and what hands have changed on the machine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent import customization
+from agent.converge import converge
+from agent.node import Node
+from agent.repair import Repairs
+from tests.agent.fakes import FakeMachine
+
+from .test_converge import claimed, unchanged
+
+MakeNode = Callable[..., Node]
+CADDYFILE = "data/config/Caddyfile"
+SHIPPED, OURS, OTHER = ":80 {\n}\n", "https://g.example.com {\n}\n", "https://h.example.com {\n}\n"
+
+
+@pytest.fixture(autouse=True)
+def _shipped(fake: FakeMachine) -> None:
+    """A release with a Caddyfile that caddy mounts."""
+    (fake.release / CADDYFILE).write_text(SHIPPED)
+    (fake.root / "binds.json").write_text(
+        json.dumps({"caddy": {"config/Caddyfile": "/etc/caddy/Caddyfile"}})
+    )
+
+
+def run(
+    fake: FakeMachine, make_node: MakeNode, files: dict[str, str], env: dict[str, str] | None = None
+) -> Node:
+    """The follower of a leader, with a configuration."""
+    node = claimed(fake, make_node, configuration={"env": env or {}, "files": files})
+    assert converge(node, unchanged), node.report.document["failure"]
+    return node
+
+
+def made_anew(fake: FakeMachine) -> list[str]:
+    found = [each for each in fake.log("graphistry") if "--force-recreate" in each]
+    (fake.root / "graphistry.log").unlink()
+    return found
+
+
+def content(fake: FakeMachine, path: str = CADDYFILE) -> str | None:
+    file = fake.release / path
+    return file.read_text() if file.exists() else None
+
+
+def warnings(node: Node) -> list[str]:
+    found: list[str] = node.report.document["warnings"]
+    return found
+
+
+def test_files_are_there_before_the_services_and_change_in_place(
+    fake: FakeMachine, make_node: MakeNode
+) -> None:
+    seen = []
+    for text in (OURS, OURS, OTHER):
+        assert warnings(run(fake, make_node, {CADDYFILE: text})) == []
+        seen.append((content(fake), made_anew(fake)))
+    anew = ["up -d --no-deps --force-recreate caddy"]
+    assert seen == [(OURS, anew), (OURS, []), (OTHER, anew)]
+
+
+def test_what_was_there_before_comes_back(fake: FakeMachine, make_node: MakeNode) -> None:
+    run(fake, make_node, {CADDYFILE: OURS, "data/own/new.yml": "a: 1\n"})
+    assert content(fake, "data/own/new.yml") == "a: 1\n"
+    made_anew(fake)
+    run(fake, make_node, {})
+    assert (content(fake), content(fake, "data/own/new.yml")) == (SHIPPED, None)
+    assert made_anew(fake) == ["up -d --no-deps --force-recreate caddy"]
+    assert list((fake.release / "data/config").glob("*.before-*")) == []
+
+
+def test_variables_are_in_the_agents_block(fake: FakeMachine, make_node: MakeNode) -> None:
+    run(fake, make_node, {}, {"SMTP_HOST": "mail.example.com"})
+    text = content(fake, "data/config/custom.env") or ""
+    assert text.index("THEIRS=1") < text.index("SMTP_HOST=mail.example.com")
+    run(fake, make_node, {})
+    assert "SMTP_HOST" not in (content(fake, "data/config/custom.env") or "")
+
+
+def test_an_edit_by_hand_is_named_and_stays(fake: FakeMachine, make_node: MakeNode) -> None:
+    node = run(fake, make_node, {CADDYFILE: OURS})
+    (fake.release / CADDYFILE).write_text("mine\n")
+    Repairs(node).look()
+    (told,) = warnings(node)
+    assert "data/config/Caddyfile was edited by hand" in told
+    assert node.report.document["state"] == "ready"
+    for files in ({CADDYFILE: OTHER}, {}):
+        assert len(warnings(run(fake, make_node, files))) == 1
+        assert content(fake) == "mine\n"
+    (fake.release / CADDYFILE).write_text(OURS)
+    assert warnings(run(fake, make_node, {CADDYFILE: OTHER})) == []
+    assert content(fake) == OTHER
+
+
+def test_an_edit_before_there_was_a_key_is_kept_too(fake: FakeMachine, make_node: MakeNode) -> None:
+    run(fake, make_node, {})
+    (fake.release / CADDYFILE).write_text("mine\n")
+    (told,) = warnings(run(fake, make_node, {CADDYFILE: OURS}))
+    assert "until it is undone the stack file's own is not put there" in told
+    assert content(fake) == "mine\n"
+
+
+def test_lines_beside_the_agents_block_are_an_edit_too(
+    fake: FakeMachine, make_node: MakeNode
+) -> None:
+    run(fake, make_node, {}, {"A": "1"})
+    file = fake.release / "data/config/custom.env"
+    file.write_text(file.read_text() + "BY_HAND=canary\n")
+    (told,) = warnings(run(fake, make_node, {}, {"A": "2"}))
+    assert "data/config/custom.env was edited by hand" in told
+    assert "configuration.env of the stack file keeps it" in told
+    assert "canary" not in told
+    assert "BY_HAND=canary" in file.read_text()
+
+
+@pytest.mark.parametrize("cut", ["agent.customization._save", "agent.customization.write_private"])
+def test_a_cut_at_any_place_is_no_edit(
+    fake: FakeMachine, make_node: MakeNode, monkeypatch: pytest.MonkeyPatch, cut: str
+) -> None:
+    run(fake, make_node, {})
+    node = claimed(fake, make_node, configuration={"env": {}, "files": {CADDYFILE: OURS}})
+    node.release = fake.release
+
+    def end(*_: Any) -> None:
+        raise OSError("cut off")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(cut, end)
+        with pytest.raises(OSError, match="cut off"):
+            customization.put(node)
+    made_anew(fake)
+    assert warnings(run(fake, make_node, {CADDYFILE: OURS})) == []
+    assert content(fake) == OURS
+    assert made_anew(fake) == ["up -d --no-deps --force-recreate caddy"]
+    run(fake, make_node, {})
+    assert content(fake) == SHIPPED
+
+
+def test_a_link_on_the_way_is_not_followed(
+    fake: FakeMachine, make_node: MakeNode, tmp_path: Path
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (fake.release / "data" / "own").symlink_to(tmp_path / "elsewhere")
+    files = {"data/own/file": "text\n"}
+    node = claimed(fake, make_node, configuration={"env": {}, "files": files})
+    assert not converge(node, unchanged)
+    assert node.report.document["failure"]["code"] == "ReleaseFileUnsafe"
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_a_release_that_is_no_nodes_any_more_has_its_own_again(
+    fake: FakeMachine, make_node: MakeNode
+) -> None:
+    run(fake, make_node, {CADDYFILE: OURS})
+    customization.give_back(fake.release)
+    assert content(fake) == SHIPPED

@@ -1,0 +1,130 @@
+"""The key `configuration`: what of a release a stack file may say, and what the program says itself."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent import node_folder
+from agent.configure import cluster_env, custom_variables
+from agent.disks import POSTGRES_FOLDERS
+from agent.specification import read
+from model import configuration
+from model.configuration import OWN, document
+from model.hosts import HostsSettings
+from model.settings import SettingsError, parse
+from tests.agent.fakes import specification_document
+from tests.model.examples import FULL, HOSTS, SMALLEST, changed
+
+CADDYFILE = "sandbox/release/files/data/config/Caddyfile"
+
+
+def problem(value: dict[str, Any], key: str = "configuration") -> str:
+    with pytest.raises(SettingsError) as raised:
+        parse(changed(SMALLEST, {key: value}))
+    (found,) = raised.value.problems
+    return str(found)
+
+
+def test_a_nodes_own_go_before_those_of_the_cluster() -> None:
+    settings = parse(HOSTS)
+    assert isinstance(settings, HostsSettings)
+    found = [
+        document(settings.configuration, settings.configuration_of(node))["env"]
+        for node in settings.nodes
+    ]
+    assert found == [
+        {"SMTP_HOST": "mail.lab"},
+        {"SMTP_HOST": "mail.rack2.lab", "COOKIE_SECURE": "true"},
+    ]
+
+
+def test_the_content_of_a_file_is_in_the_document_and_not_its_place() -> None:
+    settings = parse(FULL)
+    found = document(settings.configuration, settings.configuration_of("small"))
+    text = (configuration.ROOT / CADDYFILE).read_text()
+    assert found["files"] == {"data/config/Caddyfile": text}
+
+
+def test_what_the_agent_sets_itself_is_known_here(tmp_path: Path) -> None:
+    specification = read(json.dumps(specification_document("leader", tmp_path)).encode())
+    secret = dict.fromkeys(
+        (
+            "postgresPassword",
+            "djangoSecretKey",
+            "nexusEncryptionKey",
+            "nexusSigningKey",
+            "nexusSigningSalt",
+            "streamglSecretKey",
+        ),
+        "x",
+    )
+    own = {line.partition("=")[0] for line in cluster_env(specification).splitlines()[1:]}
+    assert {*own, *custom_variables(specification, secret)} <= set(OWN)
+
+
+def test_folders_that_the_agent_lays_elsewhere_are_known_here() -> None:
+    assert configuration._OF_USERS == node_folder.MADE_BY_USERS
+    assert configuration._OF_POSTGRES == POSTGRES_FOLDERS
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("FORGE_NUM_WORKERS", "workersPerGpu.forge"),
+        ("LOCAL_DATASET_CACHE_DIR", "sharedFolder"),
+        ("POSTGRES_PASSWORD", "the leader makes it"),
+    ],
+)
+def test_a_variable_of_the_agents_is_refused_with_the_key_to_use(name: str, key: str) -> None:
+    said = problem({"env": {name: "canary"}})
+    assert "the agent sets it" in said
+    assert key in said
+    assert "canary" not in said
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ({"env": {"A": "one\ntwo"}}, "one line"),
+        ({"env": {"A": "it's"}}, "between single quotes"),
+        ({"env": {"A": "C:\\"}}, "between single quotes"),
+        ({"env": {"A": 1}}, "text in quotes"),
+        ({"env": {"A-B": "1"}}, "the name of a variable"),
+        ({"files": {"/etc/passwd": CADDYFILE}}, "from the release's folder on"),
+        ({"files": {"data/../../x": CADDYFILE}}, "from the release's folder on"),
+        ({"files": {"data/config/custom.env": CADDYFILE}}, "use configuration.env"),
+        ({"env": {"SMTP_PASSWORD": "canary"}}, "it sounds like a secret"),
+        ({"files": {"data/notebooks/a.py": CADDYFILE}}, "no service would see the file"),
+        ({"files": {"graphistry": CADDYFILE}}, "the release's own command line"),
+        ({"files": {"data/x": "stacks/missing"}}, "cannot be read: No such file"),
+        ({"files": {"data/x": "stacks"}}, "cannot be read: Is a directory"),
+        ({"files": {f"data/{n}": CADDYFILE for n in range(21)}}, "at most 20 files"),
+        ({"environment": {}}, "env, files"),
+    ],
+)
+def test_what_a_release_cannot_take_is_refused(value: dict[str, Any], said: str) -> None:
+    for key in ("configuration", "leader.configuration"):
+        found = problem(value, key)
+        assert said in found
+        assert "canary" not in found
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"-----BEGIN EC PRIVATE KEY-----\ncanary", "a private key would stand"),
+        (b"\xff\xfe", "no text in UTF-8"),
+        (b"x" * 70_000, "65536 are the most"),
+    ],
+)
+def test_a_file_that_cannot_be_in_a_specification_is_refused(
+    tmp_path: Path, content: bytes, said: str
+) -> None:
+    (tmp_path / "file").write_bytes(content)
+    found = problem({"files": {"data/caddy/key.pem": str(tmp_path / "file")}})
+    assert said in found
+    assert "canary" not in found
