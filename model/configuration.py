@@ -23,18 +23,23 @@ MOST_FILES = 20
 
 _MADE = "no key: the leader makes it, and keeps it as the cluster's secret"
 _FIXED = "no key: a cluster needs the program's value"
+_LEADERS = "no key: every node uses the leader's PostgreSQL"
+_WIRED = "no key: the program wires each service to its Redis"
 OWN: Mapping[str, str] = {
     "ENABLE_CLUSTER_MODE": _FIXED,
     "NODE_TYPE": "no key: a node is `leader`, or one of `followers`",
     "LOCAL_DATASET_CACHE_DIR": "sharedFolder",
-    "POSTGRES_HOST": "no key: every node uses the leader's",
+    "POSTGRES_HOST": _LEADERS,
+    "POSTGRES_PORT": _LEADERS,
+    "DATABASE_URL": _LEADERS,
     "CUDA_VISIBLE_DEVICES": "gpus of the GPU profile or the node",
     "FORGE_NUM_WORKERS": "workersPerGpu.forge of the GPU profile",
     "STREAMGL_NUM_WORKERS": "workersPerGpu.streamgl of the GPU profile",
     "DASK_NUM_WORKERS": "workersPerGpu.dask of the GPU profile",
     "CLEAR_LOCAL_SESSION_CACHE_ON_STARTUP": _FIXED,
-    "REDIS_URL": "no key: the program wires each service to its Redis",
-    "NODE_REDIS_URL": "no key: the program wires each service to its Redis",
+    "REDIS_URL": _WIRED,
+    "NODE_REDIS_URL": _WIRED,
+    "REDISCLI_AUTH": _MADE,
     "REDIS_PASSWORD": _MADE,
     "POSTGRES_PASSWORD": _MADE,
     "DJANGO_SECRET_KEY": _MADE,
@@ -42,12 +47,14 @@ OWN: Mapping[str, str] = {
     "GRAPHISTRY_NEXUS_SIGNING_KEY": _MADE,
     "GRAPHISTRY_NEXUS_SIGNING_SALT": _MADE,
     "STREAMGL_SECRET_KEY": _MADE,
+    "VERSION": "release.version",
+    "CUDA_SHORT_VERSION": "release.cuda",
 }
 """Variables that the agent sets, and the key by which a stack file says them."""
 _OWN_FILES: Mapping[str, str] = {
     "data/config/custom.env": "use configuration.env, a variable each",
     "data/config/cluster.env": "the agent writes it",
-    "docker-compose.override.yml": "the agent writes it",
+    "docker-compose.override.yml": "the agent writes it; one that is put on the machine by hand stays",
     "docker-compose.graphistry-cluster.yml": "the agent writes it",
     "graphistry": "it is the release's own command line",
     "VERSION": "use release.version",

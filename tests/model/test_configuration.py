@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from agent import node_folder
+from agent import compose_files, node_folder, wiring
+from agent.cluster_secret import generate
 from agent.configure import cluster_env, custom_variables
 from agent.disks import POSTGRES_FOLDERS
 from agent.specification import read
@@ -19,6 +20,7 @@ from model.settings import SettingsError, parse
 from tests.agent.fakes import specification_document
 from tests.model.examples import FULL, HOSTS, SMALLEST, changed
 
+SERVICES = (*wiring.PUBLISHED, *wiring.LEADERS_REDIS, *wiring.OWN_REDIS, *wiring.USERS_CODE)
 CADDYFILE = "sandbox/release/files/data/config/Caddyfile"
 
 
@@ -50,20 +52,20 @@ def test_the_content_of_a_file_is_in_the_document_and_not_its_place() -> None:
 
 
 def test_what_the_agent_sets_itself_is_known_here(tmp_path: Path) -> None:
-    specification = read(json.dumps(specification_document("leader", tmp_path)).encode())
-    secret = dict.fromkeys(
-        (
-            "postgresPassword",
-            "djangoSecretKey",
-            "nexusEncryptionKey",
-            "nexusSigningKey",
-            "nexusSigningSalt",
-            "streamglSecretKey",
-        ),
-        "x",
-    )
-    own = {line.partition("=")[0] for line in cluster_env(specification).splitlines()[1:]}
-    assert {*own, *custom_variables(specification, secret)} <= set(OWN)
+    secret = dict.fromkeys(generate(), "x")
+    own = set(compose_files.NUMBERS)
+    for role in ("leader", "follower"):
+        specification = read(json.dumps(specification_document(role, tmp_path)).encode())
+        own |= {line.partition("=")[0] for line in cluster_env(specification).splitlines()[1:]}
+        own |= set(custom_variables(specification, secret))
+        # Of a release that has all of them, and of one that has none.
+        for given in (dict.fromkeys(OWN, "x"), {}):
+            services = {each: {"environment": given} for each in SERVICES}
+            wanted = wiring.wanted(specification, secret, "10.40.0.10", tmp_path, services, {})
+            own |= {name for each in wanted.values() for name in each["environment"]}
+    assert own <= set(OWN)
+    # A release of its own words may have a password of Redis, which is the cluster's.
+    assert set(OWN) - own == {"REDIS_PASSWORD"}
 
 
 def test_folders_that_the_agent_lays_elsewhere_are_known_here() -> None:
