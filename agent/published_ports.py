@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Sequence
 
+from agent.door import HTTP, HTTPS
 from agent.engine import Container
 from agent.node import Node
 from agent.wiring import PUBLISHED
 
-DOORS = (80, 443)
-"""The machine's ports of the pages."""
 TELEMETRY = {3000: "Grafana", 8889: "the collector", 9091: "Prometheus", 16686: "Jaeger"}
 """The machine's ports of the vendor's telemetry, which asks nobody for a password but Grafana, whose first is known."""
 LOOPBACK = ("127.", "::1")
@@ -48,11 +47,12 @@ def telemetry(containers: Sequence[Container]) -> list[str]:
 
 
 def described(node: Node, containers: Sequence[Container]) -> str:
-    """Who opens the door, and that nobody else reaches the data services."""
+    """Who opens the door, at whatever port, and that nobody else reaches the data services."""
     doors = {
         each.service
         for each in containers
-        if each.has_machines_network or any(port.port in DOORS for port in each.published)
+        if each.has_machines_network
+        or any({port.port, port.target} & {HTTP, HTTPS} for port in each.published)
     }
     own = "PostgreSQL and Redis on the private address only"
     data = own if node.specification.runs_data_services else "no data service"

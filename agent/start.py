@@ -22,6 +22,7 @@ from agent import (
 )
 from agent.commands import run
 from agent.compose import UP_SECONDS, Compose, has_ended, is_well, replicas
+from agent.door import Door
 from agent.engine import Container
 from agent.failures import Failure, NotProvenError
 from agent.node import Node
@@ -64,23 +65,26 @@ def start(node: Node) -> None:
     services = compose.services()
     _renew_holders(node, compose, services)
     wait_until_healthy(compose, services)
-    web.enter(node.folder, services, compose.containers)
+    door = web.enter(node.folder, services, compose.containers)
     if node.specification.is_leader:
-        _prove_administrator(node, others, is_new=made)
+        _prove_administrator(node, door, others, is_new=made)
     # Not before: the boot's own start lets users in, whether there is an administrator or not.
     _resume_unit()
     systemd.enable(UNIT_NAME)
-    _warm_up(node)
+    _warm_up(node, door)
 
 
-def _prove_administrator(node: Node, others: list[str], *, is_new: bool) -> None:
+def _prove_administrator(node: Node, door: Door, others: list[str], *, is_new: bool) -> None:
     """Sign in as the administrator who was just made, and tell of others: whoever was one before may have signed up
     when nobody was. Raises Failure AdministratorRefused where a new one's password does not let us in."""
     before = (
         f"; {', '.join(others)} {'was one before' if is_new else 'is one too'}" if others else ""
     )
     try:
-        _sign_in(users.ADMIN, node.secret["adminPassword"], limits.PATIENCE if is_new else 0)
+        _sign_in(door, users.ADMIN, node.secret["adminPassword"], limits.PATIENCE if is_new else 0)
+    except NotProvenError as why:
+        node.report.not_proven("administrator", f"{why}{before}")
+        return
     except web.WebError as error:
         if is_new and error.status in REFUSALS:
             raise Failure("AdministratorRefused", f"the new administrator: {error}") from error
@@ -242,8 +246,11 @@ def _states(name: str, containers: list[Container], merged: Mapping[str, Any]) -
     return states if wanted == 1 else f"{len(ill)} of {wanted}: {states}"
 
 
-def _sign_in(user: str, password: str, patience: float) -> str:
-    """A token of a user, tried for *patience* seconds; raises WebError."""
+def _sign_in(door: Door, user: str, password: str, patience: float) -> str:
+    """A token of a user, tried for *patience* seconds; raises WebError, and NotProvenError at once where nobody knows
+    where the pages are."""
+    if not door.is_found:
+        raise NotProvenError(door.why)
     end = time.monotonic() + patience
     while True:
         try:
@@ -254,14 +261,14 @@ def _sign_in(user: str, password: str, patience: float) -> str:
         time.sleep(PAUSE_SECONDS)
 
 
-def _warm_up(node: Node) -> None:
+def _warm_up(node: Node, door: Door) -> None:
     """Once a boot, let the GPUs compile their kernels before a user waits for it; a failure is told, no more."""
     if WARM.exists():
         return
     try:
         web.status("/streamgl-gpu/secondary/gpu/health")
         # The leader makes that user when its services are well: a follower may be earlier.
-        bearer = _sign_in(users.SERVICE, node.secret["servicePassword"], limits.PATIENCE)
+        bearer = _sign_in(door, users.SERVICE, node.secret["servicePassword"], limits.PATIENCE)
         identifier = web.upload(
             bearer, f"warm-up {node.specification.node}", {"src": [0], "dst": [1]}
         )

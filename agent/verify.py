@@ -207,14 +207,15 @@ def _service_folder(node: Node, containers: list[Container], services: dict[str,
         raise Failure("ConfigurationIgnored", shared_folder.no_holder(node))
     seen: list[str] = []
     for each in containers:
-        wrong = node_folder.missing(node, each, own.get(each.service, []))
+        kept = own.get(each.service, [])
+        wrong = node_folder.missing(node, each, kept)
         if wrong is not None:
             raise Failure(
                 "SharedFolderUnmounted",
                 f"in the container {each.service}, {wrong} is not in {node_folder.path(node.specification)}",
             )
         # Also where the configuration promises another folder there, or the container is older than it.
-        targets = {mount.target for mount in each.mounts} & whole
+        targets = {mount.target for mount in each.mounts} & whole - {one["target"] for one in kept}
         for target in sorted({*targets, *filter(None, [held.get(each.service)])}):
             if not shared_folder.is_held(each, target):
                 raise Failure(

@@ -111,7 +111,8 @@ def wanted(
             if (services.get(name) or {}).get("ports"):
                 found.setdefault(name, {"environment": {}})["ports"] = []
     for name, volumes in kept.items():
-        found.setdefault(name, {"environment": {}})["volumes"] = volumes
+        settings = found.setdefault(name, {"environment": {}})
+        settings["volumes"] = [*settings.get("volumes", []), *volumes]
     return found
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import pytest
 
 from agent import limits, start, web
+from agent.door import Door
+
+DOOR = Door("http://localhost")
 
 
 def leader_makes_the_user_after(refusals: int, monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -24,7 +27,7 @@ def leader_makes_the_user_after(refusals: int, monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_user_that_is_not_there_yet_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     tried = leader_makes_the_user_after(3, monkeypatch)
-    assert start._sign_in("user", "password", limits.PATIENCE) == "token"
+    assert start._sign_in(DOOR, "user", "password", limits.PATIENCE) == "token"
     assert len(tried) == 4
 
 
@@ -34,4 +37,4 @@ def test_a_user_that_never_comes_is_not_waited_for_for_ever(
     monkeypatch.setattr(limits, "PATIENCE", 0.0)
     leader_makes_the_user_after(10_000, monkeypatch)
     with pytest.raises(web.WebError, match="HTTP 400"):
-        start._sign_in("user", "password", limits.PATIENCE)
+        start._sign_in(DOOR, "user", "password", limits.PATIENCE)

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from agent import start, visualization, web, websocket
+from agent.door import Door
 from agent.failures import NotProvenError
 from agent.visualization import opened
 from agent.websocket import WebSocket, WebSocketError
@@ -161,7 +162,7 @@ def test_a_first_visualization_is_told_as_it_was_and_leaves_no_dataset(
     for page, refused in ((PAGE, ""), ("", ""), (PAGE, "no worker is free")):
         start.WARM.unlink(missing_ok=True)
         viz.page, viz.refused = page, refused
-        start._warm_up(node)
+        start._warm_up(node, Door(web.ADDRESS))
         check = next(each for each in node.report.document["checks"] if each["name"] == "warmUp")
         found.append((check["ok"], check["detail"]))
     assert found[0] == (True, "a first visualization was opened")
@@ -175,7 +176,7 @@ def test_a_first_visualization_is_told_as_it_was_and_leaves_no_dataset(
     start.WARM.unlink(missing_ok=True)
     viz.page, viz.refused = PAGE, ""
     monkeypatch.setattr(web, "delete", refuse)
-    start._warm_up(node)
+    start._warm_up(node, Door(web.ADDRESS))
     check = next(each for each in node.report.document["checks"] if each["name"] == "warmUp")
     assert check["ok"] is True
 

@@ -24,6 +24,7 @@ from agent.cluster_secret import (
     read,
 )
 from agent.converge import PHASES, converge
+from agent.door import Door
 from agent.node import Node
 from agent.start import is_door
 from agent.web import WebError
@@ -149,6 +150,20 @@ def test_a_new_administrator_signs_in_and_one_with_another_password_is_not_prove
         False,
         "not proven: admin does not sign in with the secret's password (HTTP 400)",
     )
+
+
+def test_nobody_waits_for_pages_that_are_nobody_knows_where(
+    leader: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten minutes each, where Caddy redirects to a name that no file tells."""
+    door = Door("http://localhost", "http://localhost redirects to https", is_found=False)
+    monkeypatch.setattr("agent.door.find", lambda *_: door)
+    monkeypatch.setattr("agent.web.token", lambda *_: pytest.fail("nobody knows whom to ask"))
+    assert converge(leader, unchanged), leader.report.document["failure"]
+    checks = {each["name"]: each for each in leader.report.document["checks"]}
+    for name in ("administrator", "warmUp", "http"):
+        assert checks[name]["ok"] is False
+        assert checks[name]["detail"] == f"not proven: {door.why}"
 
 
 def store(node: Node) -> Any:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from agent import engine
+from agent import engine, node_folder
 from agent.cluster_secret import followers_part, generate
 from agent.converge import converge
 from agent.engine import Container
@@ -383,6 +383,27 @@ class TestLeader:
         assert "the pages by caddy" in ready(node)["ports"]
         assert [each.address for each in shape.runs()["redis"].published] == ["10.40.0.10"]
         assert [each.address for each in shape.runs()["postgres"].published] == ["10.40.0.10"]
+
+    @pytest.mark.parametrize("port", ["80:8080", "8080:80", "8443:443"])
+    def test_whoever_publishes_the_pages_is_named(
+        self, shape: Shape, node: Node, port: str
+    ) -> None:
+        shape.change('"80:80"', f'"{port}"')
+        assert "the pages by caddy" in ready(node)["ports"]
+
+    def test_the_nodes_own_folder_may_be_where_others_have_the_shared_one(
+        self, shape: Shape, node: Node, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(node_folder, "missing", lambda *_: None)  # its containers are words
+        (shape.folder / "data" / "notebooks").mkdir(parents=True)
+        own = '["./data/notebooks:/opt/graphistry/data"]'
+        shape.change(
+            "services:\n",
+            f"services:\n  notebook: {{image: nb, restart: unless-stopped, volumes: {own}}}\n",
+        )
+        (shape.fake.root / "not-held").write_text("notebook")
+        ready(node)
+        assert shape.mounts("notebook")["/opt/graphistry/data"].endswith("nodes/leader/notebooks")
 
     def test_another_way_to_a_data_service_is_told(self, shape: Shape, node: Node) -> None:
         shape.change("services:\n", 'services:\n  proxy: {image: socat, ports: ["15432:5432"]}\n')
