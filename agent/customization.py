@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, Sequence
 
 from agent.compose import Compose
+from agent.compose_files import OVERRIDE, is_somebody_elses
 from agent.custom_env import without_block
 from agent.failures import Failure
 from agent.node import HOME, MARK, Node, opened, read_plain, write_private
@@ -128,7 +129,7 @@ def find_edits(node: Node) -> None:
 
 
 def warnings(node: Node) -> list[str]:
-    """A sentence for each file that hands have changed on this machine."""
+    """A sentence for each file that hands have changed on this machine, or may have."""
     found = []
     for path, entry in sorted(_load(node.folder).items()):
         try:
@@ -143,6 +144,11 @@ def warnings(node: Node) -> list[str]:
             loss += ", and until it is undone the stack file's own is not put there"
         key = "configuration.env" if path == VARIABLES else "configuration.files"
         found.append(f"{path} was edited by hand: {loss}; {key} of the stack file keeps it")
+    if is_somebody_elses(node.folder / OVERRIDE):
+        # An image may bring it, so nobody can tell who has put it there.
+        found.append(
+            f"{OVERRIDE} is not the agent's: unless the image has it, it goes with this machine"
+        )
     return found
 
 

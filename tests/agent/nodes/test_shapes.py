@@ -278,6 +278,8 @@ class TestCommandLine:
         assert override.read_text() == theirs
         assert shape.runs()["nexus"].environment["THEIRS"] == "1"
         assert (shape.folder / "docker-compose.graphistry-cluster.yml").exists()
+        (warning,) = [each for each in node.report.document["warnings"] if override.name in each]
+        assert "goes with this machine" in warning
 
     def test_files_that_do_not_say_all_are_not_called_without_it(
         self, shape: Shape, node: Node
