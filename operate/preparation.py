@@ -216,6 +216,8 @@ def refuse_a_shared_block(opened: Deployment) -> None:
 
 def refuse_another_region(opened: Deployment) -> None:
     """Raise :class:`UserError` when the stack file names another region than the one the cluster is in."""
+    if isinstance(opened.settings, FollowersOnHosts):
+        return  # hosts are in no region, and their stack file names none
     if reason := moved(known(opened), opened.region):
         raise UserError(reason)
 

@@ -4,6 +4,7 @@ from collections import Counter
 
 import pytest
 
+from components.leader_stack import JOIN_VERSION
 from tests.deployment.checkout import Checkout
 
 TEAM = ["research-1", "research-2"]
@@ -77,9 +78,11 @@ def test_a_leader_of_another_version_is_told(checkout: Checkout) -> None:
     checkout.succeed("up")
     team = checkout.add_gpu_team()
     program = checkout.root / "components/leader_stack.py"
-    program.write_text(program.read_text().replace("JOIN_VERSION = 1", "JOIN_VERSION = 2"))
+    now, next_one = JOIN_VERSION, JOIN_VERSION + 1
+    changed = program.read_text().replace(f"JOIN_VERSION = {now}", f"JOIN_VERSION = {next_one}")
+    program.write_text(changed)
     shown = refused(team, "preview")
-    assert "its output join is of version 1, this program reads 2" in shown
+    assert f"its output join is of version {now}, this program reads {next_one}" in shown
 
 
 def test_a_leader_that_was_abandoned_is_told_and_its_followers_can_still_be_ended(
