@@ -13,6 +13,7 @@ from agent import (
     compose_files,
     customization,
     database_folder,
+    hidden_folders,
     links,
     node_folder,
     redis_users,
@@ -64,6 +65,7 @@ def configure(node: Node) -> None:
     earlier = _earlier_changes(node)
     _require_known(node, compose)
     node_folder.take(node, compose)
+    hidden_folders.find(node)
     # Before anything is copied: whatever is cut off in between, no service begins with a folder of the machine's.
     _write_override(node, compose, earlier)
     node_folder.fill(node, compose)
@@ -119,9 +121,11 @@ def redis_file() -> Path:
 
 def wanted_wiring(node: Node, services: dict[str, Any]) -> dict[str, wiring.Settings]:
     """The wiring of this node's services."""
-    kept = node_folder.volumes(node, services)
+    volumes = hidden_folders.volumes(node, services)
+    for service, kept in node_folder.volumes(node, services).items():
+        volumes.setdefault(service, []).extend(kept)
     return wiring.wanted(
-        node.specification, node.secret, node.address, redis_file(), services, kept
+        node.specification, node.secret, node.address, redis_file(), services, volumes
     )
 
 

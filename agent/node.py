@@ -40,6 +40,8 @@ class Node:
     """Why the shared folder could not be mounted when that was tried last."""
     kept: tuple[str, ...] = ()
     """The folders of the release's `data` that are in the node's own folder of the shared one."""
+    hidden: tuple[str, ...] = ()
+    """The folders of the shared one that services with the whole of it do not see."""
     left_here: list[str] = field(default_factory=list)
     """What users make and loses its machine, with the reason, a sentence each."""
     machine_shown: float = -math.inf

@@ -74,9 +74,9 @@ def wanted(
     address: str,
     redis_file: Path,
     services: Mapping[str, Any],
-    kept: Mapping[str, list[dict[str, Any]]],
+    volumes: Mapping[str, list[dict[str, Any]]],
 ) -> dict[str, Settings]:
-    """The wiring of every service of this node that needs one; *kept* are the volumes in the node's own folder."""
+    """The wiring of every service of this node that needs one; *volumes* are those that it must have besides."""
     found: dict[str, Settings] = {}
     for name, service in services.items():
         environment = environment_of(service)
@@ -110,9 +110,9 @@ def wanted(
         for name in PUBLISHED:
             if (services.get(name) or {}).get("ports"):
                 found.setdefault(name, {"environment": {}})["ports"] = []
-    for name, volumes in kept.items():
+    for name, further in volumes.items():
         settings = found.setdefault(name, {"environment": {}})
-        settings["volumes"] = [*settings.get("volumes", []), *volumes]
+        settings["volumes"] = [*settings.get("volumes", []), *further]
     return found
 
 
@@ -295,9 +295,10 @@ def _drops(service: Mapping[str, Any], capabilities: list[str]) -> bool:
 
 
 def _has_volumes(service: Mapping[str, Any], volumes: list[dict[str, Any]]) -> bool:
-    # Compose leaves `//` in a source, as of a variable that ends with a slash.
-    present = [
-        (posixpath.normpath(str(each.get("source", ""))), each.get("target"))
-        for each in service.get("volumes") or []
-    ]
-    return all((each["source"], each["target"]) in present for each in volumes)
+    present = [_from_to(each) for each in service.get("volumes") or []]
+    return all(_from_to(each) in present for each in volumes)
+
+
+def _from_to(volume: Mapping[str, Any]) -> tuple[str, object]:
+    # Compose leaves `//` in a source, as of a variable that ends with a slash. An empty folder has none.
+    return posixpath.normpath(str(volume.get("source", ""))), volume.get("target")

@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from agent import wiring
+from agent.disks import POSTGRES_FOLDERS
 from tests.cluster.nodes import Cluster, changed_nothing, shell
 
 CAP_NET_RAW = 13
@@ -223,6 +224,24 @@ def test_code_in_a_notebooks_container_is_stopped_at_every_step(cluster: Cluster
     way = f"timeout 3 bash -c '</dev/tcp/{server}/{nfs}' && echo open || echo closed"
     assert cluster.run("small", way) == "open\n"
     assert notebook(f"{way} 2>&1").splitlines()[-1] == "closed"
+
+
+def test_code_in_a_container_with_the_whole_folder_sees_no_notebook_and_no_database(
+    cluster: Cluster,
+) -> None:
+    """As whoever runs code by Dask, which asks nobody who he is."""
+    hidden = ("nodes", *POSTGRES_FOLDERS)
+    for name in hidden:
+        assert cluster.run("leader", f"ls -A /mnt/graphistry/{name}"), name
+    for service in ("nexus", "dask-cuda-worker", "forge-etl-python"):
+        inside = f"docker exec -u 0 {cluster.service('leader', service)} bash -c"
+        for name in hidden:
+            folder = f"/opt/graphistry/data/{name}"
+            script = f"ls -A {folder}; touch {folder}/x; umount {folder}; ls -A {folder}"
+            seen = cluster.run("leader", f"{inside} {shlex.quote(script)} 2>&1 || true").splitlines()
+            assert len(seen) == 2, seen
+            assert "Read-only file system" in seen[0]
+            assert "umount" in seen[1]
 
 
 def test_different_profiles_run_with_different_workers(cluster: Cluster) -> None:

@@ -186,7 +186,9 @@ def test_services_that_began_without_the_shared_folder_are_restarted(cluster: Cl
         set -e
         systemctl stop graphistry-cluster-agent
         umount -l /mnt/graphistry
-        cd {cluster.release} && ./graphistry restart forge-etl-python streamgl-viz
+        cd {cluster.release}
+        # What has an empty folder over a part of it does not begin at all.
+        ./graphistry restart forge-etl-python streamgl-viz || true
         systemctl start graphistry-cluster-agent
         """,
     )
