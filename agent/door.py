@@ -63,6 +63,8 @@ def find(
         if to.hostname and to.hostname != LOCAL:
             secure = _address("https", to.hostname, published(services, HTTPS))
         why = f"{plain} redirects to https"
+    except http.client.HTTPException:
+        return Door(plain)  # it answers, and not as a page does: whoever asks for one tells it
     except OSError:
         why = f"{plain} does not answer"
         if secure is None:

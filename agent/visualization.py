@@ -8,6 +8,7 @@ The page is only a frame; what shows a graph is a session that begins with the s
 from __future__ import annotations
 
 import contextlib
+import http.client
 import http.cookiejar
 import json
 import re
@@ -63,7 +64,7 @@ def _page(path: str) -> tuple[str, http.cookiejar.CookieJar]:
     except urllib.error.HTTPError as error:
         said = error.read()[:200].decode(errors="replace")
         raise WebError(f"{path}: HTTP {error.code}: {said}", error.code) from error
-    except OSError as error:
+    except (OSError, http.client.HTTPException) as error:
         raise WebError(f"{path}: {error}") from error
 
 

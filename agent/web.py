@@ -5,6 +5,7 @@ What is asked and read here is in hub's REST documents (docs/api) and in PyGraph
 
 from __future__ import annotations
 
+import http.client
 import json
 import urllib.error
 import urllib.request
@@ -54,7 +55,7 @@ def status(path: str) -> int:
             return found
     except urllib.error.HTTPError as error:
         return error.code
-    except OSError as error:
+    except (OSError, http.client.HTTPException) as error:
         raise WebError(f"{path}: {error}") from error
 
 
@@ -126,7 +127,7 @@ def _ask(method: str, path: str, bearer: str | None, content: Any = None) -> dic
     except urllib.error.HTTPError as error:
         said = error.read()[:200].decode(errors="replace")
         raise WebError(f"{path}: HTTP {error.code}: {said}", error.code) from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         raise WebError(f"{path}: {error}") from error
     if not isinstance(found, dict):
         raise WebError(f"{path}: an object is expected, {type(found).__name__} was answered")

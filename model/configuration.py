@@ -25,6 +25,7 @@ _MADE = "no key: the leader makes it, and keeps it as the cluster's secret"
 _FIXED = "no key: a cluster needs the program's value"
 _LEADERS = "no key: every node uses the leader's PostgreSQL"
 _WIRED = "no key: the program wires each service to its Redis"
+_DATABASES = "no key: a database that exists is not found under another name or in another folder"
 OWN: Mapping[str, str] = {
     "ENABLE_CLUSTER_MODE": _FIXED,
     "NODE_TYPE": "no key: a node is `leader`, or one of `followers`",
@@ -32,6 +33,9 @@ OWN: Mapping[str, str] = {
     "POSTGRES_HOST": _LEADERS,
     "POSTGRES_PORT": _LEADERS,
     "DATABASE_URL": _LEADERS,
+    "PGDATA": _DATABASES,
+    "POSTGRES_DB": _DATABASES,
+    "POSTGRES_USER": _DATABASES,
     "CUDA_VISIBLE_DEVICES": "gpus of the GPU profile or the node",
     "FORGE_NUM_WORKERS": "workersPerGpu.forge of the GPU profile",
     "STREAMGL_NUM_WORKERS": "workersPerGpu.streamgl of the GPU profile",
@@ -50,7 +54,7 @@ OWN: Mapping[str, str] = {
     "VERSION": "release.version",
     "CUDA_SHORT_VERSION": "release.cuda",
 }
-"""Variables that the agent sets, and the key by which a stack file says them."""
+"""Variables that the agent or the release sets, and the key by which a stack file says them."""
 _OWN_FILES: Mapping[str, str] = {
     "data/config/custom.env": "use configuration.env, a variable each",
     "data/config/cluster.env": "the agent writes it",
@@ -78,7 +82,12 @@ _SECRET = re.compile(
 def variable(name: str) -> str:
     """A variable that the agent does not set itself, and that is no secret by its name."""
     if name in OWN:
-        raise refusal(f"the agent sets it; the key to use instead is: {OWN[name]}", got=name)
+        raise refusal(f"the program sets it; the key to use instead is: {OWN[name]}", got=name)
+    if name.startswith("COMPOSE_"):
+        raise refusal(
+            "it is Docker Compose's own, which the release's command line sets; the services never see it",
+            got=name,
+        )
     if _SECRET.search(name):
         raise refusal(
             "it sounds like a secret, and would stand in the state for everybody to read; write it into "

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import socket
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from agent import web
 from agent.exercise import Exercises
 from sandbox.release.standin.web import RefusedError, Reply, Request
 
+from .test_clients import serve
 from .test_visualization import served
 
 ME = {"dataset_id": "d1", "name": "mine"}
@@ -112,3 +114,16 @@ def test_a_release_that_deletes_nothing_proves_nothing(
             exercises.delete("d1")
     else:
         assert set(exercises.delete("d1")) == {told}
+
+
+@pytest.mark.parametrize("ask", [lambda: web.status("/"), lambda: web.token("a", "b")])
+def test_who_answers_nothing_of_http_is_told(
+    monkeypatch: pytest.MonkeyPatch, ask: Callable[[], object]
+) -> None:
+    def speak(connection: socket.socket) -> None:
+        connection.recv(1000)
+        connection.sendall(b"SSH-2.0-OpenSSH_10.0\r\n")
+
+    monkeypatch.setattr(web, "ADDRESS", f"http://127.0.0.1:{serve(speak)}")
+    with pytest.raises(web.WebError, match=r"SSH-2\.0"):
+        ask()

@@ -65,7 +65,7 @@ def test_what_the_agent_sets_itself_is_known_here(tmp_path: Path) -> None:
             own |= {name for each in wanted.values() for name in each["environment"]}
     assert own <= set(OWN)
     # A release of its own words may have a password of Redis, which is the cluster's.
-    assert set(OWN) - own == {"REDIS_PASSWORD"}
+    assert set(OWN) - own == {"REDIS_PASSWORD", "PGDATA", "POSTGRES_DB", "POSTGRES_USER"}
 
 
 def test_folders_that_the_agent_lays_elsewhere_are_known_here() -> None:
@@ -79,11 +79,12 @@ def test_folders_that_the_agent_lays_elsewhere_are_known_here() -> None:
         ("FORGE_NUM_WORKERS", "workersPerGpu.forge"),
         ("LOCAL_DATASET_CACHE_DIR", "sharedFolder"),
         ("POSTGRES_PASSWORD", "the leader makes it"),
+        ("PGDATA", "a database that exists is not found"),
     ],
 )
 def test_a_variable_of_the_agents_is_refused_with_the_key_to_use(name: str, key: str) -> None:
     said = problem({"env": {name: "canary"}})
-    assert "the agent sets it" in said
+    assert "the program sets it" in said
     assert key in said
     assert "canary" not in said
 
@@ -100,6 +101,7 @@ def test_a_variable_of_the_agents_is_refused_with_the_key_to_use(name: str, key:
         ({"files": {"data/../../x": CADDYFILE}}, "from the release's folder on"),
         ({"files": {"data/config/custom.env": CADDYFILE}}, "use configuration.env"),
         ({"env": {"SMTP_PASSWORD": "canary"}}, "it sounds like a secret"),
+        ({"env": {"COMPOSE_FILE": "canary"}}, "Docker Compose's own"),
         ({"files": {"data/notebooks/a.py": CADDYFILE}}, "no service would see the file"),
         ({"files": {"graphistry": CADDYFILE}}, "the release's own command line"),
         ({"files": {"data/x": "stacks/missing"}}, "cannot be read: No such file"),

@@ -238,7 +238,9 @@ def test_code_in_a_container_with_the_whole_folder_sees_no_notebook_and_no_datab
         for name in hidden:
             folder = f"/opt/graphistry/data/{name}"
             script = f"ls -A {folder}; touch {folder}/x; umount {folder}; ls -A {folder}"
-            seen = cluster.run("leader", f"{inside} {shlex.quote(script)} 2>&1 || true").splitlines()
+            seen = cluster.run(
+                "leader", f"{inside} {shlex.quote(script)} 2>&1 || true"
+            ).splitlines()
             assert len(seen) == 2, seen
             assert "Read-only file system" in seen[0]
             assert "umount" in seen[1]
