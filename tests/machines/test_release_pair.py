@@ -48,7 +48,10 @@ class Pair:
 
     def healthy(self, node: str) -> None:
         # As long as they have for their start: thirteen at once on a busy computer.
-        until(lambda: not self.ill(node), f"all services of {node} are healthy", 180)
+        try:
+            until(lambda: not self.ill(node), f"all services of {node} are healthy", 180)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; ill: {self.ill(node)}") from None
 
     def ask(self, node: str, path: str, token: str = "", body: Any = None) -> Any:
         """The JSON that a node's caddy answers with."""
@@ -214,7 +217,8 @@ def test_traps_are_what_they_say(pair: Pair) -> None:
     traps = {"unhealthy": ["pivot"], "exits": ["streamgl-viz"], "neverStarts": ["nginx"]}
     folder = pair.cloud.sandbox.directory / "machines" / pair.follower
     (folder / "traps.json").write_text(json.dumps(traps))
-    pair.run(pair.follower, "up -d --force-recreate pivot streamgl-viz nginx")
+    make_anew = "up -d --force-recreate pivot streamgl-viz nginx"
+    pair.run(pair.follower, make_anew)
     states = pair.states(pair.follower)
     assert (states["nginx"]["State"], states["nginx"]["Health"]) == ("running", "starting")
     until(lambda: pair.states(pair.follower)["pivot"]["Health"] == "unhealthy", "pivot is ill")
@@ -224,7 +228,7 @@ def test_traps_are_what_they_say(pair: Pair) -> None:
     )
     assert "trap `exits`" in pair.run(pair.follower, "logs --no-color --tail=1 streamgl-viz")
     (folder / "traps.json").unlink()
-    pair.run(pair.follower, "up -d --force-recreate")
+    pair.run(pair.follower, make_anew)
     pair.healthy(pair.follower)
     assert pair.states(pair.follower)["pivot"]["Health"] == "healthy"
 
