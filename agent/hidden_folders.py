@@ -16,11 +16,13 @@ from agent.inside import Folder
 from agent.node import Node
 from agent.node_folder import NODES, Volume
 
+FOLDERS = (NODES, *POSTGRES_FOLDERS)
+
 
 def find(node: Node) -> None:
     """Look which of them there are. Raises Failure where the shared folder does not answer."""
-    leaders = POSTGRES_FOLDERS if node.specification.runs_data_services else ()
-    node.hidden = tuple(name for name in (NODES, *leaders) if _is_there(node, name))
+    names = FOLDERS if node.specification.runs_data_services else (NODES,)
+    node.hidden = tuple(name for name in names if _is_there(node, name))
 
 
 def volumes(node: Node, services: Mapping[str, Any]) -> dict[str, list[Volume]]:

@@ -5,6 +5,7 @@ How it is mounted is in a module for each kind: efs, nfs, nfs_server, mounted_pa
 
 from __future__ import annotations
 
+import contextlib
 import posixpath
 import time
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 from agent import (
     efs,
     engine,
+    hidden_folders,
     inside,
     limits,
     links,
@@ -192,6 +194,8 @@ def _mount(node: Node) -> None:
             return
         if pause == 1.0:
             _end_services(node)
+            if not isinstance(share, MountedPath):
+                _empty(Path(share.path))
         patience = limits.PATIENCE
         log = systemd.mount_log(share.path, done)
         what = f"{_described(node)} could not be mounted at {share.path}"
@@ -284,17 +288,29 @@ def _is_another(node: Node) -> bool:
 
 def _shut(folder: Path) -> None:
     """Nothing may ever be written where the shared folder is not mounted, not even by Docker as root."""
-    # Not even root changes the mode of one that is closed already.
+    # Not even root changes what is closed already.
     run(["chattr", "-i", str(folder)])
+    _empty(folder)
     with opened(folder, "SharedFolderUnsafe") as found:
         found.chmod(0)
     run(["chattr", "+i", str(folder)])
+
+
+def _empty(folder: Path) -> None:
+    """Take away what Docker makes there to hide folders of the shared one, on a file system where nothing is closed."""
+    with opened(folder, "SharedFolderUnsafe") as found:
+        if found.stat().st_dev != folder.parent.stat().st_dev:
+            return  # it is mounted by now, and this is the shared one
+        for name in hidden_folders.FOLDERS:
+            with contextlib.suppress(OSError):
+                (found / name).rmdir()
 
 
 def open_again(folder: Path) -> None:
     """Give a folder back that `_shut` had closed, and that nothing is mounted at any more; it goes if it is empty."""
     run(["chattr", "-i", str(folder)])
     try:
+        _empty(folder)
         with opened(folder, "SharedFolderUnsafe") as found:
             found.chmod(0o755)
         folder.rmdir()

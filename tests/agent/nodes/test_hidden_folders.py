@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from agent import hidden_folders, node_folder
+from agent import hidden_folders, node_folder, shared_folder
 from agent.compose import Compose
 from agent.converge import converge
 from agent.node import Node
@@ -75,3 +76,15 @@ def test_what_a_service_mounts_there_itself_stays(make_node: MakeNode) -> None:
     services = {"backup": {"volumes": [whole, own]}, "other": {"volumes": [whole]}}
     found = hidden_folders.volumes(node, services)
     assert found == {"other": [{"type": "tmpfs", "target": "/data/nodes", "read_only": True}]}
+
+
+def test_what_docker_has_made_to_hide_a_folder_is_taken_away_and_nothing_else(
+    tmp_path: Path, fake: FakeMachine
+) -> None:
+    for name in ("nodes", "postgres_backups", "postgresql_data/base", "datasets"):
+        (tmp_path / "shared" / name).mkdir(parents=True)
+    shared_folder.open_again(tmp_path / "shared")
+    assert sorted(each.name for each in (tmp_path / "shared").iterdir()) == [
+        "datasets",
+        "postgresql_data",
+    ]

@@ -8,8 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from agent import wiring
-from agent.disks import POSTGRES_FOLDERS
+from agent import hidden_folders, wiring
 from tests.cluster.nodes import Cluster, changed_nothing, shell
 
 CAP_NET_RAW = 13
@@ -230,12 +229,11 @@ def test_code_in_a_container_with_the_whole_folder_sees_no_notebook_and_no_datab
     cluster: Cluster,
 ) -> None:
     """As whoever runs code by Dask, which asks nobody who he is."""
-    hidden = ("nodes", *POSTGRES_FOLDERS)
-    for name in hidden:
+    for name in ("nodes", "postgresql_data"):
         assert cluster.run("leader", f"ls -A /mnt/graphistry/{name}"), name
     for service in ("nexus", "dask-cuda-worker", "forge-etl-python"):
         inside = f"docker exec -u 0 {cluster.service('leader', service)} bash -c"
-        for name in hidden:
+        for name in hidden_folders.FOLDERS:
             folder = f"/opt/graphistry/data/{name}"
             script = f"ls -A {folder}; touch {folder}/x; umount {folder}; ls -A {folder}"
             seen = cluster.run(
