@@ -143,14 +143,13 @@ class Bucket:
         self._aws.call("s3", "PUT", url, content)
 
 
-def open_object(aws: Aws, bucket: str, key: str, offset: int) -> HTTPResponse:
-    """The bytes of an object from *offset* on; the bucket may be in another region."""
-    headers = {"range": f"bytes={offset}-"} if offset else {}
+def open_object(aws: Aws, bucket: str, key: str, span: str) -> HTTPResponse:
+    """The bytes of an object in a range like `bytes=0-99`; the bucket may be in another region."""
     region = None
     for _ in (1, 2):
         url = bootstrap.object_url(region or aws.region, bucket, key)
         try:
-            return aws.open("s3", "GET", url, headers=headers, region=region)
+            return aws.open("s3", "GET", url, headers={"range": span}, region=region)
         except AwsError as error:
             cause = error.__cause__
             told = (

@@ -52,10 +52,12 @@ def test_an_unchanged_object_is_not_fetched_again(session: aws.Aws) -> None:
     assert abs(session.clock_seconds) < 5
 
 
-def test_an_object_is_read_from_an_offset_on(session: aws.Aws) -> None:
+def test_a_part_of_an_object_is_read(session: aws.Aws) -> None:
     aws.Bucket(session, BUCKET).put("release", b"0123456789")
-    with aws.open_object(session, BUCKET, "release", 7) as answer:
-        assert (answer.status, answer.read()) == (206, b"789")
+    with aws.open_object(session, BUCKET, "release", "bytes=7-8") as answer:
+        assert (answer.status, answer.read()) == (206, b"78")
+        assert answer.headers["Content-Range"] == "bytes 7-8/10"
+        assert answer.headers["ETag"]
 
 
 def test_a_missing_object_is_told_in_words_of_aws(session: aws.Aws) -> None:
