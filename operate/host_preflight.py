@@ -28,14 +28,16 @@ from operate.host_facts import Facts
 from operate.host_losses import SECRET_GONE
 from operate.hosts import Hosts
 from operate.messages import for_stack
+from operate.preflight.release import RELEASES
 from operate.sent_agent import NO_PYTHON, NO_SUDO, run_once
 from operate.ssh import SshError
 from operate.tables import plain_table
 
 NFS_PORT = 2049
 WEB_PORTS = (80, 443)
-RELEASE_GIB = 40
-"""Free space for the images of a release (graphistry-cli, hardware: about 14 GB each, and room to unpack)."""
+IMAGES_GIB, FILES_GIB = 36 * RELEASES, 4 * RELEASES
+"""Free space for the images of releases (graphistry-cli, hardware: about 14 GB each, and room to unpack), and for their
+other files. The agent wants room for one of them, whenever it brings one."""
 
 STORE_GIB = 10
 CLOCK_SECONDS = 60
@@ -311,12 +313,12 @@ def _release(wanted: Release, found: Facts) -> Iterator[tuple[str, str]]:
                 f"put {it} there first, or write version and cuda of release as they are on the hosts",
             )
     elif found.node is None:
-        for folder in ("/var/lib/docker", "/opt"):
+        for folder, needed in (("/var/lib/docker", IMAGES_GIB), ("/opt", FILES_GIB)):
             free = found.free_gib.get(folder)
-            if free is not None and free < RELEASE_GIB:
+            if free is not None and free < needed:
                 yield (
                     f"{folder} has {free:.0f} GiB free",
-                    f"the images of a release need {RELEASE_GIB} GiB there",
+                    f"a release, and the next one beside it, need {needed} GiB there",
                 )
 
 

@@ -537,6 +537,19 @@ def test_a_full_disk_is_told_and_cleared(
     assert not list((fake.home / "releases").iterdir())
 
 
+def test_a_release_that_does_not_fit_leaves_the_one_that_serves(
+    server: ArchiveServer, fake: FakeMachine, make_node: MakeNode
+) -> None:
+    earlier = has_earlier(fake)
+    (fake.root / "docker-fails").write_text("write /var/lib/docker/x: no space left on device\n")
+    with pytest.raises(Failure) as raised:
+        release(make_node(**wanted(server, tarball())))
+    assert raised.value.code == "DiskFull"
+    assert list((fake.home / "releases").iterdir()) == [earlier]
+    assert fake.log("graphistry") == []
+    assert fake.log("docker")[-1] == f"rmi {UNVERIFIED}:0 {UNVERIFIED}:1"
+
+
 def test_another_version_than_wanted_is_refused(server: ArchiveServer, make_node: MakeNode) -> None:
     with pytest.raises(
         Failure, match=r"has version 2.50.1 for CUDA 12; wanted is 2.50.2"
