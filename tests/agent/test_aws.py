@@ -60,6 +60,27 @@ def test_a_part_of_an_object_is_read(session: aws.Aws) -> None:
         assert answer.headers["ETag"]
 
 
+def test_a_bucket_of_another_region_tells_it_once(
+    session: aws.Aws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str | None] = []
+
+    def answer(*_: Any, region: str | None, **__: Any) -> str:
+        asked.append(region)
+        if region == "eu-west-1":
+            return "the bytes"
+        headers = Message()
+        headers["x-amz-bucket-region"] = "eu-west-1"
+        cause = HTTPError("https://s3", 301, "Moved Permanently", headers, None)
+        raise aws.AwsError("PermanentRedirect", "elsewhere") from cause
+
+    monkeypatch.setattr(session, "open", answer)
+    for span in ("bytes=0-9", "bytes=10-19"):
+        found: Any = aws.open_object(session, "elsewhere", "release", span)
+        assert found == "the bytes"
+    assert asked == [REGION, "eu-west-1", "eu-west-1"]
+
+
 def test_a_missing_object_is_told_in_words_of_aws(session: aws.Aws) -> None:
     with pytest.raises(aws.AwsError, match="NoSuchKey") as raised:
         aws.Bucket(session, BUCKET).get("missing")
