@@ -49,6 +49,8 @@ class Aws:
         self.region = region
         self.clock_seconds: float | None = None
         """By how much this machine's clock was ahead of S3's at the last answer."""
+        self.region_of: dict[str, str] = {}
+        """Of buckets that have told that they are elsewhere."""
         self._role: dict[str, str] | None = None
         self._role_end = 0.0
 
@@ -143,14 +145,13 @@ class Bucket:
         self._aws.call("s3", "PUT", url, content)
 
 
-def open_object(aws: Aws, bucket: str, key: str, offset: int) -> HTTPResponse:
-    """The bytes of an object from *offset* on; the bucket may be in another region."""
-    headers = {"range": f"bytes={offset}-"} if offset else {}
-    region = None
+def open_object(aws: Aws, bucket: str, key: str, span: str) -> HTTPResponse:
+    """The bytes of an object in a range like `bytes=0-99`; the bucket may be in another region."""
     for _ in (1, 2):
-        url = bootstrap.object_url(region or aws.region, bucket, key)
+        region = aws.region_of.get(bucket, aws.region)
+        url = bootstrap.object_url(region, bucket, key)
         try:
-            return aws.open("s3", "GET", url, headers=headers, region=region)
+            return aws.open("s3", "GET", url, headers={"range": span}, region=region)
         except AwsError as error:
             cause = error.__cause__
             told = (
@@ -158,9 +159,9 @@ def open_object(aws: Aws, bucket: str, key: str, offset: int) -> HTTPResponse:
                 if isinstance(cause, urllib.error.HTTPError)
                 else None
             )
-            if not told or told == (region or aws.region):
+            if not told or told == region:
                 raise
-            region = told
+            aws.region_of[bucket] = told
     raise AwsError("PermanentRedirect", f"{bucket} answers from no region")
 
 

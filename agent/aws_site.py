@@ -95,11 +95,11 @@ class AwsSite:
         aws.mark_unhealthy(self.aws, instance)
         return "the Auto Scaling group replaces this machine"
 
-    def open_release(self, source: str, offset: int) -> HTTPResponse:
+    def open_release(self, source: str, span: str) -> HTTPResponse:
         """An object of S3, in whatever region."""
         bucket, _, key = source[len("s3://") :].partition("/")
         try:
-            return aws.open_object(self.aws, bucket, key, offset)
+            return aws.open_object(self.aws, bucket, key, span)
         except AwsError as error:
             if error.is_transient:
                 raise

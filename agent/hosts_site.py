@@ -72,7 +72,7 @@ class HostsSite:
         """Nobody to ask."""
         raise NotImplementedError
 
-    def open_release(self, source: str, offset: int) -> HTTPResponse:
+    def open_release(self, source: str, span: str) -> HTTPResponse:
         """There is no store of the site's own."""
         raise Failure("ReleaseUnavailable", f"{source} cannot be read by a host")
 

@@ -45,5 +45,5 @@ class Site(Protocol):
     def request_replacement(self, instance: str) -> str:
         """Ask for another machine in this one's place; what comes of it in words. Only `replacement.ask` calls it."""
 
-    def open_release(self, source: str, offset: int) -> HTTPResponse:
-        """The bytes of a release from *offset* on; raises Failure where asking again cannot help."""
+    def open_release(self, source: str, span: str) -> HTTPResponse:
+        """The bytes of a release in a range like `bytes=0-99`; raises Failure where asking again cannot help."""

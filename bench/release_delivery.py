@@ -1,129 +1,99 @@
-"""``python -m bench.release_delivery``: the agent's one pass against the documented way, on a synthetic release.
+"""``python -m bench.release_delivery``: a release on its way to a machine, as documented and as the agent does it.
 
-The documented way is download, untar, ``docker load -i``. Docker is the one that DOCKER_HOST names, or else a stand-in
-that does what Docker does with an archive: it stores the unpacked archive, unpacks its layers, and removes the first.
-Printed are ratios: wall time (documented / ours) and peak of the disk's use (ours / documented).
+A machine of the sandbox, with a Docker and a disk of its own, measures itself; ``--here`` measures a real one, as root.
+Documented are curl, tar and `docker load`. The agent's way is its phase `release`; beside it the same with one request
+for all. Docker alone is `docker load` of images that are there, unpacked: no way over Docker is faster or needs less.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import functools
-import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
-import tarfile
-import tempfile
 import threading
 import time
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
-from typing import IO, Any
+from typing import Any
 
-MEBIBYTE = 1024 * 1024
-LAYERS = 4
-IMAGE = "graphistry-cluster-bench:1"
-SAMPLE_SECONDS = 0.05
-STAND_IN = """#!/bin/sh
-set -e
-case "$1" in
-  load)
-    [ "$2" != -i ] || exec < "$3"
-    mkdir -p "$BENCH_DOCKER/archive" "$BENCH_DOCKER/layers"
-    # As Docker does: whatever the compression, the archive is stored, then its layers are unpacked.
-    gzip -dcf | tar -xf - -C "$BENCH_DOCKER/archive"
-    for layer in "$BENCH_DOCKER"/archive/layer*.tar; do
-      mkdir "$BENCH_DOCKER/layers/$(basename "$layer")"
-      tar -xf "$layer" -C "$BENCH_DOCKER/layers/$(basename "$layer")"
-    done
-    rm -r "$BENCH_DOCKER/archive"
-    echo "Loaded image: graphistry-cluster-bench:1" ;;
-esac
-"""
+from bench.synthetic_release import CUDA, IMAGE, MEBIBYTE, VERSION, Store, build
+
+MODULE = "bench.release_delivery"
+STAND_INS = """\
+S3 is a stand-in: a server on the machine itself that gives each connection 90 MB/s, as AWS documents of a request, has
+neither TLS nor a network before it, and takes a part of the same processors. Half of what the layers hold is noise."""
 
 
-class Noise:
-    """Bytes of which half are random: images compress about so."""
+class Peak:
+    """Most bytes that a file system had in use, over those at the begin."""
 
-    def __init__(self, size: int) -> None:
-        self._left = size
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._ended, self._most = folder, threading.Event(), 0
+        self._thread = threading.Thread(target=self._watch, args=(self._used(),))
+        self._thread.start()
 
-    def read(self, size: int = -1) -> bytes:
-        """The next bytes."""
-        size = self._left if size < 0 else min(size, self._left)
-        self._left -= size
-        half = os.urandom(size // 2)
-        return (half + b"/usr/lib/python3/" * (size // 34 + 1))[:size]
+    def end(self) -> int:
+        """Stop looking; the peak."""
+        self._ended.set()
+        self._thread.join()
+        return self._most
 
+    def _watch(self, begin: int) -> None:
+        while not self._ended.wait(0.02):
+            self._most = max(self._most, self._used() - begin)
 
-def layer(file: Path, size: int) -> str:
-    """Write a layer, a tar with one file; its checksum."""
-    with tarfile.open(file, "w") as archive:
-        member = tarfile.TarInfo(f"opt/{file.stem}")
-        member.size = size
-        archive.addfile(member, Noise(size))
-    digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        while chunk := stream.read(MEBIBYTE):
-            digest.update(chunk)
-    return digest.hexdigest()
+    def _used(self) -> int:
+        seen = os.statvfs(self._folder)
+        return (seen.f_blocks - seen.f_bfree) * seen.f_frsize
 
 
-def build(folder: Path, mebibytes: int) -> dict[str, Path]:
-    """The release's archive by compression, each of about *mebibytes*."""
-    work = folder / "build"
-    work.mkdir()
-    # Half of it is random, so it compresses to about half.
-    files = [work / f"layer{index}.tar" for index in range(LAYERS)]
-    digests = [layer(file, 2 * mebibytes * MEBIBYTE // LAYERS) for file in files]
-    config = {
-        "architecture": "amd64",
-        "os": "linux",
-        "config": {},
-        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{each}" for each in digests]},
-    }
-    (work / "config.json").write_text(json.dumps(config))
-    names = [file.name for file in files]
-    manifest = [{"Config": "config.json", "RepoTags": [IMAGE], "Layers": names}]
-    (work / "manifest.json").write_text(json.dumps(manifest))
-    _shell('tar -cf - -C "$1" . | gzip -1 > "$2"', work, folder / "containers.tar.gz")
-    shutil.rmtree(work)
-    for name, text in (("VERSION", "2.50.1"), ("CUDA_SHORT_VERSION", "12"), ("graphistry", "")):
-        (folder / name).write_text(text)
-    members = "VERSION CUDA_SHORT_VERSION graphistry containers.tar.gz"
-    found = {"gzip": folder / "release.tar.gz", "zstd": folder / "release.tar.zst"}
-    _shell(f'tar -cf - -C "$1" {members} | gzip -1 > "$2"', folder, found["gzip"])
-    _shell(f'tar -cf - -C "$1" {members} | zstd -q -3 -o "$2"', folder, found["zstd"])
-    (folder / "containers.tar.gz").unlink()
+def measure(mebibytes: int) -> dict[str, tuple[float, int]]:
+    """Seconds and peak bytes of each way on this machine, each from nothing, all on the disk of Docker's data."""
+    docker = Path(_output("docker", "info", "--format", "{{.DockerRootDir}}"))
+    work = docker / "bench"
+    found = {}
+    with TemporaryDirectory(dir="/var/tmp") as name:  # /tmp may be in memory
+        build(Path(name), mebibytes)
+        Store.file = Path(name, "release.tar.gz")
+        sha256 = _output("sha256sum", str(Store.file)).split()[0]
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Store)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        store = f"http://127.0.0.1:{server.server_port}"
+        phase = f"GRAPHISTRY_CLUSTER_HOME={work} {sys.executable} -m {MODULE} --phase"
+        ways = {
+            "documented": f"cd {work}; curl -fsS -o release.tar.gz {store}/release.tar.gz;"
+            " tar -xf release.tar.gz; docker load -i containers.tar.gz",
+            "ours, one request": f"{phase} {store}/whole {sha256}",
+            "ours": f"{phase} {store}/release.tar.gz {sha256}",
+            "Docker alone": f"docker load -i {name}/containers.tar",
+        }
+        for way, script in ways.items():
+            work.mkdir()
+            os.sync()
+            peak, began = Peak(docker), time.monotonic()
+            _output("sh", "-e", "-c", script)
+            found[way] = time.monotonic() - began, peak.end()
+            _output("docker", "image", "rm", "--force", IMAGE)
+            shutil.rmtree(work)
+        server.shutdown()
     return found
 
 
-def documented(work: Path, url: str) -> None:
-    """What the vendor's manual says."""
-    archive = work / "release.tar"
-    _run(["curl", "-fsS", "-o", str(archive), url])
-    _run(["tar", "-xf", str(archive), "-C", str(work)])
-    _run(["docker", "load", "-i", str(work / "containers.tar.gz")])
-
-
-def ours(work: Path, url: str, sha256: str) -> None:
-    """The agent's phase, in a process of its own because its folder is fixed at its start."""
-    environment = {**os.environ, "GRAPHISTRY_CLUSTER_HOME": str(work)}
-    command = [sys.executable, "-m", "bench.release_delivery", "--phase", url, sha256]
-    subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
+def _output(*command: str) -> str:
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
 
 
 def phase(url: str, sha256: str) -> None:
-    """Run the agent's phase release."""
+    """The agent's phase `release`, in a process of its own because its folder is fixed at its start."""
     from agent.release import release
 
     specification = SimpleNamespace(
-        release_source=url, release_sha256=sha256, release_version="2.50.1", cuda="12"
+        release_source=url, release_sha256=sha256, release_version=VERSION, cuda=CUDA
     )
     report = SimpleNamespace(version=lambda *_: None)
     site = SimpleNamespace(open_release=None)  # of nothing that only a site opens
@@ -131,159 +101,71 @@ def phase(url: str, sha256: str) -> None:
     release(node)
 
 
-class Peak:
-    """Most of the disk that files of some folders took, in bytes over the begin; no other program's are counted."""
+def on_a_machine(mebibytes: int) -> dict[str, tuple[float, int]]:
+    """What a machine of the sandbox measures, which is booted for it and has nothing else to do."""
+    from operate.deployment import ROOT
+    from operate.messages import UserError, say
+    from sandbox import lifecycle
+    from sandbox.machines import hosts, inside, private_docker
+    from sandbox.machines.availability import prepare
 
-    def __init__(self, *folders: Path) -> None:
-        self._folders = folders
-        self._begin = self._used()
-        self.bytes = 0
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-        self._thread.start()
-
-    def end(self) -> int:
-        """Stop looking; the peak."""
-        self._ended.set()
-        self._thread.join()
-        return self.bytes
-
-    def _watch(self) -> None:
-        while not self._ended.wait(SAMPLE_SECONDS):
-            self.bytes = max(self.bytes, self._used() - self._begin)
-
-    def _used(self) -> int:
-        """What is allocated below the folders; a file that goes away meanwhile counts no more."""
-        total = 0
-        for top in self._folders:
-            for root, _, names in os.walk(top):
-                for name in names:
-                    with contextlib.suppress(OSError):
-                        total += (Path(root) / name).lstat().st_blocks * 512
-        return total
-
-
-def measure(folder: Path, way: str, url: str, sha256: str) -> tuple[float, int]:
-    """Seconds and peak bytes of one way, from an empty folder and an empty Docker."""
-    work, docker = folder / "work", docker_root(folder)
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir()
-    if "DOCKER_HOST" in os.environ:
-        subprocess.run(["docker", "rmi", "-f", IMAGE], capture_output=True, check=False)
-    else:
-        shutil.rmtree(docker, ignore_errors=True)
-        docker.mkdir()
-        os.environ["BENCH_DOCKER"] = str(docker)
-    os.sync()
-    peak, begin = Peak(work, docker), time.monotonic()
-    documented(work, url) if way == "documented" else ours(work, url, sha256)
-    seconds = time.monotonic() - begin
-    return seconds, peak.end()
+    machines = prepare(say)
+    if machines is None:
+        raise UserError("without machines that boot there is nothing to measure")
+    with TemporaryDirectory(prefix="graphistry-bench-") as name:
+        directory = Path(name)
+        host = lifecycle.start(directory, machines=machines).docker_host
+        try:
+            hosts.want(directory, "bench", [hosts.HostMachine("one", "10.79.0.10", 0, "", 0)])
+            hosts.reach(directory, "bench")
+            assert host is not None  # noqa: S101 its machines boot
+            client, machine = private_docker.connect(host), hosts.container("bench", "one")
+            root = Path(f"/proc/{inside.process_of(client, machine)}/root/opt/bench")
+            for part in ("agent", "bench"):
+                shutil.copytree(ROOT / part, root / part)
+            script = f"cd /opt/bench; python3 -m {MODULE} --here --json --mebibytes {mebibytes}"
+            done = inside.execute(client, machine, ["sh", "-c", script])
+            if done.returncode:
+                raise UserError(done.stderr.decode(errors="replace"))
+            measured: dict[str, tuple[float, int]] = json.loads(done.stdout)
+            return measured
+        finally:
+            lifecycle.stop(directory)
 
 
-def docker_root(folder: Path) -> Path:
-    """Where Docker keeps what it loads."""
-    if "DOCKER_HOST" not in os.environ:
-        return folder / "docker"
-    told = subprocess.run(
-        ["docker", "info", "--format", "{{.DockerRootDir}}"],
-        capture_output=True,
-        text=True,
-        check=True,
+def show(found: dict[str, tuple[float, int]]) -> None:
+    """Print what was measured, the two ratios, and how far they are Docker's."""
+    print(STAND_INS)
+    for way, (seconds, used) in found.items():
+        print(f"{way:18} {seconds:6.1f} s {used / MEBIBYTE:6.0f} MiB")
+    (was, was_used), (ours, used) = found["documented"], found["ours"]
+    docker, docker_used = found["Docker alone"]
+    print(
+        f"time, documented / ours: {was / ours:.2f} (at least 2; Docker alone {was / docker:.2f})"
     )
-    return Path(told.stdout.strip())
-
-
-class Files(SimpleHTTPRequestHandler):
-    """Serves a folder, quietly, and no faster than S3 does."""
-
-    bytes_per_second = 0
-
-    def copyfile(self, source: Any, outputfile: Any) -> None:
-        """Send a file."""
-        begin, sent = time.monotonic(), 0
-        while chunk := source.read(MEBIBYTE):
-            outputfile.write(chunk)
-            sent += len(chunk)
-            if self.bytes_per_second:
-                due = begin + sent / self.bytes_per_second
-                time.sleep(max(0.0, due - time.monotonic()))
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-
-def compare(folder: Path, mebibytes: int, runs: int) -> dict[str, Any]:
-    """Both ways for each compression, the best of some runs each."""
-    archives = folder / "archives"
-    archives.mkdir()
-    found: dict[str, Any] = {"docker": os.environ.get("DOCKER_HOST", "a stand-in")}
-    if "DOCKER_HOST" not in os.environ:
-        (folder / "bin").mkdir()
-        (folder / "bin" / "docker").write_text(STAND_IN)
-        (folder / "bin" / "docker").chmod(0o755)
-        os.environ["PATH"] = f"{folder / 'bin'}:{os.environ['PATH']}"
-    built = build(archives, mebibytes)
-    server = ThreadingHTTPServer(
-        ("127.0.0.1", 0), functools.partial(Files, directory=str(archives))
+    least = docker_used / was_used
+    print(f"disk, ours / documented: {used / was_used:.2f} (at most 0.5; Docker alone {least:.2f})")
+    print(
+        f"Docker's share of ours: {docker / ours:.0%} of the time, {docker_used / used:.0%} of the disk"
     )
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    for compression, archive in built.items():
-        url = f"http://127.0.0.1:{server.server_port}/{archive.name}"
-        with archive.open("rb") as stream:
-            sha256 = _sha256(stream)
-        results: dict[str, list[tuple[float, int]]] = {"documented": [], "ours": []}
-        for _ in range(runs):
-            for way, measured in results.items():
-                measured.append(measure(folder, way, url, sha256))
-        best = {way: min(measured)[0] for way, measured in results.items()}
-        peak = {way: min(each[1] for each in measured) for way, measured in results.items()}
-        found[compression] = {
-            "archiveMebibytes": archive.stat().st_size // MEBIBYTE,
-            "seconds": {way: round(value, 1) for way, value in best.items()},
-            "peakMebibytes": {way: value // MEBIBYTE for way, value in peak.items()},
-            "timesFaster": round(best["documented"] / best["ours"], 2),
-            "diskRatio": round(peak["ours"] / peak["documented"], 2),
-        }
-    server.shutdown()
-    return found
-
-
-def _sha256(stream: IO[bytes]) -> str:
-    digest = hashlib.sha256()
-    while chunk := stream.read(MEBIBYTE):
-        digest.update(chunk)
-    return digest.hexdigest()
-
-
-def _run(command: list[str]) -> None:
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-
-
-def _shell(script: str, *arguments: Path) -> None:
-    subprocess.run(["sh", "-c", script, "sh", *map(str, arguments)], check=True)
 
 
 def main() -> None:
-    """Measure, and print one JSON object."""
+    """Measure, and print both ratios of one run."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--mebibytes", type=int, default=1024, help="size of the archive")
-    parser.add_argument("--runs", type=int, default=2, help="of each way; the best counts")
-    parser.add_argument(
-        "--megabytes-per-second",
-        type=int,
-        default=90,
-        help="of the network, 0 for all it gives; S3 gives 85 to 90 a request (AWS: performance guidelines for S3)",
-    )
-    parser.add_argument("--folder", type=Path, help="where there is room for six times the size")
+    parser.add_argument("--here", action="store_true", help="measure this machine")
+    parser.add_argument("--json", action="store_true", help="for scripts: seconds and bytes")
     parser.add_argument("--phase", nargs=2, metavar=("URL", "SHA256"), help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.phase:
         phase(*asked.phase)
         return
-    Files.bytes_per_second = asked.megabytes_per_second * 1_000_000
-    with tempfile.TemporaryDirectory(dir=asked.folder) as folder:
-        print(json.dumps(compare(Path(folder), asked.mebibytes, asked.runs), indent=2))
+    found = (measure if asked.here else on_a_machine)(asked.mebibytes)
+    if asked.json:
+        print(json.dumps(found))
+    else:
+        show(found)
 
 
 if __name__ == "__main__":

@@ -113,7 +113,8 @@ class GpuProfile(Section):
     one StreamGL worker per 4 GB of GPU and of host memory, at most 4. A change restarts them in
     place."""
     root_volume_gib: Annotated[int, Field(ge=100, le=16384)] = 200
-    """Root disk in GiB, 100 to 16384. The images of a release take about 14 GiB each, hence 200.
+    """Root disk in GiB, 100 to 16384. The system takes 40, each of two releases three times its archive of 10 to 20,
+    hence 200.
     Larger: grown in place on the leader, its file system too. Smaller: refused for the leader, as AWS shrinks no disk.
     Either holds for a follower's next machine."""
 

@@ -28,15 +28,16 @@ from operate.host_facts import Facts
 from operate.host_losses import SECRET_GONE
 from operate.hosts import Hosts
 from operate.messages import for_stack
+from operate.preflight.release import RELEASES
 from operate.sent_agent import NO_PYTHON, NO_SUDO, run_once
 from operate.ssh import SshError
 from operate.tables import plain_table
 
 NFS_PORT = 2049
 WEB_PORTS = (80, 443)
-IMAGES_GIB, FILES_GIB = 36, 4
-"""Free space for the images of a release (graphistry-cli, hardware: about 14 GB each, and room to unpack), and for its
-other files; together as much as the agent wants."""
+IMAGES_GIB, FILES_GIB = 36 * RELEASES, 4 * RELEASES
+"""Free space for the images of releases (graphistry-cli, hardware: about 14 GB each, and room to unpack), and for their
+other files. The agent wants room for one of them, whenever it brings one."""
 ARCHIVE_GIB = 20
 """The largest archive that the vendor names, which waits beside the files where the operator's computer brings it."""
 
@@ -309,8 +310,8 @@ def _room(node: str, release: Release | None, found: Facts) -> Iterator[tuple[st
         needs["/var/lib"] = (STORE_GIB, "PostgreSQL and the shared folder")
     if release is not None and release.source != "preinstalled" and found.node is None:
         archive = ARCHIVE_GIB if release.source.startswith("file:") else 0
-        needs["/var/lib/docker"] = (IMAGES_GIB, "the images of a release")
-        needs["/opt"] = (FILES_GIB + archive, "the release's files")
+        needs["/var/lib/docker"] = (IMAGES_GIB, "the images of a release and of the next one")
+        needs["/opt"] = (FILES_GIB + archive, "their files")
     together: dict[object, list[str]] = {}
     for folder in needs:
         together.setdefault(found.file_systems.get(folder, folder), []).append(folder)

@@ -20,8 +20,8 @@ from ..user_cache import built_once, cache
 from . import image
 from .commands import MachineError, run
 
-BYTES = 64 * 1024**3
-"""Size of a disk, in which a real release would find its 40 GiB; what it really takes is what is written."""
+BYTES = 128 * 1024**3
+"""Size of a disk, in which two real releases would find their 72 GiB; what it really takes is what is written."""
 SECONDS = 120
 """Bound on the making of the template; 8 s measured."""
 IP_FORWARD = {"net.ipv4.ip_forward": "1"}

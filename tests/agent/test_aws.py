@@ -52,10 +52,33 @@ def test_an_unchanged_object_is_not_fetched_again(session: aws.Aws) -> None:
     assert abs(session.clock_seconds) < 5
 
 
-def test_an_object_is_read_from_an_offset_on(session: aws.Aws) -> None:
+def test_a_part_of_an_object_is_read(session: aws.Aws) -> None:
     aws.Bucket(session, BUCKET).put("release", b"0123456789")
-    with aws.open_object(session, BUCKET, "release", 7) as answer:
-        assert (answer.status, answer.read()) == (206, b"789")
+    with aws.open_object(session, BUCKET, "release", "bytes=7-8") as answer:
+        assert (answer.status, answer.read()) == (206, b"78")
+        assert answer.headers["Content-Range"] == "bytes 7-8/10"
+        assert answer.headers["ETag"]
+
+
+def test_a_bucket_of_another_region_tells_it_once(
+    session: aws.Aws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str | None] = []
+
+    def answer(*_: Any, region: str | None, **__: Any) -> str:
+        asked.append(region)
+        if region == "eu-west-1":
+            return "the bytes"
+        headers = Message()
+        headers["x-amz-bucket-region"] = "eu-west-1"
+        cause = HTTPError("https://s3", 301, "Moved Permanently", headers, None)
+        raise aws.AwsError("PermanentRedirect", "elsewhere") from cause
+
+    monkeypatch.setattr(session, "open", answer)
+    for span in ("bytes=0-9", "bytes=10-19"):
+        found: Any = aws.open_object(session, "elsewhere", "release", span)
+        assert found == "the bytes"
+    assert asked == [REGION, "eu-west-1", "eu-west-1"]
 
 
 def test_a_missing_object_is_told_in_words_of_aws(session: aws.Aws) -> None:

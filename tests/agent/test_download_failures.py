@@ -17,10 +17,11 @@ from typing import NoReturn
 
 import pytest
 
-from agent import download, download_failures
+from agent import download_failures, remote_object
 from agent.aws import AwsError
-from agent.download import TRIES, Download
+from agent.download import Download
 from agent.failures import Failure
+from agent.remote_object import TRIES
 
 RELEASE = b"release " * 1000
 
@@ -70,7 +71,7 @@ def server() -> Iterator[Server]:
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """How long the download would have waited, each time."""
     found: list[float] = []
-    monkeypatch.setattr("agent.download.time.sleep", found.append)
+    monkeypatch.setattr("agent.remote_object.time.sleep", found.append)
     # urllib asks the environment once in a process.
     monkeypatch.setattr("urllib.request._opener", None)
     for name in ("http_proxy", "https_proxy", "no_proxy"):
@@ -79,8 +80,8 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return found
 
 
-def only_https(source: str, offset: int) -> NoReturn:
-    raise AssertionError(f"the site was asked for {source} at {offset}")
+def only_https(source: str, span: str) -> NoReturn:
+    raise AssertionError(f"the site was asked for {span} of {source}")
 
 
 def failure(source: str) -> Failure:
@@ -154,7 +155,7 @@ def test_a_connection_that_is_refused() -> None:
 
 
 def test_silence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(download, "TIMEOUT_SECONDS", 0.05)
+    monkeypatch.setattr(remote_object, "TIMEOUT_SECONDS", 0.05)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         found = failure(f"http://127.0.0.1:{listener.getsockname()[1]}/release.tar")
     assert found.code == "ReleaseUnreachable"
@@ -202,7 +203,7 @@ def test_a_proxy_that_wants_credentials(
 
 
 def test_s3_that_is_busy_is_not_cut() -> None:
-    def busy(source: str, offset: int) -> NoReturn:
+    def busy(source: str, span: str) -> NoReturn:
         raise AwsError("503", "Slow Down")
 
     with pytest.raises(Failure, match="it answers 503: Slow Down, 8 times") as raised:

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from agent.download import PART_BYTES
 from agent.failures import Failure
 from agent.node import Node
 from agent.release import UNVERIFIED, extract, release
@@ -79,14 +80,19 @@ class ArchiveHandler(BaseHTTPRequestHandler):
         if self.path != "/release.tar":
             self.send_error(404)
             return
-        begin = 0
+        content = self.server.content
+        begin, end = 0, len(content)
         if asked and self.server.knows_ranges:
-            begin = int(asked.removeprefix("bytes=").rstrip("-"))
-        left = self.server.content[begin:]
-        self.send_response(206 if begin else 200)
-        self.send_header("Content-Length", str(len(left)))
+            first, last = asked.removeprefix("bytes=").split("-")
+            begin, end = int(first), min(int(last or end) + 1, end)
+            self.send_response(206)
+            self.send_header("Content-Range", f"bytes {begin}-{end - 1}/{len(content)}")
+        else:
+            self.send_response(200)
+        self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
+        self.send_header("Content-Length", str(end - begin))
         self.end_headers()
-        self.wfile.write(left[: self.server.cut])
+        self.wfile.write(content[begin:end][: self.server.cut])
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
@@ -94,7 +100,7 @@ class ArchiveHandler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ArchiveServer]:
-    monkeypatch.setattr("agent.download.LONGEST_PAUSE", 0.0)
+    monkeypatch.setattr("agent.remote_object.LONGEST_PAUSE", 0.0)
     found = ArchiveServer(("127.0.0.1", 0), ArchiveHandler)
     found.ranges = []
     threading.Thread(
@@ -434,8 +440,32 @@ def test_a_cut_download_goes_on_where_it_was_cut(
     server.knows_ranges = knows_ranges
     cut_once(server)
     release(node)
-    assert server.ranges[0] is None
-    assert server.ranges[1] == f"bytes={len(server.content) // 2}-"
+    first, second = server.ranges
+    assert first == f"bytes=0-{PART_BYTES - 1}"
+    assert second == f"bytes={len(server.content) // 2}-{len(server.content) - 1}"
+
+
+def test_a_release_that_is_replaced_while_it_is_fetched_leaves_nothing_behind(
+    server: ArchiveServer,
+    fake: FakeMachine,
+    make_node: MakeNode,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    content = gzip.compress(tarball())
+    monkeypatch.setattr("agent.download.PART_BYTES", len(content) // 3)
+    node = make_node(**wanted(server, content))
+
+    class Replaced(ArchiveHandler):
+        def do_GET(self) -> None:
+            if self.server.ranges:
+                self.server.content = content[:-1] + b"x"
+            super().do_GET()
+
+    server.RequestHandlerClass = Replaced
+    with pytest.raises(Failure, match="was changed while it was fetched") as raised:
+        release(node)
+    assert raised.value.code == "ReleaseChecksumMismatch"
+    assert not list((fake.home / "releases").iterdir())
 
 
 def cut_once(server: ArchiveServer) -> None:
@@ -505,6 +535,19 @@ def test_a_full_disk_is_told_and_cleared(
         release(make_node(**wanted(server, tarball())))
     assert raised.value.code == "DiskFull"
     assert not list((fake.home / "releases").iterdir())
+
+
+def test_a_release_that_does_not_fit_leaves_the_one_that_serves(
+    server: ArchiveServer, fake: FakeMachine, make_node: MakeNode
+) -> None:
+    earlier = has_earlier(fake)
+    (fake.root / "docker-fails").write_text("write /var/lib/docker/x: no space left on device\n")
+    with pytest.raises(Failure) as raised:
+        release(make_node(**wanted(server, tarball())))
+    assert raised.value.code == "DiskFull"
+    assert list((fake.home / "releases").iterdir()) == [earlier]
+    assert fake.log("graphistry") == []
+    assert fake.log("docker")[-1] == f"rmi {UNVERIFIED}:0 {UNVERIFIED}:1"
 
 
 def test_another_version_than_wanted_is_refused(server: ArchiveServer, make_node: MakeNode) -> None:

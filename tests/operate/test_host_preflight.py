@@ -105,7 +105,7 @@ def test_a_sound_host_has_no_problem() -> None:
             "a GPU has 40 GiB, the profile a100 says 80",
         ),
         ({"memoryMib": 260000}, "it has 253 GiB of memory, the profile a100 says 512"),
-        ({"freeGib": {"/var/lib/docker": 35.0}}, "/var/lib/docker has 35 GiB free"),
+        ({"freeGib": {"/var/lib/docker": 71.0}}, "/var/lib/docker has 71 GiB free"),
         ({"freeGib": {"/var/lib": 4.0}}, "/var/lib has 4 GiB free"),
         (
             {
@@ -228,7 +228,7 @@ def test_a_host_that_comes_with_another_release_is_told(
         ({"source": "preinstalled"}, []),
         (
             {"source": "https://downloads.example/graphistry.tar.gz", "sha256": "0" * 64},
-            ["/opt has 3 GiB free"],
+            ["/opt has 7 GiB free"],
         ),
     ],
 )
@@ -239,7 +239,7 @@ def test_a_host_that_joins_needs_room_for_what_the_other_stack_brings_to_it(
     joined = parse({**kept, "leaderStack": "organization/graphistry-cluster/lab"})
     assert isinstance(joined, JoinedHostsSettings)
     present = {"version": "2.50.1", "cuda": "12", "folder": "/var/graphistry"}
-    facts = Facts.model_validate(changed(SOUND, {"freeGib": {"/opt": 3.0}, "release": present}))
+    facts = Facts.model_validate(changed(SOUND, {"freeGib": {"/opt": 7.0}, "release": present}))
     wanted = Release.model_validate({"version": "2.50.1", "cuda": "12", **release})
     assert [each.what for each in problems(joined, "rack2", facts, CLUSTER, wanted)] == what
 

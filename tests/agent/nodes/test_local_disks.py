@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from agent import limits
 from agent.disks import disks
+from agent.failures import Failure
 from agent.node import Node
 from agent.preflight import preflight
 from tests.agent.fakes import FakeMachine
@@ -83,6 +85,21 @@ def test_a_disk_in_use_is_left_alone_and_the_root_disk_must_have_room(
     monkeypatch.setattr("agent.preflight._free_gib", lambda _: 1.0)
     with pytest.raises(Exception, match="1 GiB free"):
         preflight(node)
+
+
+def test_a_release_has_room_beside_the_one_that_is_there(
+    fake: FakeMachine, make_node: MakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = make_node(release=RELEASE)
+    fake.make_release(fake.home / "releases" / "2.49.0-12")
+    monkeypatch.setattr("agent.preflight._free_gib", lambda _: limits.FREE_GIB)
+    preflight(node)
+    monkeypatch.setattr("agent.preflight._free_gib", lambda _: limits.FREE_GIB - 1)
+    with pytest.raises(Failure) as raised:
+        preflight(node)
+    assert raised.value.code == "DiskSpaceLow"
+    fake.make_release(fake.home / "releases" / "2.50.1-12")
+    preflight(node)  # which is the one that was to have room
 
 
 def test_a_machine_without_disks_says_so(node: Node) -> None:

@@ -45,7 +45,7 @@ class Aws:
     def __init__(self, *, status: int = 200, owner: str = ACCOUNT, **found: Any) -> None:
         self.status, self.owner = status, owner
         self.manager = found.pop("manager", "CUSTOMER")
-        self.found = {"ContentLength": 10 * 2**30, "Metadata": {}, **found}
+        self.found = {"ContentLength": 9 * 2**30, "Metadata": {}, **found}
         self.calls: list[str] = []
 
     def head_object(self, **asked: str) -> Any:
@@ -216,9 +216,9 @@ def test_a_key_of_another_account_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("gib", "needed"), [(19, None), (20, 101), (200, 641)], ids=["fits", "one", "both"]
+    ("gib", "needed"), [(9, None), (10, 101), (100, 641)], ids=["fit", "one", "both"]
 )
-def test_the_archive_is_compared_with_the_root_disks(gib: int, needed: int | None) -> None:
+def test_two_releases_are_compared_with_the_root_disks(gib: int, needed: int | None) -> None:
     problems = found(Aws(ContentLength=gib * 2**30))
     paths = [each.path for each in problems]
     wanted = {None: [], 101: ["t4"], 641: ["t4", "big"]}[needed]
