@@ -22,6 +22,7 @@ from agent import (
     node_folder,
     published_ports,
     shared_folder,
+    telemetry,
     tunnel,
     web,
     wiring,
@@ -36,7 +37,7 @@ from agent.gpu_health import Health
 from agent.gpus import GpuFailure
 from agent.node import Node
 from agent.redis_client import Redis, RedisError
-from agent.specification import NfsOnLeader
+from agent.specification import HostPlace, NfsOnLeader
 from agent.start import described, unwell
 
 REDIS_PORT = 6379
@@ -250,11 +251,11 @@ def _ports(node: Node, containers: list[Container]) -> str:
     problem = published_ports.problem(node, containers)
     if problem:
         raise Failure("PortsOpen", problem)
-    telemetry = published_ports.telemetry(containers)
-    if telemetry:
+    told = telemetry.described(node.specification, telemetry.found(containers))
+    if told and isinstance(node.specification.place, HostPlace):
         known = node.report.document["warnings"]
-        node.report.set(warnings=[*known, *(each for each in telemetry if each not in known)])
-    return published_ports.described(node, containers)
+        node.report.set(warnings=[*known, *(each for each in told if each not in known)])
+    return "; ".join([published_ports.described(node, containers), *told])
 
 
 def _connections(node: Node, containers: list[Container]) -> str:

@@ -106,6 +106,7 @@ class FakeMachine:
         monkeypatch.setenv("FAKE_MACHINE", str(root))
         redirect(monkeypatch, "SYSTEMD", root)
         redirect(monkeypatch, "PROC", root / "proc")
+        redirect(monkeypatch, "INTERFACES", root / "interfaces")
         redirect(monkeypatch, "CONTAINER", root / "container")
         redirect(monkeypatch, "DEVICES", root / "dev")
         (root / "kmsg").touch()
@@ -207,6 +208,15 @@ class FakeMachine:
         folder = self.root / "proc" / str(process) / "net"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "tcp").write_text("\n".join(lines) + "\n")
+
+    def listens(self, *ports: int) -> None:
+        """At these ports of this machine alone somebody listens, at all of its addresses."""
+        lines = [f"   0: 00000000:{port:04X} 00000000:0000 0A 00000000:00000000" for port in ports]
+        folder = self.root / "proc" / "self" / "net"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "tcp").write_text(
+            "\n".join(["  sl  local_address rem_address   st", *lines]) + "\n"
+        )
 
     def has_volume(self, content: bytes = bytes(2 * 1024 * 1024)) -> None:
         """Attach the data volume."""
