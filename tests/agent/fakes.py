@@ -237,7 +237,12 @@ class FakeMachine:
         is_leader = role == "leader"
         found = self.document(
             role,
-            site={"kind": "hosts", "address": "127.0.0.1", "tunnel": None},
+            site={
+                "kind": "hosts",
+                "address": "127.0.0.1",
+                "tunnel": None,
+                "telemetry": {"allow": []},
+            },
             agent={"sha256": "0" * 64},
             sharedFolder={**shared, "path": str(self.root / "shared")},
             dataVolume={"folder": str(self.store / "data")} if is_leader else None,
