@@ -28,7 +28,7 @@ from agent import (
     wiring,
 )
 from agent.compose import Compose
-from agent.configure import variable_problem, wanted_wiring
+from agent.configure import reads_custom_env, variable_problem, wanted_wiring
 from agent.disks import growing
 from agent.door import PROBE
 from agent.engine import Container, EngineError
@@ -252,10 +252,15 @@ def _ports(node: Node, containers: list[Container]) -> str:
     if problem:
         raise Failure("PortsOpen", problem)
     told = telemetry.described(node.specification, telemetry.found(containers))
-    if told and isinstance(node.specification.place, HostPlace):
-        known = node.report.document["warnings"]
-        node.report.set(warnings=[*known, *(each for each in told if each not in known)])
+    if isinstance(node.specification.place, HostPlace):
+        _warn(node, told)
     return "; ".join([published_ports.described(node, containers), *told])
+
+
+def _warn(node: Node, told: list[str]) -> None:
+    """Add to what the check of the disks has begun in this look."""
+    known = node.report.document["warnings"]
+    node.report.set(warnings=[*known, *(each for each in told if each not in known)])
 
 
 def _connections(node: Node, containers: list[Container]) -> str:
@@ -346,6 +351,9 @@ def _wiring(node: Node, services: dict[str, Any], containers: list[Container]) -
     if problem:
         raise Failure("ConfigurationIgnored", problem)
     wanted = wanted_wiring(node, services)
+    is_read = reads_custom_env(wanted)
+    variables = node.specification.variables
+    _warn(node, customization.without_effect(variables, services, is_read=is_read))
     wrong = wiring.differences(wanted, services)
     if wrong:
         raise Failure("ComposeOverrideIgnored", f"the release now has its own {', '.join(wrong)}")

@@ -473,6 +473,31 @@ class TestLeader:
             shape.runs()["postgres"].environment["POSTGRES_PASSWORD"] == nexus["POSTGRES_PASSWORD"]
         )
 
+    @pytest.mark.parametrize("is_read", [True, False])
+    def test_a_variable_of_the_stack_file_without_effect_is_told(
+        self, shape: Shape, make_node: MakeNode, is_read: bool
+    ) -> None:
+        env = {"SMTP_HOST": "mail.lab", "COOKIE_SECURE": "true", "GREETING": "a $b", "LEVEL": "5"}
+        node = make_node(configuration={"env": env, "files": {}})
+        more = '{image: nexus, restart: unless-stopped, environment: {MAIL: "${SMTP_HOST:-}",'
+        more += ' GREETING: "${GREETING:-}", LEVEL: "7"}}'
+        shape.change("services:\n", f"services:\n  mailer: {more}\n")
+        if not is_read:
+            shape.wrapper(WRAPPER.format(words="").replace("custom telemetry", "telemetry"))
+        ready(node)
+        ready(node)
+        told = [each for each in node.report.document["warnings"] if "configuration" in each]
+        level = "configuration.env.LEVEL does not reach mailer: the release has another value"
+        nowhere = "the release hands on nothing of data/config/custom.env"
+        unread = [
+            f"configuration.env.COOKIE_SECURE reaches no service: {nowhere}",
+            level.replace("LEVEL", "GREETING"),
+            level,
+            f"configuration.env.SMTP_HOST reaches no service: {nowhere}",
+        ]
+        # By another name, and by what the command line does with it, a variable may have an effect.
+        assert told == ([level] if is_read else unread)
+
     def test_a_container_that_is_older_than_the_configuration_is_made_anew(
         self, shape: Shape, node: Node
     ) -> None:
