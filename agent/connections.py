@@ -15,8 +15,8 @@ from agent.specification import Specification
 from agent.wiring import LEADERS_REDIS, OWN_REDIS, PUBLISHED
 
 PROC = Path("/proc")
-ESTABLISHED = "01"
-NEVER_MADE = ("02", "03", "07", "0A", "0C")
+ESTABLISHED, LISTEN = "01", "0A"
+NEVER_MADE = ("02", "03", "07", LISTEN, "0C")
 """States of connections that lead nowhere: SYN_SENT, SYN_RECV, CLOSE, LISTEN, NEW_SYN_RECV (include/net/tcp_states.h).
 One that has ended is a proof for another minute (TIME_WAIT), as of clients that connect for each question."""
 LEADER, OWN = "the leader's", "this node's own"
@@ -111,18 +111,35 @@ def _addresses(host: str) -> set[str]:
     return {str(each[4][0]) for each in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
 
 
+def listening() -> Iterator[tuple[str, int]]:
+    """Addresses and ports where programs of this machine listen for TCP, Docker's for its containers among them."""
+    for local, _, state in _sockets("self"):
+        if state == LISTEN:
+            yield _end(local)
+
+
 def _remotes(process: int) -> Iterator[tuple[str, int, str]]:
     """The far ends of the connections in a process's network with their states; none once it has ended."""
+    for _, remote, state in _sockets(str(process)):
+        if state not in NEVER_MADE:
+            yield (*_end(remote), state)
+
+
+def _sockets(process: str) -> Iterator[tuple[str, str, str]]:
+    """Near end, far end and state of each TCP socket in a process's network, as the kernel writes them."""
     for name in ("tcp", "tcp6"):
         try:
-            lines = (PROC / str(process) / "net" / name).read_text().splitlines()[1:]
+            lines = (PROC / process / "net" / name).read_text().splitlines()[1:]
         except OSError:
             continue
         for line in lines:
-            _, _, remote, state = line.split()[:4]
-            address, _, port = remote.partition(":")
-            if state not in NEVER_MADE:
-                yield _address(address), int(port, 16), state
+            _, local, remote, state = line.split()[:4]
+            yield local, remote, state
+
+
+def _end(text: str) -> tuple[str, int]:
+    address, _, port = text.partition(":")
+    return _address(address), int(port, 16)
 
 
 def _address(text: str) -> str:

@@ -9,13 +9,14 @@ import contextlib
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Dict, Iterator, Sequence
+from typing import Any, Dict, Iterator, Mapping, Sequence
 
 from agent.compose import Compose
 from agent.compose_files import OVERRIDE, is_somebody_elses
 from agent.custom_env import without_block
 from agent.failures import Failure
 from agent.node import HOME, MARK, Node, opened, read_plain, write_private
+from agent.wiring import environment_of
 
 BEFORE = f".before-{MARK}"
 """How the name of a file ends that was in the place of one of the stack file's."""
@@ -149,6 +150,28 @@ def warnings(node: Node) -> list[str]:
         found.append(
             f"{OVERRIDE} is not the agent's: unless the image has it, it goes with this machine"
         )
+    return found
+
+
+def without_effect(
+    variables: Mapping[str, str], services: Mapping[str, Any], *, is_read: bool
+) -> list[str]:
+    """A sentence for each of the stack file's *variables* that reaches no service of the merged configuration; none
+    where it may do so by another name, as long as the release reads custom.env."""
+    found = []
+    for name, value in sorted(variables.items()):
+        having = {key: environment_of(each).get(name) for key, each in services.items()}
+        present = {key: each for key, each in having.items() if each is not None}
+        if value in present.values():
+            continue
+        if present:
+            found.append(
+                f"configuration.env.{name} does not reach {', '.join(sorted(present))}: the release has another value"
+            )
+        elif not is_read:
+            found.append(
+                f"configuration.env.{name} reaches no service: the release hands on nothing of {VARIABLES}"
+            )
     return found
 
 

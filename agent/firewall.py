@@ -1,6 +1,6 @@
 """Phase firewall: no container passes for its node. None reaches a file server, which knows nodes by their addresses,
 nor on AWS the instance metadata service, which gives away the node's role. On a leader without security groups, only
-followers reach the data services.
+followers reach the data services; on no host do other machines reach telemetry that the stack file does not open.
 
 A table of our own in nftables, so that nobody else's rules are touched. For the data services it looks at packets
 before Docker rewrites their destination: a rule for incoming packets would never see those to a published port.
@@ -11,7 +11,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from agent import guests, nfs, packages, systemd, tunnel, ufw
+from agent import guests, nfs, packages, systemd, telemetry, tunnel, ufw
 from agent.commands import run
 from agent.failures import Failure
 from agent.node import HOME, UNITS, Node, write_private
@@ -158,16 +158,20 @@ def rules(specification: Specification) -> str:
     """What nft reads."""
     data_services = _data_services(specification) if specification.firewall is not None else ""
     metadata = METADATA if _guards_metadata(specification) else ""
-    return RULES.format(table=TABLE, chains=data_services + metadata + FILE_SERVERS)
+    place = specification.place
+    telemetrys = telemetry.rules(place) if isinstance(place, HostPlace) else ""
+    return RULES.format(table=TABLE, chains=data_services + metadata + telemetrys + FILE_SERVERS)
 
 
 def described(specification: Specification) -> str:
     """What the rules see to, in words."""
+    others = f"; telemetry is {telemetry.reached(specification)}"
     if specification.firewall is not None:
         way = ", by WireGuard alone" if specification.tunnel else ""
-        return f"{len(allowed(specification))} nodes reach the data services, nobody else{way}"
+        nodes = len(allowed(specification))
+        return f"{nodes} nodes reach the data services, nobody else{way}{others}"
     closed = "a file server or the instance metadata service"
-    return f"no container reaches {closed if _guards_metadata(specification) else 'a file server'}"
+    return f"no container reaches {closed if _guards_metadata(specification) else 'a file server'}{others}"
 
 
 def _guards_metadata(specification: Specification) -> bool:

@@ -9,10 +9,6 @@ from agent.engine import Container
 from agent.node import Node
 from agent.wiring import PUBLISHED
 
-TELEMETRY = {3000: "Grafana", 8889: "the collector", 9091: "Prometheus", 16686: "Jaeger"}
-"""The machine's ports of the vendor's telemetry, which asks nobody for a password but Grafana, whose first is known."""
-LOOPBACK = ("127.", "::1")
-
 
 def problem(node: Node, containers: Sequence[Container]) -> str | None:
     """The data service that more can reach than the cluster needs; None where all is right."""
@@ -32,18 +28,6 @@ def problem(node: Node, containers: Sequence[Container]) -> str | None:
             if is_data and not (is_right and specification.runs_data_services):
                 return f"{each.service} is published on {port.address}:{port.port}"
     return None
-
-
-def telemetry(containers: Sequence[Container]) -> list[str]:
-    """A warning for each port of the vendor's telemetry that is open to whoever reaches the machine."""
-    return sorted(
-        {
-            f"{TELEMETRY[port.port]} is open to the network: {each.service} publishes port {port.port}"
-            for each in containers
-            for port in each.published
-            if port.port in TELEMETRY and not port.address.startswith(LOOPBACK)
-        }
-    )
 
 
 def described(node: Node, containers: Sequence[Container]) -> str:

@@ -7,6 +7,7 @@ specification goes last: it says where the data are.
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import socket
 import stat
@@ -31,7 +32,7 @@ from agent import (
 )
 from agent.commands import MISSING, run
 from agent.compose import Compose
-from agent.compose_files import OVERRIDE, SECOND
+from agent.compose_files import FILES_LABEL, FOLDER_LABEL, OVERRIDE, SECOND
 from agent.custom_env import without_block
 from agent.deliver import lock
 from agent.failures import Failure
@@ -44,8 +45,8 @@ from agent.vendor import VENDOR_UNITS
 LAST = ("specification.json", "wanted.json", "agent.pyz")
 """In HOME, in this order: without the agent, nobody would go on with what is left."""
 KEPT_IN_HOME = "releases"
-PROJECT_FOLDER = "com.docker.compose.project.working_dir"
-"""The label by which Docker knows the folder of a container's compose file."""
+LABELS = (FOLDER_LABEL, FILES_LABEL)
+"""By which Compose says of which project a container is."""
 STOP_SECONDS = 60
 """For PostgreSQL to write down what it has in memory."""
 
@@ -104,21 +105,13 @@ def _ours(specification: Specification | None) -> Iterator[Path]:
 
 def _end_containers(folders: list[Path]) -> None:
     """End what `down` has left, also of a release whose folder is gone."""
-    words = [
-        "--filter",
-        f"label={PROJECT_FOLDER}",
-        "--format",
-        f'{{{{.ID}}}} {{{{.Label "{PROJECT_FOLDER}"}}}}',
-    ]
+    shown = "\t".join(["{{.ID}}", *(f'{{{{.Label "{each}"}}}}' for each in LABELS)])
+    words = ["--filter", f"label={FOLDER_LABEL}", "--format", shown]
     listed = run(["docker", "ps", "--all", *words])
     if listed.status == MISSING:
         return  # without Docker nothing runs
-    pairs = [line.partition(" ")[::2] for line in listed.output.splitlines()]
-    left = [
-        identifier
-        for identifier, folder in pairs
-        if Path(folder) in folders or HOME / KEPT_IN_HOME in Path(folder).parents
-    ]
+    rows = [line.split("\t") for line in listed.output.splitlines()]
+    left = [row[0] for row in rows if _is_of_release(folders, *row[1:])]
     done = listed
     if listed.succeeded and left:
         run(["docker", "stop", "--time", str(STOP_SECONDS), *left], seconds=10 * STOP_SECONDS)
@@ -129,6 +122,14 @@ def _end_containers(folders: list[Path]) -> None:
             "the services cannot be ended, so the firewall, the exports and the mounts stay as they are",
             done.tail(),
         )
+
+
+def _is_of_release(folders: list[Path], directory: str, files: str) -> bool:
+    """Whether a project of Compose, by its *directory* and its *files*, is a release's: one of *folders*, or one whose
+    folder is gone. Somebody's own project in a folder below a release's is his."""
+    found = {Path(directory), *(Path(each).parent for each in files.split(",") if each)}
+    own = {*folders, *map(Path, map(os.path.realpath, folders))}
+    return bool(found & own) or any(HOME / KEPT_IN_HOME in each.parents for each in found)
 
 
 def _give_files_back(folder: Path) -> None:

@@ -53,6 +53,8 @@ class HostPlace:
 
     address: str
     tunnel: Tunnel | None = None
+    telemetry: tuple[str, ...] = ()
+    """Blocks of addresses that reach the ports of telemetry; empty where no other machine does."""
 
 
 @dataclass(frozen=True)
@@ -232,7 +234,9 @@ def read(content: bytes) -> Specification:
 def _place(document: dict[str, Any]) -> AwsPlace | HostPlace:
     site = document["site"]
     if site["kind"] == "hosts":
-        return HostPlace(site["address"], _tunnel(site))
+        # What was delivered by an earlier version says nothing of telemetry.
+        blocks = site.get("telemetry", {"allow": []})["allow"]
+        return HostPlace(site["address"], _tunnel(site), tuple(blocks))
     return AwsPlace(site["region"], document["agent"]["key"], site["containersUseRole"])
 
 

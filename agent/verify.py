@@ -22,12 +22,13 @@ from agent import (
     node_folder,
     published_ports,
     shared_folder,
+    telemetry,
     tunnel,
     web,
     wiring,
 )
 from agent.compose import Compose
-from agent.configure import variable_problem, wanted_wiring
+from agent.configure import reads_custom_env, variable_problem, wanted_wiring
 from agent.disks import growing
 from agent.door import PROBE
 from agent.engine import Container, EngineError
@@ -36,7 +37,7 @@ from agent.gpu_health import Health
 from agent.gpus import GpuFailure
 from agent.node import Node
 from agent.redis_client import Redis, RedisError
-from agent.specification import NfsOnLeader
+from agent.specification import HostPlace, NfsOnLeader
 from agent.start import described, unwell
 
 REDIS_PORT = 6379
@@ -250,11 +251,16 @@ def _ports(node: Node, containers: list[Container]) -> str:
     problem = published_ports.problem(node, containers)
     if problem:
         raise Failure("PortsOpen", problem)
-    telemetry = published_ports.telemetry(containers)
-    if telemetry:
-        known = node.report.document["warnings"]
-        node.report.set(warnings=[*known, *(each for each in telemetry if each not in known)])
-    return published_ports.described(node, containers)
+    told = telemetry.described(node.specification, telemetry.found(containers))
+    if isinstance(node.specification.place, HostPlace):
+        _warn(node, told)
+    return "; ".join([published_ports.described(node, containers), *told])
+
+
+def _warn(node: Node, told: list[str]) -> None:
+    """Add to what the check of the disks has begun in this look."""
+    known = node.report.document["warnings"]
+    node.report.set(warnings=[*known, *(each for each in told if each not in known)])
 
 
 def _connections(node: Node, containers: list[Container]) -> str:
@@ -345,6 +351,9 @@ def _wiring(node: Node, services: dict[str, Any], containers: list[Container]) -
     if problem:
         raise Failure("ConfigurationIgnored", problem)
     wanted = wanted_wiring(node, services)
+    is_read = reads_custom_env(wanted)
+    variables = node.specification.variables
+    _warn(node, customization.without_effect(variables, services, is_read=is_read))
     wrong = wiring.differences(wanted, services)
     if wrong:
         raise Failure("ComposeOverrideIgnored", f"the release now has its own {', '.join(wrong)}")

@@ -149,7 +149,8 @@ def _nodes(path: str, before: AnySettings, after: AnySettings) -> tuple[str, ...
         return tuple(name for name in names if _profile(after, name) == profile)
     if section == "placement":
         return tuple(name for name in names if _is_placed(after, name))
-    return tuple(names) if section in ("configuration", "image", "release", "network") else ()
+    every_node = ("configuration", "image", "release", "network", "telemetry")
+    return tuple(names) if section in every_node else ()
 
 
 def _is_placed(settings: AnySettings, name: str) -> bool:

@@ -224,6 +224,7 @@ ON_HOSTS: Mapping[str, Change] = {
         _IN_PLACE,
         "the leader's PostgreSQL and Redis restart, nodes mount the folder anew; stacks that join it: `make up` there",
     ),
+    "telemetry.allowedCidrs": Change(_IN_PLACE, "every node's firewall; no service restarts"),
     "dataServices.postgresImage": Change(_IN_PLACE, "another container; its volume stays"),
     "dataServices.redisImage": Change(_IN_PLACE, "another container"),
 }

@@ -119,6 +119,17 @@ def allowed_source(text: str) -> str:
     return text
 
 
+def telemetry_source(text: str) -> str:
+    """A block that may open telemetry: never the whole internet."""
+    block = _canonical_block(text)
+    if block.prefixlen < _WIDEST_ALLOWED:
+        raise refusal(
+            "that is open to strangers, and telemetry asks for no password, or for one that everybody knows: "
+            "name the networks of who looks at it, or forward the port by SSH"
+        )
+    return text
+
+
 def _canonical_block(text: str) -> IPv4Network:
     try:
         block = IPv4Network(text, strict=False)

@@ -51,6 +51,11 @@ Folder = Annotated[
     StringConstraints(pattern=r"^(/[A-Za-z0-9._-]+)+$"),
     Words('an absolute path such as "/mnt/graphistry", without spaces'),
 ]
+TelemetryCidr = Annotated[
+    str,
+    AfterValidator(checks.telemetry_source),
+    Words('an IPv4 block of /8 or smaller such as "10.20.5.0/24"'),
+]
 PinnedImage = Annotated[
     str,
     StringConstraints(pattern=r"^[a-z0-9][A-Za-z0-9._/:-]*@sha256:[0-9a-f]{64}$"),
@@ -174,6 +179,20 @@ class DataServices(Section):
     """For containers, and required there: Redis 6.2 or newer. A change replaces the container in place."""
 
 
+class Telemetry(Section):
+    """Who reaches the ports of the vendor's telemetry on this stack's hosts: 3000 (Grafana), 8889 (the collector),
+    9091 (Prometheus) and 16686 (Jaeger). A host itself and its containers always do."""
+
+    allowed_cidrs: Annotated[
+        tuple[TelemetryCidr, ...],
+        Field(strict=False),
+        AfterValidator(checks.unique),
+        Words('a list of IPv4 blocks such as ["10.20.5.0/24", "10.20.6.7/32"]'),
+    ] = ()
+    """Blocks from which other machines reach them, none wider than /8. Empty: the hosts' firewall closes them, whoever
+    listens there. Other firewalls of yours are not opened. A change is in place; no service restarts."""
+
+
 class FollowersOnHosts(Section):
     """What a stack file says about followers on hosts, whoever has their leader."""
 
@@ -206,6 +225,8 @@ class FollowersOnHosts(Section):
 
     configuration: Configuration = Configuration()
     """Variables and files of the release on all nodes of this stack; see `model.configuration`."""
+    telemetry: Telemetry = Telemetry()
+    """Who reaches the vendor's telemetry."""
 
     @property
     def nodes(self) -> dict[str, HostNode]:

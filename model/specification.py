@@ -158,6 +158,7 @@ def hosts_specification(
     shared_folder: Mapping[str, object],
     data_services: Literal["bundled", "containers"],
     followers: Sequence[str],
+    telemetry: Sequence[str],
     gpu: GpuAllocation,
     release: Release,
     configuration: Mapping[str, object],
@@ -165,14 +166,19 @@ def hosts_specification(
     """The document of one node on a host, ready for `canonical_json`.
 
     *address* is the node's own private one, *tunnel_to* the leader's where followers reach it by WireGuard.
-    *followers* are the addresses of the nodes that a leader lets in (a follower lets in nobody), *shared_folder*
-    is what `hosts_shared_folder` says of it. All values are plain.
+    *followers* are the addresses of the nodes that a leader lets in (a follower lets in nobody), *telemetry* the blocks
+    that reach its ports, *shared_folder* is what `hosts_shared_folder` says of it. All values are plain.
     """
     is_leader = role == "leader"
     has_database = is_leader and data_services == "bundled"
     return {
         **_of_every_site(cluster, node, joined_stack, role, postgres, redis),
-        "site": {"kind": "hosts", "address": address, "tunnel": _tunnel(tunnel_to)},
+        "site": {
+            "kind": "hosts",
+            "address": address,
+            "tunnel": _tunnel(tunnel_to),
+            "telemetry": {"allow": list(telemetry)},
+        },
         "agent": {"sha256": agent_sha256},
         "sharedFolder": dict(shared_folder),
         "dataVolume": {"folder": DATA_FOLDER} if has_database else None,

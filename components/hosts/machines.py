@@ -211,6 +211,7 @@ class HostMachine:
                     ),
                     data_services=cluster.data_services,
                     followers=followers,
+                    telemetry=settings.telemetry.allowed_cidrs,
                     gpu=node.gpu,
                     release=cluster.release,
                     configuration=node.configuration,

@@ -106,6 +106,7 @@ class FakeMachine:
         monkeypatch.setenv("FAKE_MACHINE", str(root))
         redirect(monkeypatch, "SYSTEMD", root)
         redirect(monkeypatch, "PROC", root / "proc")
+        redirect(monkeypatch, "INTERFACES", root / "interfaces")
         redirect(monkeypatch, "CONTAINER", root / "container")
         redirect(monkeypatch, "DEVICES", root / "dev")
         (root / "kmsg").touch()
@@ -208,6 +209,15 @@ class FakeMachine:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "tcp").write_text("\n".join(lines) + "\n")
 
+    def listens(self, *ports: int) -> None:
+        """At these ports of this machine alone somebody listens, at all of its addresses."""
+        lines = [f"   0: 00000000:{port:04X} 00000000:0000 0A 00000000:00000000" for port in ports]
+        folder = self.root / "proc" / "self" / "net"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "tcp").write_text(
+            "\n".join(["  sl  local_address rem_address   st", *lines]) + "\n"
+        )
+
     def has_volume(self, content: bytes = bytes(2 * 1024 * 1024)) -> None:
         """Attach the data volume."""
         (self.root / "by-id").mkdir(exist_ok=True)
@@ -227,7 +237,12 @@ class FakeMachine:
         is_leader = role == "leader"
         found = self.document(
             role,
-            site={"kind": "hosts", "address": "127.0.0.1", "tunnel": None},
+            site={
+                "kind": "hosts",
+                "address": "127.0.0.1",
+                "tunnel": None,
+                "telemetry": {"allow": []},
+            },
             agent={"sha256": "0" * 64},
             sharedFolder={**shared, "path": str(self.root / "shared")},
             dataVolume={"folder": str(self.store / "data")} if is_leader else None,

@@ -106,6 +106,17 @@ def test_the_leader_lets_in_and_exports_to_its_followers_only() -> None:
         assert follower["sharedFolder"]["export"] == leader["sharedFolder"]["folder"]
 
 
+def test_every_node_is_told_who_reaches_telemetry_which_is_nobody_by_default(
+    deploy_stack: Deploy,
+) -> None:
+    for settings, allow in (({}, []), ({"allowedCidrs": ["10.77.0.96/29"]}, ["10.77.0.96/29"])):
+        recorder = deploy_stack(STACK, telemetry=settings)
+        for node in NODES:
+            told = specification(recorder, node)
+            jsonschema.validate(told, json.loads(SCHEMA_FILE.read_text()))
+            assert told["site"]["telemetry"] == {"allow": allow}
+
+
 @pytest.mark.parametrize(
     ("folder", "kinds"),
     [

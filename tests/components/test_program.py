@@ -474,6 +474,13 @@ def test_only_allowed_networks_reach_the_web_pages(deploy_stack: Deploy) -> None
     assert opened == {(role, port) for role in ("leader", "followers") for port in (80, 443)}
 
 
+def test_security_groups_open_no_port_of_telemetry(deploy_stack: Deploy) -> None:
+    recorder = deploy_stack(access={"allowedCidrs": ["10.8.0.0/16"]})
+    rules = recorder.of("SecurityGroupIngressRule")
+    assert all(each.inputs["fromPort"] == each.inputs["toPort"] for each in rules)
+    assert {each.inputs["fromPort"] for each in rules} == {80, 443, 2049, 5432, 6379}
+
+
 def test_an_existing_network_is_used_and_not_changed(deploy_stack: Deploy) -> None:
     network = {
         "vpcId": "vpc-0123456789abcdef0",

@@ -98,6 +98,7 @@ HOSTS: dict[str, Any] = {
     "sharedFolder": {"kind": "nfs", "server": "10.0.0.5", "export": "/export/graphistry"},
     "dataServices": {"kind": "bundled"},
     "configuration": {"env": {"SMTP_HOST": "mail.lab"}},
+    "telemetry": {"allowedCidrs": ["10.0.5.0/24"]},
     "release": {
         "version": "2.50.1",
         "cuda": "12",

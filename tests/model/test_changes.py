@@ -125,6 +125,12 @@ def test_another_host_is_another_leader_and_the_same_follower() -> None:
     ]
 
 
+def test_who_reaches_telemetry_is_told_to_every_node_in_place() -> None:
+    assert changes(HOSTS, {"telemetry": ABSENT}) == [
+        ("telemetry.allowedCidrs", ("leader", "rack2"), Effect.IN_PLACE)
+    ]
+
+
 def test_a_follower_that_is_new_or_gone_is_one_change() -> None:
     new = {"profile": "t4", "market": "spot"}
     assert changes(FULL, {"followers.third": new, "followers.small": ABSENT}) == [

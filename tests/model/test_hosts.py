@@ -10,7 +10,7 @@ from hypothesis import given
 from model.hosts import HostsSettings, access_document
 from model.settings import Settings, SettingsError, parse
 from model.workers import node_allocation
-from tests.model.examples import ABSENT, HOSTS, changed
+from tests.model.examples import ABSENT, FULL, HOSTS, changed
 from tests.model.test_settings_words import (
     JARGON,
     JSON,
@@ -45,6 +45,8 @@ def on_hosts(raw: dict[str, Any]) -> HostsSettings:
         {"sharedFolder": {"kind": "path", "path": "/mnt/lustre/graphistry"}},
         {"sharedFolder.path": "/data"},
         {"encryption": "wireguard"},
+        {"telemetry": ABSENT},
+        {"telemetry.allowedCidrs": []},
         {"dataServices": CONTAINERS},
         {"sshPrivateKey": "-----BEGIN OPENSSH PRIVATE KEY-----\nabc"},
     ],
@@ -99,6 +101,14 @@ def test_is_accepted(changes: dict[str, Any]) -> None:
             "followers.rack2.host.privateAddress",
             "leader.host.address has it",
         ),
+        (
+            {"telemetry.allowedCidrs": ["0.0.0.0/0"]},
+            "telemetry.allowedCidrs[0]",
+            "forward the port",
+        ),
+        ({"telemetry.allowedCidrs": ["10.0.0.7"]}, "telemetry.allowedCidrs[0]", "/32 is a single"),
+        ({"telemetry.allowedCidrs": "10.0.0.0/8"}, "telemetry.allowedCidrs", "a list of IPv4"),
+        ({"telemetry.open": True}, "telemetry.open", "a key that does not exist here"),
         ({"encryption": "ipsec"}, "encryption", '"wireguard"'),
         (
             {"encryption": "wireguard", "followers.rack2.host.privateAddress": "10.2.0.10"},
@@ -185,6 +195,12 @@ def test_the_hosts_of_a_file_for_aws_are_refused() -> None:
         )
 
 
+def test_a_file_for_aws_has_no_key_for_telemetry() -> None:
+    """Security groups close it there."""
+    (problem,) = problems_of(changed(FULL, {"telemetry": HOSTS["telemetry"]}))
+    assert (problem.path, problem.got) == ("telemetry", "a key that does not exist here")
+
+
 def test_defaults_are_those_of_the_docstrings() -> None:
     settings = on_hosts({key: HOSTS[key] for key in ("site", "gpuProfiles", "leader")})
     assert (settings.ssh.user, settings.ssh.port, settings.ssh.bastion) == ("ubuntu", 22, None)
@@ -192,6 +208,7 @@ def test_defaults_are_those_of_the_docstrings() -> None:
         "nfs-on-leader",
         "bundled",
     )
+    assert settings.telemetry.allowed_cidrs == ()
     assert list(settings.nodes) == ["leader"]
 
 

@@ -4,11 +4,12 @@ import json
 import secrets
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from agent import telemetry
 from agent.firewall import rules
 from agent.specification import read
 from tests.agent.fakes import specification_document
@@ -45,15 +46,20 @@ except ConnectionRefusedError:
 except OSError:
     print("filtered")
 """
+ANSWERED = """
+import socket, sys
+print(socket.create_connection((sys.argv[1], 80), 0.7, source_address=("", int(sys.argv[2]))).getsockname()[1])
+"""
 DOCKER = f"""
 table ip nat {{
   chain prerouting {{
     type nat hook prerouting priority dstnat;
     ip daddr {LEADER} tcp dport {{ 5432, 8000 }} dnat to 172.18.0.2
+    fib daddr type local tcp dport 3000 dnat to 172.18.0.2
   }}
 }}
 """
-"""As Docker publishes a container's port on one address."""
+"""As Docker publishes a container's ports on one address, and on all of them."""
 
 
 def command(*words: str, text: str | None = None) -> str:
@@ -143,12 +149,20 @@ def network() -> Iterator[Network]:
         found.join("stranger", "leader", "br-lan", f"{STRANGER}/24")
         found.join("postgres", "leader", "docker0", "172.18.0.2/16", "172.18.0.1")
         found.join("nexus", "leader", "br-0123456789ab", "172.19.0.2/16", "172.19.0.1")
-        found.listen("leader", 6379, 2049, 80)
-        found.listen("postgres", 5432, 8000)
+        found.listen("leader", 6379, 2049, 80, 9091, 16686)
+        found.listen("postgres", 5432, 8000, 3000)
         found.nft("leader", DOCKER)
         yield found
     finally:
         found.close()
+
+
+@pytest.fixture(autouse=True)
+def interfaces(network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The leader's, as the kernel lists them."""
+    for name in network.inside("leader", "ls", "/sys/class/net").split():
+        (tmp_path / "interfaces" / name).mkdir(parents=True)
+    monkeypatch.setattr(telemetry, "INTERFACES", tmp_path / "interfaces")
 
 
 @pytest.fixture
@@ -254,18 +268,22 @@ def test_a_container_that_may_use_its_nodes_role_reaches_the_metadata_service(
     assert metadata.connect("nexus", 80, METADATA) == "open"
 
 
-@pytest.fixture
-def follower_text(tmp_path: Path) -> str:
+def followers_rules(tmp_path: Path, allow: Sequence[str]) -> str:
     """A follower's on hosts, which has no data services."""
     document = specification_document(
         "follower",
         tmp_path,
-        site={"kind": "hosts", "address": FOLLOWER},
+        site={"kind": "hosts", "address": FOLLOWER, "telemetry": {"allow": list(allow)}},
         agent={"sha256": "0" * 64},
         sharedFolder={"kind": "nfs", "server": LEADER, "export": "/x", "path": "/y"},
         secret=None,
     )
     return rules(read(json.dumps(document).encode()))
+
+
+@pytest.fixture
+def follower_text(tmp_path: Path) -> str:
+    return followers_rules(tmp_path, [])
 
 
 @pytest.mark.parametrize("which", ["aws_text", "follower_text", "text"])
@@ -300,3 +318,65 @@ def test_a_file_server_in_a_bridges_own_network_is_nobodys_but_its_own(
     network.inside("leader", "sysctl", "-qw", "net.bridge.bridge-nf-call-iptables=1")
     network.listen("follower", 2049)
     assert network.connect("stranger", 2049, FOLLOWER) == "open"
+
+
+TELEMETRY = (3000, 9091, 16686)
+"""A container's, which Docker publishes, and two of programs of the machine."""
+
+
+@pytest.mark.parametrize("which", ["follower_text", "text"])
+def test_telemetry_is_closed_to_other_machines(
+    network: Network, request: pytest.FixtureRequest, which: str
+) -> None:
+    """The machine called leader is any node on hosts here, and the follower another one."""
+    others = ("stranger", "follower")
+    before = {(name, port): network.connect(name, port) for name in others for port in TELEMETRY}
+    assert set(before.values()) == {"open"}
+    network.nft("leader", request.getfixturevalue(which))
+    for name in others:
+        network.ip(name, "route", "add", "172.16.0.0/12", "via", LEADER)
+        for port in TELEMETRY:
+            # Docker's bridges have addresses of the machine's too.
+            for address in (LEADER, "172.18.0.1", "172.19.0.1"):
+                assert network.connect(name, port, address) == "filtered", (name, port, address)
+        assert network.connect(name, 80) == "open"
+
+
+def test_the_machine_and_its_containers_reach_its_telemetry(
+    network: Network, follower_text: str
+) -> None:
+    network.nft("leader", follower_text)
+    for address in (LEADER, "172.18.0.1", "172.19.0.1"):
+        for port in TELEMETRY:
+            assert network.connect("nexus", port, address) == "open", (port, address)
+        for port in TELEMETRY[1:]:  # no container reaches itself by a port of the machine here
+            assert network.connect("postgres", port, address) == "open", (port, address)
+            assert network.connect("leader", port, address) == "open", (port, address)
+    # Telemetry of other machines is theirs.
+    network.listen("stranger", 3000)
+    for name in ("leader", "nexus"):
+        network.ip("stranger", "route", "replace", "172.16.0.0/12", "via", LEADER)
+        assert network.connect(name, 3000, STRANGER) == "open"
+
+
+def test_telemetry_is_open_to_whom_the_stack_file_names(network: Network, tmp_path: Path) -> None:
+    network.nft("leader", followers_rules(tmp_path, []))
+    # In place.
+    allow = ["10.77.0.96/29", "10.77.0.99/32"]
+    network.nft("leader", followers_rules(tmp_path, allow))
+    for port in TELEMETRY:
+        assert network.connect("stranger", port) == "open"
+        assert network.connect("follower", port) == "filtered"
+
+
+def test_an_answer_comes_to_a_port_of_telemetry(network: Network, follower_text: str) -> None:
+    """A machine may be set up to ask others from any port."""
+    network.nft("leader", follower_text)
+    network.listen("stranger", 80)
+    words = (sys.executable, "-c", ANSWERED, STRANGER, "8889")
+    assert network.inside("leader", *words).strip() == "8889"
+
+
+def test_telemetry_on_aws_is_for_security_groups(aws_text: str, follower_text: str) -> None:
+    assert "chain telemetry" in follower_text
+    assert "chain telemetry" not in aws_text

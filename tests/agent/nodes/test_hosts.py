@@ -163,7 +163,27 @@ def test_a_follower_converges_to_ready(fake: FakeMachine, make_host: MakeNode) -
     assert not (fake.root / "exports").exists()
     checks = {each["name"]: each["detail"] for each in node.report.document["checks"]}
     assert "exports" not in checks
-    assert checks["firewall"] == "no container reaches a file server"
+    closed = "closed to other machines, as telemetry.allowedCidrs names none"
+    assert checks["firewall"] == f"no container reaches a file server; telemetry is {closed}"
+
+
+def test_who_listens_at_a_port_of_telemetry_is_told_until_he_ends(
+    fake: FakeMachine, make_host: MakeNode
+) -> None:
+    site = {"kind": "hosts", "address": "127.0.0.1", "telemetry": {"allow": ["10.77.0.0/24"]}}
+    fake.listens(3000)
+    told = "port 3000 of another program is {}"
+    closed = told.format("closed to other machines, as telemetry.allowedCidrs names none")
+    node = make_ready(make_host())
+    assert closed in node.report.document["warnings"]
+    assert "ip saddr {" not in (fake.root / "table").read_text()
+    node = make_ready(make_host(site=site))
+    opened = told.format("open to 10.77.0.0/24 by telemetry.allowedCidrs")
+    assert [each for each in node.report.document["warnings"] if "3000" in each] == [opened]
+    assert "ip saddr { 10.77.0.0/24 } accept" in (fake.root / "table").read_text()
+    fake.listens()
+    Repairs(node).look()
+    assert not [each for each in node.report.document["warnings"] if "3000" in each]
 
 
 def test_a_follower_that_was_the_leader_lets_nobody_in_by_ufw_any_more(

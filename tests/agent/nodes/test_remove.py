@@ -14,7 +14,7 @@ from agent.custom_env import BEGIN, END, with_block, without_block
 from agent.failures import Failure
 from agent.node import MARK, Node
 from agent.remove import remove
-from tests.agent.fakes import FakeMachine
+from tests.agent.fakes import FakeMachine, redirect
 
 from .test_hosts import MakeNode, claimed, make_ready, server_answers
 
@@ -159,21 +159,35 @@ def docker_ps(fake: FakeMachine, answer: str) -> None:
 
 
 def test_services_that_their_release_does_not_end_are_ended_by_docker(
-    fake: FakeMachine, leader: Node, capsys: pytest.CaptureFixture[str]
+    fake: FakeMachine,
+    leader: Node,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert leader
     (fake.release / "graphistry").write_text("#!/bin/sh\necho 'no daemon' >&2; exit 1\n")
+    (fake.root / "link").symlink_to(fake.release)
+    redirect(monkeypatch, "PREINSTALLED", (fake.root / "link",))
+    gone = f"{fake.home}/releases/gone-12"
     places = {
-        "one": fake.release,
-        "two": f"{fake.home}/releases/gone-12",
-        "three": "/srv/theirs",
-        "four": "",
+        "one": (fake.release, ""),
+        "two": (gone, f"{gone}/docker-compose.yml"),
+        # Of a release with another project directory.
+        "three": ("/srv/data", f"/srv/base.yml,{fake.release}/docker-compose.yml"),
+        "four": ("/srv/data", f"{gone}/docker-compose.yml"),
+        "theirs": ("/srv/theirs", "/srv/theirs/docker-compose.yml"),
+        "nobodys": ("", ""),
+        "below": (f"{fake.release}/app", f"{fake.release}/app/docker-compose.yml"),
     }
-    lines = "; ".join(f"echo '{name} {place}'" for name, place in places.items())
+    lines = "; ".join(
+        f"printf '%s\\t%s\\t%s\\n' {name} '{place}' '{files}'"
+        for name, (place, files) in places.items()
+    )
     docker_ps(fake, lines)
     assert remove()
     assert "./graphistry down has failed: no daemon" in capsys.readouterr().err
-    assert {"stop --time 60 one two", "rm --force one two"} <= set(fake.log("docker"))
+    left = "one two three four"
+    assert {f"stop --time 60 {left}", f"rm --force {left}"} <= set(fake.log("docker"))
 
 
 def test_services_that_nobody_can_end_keep_their_firewall_and_mounts(

@@ -414,9 +414,9 @@ class TestLeader:
     def test_telemetrys_ports_are_told(self, shape: Shape, node: Node) -> None:
         more = '  grafana: {image: g, ports: ["3000:3000"]}\n  jaeger: {image: j, ports: ["127.0.0.1:16686:16686"]}\n'
         shape.change("services:\n", f"services:\n{more}")
-        ready(node)
-        (told,) = [each for each in node.report.document["warnings"] if "publishes" in each]
-        assert told == "Grafana is open to the network: grafana publishes port 3000"
+        told = "port 3000 of grafana (Grafana) is closed by the cluster's security groups"
+        assert ready(node)["ports"].split("; ")[2:] == [told]
+        assert told not in node.report.document["warnings"]
 
     def test_a_job_and_several_containers_of_a_service(self, shape: Shape, node: Node) -> None:
         health = 'healthcheck: {test: ["CMD", "true"]}'
@@ -472,6 +472,31 @@ class TestLeader:
         assert (
             shape.runs()["postgres"].environment["POSTGRES_PASSWORD"] == nexus["POSTGRES_PASSWORD"]
         )
+
+    @pytest.mark.parametrize("is_read", [True, False])
+    def test_a_variable_of_the_stack_file_without_effect_is_told(
+        self, shape: Shape, make_node: MakeNode, is_read: bool
+    ) -> None:
+        env = {"SMTP_HOST": "mail.lab", "COOKIE_SECURE": "true", "GREETING": "a $b", "LEVEL": "5"}
+        node = make_node(configuration={"env": env, "files": {}})
+        more = '{image: nexus, restart: unless-stopped, environment: {MAIL: "${SMTP_HOST:-}",'
+        more += ' GREETING: "${GREETING:-}", LEVEL: "7"}}'
+        shape.change("services:\n", f"services:\n  mailer: {more}\n")
+        if not is_read:
+            shape.wrapper(WRAPPER.format(words="").replace("custom telemetry", "telemetry"))
+        ready(node)
+        ready(node)
+        told = [each for each in node.report.document["warnings"] if "configuration" in each]
+        level = "configuration.env.LEVEL does not reach mailer: the release has another value"
+        nowhere = "the release hands on nothing of data/config/custom.env"
+        unread = [
+            f"configuration.env.COOKIE_SECURE reaches no service: {nowhere}",
+            level.replace("LEVEL", "GREETING"),
+            level,
+            f"configuration.env.SMTP_HOST reaches no service: {nowhere}",
+        ]
+        # By another name, and by what the command line does with it, a variable may have an effect.
+        assert told == ([level] if is_read else unread)
 
     def test_a_container_that_is_older_than_the_configuration_is_made_anew(
         self, shape: Shape, node: Node
