@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from agent import docker
+from agent.archive import widen
 from agent.failures import Failure
 from agent.versions import is_at_least
 
@@ -52,6 +53,7 @@ def compress(content: IO[bytes], file: IO[bytes]) -> None:
     )
     assert process.stdin is not None  # noqa: S101, it is a pipe
     assert process.stderr is not None  # noqa: S101, it is a pipe
+    widen(process.stdin)
     try:
         with contextlib.suppress(BrokenPipeError):  # zstd says why
             shutil.copyfileobj(content, process.stdin, CHUNK_BYTES)

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import IO, Any, Callable, Dict, List, Sequence, cast
 
 from agent import docker, incoming, layers
-from agent.archive import Archive
+from agent.archive import Archive, widen
 from agent.commands import require, run
 from agent.compose import Compose
 from agent.download import Download, Stream
@@ -392,6 +392,7 @@ def _load(feed: Callable[[IO[bytes]], object]) -> None:
     )
     assert process.stdin is not None  # noqa: S101, it is a pipe
     assert process.stdout is not None  # noqa: S101, it is a pipe
+    widen(process.stdin)
     try:
         try:
             feed(process.stdin)
