@@ -20,11 +20,12 @@ import posixpath
 import shutil
 import subprocess
 import tarfile
+import tempfile
 from pathlib import Path
-from typing import IO, Any, Callable, Dict, List, Sequence
+from typing import IO, Any, Callable, Dict, List, Sequence, cast
 
-from agent import docker, incoming
-from agent.archive import Archive
+from agent import docker, incoming, layers
+from agent.archive import Archive, widen
 from agent.commands import require, run
 from agent.compose import Compose
 from agent.download import Download, Stream
@@ -246,7 +247,7 @@ def _unpack(download: Stream, folder: Path, images: Names) -> None:
                     if Path(member.name).name in IMAGE_ARCHIVES and member.isfile():
                         content = archive.extractfile(member)
                         assert content is not None  # noqa: S101, a file has content
-                        _load_unverified(content, images)
+                        _load_unverified(content, folder, images)
                     else:
                         extract(archive, member, folder)
         except (tarfile.TarError, EOFError) as error:
@@ -302,12 +303,16 @@ def _require_inside(root: Path, path: Path, name: str) -> None:
         raise Failure("ReleaseArchiveUnsafe", f"{name} leads out of the archive's folder")
 
 
-def _load_unverified(content: IO[bytes], images: Names) -> None:
-    """Let Docker load images from a stream, under names that nothing starts; all names go to *images*."""
+def _load_unverified(content: IO[bytes], folder: Path, images: Names) -> None:
+    """Let Docker load images from a stream, under names that nothing starts; all names go to *images*.
+
+    *folder* has room for a layer meanwhile.
+    """
+    room = folder if layers.may_be_compressed() else None
     with Archive(content) as stream:
         try:
             with tarfile.open(fileobj=stream.output, mode="r|", bufsize=CHUNK_BYTES) as archive:
-                _load(lambda docker: _renamed(archive, docker, images))
+                _load(lambda docker: _renamed(archive, docker, images, room))
         except (tarfile.TarError, EOFError, ValueError, LookupError, TypeError) as error:
             stream.raise_cause()
             raise Failure(
@@ -327,8 +332,8 @@ class _Pipe:
         return 0
 
 
-def _renamed(archive: tarfile.TarFile, docker: IO[bytes], images: Names) -> None:
-    """Pass an archive of images on with other names in it."""
+def _renamed(archive: tarfile.TarFile, docker: IO[bytes], images: Names, room: Path | None) -> None:
+    """Pass an archive of images on with other names in it, and its layers compressed where there is *room* for one."""
     before = len(images)
     pipe: Any = _Pipe(docker)
     with tarfile.TarFile(fileobj=pipe, mode="w", copybufsize=CHUNK_BYTES) as out:
@@ -336,7 +341,7 @@ def _renamed(archive: tarfile.TarFile, docker: IO[bytes], images: Names) -> None
             path = posixpath.normpath(member.name)
             content = archive.extractfile(member) if member.isfile() else None
             if posixpath.basename(path) not in NAMING:
-                out.addfile(member, content)
+                _pass(member, content, out, room)
             elif path not in NAMING or content is None:
                 # A link on the way, or one in its place, would bring names past us.
                 raise Failure(
@@ -356,6 +361,20 @@ def _renamed(archive: tarfile.TarFile, docker: IO[bytes], images: Names) -> None
         raise Failure(
             "ReleaseArchiveInvalid", f"the archive of the images has none in a {MANIFEST}"
         )
+
+
+def _pass(
+    member: tarfile.TarInfo, content: IO[bytes] | None, out: tarfile.TarFile, room: Path | None
+) -> None:
+    layer = cast(io.BufferedReader, content)
+    if content is None or room is None or not layers.can_be_compressed(layer, member.size, room):
+        out.addfile(member, content)
+        return
+    with tempfile.TemporaryFile(dir=room) as file:  # an archive tells sizes first
+        layers.compress(layer, file)
+        changed = tarfile.TarInfo(member.name)
+        changed.size = os.fstat(file.fileno()).st_size
+        out.addfile(changed, file)
 
 
 def _name(images: Names) -> None:
@@ -378,6 +397,7 @@ def _load(feed: Callable[[IO[bytes]], object]) -> None:
     )
     assert process.stdin is not None  # noqa: S101, it is a pipe
     assert process.stdout is not None  # noqa: S101, it is a pipe
+    widen(process.stdin)
     try:
         try:
             feed(process.stdin)

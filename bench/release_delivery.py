@@ -2,7 +2,7 @@
 
 A machine of the sandbox, with a Docker and a disk of its own, measures itself; ``--here`` measures a real one, as root.
 Documented are curl, tar and `docker load`. The agent's way is its phase `release`; beside it the same with one request
-for all. Docker alone is `docker load` of images that are there, unpacked: no way over Docker is faster or needs less.
+for all. Docker alone is `docker load` of the images that are there already, unpacked: its own part of the time.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ class Peak:
         return (seen.f_blocks - seen.f_bfree) * seen.f_frsize
 
 
-def measure(mebibytes: int) -> dict[str, tuple[float, int]]:
-    """Seconds and peak bytes of each way on this machine, each from nothing, all on the disk of Docker's data."""
+def measure(mebibytes: int, runs: int) -> dict[str, tuple[float, int]]:
+    """Seconds and peak bytes of each way on this machine, its fastest run's, all on the disk of Docker's data."""
     docker = Path(_output("docker", "info", "--format", "{{.DockerRootDir}}"))
     work = docker / "bench"
-    found = {}
+    found: dict[str, tuple[float, int]] = {}
     with TemporaryDirectory(dir="/var/tmp") as name:  # /tmp may be in memory
         build(Path(name), mebibytes)
         Store.file = Path(name, "release.tar.gz")
@@ -72,12 +72,13 @@ def measure(mebibytes: int) -> dict[str, tuple[float, int]]:
             "ours": f"{phase} {store}/release.tar.gz {sha256}",
             "Docker alone": f"docker load -i {name}/containers.tar",
         }
-        for way, script in ways.items():
+        for way, script in [*ways.items()] * runs:
             work.mkdir()
             os.sync()
             peak, began = Peak(docker), time.monotonic()
             _output("sh", "-e", "-c", script)
-            found[way] = time.monotonic() - began, peak.end()
+            measured = time.monotonic() - began, peak.end()
+            found[way] = min(measured, found.get(way, measured))
             _output("docker", "image", "rm", "--force", IMAGE)
             shutil.rmtree(work)
         server.shutdown()
@@ -101,7 +102,7 @@ def phase(url: str, sha256: str) -> None:
     release(node)
 
 
-def on_a_machine(mebibytes: int) -> dict[str, tuple[float, int]]:
+def on_a_machine(mebibytes: int, runs: int) -> dict[str, tuple[float, int]]:
     """What a machine of the sandbox measures, which is booted for it and has nothing else to do."""
     from operate.deployment import ROOT
     from operate.messages import UserError, say
@@ -123,7 +124,8 @@ def on_a_machine(mebibytes: int) -> dict[str, tuple[float, int]]:
             root = Path(f"/proc/{inside.process_of(client, machine)}/root/opt/bench")
             for part in ("agent", "bench"):
                 shutil.copytree(ROOT / part, root / part)
-            script = f"cd /opt/bench; python3 -m {MODULE} --here --json --mebibytes {mebibytes}"
+            command = f"python3 -m {MODULE} --here --json --mebibytes {mebibytes} --runs {runs}"
+            script = f"cd /opt/bench; {command}"
             done = inside.execute(client, machine, ["sh", "-c", script])
             if done.returncode:
                 raise UserError(done.stderr.decode(errors="replace"))
@@ -140,20 +142,17 @@ def show(found: dict[str, tuple[float, int]]) -> None:
         print(f"{way:18} {seconds:6.1f} s {used / MEBIBYTE:6.0f} MiB")
     (was, was_used), (ours, used) = found["documented"], found["ours"]
     docker, docker_used = found["Docker alone"]
-    print(
-        f"time, documented / ours: {was / ours:.2f} (at least 2; Docker alone {was / docker:.2f})"
-    )
+    print(f"time, documented / ours: {was / ours:.2f} (aim 2; Docker alone {was / docker:.2f})")
     least = docker_used / was_used
-    print(f"disk, ours / documented: {used / was_used:.2f} (at most 0.5; Docker alone {least:.2f})")
-    print(
-        f"Docker's share of ours: {docker / ours:.0%} of the time, {docker_used / used:.0%} of the disk"
-    )
+    print(f"disk, ours / documented: {used / was_used:.2f} (aim 0.5; Docker alone {least:.2f})")
+    print(f"Docker alone takes {docker / ours:.0%} of our time; its layers are not compressed")
 
 
 def main() -> None:
     """Measure, and print both ratios of one run."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--mebibytes", type=int, default=1024, help="size of the archive")
+    parser.add_argument("--runs", type=int, default=2, help="of each way; the fastest counts")
     parser.add_argument("--here", action="store_true", help="measure this machine")
     parser.add_argument("--json", action="store_true", help="for scripts: seconds and bytes")
     parser.add_argument("--phase", nargs=2, metavar=("URL", "SHA256"), help=argparse.SUPPRESS)
@@ -161,7 +160,7 @@ def main() -> None:
     if asked.phase:
         phase(*asked.phase)
         return
-    found = (measure if asked.here else on_a_machine)(asked.mebibytes)
+    found = (measure if asked.here else on_a_machine)(asked.mebibytes, asked.runs)
     if asked.json:
         print(json.dumps(found))
     else:

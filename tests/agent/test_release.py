@@ -1,5 +1,6 @@
 """Fetching a release in one pass, from a server that fails as servers do."""
 
+import fcntl
 import gzip
 import hashlib
 import io
@@ -16,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from agent.archive import CHUNK_BYTES, widen
 from agent.download import PART_BYTES
 from agent.failures import Failure
 from agent.node import Node
@@ -24,6 +26,7 @@ from agent.release import UNVERIFIED, extract, release
 from .fakes import FakeMachine
 
 MakeNode = Callable[..., Node]
+GET_PIPE_SIZE = 1032  # F_GETPIPE_SZ
 NAMES = ["graphistry/nexus:v2.50.1-12", "graphistry/nexus:latest"]
 LAYER = b"layer " * 100_000
 
@@ -607,6 +610,16 @@ def test_owners_and_modes_are_those_of_the_archive_but_for_setuid(tmp_path: Path
     assert [each.st_mode & 0o7777 for each in found] == [0o777, 0o666]
     owner = 1000 if os.geteuid() == 0 else os.geteuid()
     assert {each.st_uid for each in found} == {owner}
+
+
+def test_a_pipe_holds_a_chunk_and_stays_where_it_may_not() -> None:
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        widen(process.stdin)
+        assert fcntl.fcntl(process.stdin.fileno(), GET_PIPE_SIZE) == CHUNK_BYTES
+    with Path(os.devnull).open("rb") as no_pipe:
+        widen(no_pipe)
+    widen(None)
 
 
 def test_links_inside_the_archive_are_kept(tmp_path: Path) -> None:
