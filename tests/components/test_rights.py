@@ -268,10 +268,10 @@ def test_every_node_reads_the_secret_variables_of_its_own_stack_and_none_writes_
     (denied,) = json.loads(closed.inputs["policy"])["Statement"]
     assert denied["Effect"] == "Deny"
     assert "secretsmanager:PutSecretValue" in denied["Action"]
-    for role in recorder.of("Role"):
-        if role.inputs.get("description", "").startswith("Graphistry node "):
+    for node in recorder.of("Role"):
+        if node.inputs.get("description", "").startswith("Graphistry node "):
             of_nodes = denied["Condition"]["ArnLike"]["aws:PrincipalArn"]
-            assert fnmatchcase(arn(role.type, role.name, role.inputs), of_nodes)
+            assert fnmatchcase(arn(node.type, node.name, node.inputs), of_nodes)
     # Closed before there is anything in it.
     assert closed.urn in recorder["SecretVersion", name].dependencies
 

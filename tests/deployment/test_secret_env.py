@@ -6,12 +6,14 @@ import json
 import os
 import subprocess
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 from tests.deployment.checkout import Checkout
 
 KEY = "graphistry-cluster:secretEnv"
-CANARIES = ("canary-c0ffee-of-mail", "canary-c0ffee-of-mail-2")
+CANARY = token_hex(12)
+"""Begins each value. No file of the checkout has it, as one that stands in this file."""
 NODES = ("leader", "large", "small")
 
 
@@ -61,11 +63,12 @@ def files_with(root: Path, text: str) -> list[Path]:
 def test_no_value_is_in_plain_and_a_change_is_in_place(deployed: Checkout) -> None:
     own = "graphistry-sandbox-secret-env"
     said, told = [], []
-    for value in CANARIES:
+    for value in (f"{CANARY}-one", f"{CANARY}-two"):
         set_secret(deployed, "SMTP_PASSWORD", value)
-        previewed = deployed.pulumi("preview", "--json", "--diff", "--stack", "sandbox")
-        plan = deployed.plan()
-        assert not [each for each in plan.get("replace", []) if "SecretVersion" not in each], plan
+        previewed = deployed.pulumi("preview", "--json", "--stack", "sandbox")
+        steps = json.loads(previewed.stdout[previewed.stdout.index("{") :])["steps"]
+        replaced = {each["urn"].split("::")[2] for each in steps if "replace" in each["op"]}
+        assert replaced <= {"aws:secretsmanager/secretVersion:SecretVersion"}
         said += [previewed.stdout, previewed.stderr, deployed.succeed("preview")]
         said += [deployed.succeed("up"), deployed.succeed("show", "--json")]
         said += [deployed.succeed("outputs", "--json")]
@@ -80,7 +83,7 @@ def test_no_value_is_in_plain_and_a_change_is_in_place(deployed: Checkout) -> No
         assert named == [{"arn": arn, "version": found["VersionId"]}] * len(NODES)
         told.append(found["VersionId"])
         said.append(json.dumps(specifications(deployed)))
-        assert deployed.plan("--refresh") == {}
+    assert deployed.plan("--refresh") == {}
     assert len(set(told)) == len(told)
     leader = json.loads(deployed.pulumi("stack", "output", "--json", "--stack", "sandbox").stdout)
     said.append(
@@ -91,8 +94,8 @@ def test_no_value_is_in_plain_and_a_change_is_in_place(deployed: Checkout) -> No
         )
     )
     # The sandbox's AWS is in memory; the stack file has what Pulumi has encrypted.
-    assert not [each for each in said if "canary-c0ffee" in each]
-    assert files_with(deployed.root, "canary-c0ffee") == []
+    assert not [each for each in said if CANARY in each]
+    assert files_with(deployed.root, CANARY) == []
     assert "secure" in json.dumps(deployed.setting("secretEnv"))
 
     deployed.change(secretEnv=None)
@@ -102,16 +105,25 @@ def test_no_value_is_in_plain_and_a_change_is_in_place(deployed: Checkout) -> No
 
 
 def test_a_variable_in_plain_is_refused_before_pulumi_sees_it(deployed: Checkout) -> None:
-    deployed.change(secretEnv={"SMTP_PASSWORD": "canary-c0ffee"})
+    environment = {**os.environ, **deployed.environment()}
+    deployed.change(secretEnv={"SMTP_PASSWORD": CANARY})
     try:
         for command in ("preview", "up"):
             refused = deployed.operate(command)
             assert refused.returncode == 1
             assert "secretEnv.SMTP_PASSWORD" in refused.stdout
             assert f"pulumi config set --secret --path {KEY}.SMTP_PASSWORD" in refused.stdout
-            assert "canary" not in refused.stdout
-        plain = deployed.pulumi("preview", "--stack", "sandbox")
+            assert CANARY not in refused.stdout
+        plain = subprocess.run(
+            ["pulumi", "preview", "--non-interactive", "--stack", "sandbox"],
+            cwd=deployed.root,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         assert plain.returncode != 0
         assert "a value for everybody to read" in plain.stdout + plain.stderr
+        assert CANARY not in plain.stdout + plain.stderr
     finally:
         deployed.change(secretEnv=None)
