@@ -11,6 +11,7 @@ import pytest
 
 from agent import __main__ as command_line
 from agent import secret_variables
+from agent.configure import wanted_wiring
 from agent.converge import converge
 from agent.node import Node
 from agent.remove import remove
@@ -108,3 +109,14 @@ def test_a_specification_of_an_earlier_program_has_none(
     document = fake.document("follower")
     del document["secretEnv"]
     assert read(json.dumps(document).encode()).secret_env is None
+
+
+def test_code_of_users_on_a_node_has_them_emptied(fake: FakeMachine, make_node: MakeNode) -> None:
+    node = follower(fake, make_node, json.dumps({"SMTP_PASSWORD": "canary"}))
+    assert converge(node, unchanged), node.report.document["failure"]
+    services = {
+        name: {"environment": {"SMTP_PASSWORD": "canary"}} for name in ("nexus", "notebook")
+    }
+    wanted = wanted_wiring(node, services)
+    assert wanted["notebook"]["environment"] == {"SMTP_PASSWORD": ""}
+    assert "SMTP_PASSWORD" not in wanted["nexus"]["environment"]
