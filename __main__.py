@@ -18,6 +18,7 @@ from components.aws.recorded_state import read_recorded
 from components.cluster import Cluster, ClusterArgs
 from components.leader_stack import LeaderStackError, read_leader_stack
 from components.sites import machines_on_aws, machines_on_hosts
+from model.configuration import SECRET_ENV
 from model.hosts import FollowersOnHosts, JoinedHostsSettings
 from model.recorded import Recorded, arn_parts, moved, refusal, sign_in
 from model.sections import Release
@@ -106,12 +107,14 @@ def account_of(region: str, joined: Mapping[str, Any] | None) -> str:
 
 def config_keys() -> dict[str, object]:
     """The keys of the stack file, secrets as it has them; without those that the sandbox adds for itself."""
-    secret = set(get_config_secret_keys_env())
-    return {
-        key: {"secure": ""} if key in secret else value
-        for key, value in pulumi.runtime.get_config_env().items()
-        if not key.startswith("sandbox:")
-    }
+    secret, plain = set(get_config_secret_keys_env()), pulumi.runtime.get_config_env()
+    keys = {key: {"secure": ""} if key in secret else value for key, value in plain.items()}
+    env = f"{PROJECT}:{SECRET_ENV}"
+    # Pulumi tells of a whole key that it is secret, and not of which variables.
+    variables = given(plain, PROJECT).get(SECRET_ENV, {})
+    if isinstance(variables, dict):
+        keys[env] = {name: {"secure": ""} if env in secret else "" for name in variables}
+    return {key: value for key, value in keys.items() if not key.startswith("sandbox:")}
 
 
 def main() -> None:

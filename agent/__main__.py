@@ -15,6 +15,7 @@ On a host:
   tunnel-key                     this host's public key of WireGuard, which is made where there is none
   tunnel-peer ADDRESS KEY        know the node with this private address by its public key
   accept-secret                  keep the secret on standard input
+  accept-secret-env              keep the stack file's secret variables, a JSON object on standard input
   admit STACK                    let in another stack's followers: a JSON list of addresses on standard input
   guests                         whom `admit` has let in; one JSON object
   remove [SHA256]                take away what the agent has installed; no data, and of the secret only a copy of
@@ -31,7 +32,7 @@ import sys
 from pathlib import Path
 from typing import Sequence
 
-from agent import data_containers, guests, host_secret, tunnel, unit
+from agent import data_containers, guests, host_secret, secret_variables, tunnel, unit
 from agent.aws_site import AwsSite
 from agent.deliver import deliver
 from agent.exercise import exercise
@@ -80,6 +81,9 @@ def _run(command: str, rest: list[str]) -> int:
     elif command == "accept-secret" and not rest:
         host_secret.accept(sys.stdin.read())
         print("the secret is kept")
+    elif command == "accept-secret-env" and not rest:
+        secret_variables.accept(sys.stdin.read())
+        print("the secret variables are kept")
     elif command == "admit" and len(rest) == 1:
         print(guests.admit(rest[0], sys.stdin.read()))
     elif command == "reach" and len(rest) > 1:

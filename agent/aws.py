@@ -172,10 +172,11 @@ class Secret:
         self._aws = aws
         self.arn = arn
 
-    def get(self) -> str | None:
-        """The secret's text; None while it has none."""
+    def get(self, version: str | None = None) -> str | None:
+        """The secret's text, the current one or that of a *version*; None while it has none."""
+        named = {"VersionId": version} if version else {}
         try:
-            answer = self._call("GetSecretValue", {"SecretId": self.arn})
+            answer = self._call("GetSecretValue", {"SecretId": self.arn, **named})
         except AwsError as error:
             if error.code == "ResourceNotFoundException":
                 return None

@@ -11,7 +11,7 @@ from agent.aws import Aws, AwsError, Bucket, Secret
 from agent.bucket_asks import BucketAsks
 from agent.failures import Failure
 from agent.report import TRANSIENT
-from agent.specification import AwsPlace, Specification
+from agent.specification import AwsPlace, SecretEnv, Specification
 
 
 class AwsSite:
@@ -81,6 +81,11 @@ class AwsSite:
         except AwsError as error:
             if error.code != "ResourceExistsException":
                 raise
+
+    def read_secret_env(self, secret_env: SecretEnv) -> str | None:
+        """The version that the specification names: another one may be on its way already."""
+        assert secret_env.arn is not None  # noqa: S101, the schema says so
+        return Secret(self.aws, secret_env.arn).get(secret_env.version)
 
     def clock_seconds(self) -> float | None:
         """Against the date of the last answer."""

@@ -16,7 +16,7 @@ import time
 import uuid
 from typing import Callable, Sequence
 
-from agent import limits, shared_files
+from agent import limits, secret_variables, shared_files
 from agent.failures import Failure
 from agent.node import HOME, Node, write_private
 
@@ -40,13 +40,15 @@ FINGERPRINT_OF_ALL = ".graphistry-cluster-secret.sha256"
 
 
 def cluster_secret(node: Node) -> None:
-    """Read the secret; the leader fills an empty one, once and for all, and gives followers their part of it."""
+    """Read the secret; the leader fills an empty one, once and for all, and gives followers their part of it. Read what
+    the stack file adds."""
     keys = KEYS if node.specification.is_leader else FOLLOWERS_KEYS
     values = read(_wait(lambda: _read_or_fill(node)), keys)
     _require_first(node, values)
     if node.specification.is_leader:
         _share(node, values)
     node.secret = values
+    node.secret_env = secret_variables.read(node)
     write_private(HOME / "secrets.json", json.dumps(node.secret, sort_keys=True))
 
 

@@ -60,7 +60,10 @@ def configure(node: Node) -> None:
     # Services that run as other users have parts of `data`.
     with opened(place) as config:
         write_private(config / "cluster.env", cluster_env(node.specification))
-        _write_block(config / "custom.env", custom_variables(node.specification, node.secret))
+        _write_block(
+            config / "custom.env",
+            custom_variables(node.specification, node.secret, node.secret_env),
+        )
     customization.put(node)
     earlier = _earlier_changes(node)
     _require_known(node, compose)
@@ -89,11 +92,14 @@ def cluster_env(specification: Specification) -> str:
     )
 
 
-def custom_variables(specification: Specification, secret: dict[str, str]) -> dict[str, str]:
+def custom_variables(
+    specification: Specification, secret: dict[str, str], secret_env: dict[str, str]
+) -> dict[str, str]:
     """What the agent sets in custom.env: GPUs and workers of this node, secrets of the cluster, and what the stack file
-    says beside them."""
+    says beside them, in plain and in *secret_env*."""
+    told = {**specification.variables, **secret_env}
     return {
-        **{name: quoted(value) for name, value in specification.variables.items()},
+        **{name: quoted(value) for name, value in told.items()},
         "CUDA_VISIBLE_DEVICES": specification.cuda_visible_devices,
         "FORGE_NUM_WORKERS": str(specification.forge_workers),
         "STREAMGL_NUM_WORKERS": str(specification.streamgl_workers),
@@ -125,7 +131,13 @@ def wanted_wiring(node: Node, services: dict[str, Any]) -> dict[str, wiring.Sett
     for service, kept in node_folder.volumes(node, services).items():
         volumes.setdefault(service, []).extend(kept)
     return wiring.wanted(
-        node.specification, node.secret, node.address, redis_file(), services, volumes
+        node.specification,
+        node.secret,
+        node.address,
+        redis_file(),
+        services,
+        volumes,
+        withheld=node.secret_env,
     )
 
 

@@ -75,6 +75,7 @@ HINTS = {
     "SecretUnavailable": "AWS: `make up` of its stack, then its role and its route to AWS; hosts: the disk of /var/lib",
     "SecretNotFilled": "bring the leader up first: it makes the secret",
     "SecretInvalid": "restore its first version (AWSPREVIOUS, or the leader's file): data is encrypted with it",
+    "SecretEnvUnavailable": "run `make up`: it writes them; on AWS see the node's role and its route to AWS",
     # firewall
     "FirewallUnavailable": "install nftables on the machine; read the log lines, a kernel may lack nf_tables",
     "FirewallChanged": "nothing: the agent closes it anew; see what on the host flushes nftables",

@@ -6,10 +6,10 @@ import json
 from http.client import HTTPResponse
 from pathlib import Path
 
-from agent import guests, host_secret, tunnel
+from agent import guests, host_secret, secret_variables, tunnel
 from agent.delivered import AGENT, WANTED
 from agent.failures import Failure
-from agent.specification import Specification
+from agent.specification import SecretEnv, Specification
 
 MACHINE_ID = Path("/etc/machine-id")
 
@@ -60,6 +60,10 @@ class HostsSite:
     def share_secret(self, specification: Specification, text: str) -> str | None:
         """The operator's computer brings it to followers."""
         return text
+
+    def read_secret_env(self, secret_env: SecretEnv) -> str | None:
+        """What was brought before the specification that names it."""
+        return secret_variables.kept()
 
     def clock_seconds(self) -> float | None:
         """The operator's preflight compares the hosts' clocks."""

@@ -13,7 +13,17 @@ import time
 from pathlib import Path
 from typing import Any
 
-from agent import data_services, delivered, docker, gpus, host_secret, incoming, release, tunnel
+from agent import (
+    data_services,
+    delivered,
+    docker,
+    gpus,
+    host_secret,
+    incoming,
+    release,
+    secret_variables,
+    tunnel,
+)
 from agent.commands import run
 from agent.failures import Failure
 from agent.hosts_site import machine_id
@@ -153,6 +163,8 @@ def _lacks(known: Specification | None) -> list[str]:
         "agent": _has_agent(known),
         "specification": delivered.specification() is not None,
         "secret": host_secret.read() is not None,
+        "secretEnv": known is not None
+        and (known.secret_env is None or secret_variables.kept() is not None),
         "release": known is not None
         and (known.release_source != "file" or incoming.place(str(known.release_sha256)).exists()),
     }

@@ -32,6 +32,8 @@ class Node:
     report: Report
     secret: dict[str, str] = field(default_factory=dict)
     """The cluster's secret values; empty before the phase secrets."""
+    secret_env: dict[str, str] = field(default_factory=dict, repr=False)
+    """The stack file's secret variables; empty before the phase secrets."""
     failure: Failure | None = None
     """Why the last phase failed."""
     release: Path | None = None

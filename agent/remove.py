@@ -25,6 +25,7 @@ from agent import (
     nfs_server,
     node_folder,
     release,
+    secret_variables,
     store,
     systemd,
     tunnel,
@@ -68,6 +69,7 @@ def remove(leaders_secret: str | None = None) -> list[str]:
         _unmount_all()
         tunnel.remove()
         _remove_units()
+        secret_variables.forget()
         if not (found and found.is_leader):
             tunnel.forget_keys()
         if leaders_secret is not None and not (found and found.is_leader):

@@ -6,7 +6,7 @@ from http.client import HTTPResponse
 from typing import Protocol
 
 from agent.replacement import Asks
-from agent.specification import Specification
+from agent.specification import SecretEnv, Specification
 
 
 class Site(Protocol):
@@ -35,6 +35,9 @@ class Site(Protocol):
 
     def share_secret(self, specification: Specification, text: str) -> str | None:
         """Let followers have *text* unless they have one already; what they have then."""
+
+    def read_secret_env(self, secret_env: SecretEnv) -> str | None:
+        """The stack file's secret variables; None while they are not there."""
 
     def clock_seconds(self) -> float | None:
         """By how much this machine's clock is ahead; None where nothing is known."""

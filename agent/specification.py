@@ -108,6 +108,16 @@ SharedFolder = Union[Efs, Nfs, NfsOnLeader, MountedPath]
 
 
 @dataclass(frozen=True)
+class SecretEnv:
+    """Secret variables of custom.env, which the stack file gives."""
+
+    arn: str | None
+    """The secret's, where the site has names for them."""
+    version: str
+    """Another one where a value is another."""
+
+
+@dataclass(frozen=True)
 class Specification:
     """The document, with its members by name; model/node_specification.schema.json describes each."""
 
@@ -149,6 +159,8 @@ class Specification:
     use_local_disks: bool
     variables: dict[str, str]
     """Further ones of custom.env, which the stack file gives."""
+    secret_env: SecretEnv | None
+    """Where the stack file's secret variables are; None where there are none."""
     files: dict[str, str]
     """What the stack file puts into the release: the text of each by its path there."""
 
@@ -191,6 +203,7 @@ def read(content: bytes) -> Specification:
         volume, secret = document["dataVolume"] or {}, document["secret"] or {}
         # What was delivered by an earlier version has none.
         own = document.get("configuration", {"env": {}, "files": {}})
+        secret_env = document.get("secretEnv")
         gpu, release, firewall = document["gpu"], document["release"], document["firewall"]
         return Specification(
             digest=hashlib.sha256(content).hexdigest(),
@@ -223,6 +236,7 @@ def read(content: bytes) -> Specification:
             followers_secret=secret.get("followersArn"),
             use_local_disks=document["docker"]["useLocalDisks"],
             variables=own["env"],
+            secret_env=SecretEnv(**secret_env) if secret_env else None,
             files=own["files"],
         )
     except (ValueError, TypeError, LookupError, AttributeError) as error:

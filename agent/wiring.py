@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import posixpath
 from pathlib import Path
-from typing import Any, Dict, Mapping, Sequence
+from typing import Any, Collection, Dict, Mapping, Sequence
 from urllib.parse import urlsplit
 
 from agent import database_folder
@@ -75,14 +75,17 @@ def wanted(
     redis_file: Path,
     services: Mapping[str, Any],
     volumes: Mapping[str, list[dict[str, Any]]],
+    *,
+    withheld: Collection[str] = (),
 ) -> dict[str, Settings]:
-    """The wiring of every service of this node that needs one; *volumes* are those that it must have besides."""
+    """The wiring of every service of this node that needs one; *volumes* are those that it must have besides,
+    *withheld* are further variables that users' code has not."""
     found: dict[str, Settings] = {}
     for name, service in services.items():
         environment = environment_of(service)
         if name in USERS_CODE:
-            withheld = {key: "" for key in SECRETS if key in environment}
-            found[name] = {"environment": withheld, "cap_drop": [SNIFFING]}
+            emptied = {key: "" for key in (*SECRETS, *withheld) if key in environment}
+            found[name] = {"environment": emptied, "cap_drop": [SNIFFING]}
             continue
         changed = _variables(specification, secret, name, environment)
         if changed:

@@ -9,6 +9,7 @@ from typing import TypeAlias
 from pydantic import BaseModel
 
 from model.changes import ON_AWS, ON_HOSTS, OTHER_CLUSTER, Change, Effect
+from model.configuration import SECRET_ENV
 from model.fields import values_of
 from model.hosts import FollowersOnHosts, JoinedHostsSettings
 from model.problems import path_of, shown
@@ -19,6 +20,7 @@ LEADER = "leader"
 Value: TypeAlias = object
 _ABSENT: Value = None
 _ENTRY = "<name>"
+_SECRETS: Value = "secrets"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +115,9 @@ def _changed(
 def _values(settings: BaseModel) -> Iterator[tuple[str, tuple[str, Value]]]:
     """Path of every value, with the path that declares it and the value; an entry comes before what is in it."""
     for path, pattern, value in values_of(settings):
+        if path == (SECRET_ENV,):
+            # Before and after are encrypted: whether there is any is all that can be told.
+            value = _SECRETS if value else _ABSENT
         yield path_of(path), (path_of(pattern).replace(f'"{_ENTRY}"', _ENTRY), value)
 
 
@@ -128,6 +133,8 @@ def _told(value: Value, pattern: str) -> str:
         return "nothing"
     if pattern.endswith(_ENTRY):
         return "there"
+    if value is _SECRETS:
+        return "encrypted variables"
     if isinstance(value, str) and "PRIVATE KEY" in value:
         return "a secret"
     if isinstance(value, tuple):
@@ -149,7 +156,7 @@ def _nodes(path: str, before: AnySettings, after: AnySettings) -> tuple[str, ...
         return tuple(name for name in names if _profile(after, name) == profile)
     if section == "placement":
         return tuple(name for name in names if _is_placed(after, name))
-    every_node = ("configuration", "image", "release", "network", "telemetry")
+    every_node = ("configuration", SECRET_ENV, "image", "release", "network", "telemetry")
     return tuple(names) if section in every_node else ()
 
 

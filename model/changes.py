@@ -98,6 +98,7 @@ EVERYWHERE: Mapping[str, Change] = {
         for of in ("", "followers.<name>.")
         for key, change in {"env": _VARIABLES, "files": _FILES}.items()
     },
+    "secretEnv": _VARIABLES,
     "release.version": _RELEASE,
     "release.cuda": _RELEASE,
     "release.source": Change(_IN_PLACE, "the next installation takes it from there"),

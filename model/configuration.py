@@ -1,4 +1,4 @@
-"""The key `configuration`: variables and files of a release that the stack file brings to its nodes.
+"""The keys `configuration` and `secretEnv`: variables and files of a release that the stack file brings to its nodes.
 
 What the agent sets itself is refused with the key to use instead, so that nothing is set twice.
 """
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, Field, SecretStr, StringConstraints
 
 from model.fields import Words, refusal
 from model.sections import Section
@@ -20,6 +20,15 @@ ROOT = Path(__file__).resolve().parents[1]
 LARGEST_FILE = 64 * 1024
 """Bytes. Files go with the node's specification, which every change of them writes anew."""
 MOST_FILES = 20
+MOST_SECRET_TEXT = 48 * 1024
+"""Bytes of all secret variables. A secret of Secrets Manager has at most 64 KiB (AWS: quotas), of JSON with escapes."""
+SECRET_ENV = "secretEnv"  # noqa: S105 the name of a key
+"""The key of the stack file. Pulumi marks whole keys as secret, so it is one of its own and not of `configuration`."""
+SECRET_ENV_NAME = "secret-env"  # noqa: S105 the end of a name
+"""What the name of its resource ends with; on AWS it tells it from those that hold a cluster's data."""
+SET_SECRET = f"pulumi config set --secret --path graphistry-cluster:{SECRET_ENV}."
+"""The command that encrypts a variable, to be continued by its name. It asks for the value, so that no shell's history
+has it."""
 
 _MADE = "no key: the leader makes it, and keeps it as the cluster's secret"
 _FIXED = "no key: a cluster needs the program's value"
@@ -79,8 +88,8 @@ _SECRET = re.compile(
 )
 
 
-def variable(name: str) -> str:
-    """A variable that the agent does not set itself, and that is no secret by its name."""
+def secret_variable(name: str) -> str:
+    """A variable that the agent does not set itself."""
     if name in OWN:
         raise refusal(f"the program sets it; the key to use instead is: {OWN[name]}", got=name)
     if name.startswith("COMPOSE_"):
@@ -88,10 +97,16 @@ def variable(name: str) -> str:
             "it is Docker Compose's own, which the release's command line sets; the services never see it",
             got=name,
         )
+    return name
+
+
+def variable(name: str) -> str:
+    """A variable that the agent does not set itself, and that is no secret by its name."""
+    secret_variable(name)
     if _SECRET.search(name):
         raise refusal(
-            "it sounds like a secret, and would stand in the state for everybody to read; write it into "
-            "data/config/custom.env on the machine by hand, where it stays until the machine goes",
+            f"it sounds like a secret, and would stand in the state for everybody to read; take it out, and put it in "
+            f"encrypted by `{SET_SECRET}{name}`; use another value if it was shared",
             got=name,
         )
     return name
@@ -99,18 +114,45 @@ def variable(name: str) -> str:
 
 def one_line(value: str) -> str:
     """A value that a file of variables can hold as it is."""
-    if re.search(r"[\x00-\x1f\x7f]", value):
-        raise refusal(
-            "a file of variables has one line each; put longer text into a file of `files`",
-            got="text of several lines",
-        )
-    if "'" in value or value.endswith("\\"):
-        raise refusal(
-            "the agent puts it between single quotes, in which Compose reads no single quote, and no backslash at the "
-            "end; put such text into a file of `files`",
-            got="text with a single quote, or a backslash at its end",
-        )
+    if found := _unwritable(value):
+        raise refusal(f"{found[1]}; put such text into a file of `files`", got=found[0])
     return value
+
+
+def _unwritable(value: str) -> tuple[str, str] | None:
+    """What a value has that a file of variables cannot hold, and why."""
+    if re.search(r"[\x00-\x1f\x7f]", value):
+        return "text of several lines", "a file of variables has one line each"
+    if "'" in value or value.endswith("\\"):
+        return (
+            "text with a single quote, or a backslash at its end",
+            "the agent puts it between single quotes, in which Compose reads no single quote, and no backslash at the "
+            "end",
+        )
+    return None
+
+
+def secret_value(value: SecretStr) -> SecretStr:
+    """A value of which nothing is shown, whatever is wrong with it."""
+    text = value.get_secret_value()
+    if not 1 <= len(text) <= 4096:
+        raise refusal("", got=f"text of {len(text)} characters")
+    if found := _unwritable(text):
+        raise refusal(found[1], got=found[0])
+    return value
+
+
+def fits(variables: dict[str, SecretStr]) -> dict[str, SecretStr]:
+    """As many secret variables as one secret holds."""
+    size = sum(
+        len(name) + len(each.get_secret_value().encode()) for name, each in variables.items()
+    )
+    if size > MOST_SECRET_TEXT:
+        raise refusal(
+            f"names and values together have {MOST_SECRET_TEXT} bytes at most",
+            got=f"{size} bytes of names and values",
+        )
+    return variables
 
 
 def release_path(path: str) -> str:
@@ -181,6 +223,24 @@ LocalFile = Annotated[
 ]
 
 
+SecretVariable = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$"),
+    AfterValidator(secret_variable),
+    Words("the name of a variable such as SMTP_PASSWORD"),
+]
+SecretValue = Annotated[
+    SecretStr,
+    AfterValidator(secret_value),
+    Words("an encrypted text of 1 to 4096 characters on one line"),
+]
+SecretEnv = Annotated[
+    dict[SecretVariable, SecretValue],
+    AfterValidator(fits),
+    Words(f"a map from the name of a variable to its encrypted text, each by `{SET_SECRET}NAME`"),
+]
+
+
 class Configuration(Section):
     """What the release is told beside what this program tells it. It is in the specification, for everybody to read
     who reads the stack's state. A file or variable that somebody has edited on a machine is named in the node's report,
@@ -189,8 +249,8 @@ class Configuration(Section):
     env: Annotated[
         dict[Variable, Value], Words("a map from the name of a variable to its text")
     ] = Field(default_factory=dict)
-    """Further variables of `custom.env`, no secrets; those of a node go before those of the cluster. A change restarts
-    the services that have them, in place."""
+    """Further variables of `custom.env`, no secrets, which are in `secretEnv`; those of a node go before those of the
+    cluster. A change restarts the services that have them, in place."""
     files: Annotated[
         dict[ReleasePath, LocalFile],
         Field(max_length=MOST_FILES),

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, StringConstraints
 
 from model import checks
-from model.configuration import Configuration
+from model.configuration import Configuration, SecretEnv
 from model.fields import StandIn, Words
 from model.sections import LeaderStack, Name, ProfileName, Release, Section, WorkersPerGpu
 
@@ -227,6 +227,10 @@ class FollowersOnHosts(Section):
     """Variables and files of the release on all nodes of this stack; see `model.configuration`."""
     telemetry: Telemetry = Telemetry()
     """Who reaches the vendor's telemetry."""
+    secret_env: SecretEnv = Field(default_factory=dict, repr=False)
+    """Secret variables of `custom.env` on all nodes of this stack, each encrypted in the stack file and the state, and
+    never in a specification: they go over SSH into a file that root alone reads. Notebooks and dashboards have none of
+    them. A change restarts the services that have them, in place; one that is taken out is gone there."""
 
     @property
     def nodes(self) -> dict[str, HostNode]:

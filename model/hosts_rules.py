@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from model import tunnel
 from model.docker_networks import shared_network
 from model.problems import Finding, Problem, shown
-from model.rules import profiles_exist, release_has_its_checksum
+from model.rules import profiles_exist, release_has_its_checksum, variables_once
 
 if TYPE_CHECKING:
     from model.hosts import FollowersOnHosts, HostNode, HostsSettings, JoinedHostsSettings
@@ -31,6 +31,7 @@ def broken_hosts_rules(settings: HostsSettings) -> tuple[Finding, ...]:
             _encryption(settings),
             release_has_its_checksum(settings.release),
             _release(settings),
+            variables_once(settings),
         )
     )
 
@@ -41,6 +42,7 @@ def broken_joined_hosts_rules(settings: JoinedHostsSettings) -> tuple[Finding, .
         *profiles_exist(settings.gpu_profiles, _placed(settings)),
         *_gpu_counts(settings),
         *_addresses(settings),
+        *variables_once(settings),
     )
 
 

@@ -12,6 +12,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from model.access_rules import clients_get_answers
+from model.configuration import SECRET_ENV
 from model.gpu_catalogue import CATALOGUE
 from model.named_zones import zones_of_nodes
 from model.problems import Finding, Problem, did_you_mean, path_of, shown, shown_choices
@@ -19,7 +20,7 @@ from model.problems import Finding, Problem, did_you_mean, path_of, shown, shown
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from model.hosts import HostNode
+    from model.hosts import FollowersOnHosts, HostNode
     from model.sections import Release
     from model.settings import (
         Follower,
@@ -56,6 +57,7 @@ def broken_rules(settings: Settings) -> tuple[Finding, ...]:
             _existing_network(settings),
             clients_get_answers(settings),
             _release(settings),
+            variables_once(settings),
             _image(settings),
         )
     )
@@ -70,9 +72,23 @@ def broken_joined_rules(settings: JoinedSettings) -> tuple[Finding, ...]:
             _gpu_counts_of_followers(settings),
             _one_region(list(zones_of_nodes(settings))),
             _reservations(settings),
+            variables_once(settings),
             _image(settings),
         )
     )
+
+
+def variables_once(settings: FollowersOnAws | FollowersOnHosts) -> Iterator[Finding]:
+    """No variable is a secret in one place of the stack file and to be read in another."""
+    nodes = {f"followers.{name}.": each for name, each in settings.followers.items()}
+    leader = getattr(settings, "leader", None)
+    sections = {"": settings, **({"leader.": leader} if leader else {}), **nodes}
+    for place, section in sections.items():
+        for name in section.configuration.env:
+            if name in settings.secret_env:
+                path, secret = f"{place}configuration.env.{name}", f"{SECRET_ENV}.{name}"
+                problem = Problem(path, f"a variable that {secret} has too", "one of the two")
+                yield Finding(problem, (path, secret))
 
 
 def _leader(settings: FollowersOnAws) -> Leader | None:

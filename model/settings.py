@@ -16,7 +16,7 @@ from typing import Annotated, Literal, TypeVar, get_args
 from pydantic import AfterValidator, Field, StringConstraints, ValidationError
 
 from model import checks
-from model.configuration import Configuration
+from model.configuration import Configuration, SecretEnv
 from model.fields import StandIn, Words, findings_of, repaired
 from model.hosts import HostsSettings, JoinedHostsSettings
 from model.hosts_rules import broken_hosts_rules, broken_joined_hosts_rules
@@ -387,6 +387,10 @@ class FollowersOnAws(Section):
     removing it and adding another. Empty: the leader alone."""
     configuration: Configuration = Configuration()
     """Variables and files of the release on all nodes of this stack; see `model.configuration`."""
+    secret_env: SecretEnv = Field(default_factory=dict, repr=False)
+    """Secret variables of `custom.env` on all nodes of this stack, each encrypted in the stack file and the state, and
+    never in a specification: nodes read them in Secrets Manager, hosts get them over SSH. Notebooks and dashboards have
+    none of them. A change restarts the services that have them, in place; one that is taken out is gone there."""
     image: Image = Image()
     """The machine image; see `model.image`."""
     encryption_key: KeyArn | None = None

@@ -102,12 +102,14 @@ def aws_specification(
     containers_use_role: bool,
     mount_helper: MountHelper | None,
     configuration: Mapping[str, object],
+    secret_env: Mapping[str, str] | None,
 ) -> dict[str, object]:
     """The document of one node on AWS, ready for `canonical_json`.
 
     All values are plain: resolve Pulumi outputs first. *joined_stack* is the stack of a follower whose
     leader another stack has, *followers_secret_arn* is the leader's to fill, *configuration* what
-    `model.configuration.document` makes. Raises `ValueError` unless exactly the leader comes with a
+    `model.configuration.document` makes, *secret_env* has the `arn` of the secret variables and the `version` of their
+    values, None where there are none. Raises `ValueError` unless exactly the leader comes with a
     data volume.
     """
     if (role == "leader") != (data_volume_id is not None):
@@ -141,6 +143,7 @@ def aws_specification(
         "secret": {"arn": secret_arn, "followersArn": followers_secret_arn},
         "docker": {"useLocalDisks": use_local_disks},
         "configuration": dict(configuration),
+        "secretEnv": None if secret_env is None else dict(secret_env),
     }
 
 
@@ -162,12 +165,14 @@ def hosts_specification(
     gpu: GpuAllocation,
     release: Release,
     configuration: Mapping[str, object],
+    secret_env: str | None,
 ) -> dict[str, object]:
     """The document of one node on a host, ready for `canonical_json`.
 
     *address* is the node's own private one, *tunnel_to* the leader's where followers reach it by WireGuard.
     *followers* are the addresses of the nodes that a leader lets in (a follower lets in nobody), *telemetry* the blocks
-    that reach its ports, *shared_folder* is what `hosts_shared_folder` says of it. All values are plain.
+    that reach its ports, *shared_folder* is what `hosts_shared_folder` says of it, *secret_env* the version of the
+    secret variables that were brought. All values are plain.
     """
     is_leader = role == "leader"
     has_database = is_leader and data_services == "bundled"
@@ -189,6 +194,7 @@ def hosts_specification(
         "secret": None,
         "docker": {"useLocalDisks": False},
         "configuration": dict(configuration),
+        "secretEnv": None if secret_env is None else {"arn": None, "version": secret_env},
     }
 
 

@@ -5,7 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
-from model.problems import Problem, SettingsError, closest, did_you_mean, shown, without_overlap
+from model.configuration import SECRET_ENV, SET_SECRET
+from model.problems import (
+    Problem,
+    SettingsError,
+    closest,
+    did_you_mean,
+    path_of,
+    shown,
+    without_overlap,
+)
 from model.settings import AnySettings, keys_of_any_site, parse
 
 PROJECT = "graphistry-cluster"
@@ -14,7 +23,7 @@ NAMESPACES = (PROJECT, "aws", "pulumi")
 """Whose keys a stack file may have."""
 
 PRIVATE_KEY = "sshPrivateKey"
-"""The one setting that is a secret. Pulumi's own `secret: true` refuses an empty default."""
+"""The one setting that is a secret as a whole. Pulumi's own `secret: true` refuses an empty default."""
 
 DELETE_DATA = "deleteData"
 """A key that is no setting: the name of a stack whose data may be deleted."""
@@ -79,8 +88,10 @@ def key_problems(config: Mapping[str, object]) -> Iterator[Problem]:
             )
         elif namespace == "aws" and key != REGION:
             yield _of_aws(key)
+        elif key == f"{PROJECT}:{SECRET_ENV}":
+            yield from _of_secret_env(value)
         elif namespace == PROJECT and name != PRIVATE_KEY and _has_secret(value):
-            only = f"a value in plain, as {PROJECT}:{PRIVATE_KEY} is the only secret here"
+            only = f"a value in plain, as {PRIVATE_KEY} and the variables of {SECRET_ENV} are the only secrets here"
             yield Problem(
                 place_of(name),
                 "an encrypted value",
@@ -111,6 +122,26 @@ def in_plain(config: Mapping[str, object]) -> Iterator[Problem]:
 def is_encrypted(value: object) -> bool:
     """Whether Pulumi has encrypted a value."""
     return isinstance(value, dict) and set(value) == {"secure"} and isinstance(value["secure"], str)
+
+
+def _of_secret_env(value: object) -> Iterator[Problem]:
+    """What of the secret variables is not encrypted, or only as a whole."""
+    if is_encrypted(value):
+        yield Problem(
+            SECRET_ENV,
+            "an encrypted value as a whole",
+            "a map from the name of a variable to its encrypted text",
+            f"take it out, and put in each variable by `{SET_SECRET}NAME`",
+        )
+    elif isinstance(value, dict):
+        for name, text in value.items():
+            if not is_encrypted(text):
+                yield Problem(
+                    path_of((SECRET_ENV, str(name))),
+                    "a value for everybody to read, which is not shown here",
+                    "the same, encrypted",
+                    f"take it out, and put it in by `{SET_SECRET}{name}`; use another value if it was shared",
+                )
 
 
 def _allowed() -> str:

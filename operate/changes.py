@@ -10,13 +10,14 @@ from rich.table import Table
 
 from model.changed_keys import ChangedKey, changed_keys
 from model.changes import Effect
+from model.configuration import SECRET_ENV
 from model.problems import Problem, counted, numbered
 from model.settings import AnySettings, SettingsError, given, parse
 from model.stack_keys import PROJECT
 from operate.deployment import Deployment
 from operate.messages import UserError
 from operate.sandbox_hosts import STACK_FILE
-from operate.stack_file import ENCRYPTED, settings_of
+from operate.stack_file import ENCRYPTED, ENCRYPTED_ENV, settings_of
 from operate.tables import plain_table
 
 _COLOURS = {
@@ -26,6 +27,7 @@ _COLOURS = {
     Effect.REPLACES: "yellow",
     Effect.NEVER: "bold red",
 }
+_ENCRYPTED = {f"{PROJECT}:{SECRET_ENV}": json.dumps(ENCRYPTED_ENV)}
 _RUNS = 50
 """Runs that are looked back; destroyed and failed ones come between."""
 
@@ -62,7 +64,7 @@ def deployed_settings(deployment: Deployment) -> AnySettings | None:
     if not changing or changing[0]["kind"] == "destroy":
         return None
     config = {
-        key: ENCRYPTED if entry["secret"] else entry["value"]
+        key: (_ENCRYPTED.get(key, ENCRYPTED) if entry["secret"] else entry["value"])
         for key, entry in changing[0]["config"].items()
     }
     raw = given(config, PROJECT)

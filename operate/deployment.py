@@ -41,6 +41,7 @@ from operate.removals import removal_lines
 from operate.sandbox_hosts import Unlike
 from operate.sandbox_hosts import rehearsed as rehearsed_hosts
 from operate.sandbox_images import rehearse_images
+from operate.sandbox_secret import rehearsed_env
 from operate.ssh_agent import without_dead_agent
 from operate.stack_file import (
     config_of,
@@ -272,7 +273,7 @@ def open_deployment(stack: str, target: Target | None, *, boots: bool) -> Deploy
     stack_file = stack_file_of(stack)
     if target is None:
         target = default_target(stack)
-    config = read_stack_file(stack_file, rehearsal=target is Target.SANDBOX)["config"]
+    content = read_stack_file(stack_file, rehearsal=target is Target.SANDBOX)
     if dead := without_dead_agent():
         say(f"no SSH agent answers at {escape(dead)} (SSH_AUTH_SOCK), so it is not asked")
     if target is Target.AWS:
@@ -292,6 +293,7 @@ def open_deployment(stack: str, target: Target | None, *, boots: bool) -> Deploy
         sandbox = start_sandbox(machines.result() if machines else None)
     if sandbox.ssh_agent:
         os.environ["SSH_AUTH_SOCK"] = sandbox.ssh_agent  # this process goes to the hosts too
+    config = rehearsed_env(content["config"], content.get("encryptionsalt"), SANDBOX_SALT)
     copy = sandbox_stack_file(stack_file, config, boots=boots)
     environment |= sandbox_environment(sandbox)
     if copy.rehearsed:

@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from model.configuration import SECRET_ENV_NAME
 from model.specification import STORE
 
 BROUGHT_BY = {
     "agent": ("specification",),
     "specification": ("specification",),
     "secret": ("secret",),
+    "secretEnv": (SECRET_ENV_NAME,),
     "release": ("release", "specification"),
     "tunnel": ("tunnel",),
 }

@@ -17,6 +17,7 @@ from rich.table import Table
 
 from model.changed_keys import ChangedKey
 from model.changes import Effect
+from model.configuration import SECRET_ENV_NAME
 from model.cost import LISTED
 from model.prices import LISTED_REGION, SNAPSHOT
 from model.recorded import AWS_PROVIDER
@@ -146,7 +147,7 @@ def losses(plan: Mapping[str, Any], resources: Iterable[Mapping[str, Any]]) -> l
             retained=bool(each.get("retainOnDelete")),
         )
         for each in resources
-        if (each.get("protect") or each["type"] in DATA)
+        if (each.get("protect") or (each["type"] in DATA and not _is_secret_env(each)))
         and not each.get("delete")
         and (each["urn"] in ending or each.get("parent") in deleted)
     ]
@@ -354,7 +355,7 @@ def tell_given_up(resources: Iterable[Mapping[str, Any]]) -> None:
     known = list(resources)
     present = _present(known)
     for each in known:
-        if each.get("delete") and each["type"] in DATA:
+        if each.get("delete") and each["type"] in DATA and not _is_secret_env(each):
             name = each["urn"].rpartition("::")[2]
             now = present.get(each["urn"], {}).get("id", "nothing yet")
             say(
@@ -383,6 +384,11 @@ def unfinished(resources: Iterable[Mapping[str, Any]]) -> list[str]:
     ]
 
 
+def _is_secret_env(resource: Mapping[str, Any]) -> bool:
+    """Whether a resource is the secret that the stack file's `secretEnv` fills: nothing is lost with it."""
+    return resource["type"] == SECRET and str(resource["urn"]).endswith(f"-{SECRET_ENV_NAME}")
+
+
 def _present(resources: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
     """By URN, what a state has, without what a replacement that was stopped has yet to delete."""
     return {each["urn"]: each for each in resources if not each.get("delete")}
@@ -396,7 +402,8 @@ def protect_again(deployment: Deployment) -> None:
     bare = [
         each
         for each in deployment.checkpoint().get("resources", [])
-        if each["type"] in KEPT and not each.get("protect") and not each.get("delete")
+        if each["type"] in KEPT
+        and not (each.get("protect") or each.get("delete") or _is_secret_env(each))
     ]
     if not bare:
         return

@@ -4,27 +4,33 @@ from __future__ import annotations
 
 import re
 
+from model.configuration import SET_SECRET
+
 _LOGIN = (
     "choose where the state lives, once: a folder "
     "(`mkdir -p /srv/pulumi-state && pulumi login file:///srv/pulumi-state`), a bucket "
     "(`pulumi login s3://bucket`), or Pulumi's service (`pulumi login`)"
 )
 _WHERE = "`pulumi whoami --verbose` shows where; PULUMI_BACKEND_URL, where it is set, overrules `pulumi login`"
+_ANEW = (
+    "`pulumi config set --secret sshPrivateKey --stack {stack} < ~/.ssh/id_ed25519`, and of each variable "
+    f"`{SET_SECRET}NAME --stack {{stack}}`"
+)
 _EXPORT = "export PULUMI_CONFIG_PASSPHRASE=... (or PULUMI_CONFIG_PASSPHRASE_FILE=/path/to/it), then the same again"
 
 _EXPLANATIONS = (
     (
         r"could not decrypt configuration value",
-        "the `secure:` value of graphistry-cluster:sshPrivateKey in stacks/Pulumi.{stack}.yaml is not one of this "
-        "stack: such a value opens with the encryptionsalt and the passphrase it was made with, and no others",
-        "put the key in anew: `pulumi config set --secret sshPrivateKey --stack {stack} < ~/.ssh/id_ed25519`",
+        "a `secure:` value of graphistry-cluster:sshPrivateKey or secretEnv in stacks/Pulumi.{stack}.yaml is not one "
+        "of this stack: such a value opens with the encryptionsalt and the passphrase it was made with, and no others",
+        f"put it in anew: {_ANEW}",
     ),
     (
         r"malformed state value|invalid encryption salt|illegal base64",
         "the `encryptionsalt` in stacks/Pulumi.{stack}.yaml is not as Pulumi wrote it",
         "put the line back as it was (`git log -p stacks/Pulumi.{stack}.yaml`): without it nobody reads the secrets "
         "of this stack. In a file for a new stack, delete the line, and the `secure:` values with it; then "
-        "`pulumi config set --secret sshPrivateKey --stack {stack} < ~/.ssh/id_ed25519`",
+        f"{_ANEW}",
     ),
     (
         r"unable to read PULUMI_CONFIG_PASSPHRASE_FILE",

@@ -16,6 +16,7 @@ from typing import Any
 
 import psutil
 
+from model.configuration import SECRET_ENV
 from model.hosts import FollowersOnHosts, HostsSettings
 from model.sections import Release
 from model.stack_keys import PROJECT
@@ -38,6 +39,7 @@ FILE_SERVER = "file-server"
 STACK_FILE = "sandbox:stackFile"
 """Key of the rehearsed file with the keys of the user's, by which changes are told; the program reads none of it."""
 
+_ENV = f"{PROJECT}:{SECRET_ENV}"
 NOBODY = 1
 """A port of this computer where no machine is, in the place of one that is not booted."""
 
@@ -107,7 +109,7 @@ def rehearsed(
         _write_pins(sandbox, stack, pins)
     changed = {
         **copy.deepcopy(config),
-        STACK_FILE: json.dumps({key: config[key] for key in config if key != PRIVATE_KEY}),
+        STACK_FILE: json.dumps(_without_secrets(config)),
         **signed_in,
     }
     for profile in changed[f"{PROJECT}:gpuProfiles"].values():
@@ -129,6 +131,14 @@ def rehearsed(
             "hostKey": pins[node].key if way else settings.nodes[node].host.host_key,
         }
     return Rehearsal(config=changed, unlike=unlike)
+
+
+def _without_secrets(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of a stack file to be told: without the private key, and of secret variables the names."""
+    told = {key: config[key] for key in config if key != PRIVATE_KEY}
+    if told.get(_ENV):
+        told[_ENV] = {name: {"secure": ""} for name in told[_ENV]}
+    return told
 
 
 def _signed_in(

@@ -9,9 +9,15 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+from typing import Any
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from model.configuration import SECRET_ENV
+from model.stack_keys import PROJECT
+
+REHEARSED = "rehearsed"
+"""The value of every secret variable of an account's stack in a rehearsal."""
 ITERATIONS = 1_000_000
 """Of PBKDF2 with SHA-256 (pulumi/sdk, config/crypt.go)."""
 
@@ -23,6 +29,21 @@ def encrypted(value: str, encryption_salt: str) -> dict[str, str]:
     nonce = os.urandom(12)
     sealed = AESGCM(key).encrypt(nonce, value.encode(), None)
     return {"secure": f"v1:{_text(nonce)}:{_text(sealed)}"}
+
+
+def rehearsed_env(
+    config: dict[str, Any], encryption_salt: object, sandbox_salt: str
+) -> dict[str, Any]:
+    """The keys of a stack file with this ``encryptionsalt``, with secret variables that the sandbox can decrypt.
+
+    Those of any other file are an account's, which no sandbox gets: a stand-in takes the place of each value.
+    """
+    key = f"{PROJECT}:{SECRET_ENV}"
+    variables = config.get(key)
+    if not variables or encryption_salt == sandbox_salt:
+        return config
+    stand_in = encrypted(REHEARSED, sandbox_salt)
+    return {**config, key: dict.fromkeys(variables, stand_in)}
 
 
 def _text(content: bytes) -> str:

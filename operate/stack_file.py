@@ -13,6 +13,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from model.configuration import SECRET_ENV
 from model.hosts import ANY_HOST_KEY
 from model.problems import (
     Problem,
@@ -28,7 +29,7 @@ from operate.messages import UserError, for_stack
 from operate.stack_yaml import read_yaml
 
 PRIVATE_KEY = f"{PROJECT}:sshPrivateKey"
-"""The one secret that a stack file may have."""
+"""The one secret of a stack file beside its secret variables."""
 
 BESIDE_CONFIG = ("config", "encryptionsalt", "encryptedkey", "secretsprovider", "environment")
 """What Pulumi reads at the top of a stack file."""
@@ -39,7 +40,9 @@ _WAY_TO_HOSTS = re.compile(
 )
 
 ENCRYPTED = "-----BEGIN PRIVATE KEY-----\n(encrypted)"
-"""Takes the place of the one secret that a stack file may have, the private key, where only Pulumi can read it."""
+"""Takes the place of the private key where only Pulumi can read it."""
+ENCRYPTED_ENV = {"ENCRYPTED": "encrypted"}
+"""Takes the place of secret variables where only Pulumi knows which they are."""
 
 
 def read_stack_file(path: Path, *, rehearsal: bool = False) -> dict[str, Any]:
@@ -187,5 +190,13 @@ def settings_of(config: Mapping[str, Any]) -> AnySettings:
 
 
 def _raw(config: Mapping[str, Any]) -> dict[str, object]:
-    settings = as_settings(config)
-    return {key: ENCRYPTED if is_encrypted(value) else value for key, value in settings.items()}
+    return {key: _stand_in(key, value) for key, value in as_settings(config).items()}
+
+
+def _stand_in(key: str, value: object) -> object:
+    """A value of the stack file, with something in the place of what Pulumi alone can read."""
+    if is_encrypted(value):
+        return ENCRYPTED_ENV if key == SECRET_ENV else ENCRYPTED
+    if key == SECRET_ENV and isinstance(value, dict):
+        return {name: "encrypted" if is_encrypted(each) else each for name, each in value.items()}
+    return value

@@ -101,7 +101,8 @@ def deploy_changed(
     monkeypatch.setenv("PULUMI_CONFIG", json.dumps(texts))
     # As the engine says it of a key that `pulumi config set --secret` has written.
     monkeypatch.setenv(
-        "PULUMI_CONFIG_SECRET_KEYS", json.dumps(["graphistry-cluster:sshPrivateKey"])
+        "PULUMI_CONFIG_SECRET_KEYS",
+        json.dumps([f"graphistry-cluster:{key}" for key in ("sshPrivateKey", "secretEnv")]),
     )
     if (
         DONE not in os.environ

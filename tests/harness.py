@@ -191,6 +191,8 @@ class AwsMocks(mocks.Mocks):
             "arn": arn(args.typ, args.name, args.inputs),
             "privateIp": "10.40.0.10",
             "ipAddress": "10.40.0.20",
+            "versionId": f"version-of-{args.name}",
+            "stdout": f"printed-by-{args.name}",
             "fqdn": args.inputs.get("name", args.name),
             "zoneId": f"Z{args.name}",
             "allocationId": f"eipalloc-{args.name}",

@@ -15,6 +15,7 @@ from components.aws.exports import follower_export, session_export
 from components.aws.follower import AwsFollower, aws_follower
 from components.aws.names import check_names
 from components.aws.region import machine_image, read_region
+from components.aws.secret_env import secret_env
 from components.aws.sessions import session_logs
 from components.aws.shared_folder import SharedFolderReference
 from components.aws.site import AwsSite
@@ -54,7 +55,8 @@ class JoinedAwsMachinesArgs:
 class JoinedAwsMachines:
     """What a stack's followers have in common on AWS, and the machine of each.
 
-    Creates below *cluster*: :class:`Documents` of its own, and :class:`SpotFallback` if one of them is on spot.
+    Creates below *cluster*: :class:`Documents` and secret variables of its own, and :class:`SpotFallback` if one
+    of them is on spot.
     """
 
     def __init__(self, name: str, args: JoinedAwsMachinesArgs, cluster: pulumi.Resource) -> None:
@@ -88,6 +90,8 @@ class JoinedAwsMachines:
         documents = Documents(
             f"{name}-documents", DocumentsArgs(delete_data=args.delete_data, key=key), self._child
         )
+        # Below the leader's, whose shared folder admits the roles under its path.
+        role_path = f"{joined['rolePath']}{args.stack}/"
         self.site = AwsSite(
             cluster=joined["cluster"],
             joined_stack=args.stack,
@@ -96,14 +100,16 @@ class JoinedAwsMachines:
                 LEADER_TAG: joined["cluster"],
             },
             region=region,
-            # Below the leader's, whose shared folder admits the roles under its path.
-            role_path=f"{joined['rolePath']}{args.stack}/",
+            role_path=role_path,
             subnet_ids=joined["subnetIds"],
             followers_security_group=joined["followersSecurityGroup"],
             bucket=documents.bucket,
             bucket_arn=documents.bucket_arn,
             agent=documents.agent,
             followers_secret_arn=pulumi.Output.from_input(joined["secretArn"]),
+            secret_env=secret_env(
+                name, args.settings.secret_env, region, role_path, key, self._child
+            ),
             containers_use_role=args.settings.instance_metadata == "containers",
             image=machine_image(args.settings.image, args.region, release, invoke),
             encryption_key=key,

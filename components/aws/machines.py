@@ -14,6 +14,7 @@ from components.aws.names import check_names
 from components.aws.network import Network, NetworkArgs, NetworkReference, existing_network
 from components.aws.protection import kept
 from components.aws.region import Region, machine_image, read_region
+from components.aws.secret_env import secret_env
 from components.aws.security_groups import SecurityGroups, SecurityGroupsArgs
 from components.aws.sessions import session_logs
 from components.aws.shared_folder import (
@@ -67,8 +68,9 @@ class AwsMachines:
 
     Creates below *cluster*: :class:`Network` (unless one exists), :class:`SecurityGroups`, :class:`SharedFolder`
     (unless one exists), :class:`Documents`, the secrets of the leader and of the followers (kept, empty: the leader
-    fills them), and when all followers are there :class:`SpotFallback`, if one of them is on spot, and the alarm of the
-    budget, if somebody wants mail. No component itself: the nodes are the cluster's children.
+    fills them), the stack file's secret variables, and when all followers are there :class:`SpotFallback`, if one of
+    them is on spot, and the alarm of the budget, if somebody wants mail. No component itself: the nodes are the
+    cluster's children.
     """
 
     placement: Placement
@@ -122,6 +124,9 @@ class AwsMachines:
             bucket_arn=documents.bucket_arn,
             agent=documents.agent,
             followers_secret_arn=followers_secret.arn,
+            secret_env=secret_env(
+                name, args.settings.secret_env, region, role_path, key, self._child
+            ),
             containers_use_role=args.settings.instance_metadata == "containers",
             image=image,
             encryption_key=key,

@@ -100,6 +100,7 @@ def store_specification(
                 containers_use_role=site.containers_use_role,
                 mount_helper=site.mount_helper,
                 configuration=node.configuration,
+                secret_env=known["secret_env"],
                 use_local_disks=all(
                     CATALOGUE[each].local_disk_gb > 0 for each in document.instance_types
                 ),
@@ -111,6 +112,9 @@ def store_specification(
         agent_key=site.agent.key,
         followers_secret_arn=site.followers_secret_arn,
         leaders_secret_arn=document.leaders_secret_arn,
+        secret_env={"arn": site.secret_env.arn, "version": site.secret_env.version}
+        if site.secret_env
+        else None,
         postgres=node.postgres.host,
         redis=node.redis.host,
         file_system_id=document.shared_folder.file_system_id,

@@ -40,7 +40,7 @@ class NodeRoleArgs:
     """The leader's secret, which it alone reads, and fills with the followers'; None for a follower."""
 
     site: AwsSite
-    """Bucket, followers' secret and release that the node reads."""
+    """Bucket, followers' secret, secret variables and release that the node reads."""
 
     shared_folder: SharedFolderReference
     """File system that the node mounts."""
@@ -81,6 +81,7 @@ def node_role(name: str, args: NodeRoleArgs, opts: pulumi.ResourceOptions) -> No
             args.site.bucket_arn,
             args.shared_folder.arn,
             args.site.sessions.log_group_arn if args.site.sessions else "",
+            args.site.secret_env.arn if args.site.secret_env else "",
             args.site.followers_secret_arn,
             *([args.leaders_secret_arn] if args.leaders_secret_arn else []),
         ).apply(lambda arns: json.dumps(_policy(name, args, *arns))),
@@ -112,6 +113,7 @@ def _policy(
     bucket_arn: str,
     file_system_arn: str,
     session_log_arn: str,
+    secret_env_arn: str,
     *secret_arns: str,
 ) -> dict[str, object]:
     readable = [f"{bucket_arn}/{specification_key(args.node)}", f"{bucket_arn}/agent/*"]
@@ -130,6 +132,11 @@ def _policy(
         "ReadSpecification": (["s3:GetObject"], readable),
         "WriteReport": (["s3:PutObject"], [f"{bucket_arn}/{report_key(args.node)}"]),
         "ClusterSecret": (secret_actions, list(secret_arns)),
+        **(
+            {"SecretVariables": (["secretsmanager:GetSecretValue"], [secret_env_arn])}
+            if secret_env_arn
+            else {}
+        ),
         "SharedFolder": (list(CLIENT_ACTIONS), [file_system_arn]),
         "SystemsManager": (list(SYSTEMS_MANAGER_ACTIONS), ["*"]),
     }

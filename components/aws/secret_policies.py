@@ -1,4 +1,4 @@
-"""What nodes may never do with the cluster's two secrets, whatever their own policies allow.
+"""What nodes may never do with the cluster's secrets, whatever their own policies allow.
 
 Nobody but nodes is spoken of: the operator and the account's administrators keep what their policies give them.
 """
@@ -10,7 +10,8 @@ from components.aws.policies import policy
 
 
 def followers_secret_policy(roles: str) -> dict[str, Any]:
-    """No node changes it. *roles* begins the ARNs of all roles of nodes, those of joined stacks too."""
+    """No node changes it, be it the followers' or the stack file's. *roles* begins the ARNs of all roles of nodes,
+    those of joined stacks too."""
     return policy(_never_changed(roles))
 
 

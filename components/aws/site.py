@@ -14,6 +14,17 @@ from model.sections import Release
 
 
 @dataclass(frozen=True, kw_only=True)
+class SecretEnv:
+    """Where nodes read the stack file's secret variables."""
+
+    arn: pulumi.Output[str]
+    """ARN of the secret."""
+
+    version: pulumi.Output[str]
+    """Id of its text, which AWS makes up. It says that a value has changed, and nothing of the value."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class AwsSite:
     """The surroundings of a node: network, documents, secret, rights. Made by
     :class:`components.aws.machines.AwsMachines`."""
@@ -51,6 +62,9 @@ class AwsSite:
 
     followers_secret_arn: pulumi.Output[str]
     """The secret that followers read; the leader fills it at its first boot, and no one else ever does."""
+
+    secret_env: SecretEnv | None
+    """Secret variables of the stack file; None where there are none."""
 
     containers_use_role: bool
     """Whether containers may use their node's role. Closed in place; opened in place on the leader, and for a

@@ -6,16 +6,19 @@ Each of the resources runs a program of ``operate`` on this computer, which sign
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import join
 
 import pulumi
 from pulumi_command import local
+from pydantic import SecretStr
 
 from components.agent_archive import build_archive
 from components.hosts.connection import HostConnection
+from model.configuration import SECRET_ENV_NAME
 from model.specification import SENT_RELEASE
 
 PYTHON = ".venv/bin/python"
@@ -87,6 +90,21 @@ class HostNode:
         return self._step(
             "specification", step("host_delivery", *words), after, stdin=specification
         )
+
+    def receive_secret_env(self, variables: Mapping[str, SecretStr]) -> pulumi.Output[str | None]:
+        """Bring the host the stack file's secret variables over SSH; the id by which its specification knows that they
+        are others now, None where there are none."""
+        if not variables:
+            return pulumi.Output.from_input(None)
+        text = json.dumps({each: variables[each].get_secret_value() for each in sorted(variables)})
+        brought = self._step(
+            SECRET_ENV_NAME,
+            step("host_secret_env"),
+            [self.removal],
+            stdin=pulumi.Output.secret(text),  # so is encrypted in the state, and shown nowhere
+        )
+        # A random id, whatever the rest of the command is.
+        return pulumi.Output.unsecret(brought.stdout).apply(str)
 
     def _sent_release(self) -> list[pulumi.Resource]:
         """The release on the host, if it is sent from the operator's computer."""

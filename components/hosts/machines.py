@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pulumi
 from pulumi_command import local
@@ -154,7 +155,8 @@ class HostMachine:
         return pulumi.Output.from_input(self.machines.args.cluster.leader_reached)
 
     def converge(self, name: str, node: Node, parent: pulumi.Resource) -> None:
-        """Deliver agent and specification, bring a follower the secret, wait until the host is what it should be."""
+        """Bring the secret variables, deliver agent and specification, bring a follower the secret, wait until the host
+        is what it should be."""
         opts = pulumi.ResourceOptions(parent=parent)
         release = self.machines.args.cluster.release
         source = release.source
@@ -171,7 +173,8 @@ class HostMachine:
             ),
             opts,
         )
-        specification = self._specification(node, host.agent_sha256)
+        secret_env = host.receive_secret_env(self.machines.args.settings.secret_env)
+        specification = self._specification(node, host.agent_sha256, secret_env)
         self.delivered = host.deliver(specification)
         if self.role == "leader":
             services = self._data_services(name, host, self.delivered, opts)
@@ -188,11 +191,13 @@ class HostMachine:
             services = leader.data_services if leader else []
         host.wait(specification, [self.delivered, *services])
 
-    def _specification(self, node: Node, agent_sha256: str) -> pulumi.Output[str]:
+    def _specification(
+        self, node: Node, agent_sha256: str, secret_env: pulumi.Output[str | None]
+    ) -> pulumi.Output[str]:
         settings, cluster = self.machines.args.settings, self.machines.args.cluster
         followers = settings.follower_addresses if self.role == "leader" else []
 
-        def content(hosts: list[str]) -> str:
+        def content(known: dict[str, Any]) -> str:
             return canonical_json(
                 hosts_specification(
                     cluster=cluster.cluster,
@@ -204,8 +209,8 @@ class HostMachine:
                     address=settings.private_address(self.node),
                     tunnel_to=cluster.leader_address if cluster.encryption else None,
                     agent_sha256=agent_sha256,
-                    postgres=Endpoint(host=hosts[0], port=node.postgres.port),
-                    redis=Endpoint(host=hosts[1], port=node.redis.port),
+                    postgres=Endpoint(host=known["postgres"], port=node.postgres.port),
+                    redis=Endpoint(host=known["redis"], port=node.redis.port),
                     shared_folder=hosts_shared_folder(
                         cluster.shared_folder, self.role, cluster.leader_reached, followers
                     ),
@@ -215,10 +220,13 @@ class HostMachine:
                     gpu=node.gpu,
                     release=cluster.release,
                     configuration=node.configuration,
+                    secret_env=known["secret_env"],
                 )
             )
 
-        return pulumi.Output.all(node.postgres.host, node.redis.host).apply(content)
+        return pulumi.Output.all(
+            postgres=node.postgres.host, redis=node.redis.host, secret_env=secret_env
+        ).apply(content)
 
     def _data_services(
         self, name: str, host: HostNode, delivered: pulumi.Resource, opts: pulumi.ResourceOptions

@@ -265,8 +265,8 @@ class FakeSecret:
     def __init__(self, store: FakeStore, arn: str) -> None:
         self._store, self.arn = store, arn
 
-    def get(self) -> str | None:
-        return self._store.secrets.get(self.arn)
+    def get(self, version: str | None = None) -> str | None:
+        return self._store.secrets.get(f"{self.arn}#{version}" if version else self.arn)
 
     def put(self, text: str, token: str) -> None:
         if self._store.tokens.setdefault(token, text) != text:

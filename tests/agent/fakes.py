@@ -307,6 +307,7 @@ def specification_document(role: str, shared: Path, **changes: Any) -> dict[str,
         },
         "docker": {"useLocalDisks": False},
         "configuration": {"env": {}, "files": {}},
+        "secretEnv": None,
     }
     found.update(changes)
     return found

@@ -210,7 +210,7 @@ def test_code_of_users_gets_no_secret_of_the_products_and_hears_nobody() -> None
     document = specification_document("follower", Path("/mnt/graphistry"))
     specification = read_specification(json.dumps(document).encode())
     secret = {key: str(value) for key, value in generate().items()}
-    variables = custom_variables(specification, secret)
+    variables = custom_variables(specification, secret, {})
     ours = set(secret.values()) - {secret["schemaVersion"]}
     given = {name for name, value in variables.items() if value in ours}
     assert len(given) == 6
@@ -226,6 +226,28 @@ def test_code_of_users_gets_no_secret_of_the_products_and_hears_nobody() -> None
     assert not any(value in text for value in secret.values())
     taken = {"environment": dict.fromkeys(environment, ""), "cap_drop": ["CAP_NET_RAW"]}
     assert wiring.differences(wanted, dict.fromkeys(wiring.USERS_CODE, taken)) == []
+
+
+def test_code_of_users_gets_no_secret_variable_of_the_stack_file_either() -> None:
+    document = specification_document("follower", Path("/mnt/graphistry"))
+    specification = read_specification(json.dumps(document).encode())
+    secret = {key: str(value) for key, value in generate().items()}
+    names = ("nexus", *wiring.USERS_CODE)
+    services = {name: {"environment": {"SMTP_PASSWORD": "canary"}} for name in names}
+    wanted = wiring.wanted(
+        specification,
+        secret,
+        "10.40.0.11",
+        Path("/x"),
+        services,
+        {},
+        withheld={"SMTP_PASSWORD": "canary"},
+    )
+    emptied = [name for name in names if "SMTP_PASSWORD" in wanted[name]["environment"]]
+    assert emptied == list(wiring.USERS_CODE)
+    text = wiring.override(wanted, wiring.differences(wanted, services))
+    assert text.count('SMTP_PASSWORD: ""') == len(wiring.USERS_CODE)
+    assert "canary" not in text
 
 
 @pytest.mark.parametrize("role", ["leader", "follower"])

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from agent import docker, host_secret, inspect_host, ports, tunnel
+from agent import docker, host_secret, inspect_host, ports, secret_variables, tunnel
 from agent.docker import with_gpus
 from agent.inspect_host import inspect
 from agent.own_archive import digest
@@ -137,24 +137,29 @@ def test_whose_data_there_are_is_told(fake: FakeMachine, kind: str | None) -> No
         ("agent", "agent.pyz"),
         ("specification", "wanted.json"),
         ("secret", "secret.json"),
+        ("secretEnv", "secret-env.json"),
         ("release", "incoming/abc"),
     ],
 )
 def test_what_was_delivered_and_is_gone_is_told(fake: FakeMachine, what: str, file: str) -> None:
     release = {"version": "2.50.1", "cuda": "12", "source": "file", "sha256": "abc"}
     agent = {"sha256": digest(b"")}
-    document = json.dumps(fake.host_document("follower", release=release, agent=agent))
+    env = {"arn": None, "version": "v-1"}
+    document = json.dumps(
+        fake.host_document("follower", release=release, agent=agent, secretEnv=env)
+    )
     (fake.home / "incoming").mkdir()
     for name in ("agent.pyz", "incoming/abc"):
         (fake.home / name).touch()
     for name in ("wanted.json", "specification.json"):
         (fake.home / name).write_text(document)
     host_secret.create("{}")
+    secret_variables.accept("{}")
     assert inspect()["lacks"] == []
     if what == "agent":
         (fake.home / file).write_text("half of it")
         assert inspect()["lacks"] == [what]
-    (fake.store if what == "secret" else fake.home).joinpath(file).unlink()
+    (fake.store if what.startswith("secret") else fake.home).joinpath(file).unlink()
     found = inspect()
     assert found["lacks"] == [what]
     assert found["node"]["node"] == "small"

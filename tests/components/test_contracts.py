@@ -101,6 +101,15 @@ def test_the_secret_is_created_empty(recorder: Recorder) -> None:
         assert set(secret.inputs) == {"description", "recoveryWindowInDays", "tags"}
 
 
+def test_secret_variables_are_in_a_secret_that_is_not_kept() -> None:
+    """The stack file has them."""
+    recorder = deployed(secretEnv={"SMTP_PASSWORD": "canary-of-the-mail"})
+    secret = recorder["Secret", "graphistry-sandbox-secret-env"]
+    assert secret.inputs["recoveryWindowInDays"] == 0
+    assert not secret.protect
+    assert not secret.retain_on_delete
+
+
 def test_a_bucket_is_configured_by_one_call_at_a_time(any_site: Recorder) -> None:
     """S3 refuses the second of two at once (OperationAborted)."""
     made = {each.urn: each for each in any_site}

@@ -358,3 +358,19 @@ def test_data_services_in_containers_are_published_inside_the_tunnel(deploy_stac
         port["ip"] for each in recorder.of("Container") for port in each.inputs.get("ports", [])
     }
     assert published == {"198.19.0.10"}
+
+
+def test_secret_variables_are_brought_before_the_specification_that_names_their_version() -> None:
+    recorder = deployed(STACK, secretEnv={"SMTP_PASSWORD": "canary-of-the-mail"})
+    for node in NODES:
+        brought = recorder["Command", f"{NAME}-{node}-secret-env"]
+        assert brought.inputs["create"] == "exec .venv/bin/python -m operate.host_secret_env"
+        assert brought.urn in delivery(recorder, node).property_dependencies["stdin"]
+        removal = recorder["Command", f"{NAME}-{node}-removal"]
+        assert removal.urn in brought.dependencies
+        assert specification(recorder, node)["secretEnv"] == {
+            "arn": None,
+            "version": f"printed-by-{NAME}-{node}-secret-env",
+        }
+    before = deployed(STACK)
+    assert [specification(before, node)["secretEnv"] for node in NODES] == [None] * len(NODES)

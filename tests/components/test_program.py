@@ -613,6 +613,7 @@ def test_a_misspelt_key_of_the_stack_file_is_refused(deploy_stack: Deploy) -> No
         ("dev", "aws:profile", "a key that nothing reads"),
         ("dev", "graphistry-clustr:leader", "did you mean graphistry-cluster:leader?"),
         ("onprem", "graphistry-cluster:sshPrivateKey", "a private key for everybody to read"),
+        ("dev", "graphistry-cluster:secretEnv", "a map from the name of a variable"),
     ],
 )
 def test_plain_pulumi_refuses_keys_in_the_words_of_the_commands(

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Deploy, deployed
-from tests.harness import Recorder
+from tests.harness import SECRET_SIGNATURE, Recorder, arn
 
 
 def statement(recorder: Recorder, role: str, action: str) -> Mapping[str, Any]:
@@ -216,3 +216,74 @@ def test_a_leader_lists_nothing_and_asks_for_nothing() -> None:
     policy = deployed("prod")["RolePolicy", "graphistry-prod-leader-role"].inputs["policy"]
     assert "ListBucket" not in policy
     assert "replacement.json" not in policy
+
+
+VARIABLES = {"SMTP_PASSWORD": "canary-of-the-mail", "SSO_TOKEN": "canary-of-the-sign-in"}
+
+
+@pytest.mark.parametrize("stack", ["prod", "gpu-team", "onprem"])
+def test_secret_variables_are_marked_wherever_they_go_and_in_no_specification(stack: str) -> None:
+    recorder = deployed(stack, secretEnv=VARIABLES)
+    seen = []
+    for each in recorder:
+        for name, value in each.inputs.items():
+            text = json.dumps(value, default=str)
+            if "canary" in text:
+                assert "canary" not in json.dumps(plain(value), default=str), each.urn
+                seen.append(f"{each.kind}.{name}")
+        assert "canary" not in json.dumps(each.outputs, default=str)
+    nodes = 3 if stack == "onprem" else 1
+    assert seen == ["Command.stdin" if stack == "onprem" else "SecretVersion.secretString"] * nodes
+
+
+def plain(value: Any) -> Any:
+    """A value without what is marked as a secret."""
+    if isinstance(value, Mapping):
+        if SECRET_SIGNATURE in value:
+            return None
+        return {key: plain(each) for key, each in value.items()}
+    return [plain(each) for each in value] if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize("stack", ["prod", "gpu-team"])
+def test_every_node_reads_the_secret_variables_of_its_own_stack_and_none_writes_them(
+    stack: str,
+) -> None:
+    recorder = deployed(stack, secretEnv=VARIABLES)
+    name = f"graphistry-{stack}-secret-env"
+    secret = recorder["Secret", name]
+    own = arn(secret.type, name, secret.inputs)
+    stored = [each for each in recorder.of("BucketObjectv2") if "specification" in each.name]
+    assert stored
+    for each in stored:
+        told = json.loads(each.inputs["content"])["secretEnv"]
+        assert told == {"arn": own, "version": f"version-of-{name}"}
+        role = each.name.replace("-specification", "-role")
+        policy = json.loads(recorder["RolePolicy", role].inputs["policy"])
+        (allowed,) = (found for found in policy["Statement"] if own in found["Resource"])
+        assert allowed["Action"] == ["secretsmanager:GetSecretValue"]
+        assert allowed["Resource"] == [own]
+    closed = recorder["SecretPolicy", f"{name}-closed"]
+    assert closed.inputs["secretArn"] == own
+    (denied,) = json.loads(closed.inputs["policy"])["Statement"]
+    assert denied["Effect"] == "Deny"
+    assert "secretsmanager:PutSecretValue" in denied["Action"]
+    for node in recorder.of("Role"):
+        if node.inputs.get("description", "").startswith("Graphistry node "):
+            of_nodes = denied["Condition"]["ArnLike"]["aws:PrincipalArn"]
+            assert fnmatchcase(arn(node.type, node.name, node.inputs), of_nodes)
+    # Closed before there is anything in it.
+    assert closed.urn in recorder["SecretVersion", name].dependencies
+
+
+def test_without_secret_variables_there_is_no_secret_and_no_right() -> None:
+    recorder = deployed("prod")
+    assert not recorder.of("SecretVersion")
+    for each in recorder.of("RolePolicy"):
+        assert "SecretVariables" not in each.inputs["policy"]
+
+
+def test_the_key_of_the_customers_encrypts_secret_variables() -> None:
+    recorder = deployed("prod", secretEnv=VARIABLES, encryptionKey=KEY)
+    secret = recorder["Secret", "graphistry-prod-secret-env"]
+    assert secret.inputs["kmsKeyId"] == KEY

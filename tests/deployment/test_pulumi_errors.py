@@ -113,7 +113,7 @@ def test_a_secret_of_another_stack_is_named_with_what_puts_it_in_anew(
 ) -> None:
     with_stack_file(opened, secure=secure)
     with pytest.raises(
-        UserError, match=r"graphistry-cluster:sshPrivateKey in stacks/Pulumi\.mine"
+        UserError, match=r"sshPrivateKey or secretEnv in stacks/Pulumi\.mine"
     ) as raised:
         opened.read("config", "--json", "--show-secrets", *opened.configured())
     assert "`pulumi config set --secret sshPrivateKey --stack mine < " in str(raised.value)

@@ -203,6 +203,23 @@ def test_no_private_key_is_told() -> None:
     assert "canary" not in f"{change}"
 
 
+def test_of_secret_variables_is_told_whether_there_are_any() -> None:
+    before, after = (
+        parse(changed(FULL, {"secretEnv": variables})) for variables in ({}, {"A": "canary"})
+    )
+    (change,) = changed_keys(before, after)
+    assert (change.path, change.before, change.after) == (
+        "secretEnv",
+        "nothing",
+        "encrypted variables",
+    )
+    assert set(change.nodes) == {"leader", *FULL["followers"]}
+    assert change.effect is Effect.IN_PLACE
+    assert "canary" not in f"{change}"
+    other = parse(changed(FULL, {"secretEnv": {"A": "another", "B": "canary"}}))
+    assert changed_keys(after, other) == ()
+
+
 def test_a_further_type_leaves_the_machine_and_one_less_may_replace_it() -> None:
     types = "gpuProfiles.t4.instanceTypes"
     more = ["g4dn.2xlarge", "g4dn.4xlarge", "g4dn.8xlarge"]

@@ -57,7 +57,7 @@ def test_what_the_agent_sets_itself_is_known_here(tmp_path: Path) -> None:
     for role in ("leader", "follower"):
         specification = read(json.dumps(specification_document(role, tmp_path)).encode())
         own |= {line.partition("=")[0] for line in cluster_env(specification).splitlines()[1:]}
-        own |= set(custom_variables(specification, secret))
+        own |= set(custom_variables(specification, secret, {}))
         # Of a release that has all of them, and of one that has none.
         for given in (dict.fromkeys(OWN, "x"), {}):
             services = {each: {"environment": given} for each in SERVICES}
@@ -132,3 +132,49 @@ def test_a_file_that_cannot_be_in_a_specification_is_refused(
     found = problem({"files": {"data/caddy/key.pem": str(tmp_path / "file")}})
     assert said in found
     assert "canary" not in found
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ({"FORGE_NUM_WORKERS": "canary"}, "workersPerGpu.forge"),
+        ({"POSTGRES_PASSWORD": "canary"}, "the leader makes it"),
+        ({"COMPOSE_FILE": "canary"}, "Docker Compose's own"),
+        ({"A-B": "canary"}, "the name of a variable such as SMTP_PASSWORD"),
+        ({"A": "one\ncanary"}, "text of several lines"),
+        ({"A": "it's canary"}, "between single quotes"),
+        ({"A": "canary" * 1000}, "text of 6000 characters"),
+        ({"A": ""}, "text of 0 characters"),
+        ({"A": 5}, "an encrypted text of 1 to 4096 characters"),
+        ({f"A{n}": "canary" * 600 for n in range(14)}, "49152 bytes at most"),
+        ("canary", "--path graphistry-cluster:secretEnv.NAME"),
+    ],
+)
+def test_a_secret_variable_that_cannot_be_is_refused_without_its_value(
+    value: object, said: str
+) -> None:
+    with pytest.raises(SettingsError) as raised:
+        parse(changed(SMALLEST, {"secretEnv": value}))
+    (found,) = map(str, raised.value.problems)
+    assert said in found
+    assert "canary" not in found
+    assert "configuration.files" not in found
+
+
+@pytest.mark.parametrize("place", ["configuration", "leader.configuration"])
+def test_no_variable_is_a_secret_and_plain_at_once(place: str) -> None:
+    with pytest.raises(SettingsError) as raised:
+        parse(changed(SMALLEST, {place: {"env": {"A": "1"}}, "secretEnv": {"A": "canary"}}))
+    (found,) = raised.value.problems
+    assert found.path == f"{place}.env.A"
+    assert "canary" not in str(found)
+
+
+def test_the_value_of_a_secret_variable_is_in_no_repr() -> None:
+    settings = parse(changed(SMALLEST, {"secretEnv": {"A": "canary"}}))
+    assert "canary" not in f"{settings!r} {settings} {settings.model_dump()} {settings.secret_env}"
+
+
+def test_what_sounds_like_a_secret_is_sent_to_the_key_that_encrypts() -> None:
+    said = problem({"env": {"SMTP_PASSWORD": "canary"}})
+    assert "pulumi config set --secret --path graphistry-cluster:secretEnv.SMTP_PASSWORD`" in said

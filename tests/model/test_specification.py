@@ -49,6 +49,7 @@ def node(**changes: Any) -> dict[str, Any]:
         "containers_use_role": False,
         "mount_helper": None,
         "configuration": {"env": {"A": "b"}, "files": {"data/config/Caddyfile": ":80 {\n}\n"}},
+        "secret_env": {"arn": "arn:aws:secretsmanager:us-east-1:1:secret:env", "version": "v-1"},
     }
     return aws_specification(**{**values, **changes})
 
@@ -61,7 +62,9 @@ def test_the_schema_is_itself_a_schema() -> None:
     Draft202012Validator.check_schema(SCHEMA)
 
 
-@pytest.mark.parametrize("changes", [{}, FOLLOWER, {"release": FETCHED}], ids=str)
+@pytest.mark.parametrize(
+    "changes", [{}, FOLLOWER, {"release": FETCHED}, {"secret_env": None}], ids=str
+)
 def test_every_document_follows_the_schema(changes: dict[str, Any]) -> None:
     VALIDATOR.validate(node(**changes))
 
@@ -113,6 +116,8 @@ WRONG: list[tuple[str, Any]] = [
     ("release.cuda", "11"),
     ("release.sha256", "b" * 64),
     ("secret.value", "x"),
+    ("secretEnv.value", "x"),
+    ("secretEnv.arn", "x"),
     ("docker.useLocalDisks", "yes"),
 ]
 

@@ -45,7 +45,16 @@ def test_what_brings_it_is_made_anew_and_waited_for() -> None:
     resources = [
         {"urn": f"{URN}{node}-{end}"}
         for node in ("rack2", "other-rack2", "leader")
-        for end in ("agent", "release", "specification", "secret", "tunnel", "ready", "removal")
+        for end in (
+            "agent",
+            "release",
+            "specification",
+            "secret",
+            "secret-env",
+            "tunnel",
+            "ready",
+            "removal",
+        )
     ]
 
     def names(*lacks: str, node: str = "rack2") -> set[str]:
@@ -53,6 +62,7 @@ def test_what_brings_it_is_made_anew_and_waited_for() -> None:
         return {each.removeprefix(f"--replace={URN}") for each in found}
 
     assert names("secret") == {"rack2-secret", "rack2-ready"}
+    assert names("secretEnv") == {"rack2-secret-env", "rack2-ready"}
     assert names("agent") == names("specification") == {"rack2-specification", "rack2-ready"}
     assert names("release") == {"rack2-release", "rack2-specification", "rack2-ready"}
     assert names("tunnel") == {"rack2-tunnel", "rack2-ready"}

@@ -191,6 +191,22 @@ def test_what_an_interrupted_command_left_open_is_protected_again() -> None:
     assert protects(bare, guard, closed, given_up, machine) == ["urn:a::data", "urn:a::policy"]
 
 
+def test_the_secret_of_the_stack_files_variables_is_no_data() -> None:
+    """What is in it is in the stack file."""
+    name = f"{URN}aws:secretsmanager/secret:Secret::graphistry-prod"
+    env, own = (
+        {"urn": f"{name}-{what}", "type": "aws:secretsmanager/secret:Secret", "id": what}
+        for what in ("secret-env", "secret")
+    )
+    assert protects(env, own) == [own["urn"]]
+    given_up = [
+        each.identity
+        for resource in (env, own)
+        for each in losses(step("delete", resource["urn"]), [env, own])
+    ]
+    assert given_up == ["secret"]
+
+
 def test_volumes_of_hosts_are_never_protected() -> None:
     assert protects({"urn": "urn:a::postgres", "type": "docker:index/volume:Volume"}) == []
 

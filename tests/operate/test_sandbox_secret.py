@@ -6,7 +6,7 @@ import hashlib
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from operate.deployment import SANDBOX_SALT
-from operate.sandbox_secret import encrypted
+from operate.sandbox_secret import REHEARSED, encrypted, rehearsed_env
 
 
 def decrypted(secure: str) -> str:
@@ -26,3 +26,15 @@ def test_a_value_is_hidden_and_comes_back() -> None:
     assert "canary" not in hidden["secure"]
     assert decrypted(hidden["secure"]) == "canary"
     assert hidden != encrypted("canary", SANDBOX_SALT)
+
+
+def test_an_accounts_secret_variables_do_not_come_to_a_sandbox() -> None:
+    key = "graphistry-cluster:secretEnv"
+    config = {"aws:region": "us-east-1", key: {"A": {"secure": "v1:canary"}, "B": {"secure": "x"}}}
+    for salt in ("v1:another", None):
+        found = rehearsed_env(config, salt, SANDBOX_SALT)
+        assert {decrypted(each["secure"]) for each in found[key].values()} == {REHEARSED}
+        assert list(found[key]) == ["A", "B"]
+        assert "canary" not in str(found)
+    assert rehearsed_env(config, SANDBOX_SALT, SANDBOX_SALT) == config
+    assert rehearsed_env({}, None, SANDBOX_SALT) == {}

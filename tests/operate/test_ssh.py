@@ -7,6 +7,7 @@ import io
 import json
 import socket
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -23,6 +24,7 @@ from operate import (
     host_release,
     host_removal,
     host_secret,
+    host_secret_env,
     host_tunnel,
     ssh,
     step_output,
@@ -306,6 +308,56 @@ def test_a_leader_without_a_secret_is_told(
     assert "no secret yet" in capfd.readouterr().err
 
 
+def test_secret_variables_are_brought_by_standard_input_and_an_id_is_printed(
+    server: Server,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    archive = tmp_path / "agent.pyz"
+    archive.write_bytes(b"agent")
+    commands = []
+
+    def command(words: str, sent: bytes) -> str:
+        commands.append((words, sent))
+        return f"cat > {tmp_path}/taken"
+
+    monkeypatch.setattr(host_secret_env, "build_archive", lambda: archive)
+    monkeypatch.setattr(host_secret_env, "run_once", command)
+    monkeypatch.setenv("HOST", variable(server))
+    printed = set()
+    for _ in range(2):
+        monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(b'{"A": "canary"}')))
+        assert host_secret_env.main() == 0
+        shown = capfd.readouterr()
+        assert "canary" not in shown.out + shown.err
+        printed.add(str(uuid.UUID(shown.out.strip())))
+    assert len(printed) == 2
+    assert (tmp_path / "taken").read_bytes() == b'agent{"A": "canary"}'
+    assert commands == [("accept-secret-env", b"agent")] * 2
+
+
+def test_a_host_that_does_not_take_secret_variables_is_told(
+    server: Server,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    archive = tmp_path / "agent.pyz"
+    archive.write_bytes(b"agent")
+    monkeypatch.setattr(host_secret_env, "build_archive", lambda: archive)
+    monkeypatch.setattr(
+        host_secret_env, "run_once", lambda *_: "cat >/dev/null; echo no >&2; false"
+    )
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(b"canary")))
+    monkeypatch.setenv("HOST", variable(server))
+    assert host_secret_env.main() == 1
+    shown = capfd.readouterr()
+    assert shown.out == ""
+    assert "the host" in shown.err
+    assert "canary" not in shown.err
+
+
 def test_public_keys_are_carried_both_ways(
     server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -379,6 +431,23 @@ def test_a_delivery_brings_agent_and_specification(
     assert printed.err == "refused\n"
     assert host_delivery.main(["0" * 64]) == 1
     assert "sources changed meanwhile" in capfd.readouterr().err
+
+
+def test_the_agent_that_comes_with_secret_variables_keeps_them(
+    host: Server,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    host.environment["GRAPHISTRY_CLUSTER_STORE"] = str(tmp_path / "store")
+    for text, status in (('{"A": "canary"}', 0), ("canary-two", 1)):
+        monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(text.encode())))
+        assert host_secret_env.main() == status
+        assert "canary" not in "".join(capfd.readouterr())
+    kept = tmp_path / "store" / "secret-env.json"
+    assert json.loads(kept.read_text()) == {"A": "canary"}
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert kept.parent.stat().st_mode & 0o777 == 0o700
 
 
 @pytest.mark.parametrize("status", [0, 1])

@@ -15,7 +15,7 @@ from operate.host_keys import write as write_keys
 from operate.image_lock import write_lock
 from operate.messages import UserError
 from operate.release_file import write_release
-from operate.stack_file import read_stack_file, read_to_edit
+from operate.stack_file import read_stack_file, read_to_edit, settings_of
 from operate.stack_yaml import dumped, read_yaml
 from tests.harness import ROOT
 
@@ -297,6 +297,48 @@ def test_a_private_key_in_plain_is_refused_and_not_shown(tmp_path: Path) -> None
     with pytest.raises(SettingsError, match="config set --secret sshPrivateKey") as raised:
         read_stack_file(write(tmp_path, text + key))
     assert "canary" not in str(raised.value)
+
+
+ENV = "  graphistry-cluster:secretEnv:\n"
+COMMAND = "pulumi config set --secret --path graphistry-cluster:secretEnv."
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "told"),
+    [
+        (f"{ENV}    A: canary\n    B: {{secure: v1:x}}\n", "secretEnv.A", f"{COMMAND}A"),
+        (f"{ENV}    secure: canary\n", "secretEnv", f"{COMMAND}NAME"),
+        (f"{ENV}    A: [canary]\n", "secretEnv.A", f"{COMMAND}A"),
+        (
+            f"{ENV}    DASK_NUM_WORKERS: {{secure: canary}}\n",
+            "DASK_NUM_WORKERS",
+            "workersPerGpu.dask",
+        ),
+        ("  graphistry-cluster:secretEnv: canary\n", "secretEnv", f"{COMMAND}NAME"),
+        ("  secretEnv: {A: canary}\n", "the key secretEnv", "write `graphistry-cluster:`"),
+        (
+            "  graphistry-cluster:encryptionKey: {secure: canary}\n",
+            "encryptionKey",
+            "variables of secretEnv are the only",
+        ),
+    ],
+)
+def test_a_secret_variable_in_plain_is_refused_and_not_shown(
+    tmp_path: Path, text: str, place: str, told: str
+) -> None:
+    with pytest.raises(SettingsError) as raised:
+        read_stack_file(write(tmp_path, SOUND.replace("config:\n", f"config:\n{text}")))
+    (found,) = (each for each in raised.value.problems if place in each.path)
+    assert told in str(found)
+    assert "canary" not in str(raised.value)
+
+
+def test_encrypted_variables_are_settings_whose_values_nobody_knows(tmp_path: Path) -> None:
+    text = SOUND.replace("config:\n", f"config:\n{ENV}    A: {{secure: v1:canary}}\n")
+    config = read_stack_file(write(tmp_path, text))["config"]
+    settings = settings_of(config)
+    assert list(settings.secret_env) == ["A"]
+    assert "canary" not in str(settings.secret_env["A"].get_secret_value())
 
 
 WRITERS: dict[str, Callable[[Path], None]] = {

@@ -191,6 +191,18 @@ MISTAKES: list[tuple[Rule, str, str, Change]] = [
         "prod",
         options(type="aws:secretsmanager/secretVersion:SecretVersion"),
     ),
+    *(
+        (
+            secrets_in_plain,
+            "Secret",
+            "prod",
+            options(type="aws:secretsmanager/secretVersion:SecretVersion", **changes),
+        )
+        for changes in (
+            {"name": "graphistry-prod-secret-env", "inputs": {"secretString": "canary"}},
+            {"inputs": {"secretString": {SECRET_SIGNATURE: "", "value": "canary"}}},
+        )
+    ),
 ]
 """A rule, and what breaks it: kind and start of the name (from the stack's on) of a resource, and the mistake in it."""
 

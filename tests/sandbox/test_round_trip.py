@@ -427,6 +427,11 @@ CASES: dict[str, Callable[[World], tuple[Inputs, Inputs]]] = {
         {"name": "secret", "description": "d", "recoveryWindowInDays": 7, **TAGS},
         {"description": "e", **RETAGGED},
     ),
+    # Another text is another version.
+    "aws:secretsmanager/secretVersion:SecretVersion": lambda world: (
+        {"secretId": world.secret, "secretString": "one"},
+        {},
+    ),
     "aws:secretsmanager/secretPolicy:SecretPolicy": lambda world: (
         {"secretArn": world.secret, "policy": policy("*", "secretsmanager:PutSecretValue")},
         {"policy": policy("*", "secretsmanager:UpdateSecret")},
@@ -611,7 +616,9 @@ def test_a_resource_lives_its_whole_life(token: str, engine: Engine, supplied: W
     engine.delete(changed)
     if token != "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup":
         gone = engine.read(changed)
-        assert gone is None or token.startswith(("aws:efs/backup", "aws:s3/bucketVersioning"))
+        # A secret's current version stays with its secret.
+        stays = ("aws:efs/backup", "aws:s3/bucketVersioning", "aws:secretsmanager/secretVersion")
+        assert gone is None or token.startswith(stays)
     engine.delete(changed)
 
 

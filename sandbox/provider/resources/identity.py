@@ -131,6 +131,35 @@ def _secret_policy(aws: Aws, identifier: str, inputs: Properties) -> Mapping[str
     return {"secretArn": identifier, "policy": text} if text else None
 
 
+def _create_secret_version(aws: Aws, inputs: Properties) -> str:
+    made = aws.call(
+        "secretsmanager.put_secret_value",
+        SecretId=inputs["secretId"],
+        SecretString=inputs["secretString"],
+    )
+    return f"{inputs['secretId']}|{made['VersionId']}"
+
+
+def _secret_version(aws: Aws, identifier: str, inputs: Properties) -> Mapping[str, Any] | None:
+    secret, _, version = identifier.partition("|")
+    found = aws.call("secretsmanager.get_secret_value", SecretId=secret, VersionId=version)
+    return {**found, "secretId": secret, "secretArn": found["ARN"]}
+
+
+def _delete_secret_version(aws: Aws, identifier: str, inputs: Properties) -> None:
+    """As the provider does: labels are taken away, but for the current version's."""
+    secret, _, version = identifier.partition("|")
+    stages = aws.call("secretsmanager.describe_secret", SecretId=secret)["VersionIdsToStages"]
+    for stage in stages.get(version, ()):
+        if stage != "AWSCURRENT":
+            aws.call(
+                "secretsmanager.update_secret_version_stage",
+                SecretId=secret,
+                VersionStage=stage,
+                RemoveFromVersionId=version,
+            )
+
+
 TYPES = {
     "aws:iam/role:Role": ResourceType(
         fixed="name path",
@@ -197,6 +226,13 @@ TYPES = {
         ),
         delete=_delete_secret,
         tagger=_secret_tags,
+    ),
+    "aws:secretsmanager/secretVersion:SecretVersion": ResourceType(
+        fixed="secretId secretString",
+        needed="secretString",
+        create=_create_secret_version,
+        read=_secret_version,
+        delete=_delete_secret_version,
     ),
     "aws:secretsmanager/secretPolicy:SecretPolicy": ResourceType(
         fixed="secretArn",
