@@ -135,7 +135,7 @@ def agent_calls(patch: pytest.MonkeyPatch) -> Recording:
         lambda: aws.Bucket(region, "one").get("key"),
         lambda: aws.Bucket(region, "one").get_if_changed("key", "tag"),
         lambda: aws.Bucket(region, "one").put("key", b"text"),
-        lambda: aws.open_object(region, "another", "key", 0),
+        lambda: aws.open_object(region, "another", "key", "bytes=0-"),
         secret.get,
         lambda: secret.put("text", "token"),
         lambda: BucketAsks(region, aws.Bucket(region, "one")).all(),
