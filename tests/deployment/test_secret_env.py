@@ -62,7 +62,8 @@ def files_with(root: Path, text: str) -> list[Path]:
 
 def test_no_value_is_in_plain_and_a_change_is_in_place(deployed: Checkout) -> None:
     own = "graphistry-sandbox-secret-env"
-    said, told = [], []
+    said: list[str] = []
+    told: list[str] = []
     for value in (f"{CANARY}-one", f"{CANARY}-two"):
         set_secret(deployed, "SMTP_PASSWORD", value)
         previewed = deployed.pulumi("preview", "--json", "--stack", "sandbox")

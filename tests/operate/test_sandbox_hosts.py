@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +18,7 @@ from operate.deployment import SANDBOX_SALT
 from operate.messages import UserError
 from operate.sandbox_hosts import (
     NOBODY,
+    STACK_FILE,
     Rehearsal,
     Unlike,
     refuse_impossible,
@@ -165,6 +167,13 @@ def test_a_machine_is_known_by_its_first_key_until_a_person_takes_another(
 
 def test_hosts_are_reached_by_a_key_that_is_encrypted(rehearse: Rehearse) -> None:
     assert set(rehearse(agent=None).config[KEY]) == {"secure"}
+
+
+def test_of_secret_variables_the_names_alone_are_told(rehearse: Rehearse) -> None:
+    config = rehearse(secretEnv={"A": {"secure": "v1:canary"}}).config
+    assert config["graphistry-cluster:secretEnv"] == {"A": {"secure": "v1:canary"}}
+    assert "canary" not in config[STACK_FILE]
+    assert list(settings_of(json.loads(config[STACK_FILE])).secret_env) == ["A"]
 
 
 def test_where_docker_is_reached_too_the_agent_has_the_key(rehearse: Rehearse) -> None:
