@@ -26,7 +26,7 @@ SECRET_ENV = "secretEnv"  # noqa: S105 the name of a key
 """The key of the stack file. Pulumi marks whole keys as secret, so it is one of its own and not of `configuration`."""
 SECRET_ENV_NAME = "secret-env"  # noqa: S105 the end of a name
 """What the name of its resource ends with; on AWS it tells it from those that hold a cluster's data."""
-SET_SECRET = f"pulumi config set --secret --path graphistry-cluster:{SECRET_ENV}."
+SET_SECRET = f"pulumi config set --stack STACK --secret --path graphistry-cluster:{SECRET_ENV}."
 """The command that encrypts a variable, to be continued by its name. It asks for the value, so that no shell's history
 has it."""
 

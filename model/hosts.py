@@ -209,7 +209,7 @@ class FollowersOnHosts(Section):
             str,
             StringConstraints(pattern=r"^-----BEGIN [A-Z ]*PRIVATE KEY-----\s"),
             Words(
-                "a private key without passphrase, set by `pulumi config set --secret "
+                "a private key without passphrase, set by `pulumi config set --stack STACK --secret "
                 "sshPrivateKey`"
             ),
         ]

@@ -114,8 +114,8 @@ def in_plain(config: Mapping[str, object]) -> Iterator[Problem]:
             PRIVATE_KEY,
             "a private key for everybody to read, which is not shown here",
             "the same key, encrypted",
-            f"take it out, and put it in by `pulumi config set --secret {PRIVATE_KEY} < FILE`; use another key if it "
-            "was shared",
+            f"take it out, and put it in by `pulumi config set --stack STACK --secret {PRIVATE_KEY} < FILE`; use "
+            "another key if it was shared",
         )
 
 

@@ -8,13 +8,13 @@ from model.configuration import SET_SECRET
 
 _LOGIN = (
     "choose where the state lives, once: a folder "
-    "(`mkdir -p /srv/pulumi-state && pulumi login file:///srv/pulumi-state`), a bucket "
+    "(`mkdir -p ~/pulumi-state && pulumi login file://$HOME/pulumi-state`), a bucket "
     "(`pulumi login s3://bucket`), or Pulumi's service (`pulumi login`)"
 )
 _WHERE = "`pulumi whoami --verbose` shows where; PULUMI_BACKEND_URL, where it is set, overrules `pulumi login`"
 _ANEW = (
     "`pulumi config set --secret sshPrivateKey --stack {stack} < ~/.ssh/id_ed25519`, and of each variable "
-    f"`{SET_SECRET}NAME --stack {{stack}}`"
+    f"`{SET_SECRET.replace('STACK', '{stack}')}NAME`"
 )
 _EXPORT = "export PULUMI_CONFIG_PASSPHRASE=... (or PULUMI_CONFIG_PASSPHRASE_FILE=/path/to/it), then the same again"
 

@@ -113,7 +113,10 @@ def test_a_variable_in_plain_is_refused_before_pulumi_sees_it(deployed: Checkout
             refused = deployed.operate(command)
             assert refused.returncode == 1
             assert "secretEnv.SMTP_PASSWORD" in refused.stdout
-            assert f"pulumi config set --secret --path {KEY}.SMTP_PASSWORD" in refused.stdout
+            assert (
+                f"pulumi config set --stack STACK --secret --path {KEY}.SMTP_PASSWORD"
+                in refused.stdout
+            )
             assert CANARY not in refused.stdout
         plain = subprocess.run(
             ["pulumi", "preview", "--non-interactive", "--stack", "sandbox"],

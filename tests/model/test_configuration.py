@@ -177,4 +177,7 @@ def test_the_value_of_a_secret_variable_is_in_no_repr() -> None:
 
 def test_what_sounds_like_a_secret_is_sent_to_the_key_that_encrypts() -> None:
     said = problem({"env": {"SMTP_PASSWORD": "canary"}})
-    assert "pulumi config set --secret --path graphistry-cluster:secretEnv.SMTP_PASSWORD`" in said
+    assert (
+        "pulumi config set --stack STACK --secret --path graphistry-cluster:secretEnv.SMTP_PASSWORD`"
+        in said
+    )

@@ -166,7 +166,7 @@ def test_one_mistake_gives_one_problem(changes: dict[str, Any], path: str, told:
 def test_a_private_key_is_never_shown() -> None:
     (problem,) = problems_of(changed(HOSTS, {"sshPrivateKey": "hunter2"}))
     assert "hunter2" not in str(problem)
-    assert "pulumi config set --secret sshPrivateKey" in str(problem)
+    assert "pulumi config set --stack STACK --secret sshPrivateKey" in str(problem)
 
 
 def test_a_wrong_host_key_is_shown_for_it_is_public() -> None:

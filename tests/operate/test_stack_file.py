@@ -294,13 +294,15 @@ def test_missing_keys_and_wrong_values_are_told_together(tmp_path: Path) -> None
 def test_a_private_key_in_plain_is_refused_and_not_shown(tmp_path: Path) -> None:
     text = (ROOT / "stacks" / "Pulumi.onprem.yaml").read_text()
     key = "  graphistry-cluster:sshPrivateKey: -----BEGIN PRIVATE KEY----- canary\n"
-    with pytest.raises(SettingsError, match="config set --secret sshPrivateKey") as raised:
+    with pytest.raises(
+        SettingsError, match="config set --stack STACK --secret sshPrivateKey"
+    ) as raised:
         read_stack_file(write(tmp_path, text + key))
     assert "canary" not in str(raised.value)
 
 
 ENV = "  graphistry-cluster:secretEnv:\n"
-COMMAND = "pulumi config set --secret --path graphistry-cluster:secretEnv."
+COMMAND = "pulumi config set --stack STACK --secret --path graphistry-cluster:secretEnv."
 
 
 @pytest.mark.parametrize(
