@@ -57,6 +57,7 @@ def mocks_begin_quickly() -> Iterator[None]:
 
 TOGETHER = {
     "tests/cluster/aws/test_acceptance.py": "aws",
+    "tests/cluster/aws/test_customization.py": "aws",
     "tests/cluster/aws/test_faults_leader.py": "aws",
     "tests/cluster/aws/test_faults_shared_folder.py": "aws",
     "tests/cluster/aws/test_faults_machine.py": "another on aws",
