@@ -99,8 +99,11 @@ class Compose:
         return merged
 
     def _read(self) -> dict[str, Any]:
-        done = self._run(["config", "--format", "json"], 60)
-        found = _document(done.output) or self._from_yaml(done.output)
+        done, found = self._asked()
+        if found is None and done.status:
+            done, found = (
+                self._asked()
+            )  # what was killed once is no command line that passes nothing on
         passes_none = found is None and done.status not in (TIMED_OUT, MISSING)
         if passes_none and not compose_files.remembered(self._folder) and self.call_directly():
             directly = self._run(["config", "--format", "json"], 60)
@@ -115,6 +118,11 @@ class Compose:
                 done.errors.strip().splitlines()[-20:],
             )
         return found
+
+    def _asked(self) -> tuple[Completed, dict[str, Any] | None]:
+        """What the command line answers, and the configuration in it."""
+        done = self._run(["config", "--format", "json"], 60)
+        return done, _document(done.output) or self._from_yaml(done.output)
 
     def _from_yaml(self, text: str) -> dict[str, Any] | None:
         """What a command line prints as YAML, whatever it is asked for: Compose itself reads its own output."""

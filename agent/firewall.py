@@ -100,7 +100,8 @@ def firewall(node: Node) -> None:
 
 
 def problem(node: Node) -> Failure | None:
-    """What is no longer as the phase left it."""
+    """What is no longer as the agent left it. Rules that want to be others by now, as a bridge has come or gone, are
+    loaded anew and no problem. Raises Failure where that fails."""
     present = _listed()
     if not present:
         return Failure("FirewallChanged", f"the table {TABLE} of nftables is gone")
@@ -109,7 +110,9 @@ def problem(node: Node) -> Failure | None:
         current = _file().read_text() == rules(node.specification)
     except OSError:
         known = current = False
-    if known and current:
+    if known and not current:
+        firewall(node)
+    if known:
         return None
     return Failure("FirewallChanged", f"the table {TABLE} of nftables is not as the agent made it")
 

@@ -6,7 +6,9 @@ What the agent sets itself is refused with the key to use instead, so that nothi
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Annotated
 
@@ -171,8 +173,23 @@ def release_path(path: str) -> str:
     return path
 
 
+_are_past: ContextVar[bool] = ContextVar("are_past", default=False)
+
+
+@contextmanager
+def settings_of_the_past() -> Iterator[None]:
+    """Read settings that were deployed once: local files that they name may be gone, and are not looked at."""
+    token = _are_past.set(True)
+    try:
+        yield
+    finally:
+        _are_past.reset(token)
+
+
 def local_file(path: str) -> str:
     """A text file of this computer that is there, and no secret."""
+    if _are_past.get():
+        return path
     text = content(path)
     if re.search(r"-----BEGIN [A-Z ]*PRIVATE KEY-----", text):
         raise refusal(

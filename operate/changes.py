@@ -10,7 +10,7 @@ from rich.table import Table
 
 from model.changed_keys import ChangedKey, changed_keys
 from model.changes import Effect
-from model.configuration import SECRET_ENV
+from model.configuration import SECRET_ENV, settings_of_the_past
 from model.problems import Problem, counted, numbered
 from model.settings import AnySettings, SettingsError, given, parse
 from model.stack_keys import PROJECT
@@ -70,9 +70,10 @@ def deployed_settings(deployment: Deployment) -> AnySettings | None:
     raw = given(config, PROJECT)
     raw.pop("deleteData", None)
     try:
-        if STACK_FILE in config:
-            return settings_of(json.loads(config[STACK_FILE]))
-        return parse(raw)
+        with settings_of_the_past():
+            if STACK_FILE in config:
+                return settings_of(json.loads(config[STACK_FILE]))
+            return parse(raw)
     except SettingsError as error:
         raise UnknownSettingsError(
             f"the last deployment had settings that this version does not read: {error.problems[0].path}"

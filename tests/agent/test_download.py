@@ -7,6 +7,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator
+from http.client import HTTPConnection, HTTPResponse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NoReturn
 
@@ -14,6 +15,7 @@ import pytest
 
 from agent.download import AT_ONCE, Download
 from agent.failures import Failure
+from agent.remote_object import Open
 
 PART = 1000
 PARTS = 20
@@ -177,6 +179,24 @@ def test_a_server_that_allows_two_connections_serves_all_parts(server: Server) -
     assert everything(Download(server.url, no_site)) == CONTENT
 
 
+def of_site(server: Server) -> Open:
+    """A site whose store is the server."""
+
+    def ask(_: str, span: str) -> HTTPResponse:
+        asked = HTTPConnection("127.0.0.1", server.server_port, timeout=10)
+        asked.request("GET", "/", headers={"Range": span, "Connection": "close"})
+        return asked.getresponse()
+
+    return ask
+
+
+def test_mirrors_that_name_one_content_otherwise_are_no_other_content(server: Server) -> None:
+    download = Download(server.url, no_site)
+    assert download.read(PART) == CONTENT[:CHUNK]
+    server.tag = '"of another mirror"'
+    assert CONTENT[:CHUNK] + everything(download) == CONTENT
+
+
 @pytest.mark.parametrize("tag", ['"one"', None])
 def test_an_object_that_fits_into_a_part_is_one_request(server: Server, tag: str | None) -> None:
     server.content, server.tag = CONTENT[:PART], tag
@@ -190,7 +210,7 @@ def test_an_object_that_fits_into_a_part_is_one_request(server: Server, tag: str
     ids=["another tag", "no tag any more", "another length"],
 )
 def test_no_two_parts_are_of_two_contents(server: Server, tag: str | None, content: bytes) -> None:
-    download = Download(server.url, no_site)
+    download = Download("s3://releases/one", of_site(server))
     assert download.read(PART) == CONTENT[:CHUNK]
     server.tag, server.content = tag, content
     with pytest.raises(Failure, match="was changed while it was fetched") as raised:

@@ -76,6 +76,13 @@ def test_pulumis_defaults_and_an_unlocked_purge_are_no_settings() -> None:
     assert isinstance(found, Settings)
 
 
+def test_a_file_that_is_gone_by_now_hides_no_change() -> None:
+    files = {"data/config/Caddyfile": "stacks/gone.Caddyfile"}
+    found = last(run({**SMALLEST, "configuration": {"files": files}}))
+    assert isinstance(found, Settings)
+    assert found.configuration.files == files
+
+
 def test_a_secret_is_there_and_not_known() -> None:
     found = last(run(HOSTS, sshPrivateKey="x"))
     assert "(encrypted)" in found.ssh_private_key

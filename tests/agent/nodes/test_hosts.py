@@ -12,7 +12,7 @@ import jsonschema
 import pytest
 
 import agent
-from agent import guests, host_secret, tunnel
+from agent import firewall, guests, host_secret, tunnel
 from agent.cluster_secret import generate
 from agent.converge import PHASES, converge
 from agent.node import Node
@@ -448,6 +448,18 @@ class TestWatch:
         assert table.read_text() == before
         repairs.look()
         assert state(node) == ("ready", None)
+
+    def test_a_bridge_that_comes_later_is_named_and_no_fault(
+        self, make_host: MakeNode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("agent.telemetry.INTERFACES", tmp_path)
+        node = make_ready(make_host())
+        (tmp_path / "br-own").touch()
+        repairs = Repairs(node)
+        repairs.look()
+        assert state(node) == ("ready", None)
+        assert '"br-own"' in firewall.rules(node.specification)
+        assert firewall.rules(node.specification) == firewall._file().read_text()
 
     def test_a_firewall_that_cannot_be_made_is_tried_for_ever(
         self, fake: FakeMachine, make_host: MakeNode

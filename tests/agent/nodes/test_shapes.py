@@ -223,6 +223,15 @@ class TestCommandLine:
         shape.wrapper(f"{head}{yaml}for name{loop}echo 'Welcome {{x}}'\n{call}")
         self.proven(shape, node, directly=False)
 
+    def test_that_was_killed_once_is_not_gone_without(self, shape: Shape, node: Node) -> None:
+        head, rest = WRAPPER.format(words="").split("for name", 1)
+        killed = shape.fake.root / "killed"
+        shape.wrapper(
+            f'{head}[ -e "{killed}" ] || {{ touch "{killed}"; kill -9 $$; }}\nfor name{rest}'
+        )
+        self.proven(shape, node, directly=False)
+        assert killed.exists()
+
     def test_passes_no_config(self, shape: Shape, node: Node) -> None:
         head, rest = WRAPPER.format(words="").split("for name", 1)
         passes = PASSES.format(commands="up|down|stop|restart|logs|exec|ps")
