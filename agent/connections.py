@@ -36,9 +36,7 @@ class Connection:
     @property
     def is_right(self) -> bool:
         """Whether the service may talk to that one."""
-        if self.to == "Redis" and self.service not in LEADERS_REDIS:
-            return self.place == OWN
-        return self.place == LEADER
+        return self.place == _right(self.service, self.to)
 
     def __str__(self) -> str:
         return f"{self.service} talks to {self.place} {self.to}"
@@ -90,8 +88,9 @@ def seen(specification: Specification, containers: Sequence[Container]) -> list[
         for address, port, state in _remotes(each.process) if each.process else ():
             if port not in ports:
                 continue
-            place = _place(specification, each.service, address in own, address in leaders)
-            connection = Connection(each.service, ports[port], place or f"{address}:{port}'s")
+            to = ports[port]
+            place = _place(specification, each.service, to, address in own, address in leaders)
+            connection = Connection(each.service, to, place or f"{address}:{port}'s")
             # One that has ended may have been to a container that has gone since.
             if connection.is_right or state == ESTABLISHED:
                 found.add(connection)
@@ -99,12 +98,17 @@ def seen(specification: Specification, containers: Sequence[Container]) -> list[
 
 
 def _place(
-    specification: Specification, service: str, is_own: bool, is_leaders: bool
+    specification: Specification, service: str, to: str, is_own: bool, is_leaders: bool
 ) -> str | None:
     if not specification.runs_data_services:
         return LEADER if is_leaders else OWN if is_own else None
-    # The leader's own are the cluster's.
-    return (LEADER if service in LEADERS_REDIS else OWN) if is_own or is_leaders else None
+    # The leader's own are the cluster's: there is no wrong one of two.
+    return _right(service, to) if is_own or is_leaders else None
+
+
+def _right(service: str, to: str) -> str:
+    """Where a service's data are: PostgreSQL is the leader's for all."""
+    return OWN if to == "Redis" and service not in LEADERS_REDIS else LEADER
 
 
 def _addresses(host: str) -> set[str]:

@@ -30,6 +30,8 @@ CONTAINERS = [
     container("forge-etl-python", 12),
     container("streamgl-viz", 13),
     container("notebook", 14),
+    container("streamgl-sessions", 15),
+    container("dask-cuda-worker", 16),
 ]
 
 
@@ -69,6 +71,20 @@ def test_a_third_place_and_the_wrong_one_of_two(
         "nexus talks to 10.9.9.9:5432's PostgreSQL": False,
         f"streamgl-viz talks to {'this node' if is_leader else 'the leader'}'s"
         f"{' own' if is_leader else ''} Redis": is_leader,
+    }
+
+
+def test_other_services_may_ask_the_clusters_postgresql(
+    fake: FakeMachine, specification: Specification
+) -> None:
+    """Sessions do themselves, and Dask may; on the leader it is in a container of the node's own."""
+    postgres = "172.18.0.6" if specification.is_leader else LEADER
+    for process in (15, 16):
+        fake.connects(process, f"{postgres}:5432", f"{OWN_REDIS}:6379")
+    assert seen(specification) == {
+        f"{service} talks to {place}": True
+        for service in ("streamgl-sessions", "dask-cuda-worker")
+        for place in ("the leader's PostgreSQL", "this node's own Redis")
     }
 
 
