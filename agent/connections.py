@@ -90,6 +90,8 @@ def seen(specification: Specification, containers: Sequence[Container]) -> list[
                 continue
             to = ports[port]
             place = _place(specification, each.service, to, address in own, address in leaders)
+            if place is None and each.service.startswith("dask-"):
+                continue  # its users' code asks whatever it likes
             connection = Connection(each.service, to, place or f"{address}:{port}'s")
             # One that has ended may have been to a container that has gone since.
             if connection.is_right or state == ESTABLISHED:

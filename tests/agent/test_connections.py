@@ -88,6 +88,16 @@ def test_other_services_may_ask_the_clusters_postgresql(
     }
 
 
+def test_a_third_place_of_dask_is_its_users(
+    fake: FakeMachine, specification: Specification
+) -> None:
+    fake.connects(16, "10.9.9.9:5432", "10.9.9.9:6379", f"{OWN_REDIS}:6379")
+    assert seen(specification) == {"dask-cuda-worker talks to this node's own Redis": True}
+    if not specification.is_leader:
+        fake.connects(16, f"{LEADER}:6379")
+        assert seen(specification) == {"dask-cuda-worker talks to the leader's Redis": False}
+
+
 def test_what_has_ended_counts_and_what_was_never_made_does_not(
     fake: FakeMachine, specification: Specification
 ) -> None:
