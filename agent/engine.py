@@ -78,11 +78,11 @@ class Container:
     restarts: int
     """How often Docker has started it again since it was made."""
     address: str
-    """In one of its networks; empty for one that has the machine's, or another container's."""
+    """Of IPv4, in one of its networks; empty for one that has the machine's, or another container's."""
     allowed: float = 0.0
     """Seconds after a start in which its health check does not call it unhealthy; 0 without a health check."""
     addresses: tuple[str, ...] = ()
-    """In all of its networks."""
+    """In all of its networks, those of IPv4 first."""
     mounts: tuple[Mount, ...] = ()
     published: tuple[Published, ...] = ()
     """Empty unless it runs."""
@@ -254,7 +254,10 @@ class _Connection(http.client.HTTPConnection):
 def _container(document: dict[str, Any]) -> Container:
     state = document["State"]
     networks = list((document["NetworkSettings"]["Networks"] or {}).values())
-    addresses = tuple(each["IPAddress"] for each in networks if each.get("IPAddress"))
+    addresses, addresses6 = (
+        tuple(each[kind] for each in networks if each.get(kind))
+        for kind in ("IPAddress", "GlobalIPv6Address")
+    )
     return Container(
         identifier=document["Id"],
         service=document["Config"]["Labels"][SERVICE],
@@ -266,7 +269,7 @@ def _container(document: dict[str, Any]) -> Container:
         restarts=int(document.get("RestartCount") or 0),
         address=next(iter(addresses), ""),
         allowed=_allowed(document["Config"].get("Healthcheck") or {}),
-        addresses=addresses,
+        addresses=addresses + addresses6,
         mounts=tuple(
             Mount(each["Type"], each.get("Source") or "", each["Destination"])
             for each in document.get("Mounts") or []

@@ -1,10 +1,10 @@
 """A machine out of shell scripts: every command that the agent runs, and a release of a few services."""
 
 import os
-import socket
 import stat
 import struct
 import sys
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -197,14 +197,13 @@ class FakeMachine:
         return file.read_text().splitlines() if file.exists() else []
 
     def connects(self, process: int, *far_ends: str, state: str = "01") -> None:
-        """What a process's network is connected to: IPv4 addresses with ports."""
+        """What a process's network is connected to: addresses with ports."""
         lines = ["  sl  local_address rem_address   st"]
         for each in far_ends:
-            address, _, port = each.partition(":")
-            (word,) = struct.unpack("=I", socket.inet_aton(address))
-            lines.append(
-                f"   0: 00000000:9C40 {word:08X}:{int(port):04X} {state} 00000000:00000000"
-            )
+            address, _, port = each.rpartition(":")
+            content = ip_address(address).packed
+            far = "".join(f"{word:08X}" for (word,) in struct.iter_unpack("=I", content))
+            lines.append(f"   0: 00000000:9C40 {far}:{int(port):04X} {state} 00000000:00000000")
         folder = self.root / "proc" / str(process) / "net"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "tcp").write_text("\n".join(lines) + "\n")

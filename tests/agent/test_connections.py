@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agent import connections
+from agent import connections, engine
 from agent.connections import PROMISES, Connection
 from agent.engine import Container
 from agent.specification import Specification, read
@@ -109,6 +109,35 @@ def test_what_has_ended_counts_and_what_was_never_made_does_not(
     fake.connects(12, "172.18.0.99:5432", state="08")  # PostgreSQL's container of before
     assert connections.seen(specification, CONTAINERS) == found
     assert PROMISES[2].missing([]) == list(connections.STREAMGL)
+
+
+def test_a_node_whose_network_has_ipv6(fake: FakeMachine, specification: Specification) -> None:
+    networks = {
+        "redis": {"Networks": {"grph_net": {"GlobalIPv6Address": "fd00:18::5"}}},
+        "streamgl-viz": {
+            "Networks": {
+                "first": {"IPAddress": "", "GlobalIPv6Address": "fd00:19::7"},
+                "grph_net": {"IPAddress": "172.18.0.7", "GlobalIPv6Address": ""},
+            }
+        },
+    }
+    states = {name: ["running", "healthy", 0] for name in networks}
+    shown = {
+        name: {"NetworkSettings": each, "State": {"Pid": process}}
+        for process, (name, each) in enumerate(networks.items(), 12)
+    }
+    (fake.root / "states.json").write_text(json.dumps(states))
+    (fake.root / "inspected.json").write_text(json.dumps(shown))
+    fake.connects(13, "fd00:18::5:6379")
+    containers = engine.containers("release")
+    # What asks a container's pages has its IPv4 address.
+    assert [each.address for each in containers] == ["", "172.18.0.7"]
+    assert [each.addresses for each in containers] == [
+        ("fd00:18::5",),
+        ("172.18.0.7", "fd00:19::7"),
+    ]
+    found = connections.seen(specification, containers)
+    assert found == [Connection("streamgl-viz", "Redis", connections.OWN)]
 
 
 @pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
