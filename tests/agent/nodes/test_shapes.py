@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from agent import engine, node_folder
+from agent import configure, engine, node_folder
 from agent.cluster_secret import followers_part, generate
 from agent.converge import converge
 from agent.engine import Container
@@ -463,6 +463,26 @@ class TestLeader:
         shown = json.loads((shape.fake.root / "inspected.json").read_text())["redis"]
         assert shown["Config"]["Cmd"] == [*flags, "--include", "/etc/redis/redis.conf"]
         assert shape.mounts("redis")["/etc/redis/redis.conf"].endswith("redis.conf")
+
+    def test_flags_that_an_override_has_replaced_come_back_with_the_next_release(
+        self, shape: Shape, node: Node
+    ) -> None:
+        """Earlier versions replaced Redis's whole command."""
+
+        def command() -> list[str]:
+            ready(node)
+            shown = json.loads((shape.fake.root / "inspected.json").read_text())
+            return list(shown["redis"]["Config"]["Cmd"])
+
+        shape.change("image: redis,", 'image: redis, command: "--maxmemory 1gb",')
+        flags = command()
+        override = node.folder / "docker-compose.override.yml"
+        ours = ["redis-server", "/etc/redis/redis.conf"]
+        override.write_text(override.read_text().replace(json.dumps(flags), json.dumps(ours)))
+        assert command() == ours
+        record = configure._record()
+        record.write_text(json.dumps({**json.loads(record.read_text()), "release": "/another"}))
+        assert command() == flags
 
     def test_a_redis_behind_a_shell_is_refused(self, shape: Shape, node: Node) -> None:
         shape.change(
