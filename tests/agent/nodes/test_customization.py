@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +14,8 @@ import pytest
 
 from agent import customization
 from agent.converge import converge
-from agent.node import Node
+from agent.failures import Failure
+from agent.node import Node, read_plain
 from agent.repair import Repairs
 from tests.agent.fakes import FakeMachine
 
@@ -154,6 +158,23 @@ def test_a_link_on_the_way_is_not_followed(
     assert not converge(node, unchanged)
     assert node.report.document["failure"]["code"] == "ReleaseFileUnsafe"
     assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_what_is_no_plain_file_leaves_nothing_open(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    os.symlink("pipe", tmp_path / "link")
+    with contextlib.chdir(tmp_path), socket.socket(socket.AF_UNIX) as server:
+        server.bind("socket")
+    before = len(os.listdir("/proc/self/fd"))
+    for name, what in (
+        ("", "a folder"),
+        ("pipe", "no plain file"),
+        ("socket", "no plain file"),
+        ("link", "a link"),
+    ):
+        with pytest.raises(Failure, match=f"is {what}"):
+            read_plain(tmp_path / name)
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_a_release_that_is_no_nodes_any_more_has_its_own_again(
