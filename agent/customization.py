@@ -123,22 +123,25 @@ def find_edits(node: Node) -> None:
     """Keep a sum of what administrators may edit, once a machine, before the agent writes any of it."""
     record = _load(node.folder)
     for path in WATCHED:
-        text = None if path in record else _text(node.folder / path)
-        if text is not None:
-            record[path] = _entry(node, _sum(_theirs(path, text)))
+        # What is no file is for the warnings to tell: it was nobody's failure before the agent read it.
+        with contextlib.suppress(Failure):
+            text = None if path in record else _text(node.folder / path)
+            if text is not None:
+                record[path] = _entry(node, _sum(_theirs(path, text)))
     _save(record)
 
 
 def warnings(node: Node) -> list[str]:
     """A sentence for each file that hands have changed on this machine, or may have."""
-    found = []
-    for path, entry in sorted(_load(node.folder).items()):
+    found, record = [], _load(node.folder)
+    for path in sorted({*WATCHED, *record}):
         try:
             text = _text(node.folder / path)
         except Failure as failure:
             found.append(failure.message)
             continue
-        if (None if text is None else _sum(_theirs(path, text))) == entry["known"]:
+        now = None if text is None else _sum(_theirs(path, text))
+        if path not in record or now == record[path]["known"]:
             continue
         loss = "that goes with this machine"
         if path in node.specification.files:

@@ -160,12 +160,42 @@ def test_a_link_on_the_way_is_not_followed(
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
+@pytest.mark.parametrize("path", [CADDYFILE, "data/config"])
+def test_a_file_is_not_put_where_a_folder_is(
+    fake: FakeMachine, make_node: MakeNode, path: str
+) -> None:
+    (fake.release / CADDYFILE).unlink()
+    (fake.release / CADDYFILE).mkdir()  # as Docker does where a file to mount is missing
+    node = claimed(fake, make_node, configuration={"env": {}, "files": {path: OURS}})
+    assert not converge(node, unchanged)
+    failure = node.report.document["failure"]
+    assert failure["code"] == "ReleaseFileUnsafe"
+    assert f"{fake.release / path} is a folder" in failure["message"]
+
+
+@pytest.mark.parametrize("is_found_first", [True, False])
+@pytest.mark.parametrize("what", ["a link", "a folder"])
+def test_what_is_no_file_is_named_and_stops_nothing(
+    fake: FakeMachine, make_node: MakeNode, what: str, *, is_found_first: bool
+) -> None:
+    if not is_found_first:
+        run(fake, make_node, {})
+    place = fake.release / CADDYFILE
+    place.rename(place.with_name("Caddyfile.own"))
+    if what == "a link":
+        place.symlink_to("Caddyfile.own")
+    else:
+        place.mkdir()  # as Docker does where a file to mount is missing
+    (told,) = warnings(run(fake, make_node, {}))
+    assert f"{CADDYFILE} is {what}" in told
+
+
 def test_what_is_no_plain_file_leaves_nothing_open(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    os.symlink("pipe", tmp_path / "link")
+    (tmp_path / "link").symlink_to("pipe")
     with contextlib.chdir(tmp_path), socket.socket(socket.AF_UNIX) as server:
         server.bind("socket")
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(list(Path("/proc/self/fd").iterdir()))
     for name, what in (
         ("", "a folder"),
         ("pipe", "no plain file"),
@@ -174,7 +204,7 @@ def test_what_is_no_plain_file_leaves_nothing_open(tmp_path: Path) -> None:
     ):
         with pytest.raises(Failure, match=f"is {what}"):
             read_plain(tmp_path / name)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 def test_a_release_that_is_no_nodes_any_more_has_its_own_again(
