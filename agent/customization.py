@@ -25,8 +25,8 @@ WATCHED = ("data/config/Caddyfile", VARIABLES)
 """What the vendor's documents have administrators edit, of which the first look keeps a sum."""
 
 Record = Dict[str, Dict[str, Any]]
-"""By a file's path in the release: the sum of what was found or written (`known`), of what its services began with
-(`used`), whether the stack file has it (`ours`), and in which folder the release was."""
+"""By a file's path in the release: the sum of what was found or written (`known`; None: there was none), of what its
+services began with (`used`), whether the stack file has it (`ours`), and in which folder the release was."""
 
 
 def put(node: Node) -> None:
@@ -36,9 +36,10 @@ def put(node: Node) -> None:
     """
     record, wanted = _load(node.folder), node.specification.files
     for path, text in sorted(wanted.items()):
-        entry = record.get(path) or _entry(node, None)
         with _opened(node.folder, path) as file:
             found = _text(file)
+            known = None if found is None else _sum(found)
+            entry = record.get(path) or {**_entry(node, known), "used": None}
             if found is not None and _is_edited(entry, found) and found != text:
                 continue
             if not entry["ours"] and found is not None and found != text:
@@ -53,7 +54,7 @@ def put(node: Node) -> None:
 
 
 def _is_edited(entry: dict[str, Any], text: str) -> bool:
-    return entry["known"] is not None and _sum(text) != entry["known"]
+    return bool(_sum(text) != entry["known"])
 
 
 def _take_back(folder: Path, path: str, record: Record) -> None:
@@ -120,14 +121,14 @@ def _holders(folder: Path, paths: Sequence[str], services: dict[str, Any]) -> li
 
 
 def find_edits(node: Node) -> None:
-    """Keep a sum of what administrators may edit, once a machine, before the agent writes any of it."""
+    """Keep a sum of what administrators may edit, or that it is not there, once a machine, before the agent writes any
+    of it."""
     record = _load(node.folder)
     for path in WATCHED:
         # What is no file is for the warnings to tell: it was nobody's failure before the agent read it.
         with contextlib.suppress(Failure):
-            text = None if path in record else _text(node.folder / path)
-            if text is not None:
-                record[path] = _entry(node, _sum(_theirs(path, text)))
+            if path not in record:
+                record[path] = _entry(node, _theirs(node.folder, path))
     _save(record)
 
 
@@ -136,11 +137,10 @@ def warnings(node: Node) -> list[str]:
     found, record = [], _load(node.folder)
     for path in sorted({*WATCHED, *record}):
         try:
-            text = _text(node.folder / path)
+            now = _theirs(node.folder, path)
         except Failure as failure:
             found.append(failure.message)
             continue
-        now = None if text is None else _sum(_theirs(path, text))
         if path not in record or now == record[path]["known"]:
             continue
         loss = "that goes with this machine"
@@ -178,9 +178,13 @@ def without_effect(
     return found
 
 
-def _theirs(path: str, text: str) -> str:
-    """A file without what the agent writes into it."""
-    return without_block(text).strip() if path == VARIABLES else text
+def _theirs(folder: Path, path: str) -> str | None:
+    """The sum of a file without what the agent writes into it; None where there is none."""
+    text = _text(folder / path)
+    if path == VARIABLES:
+        # The agent makes it where it is not.
+        text = without_block(text or "").strip()
+    return None if text is None else _sum(text)
 
 
 def _entry(node: Node, known: str | None) -> dict[str, Any]:
@@ -217,7 +221,7 @@ def _file() -> Path:
 
 
 def _load(folder: Path) -> Record:
-    """The record, without what is of another release: only `data` goes along to the next one."""
+    """The record, without what is of another release: only what was in `data` goes along to the next one."""
     try:
         found: Record = json.loads(_file().read_text())
     except (OSError, ValueError):
@@ -226,7 +230,8 @@ def _load(folder: Path) -> Record:
     return {
         path: entry
         for path, entry in found.items()
-        if path.startswith("data/") or entry["release"] == own
+        if entry["release"] == own
+        or (path.startswith("data/") and (entry["ours"] or entry["known"] is not None))
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -110,6 +111,46 @@ def test_an_edit_before_there_was_a_key_is_kept_too(fake: FakeMachine, make_node
     (told,) = warnings(run(fake, make_node, {CADDYFILE: OURS}))
     assert "until it is undone the stack file's own is not put there" in told
     assert content(fake) == "mine\n"
+
+
+@pytest.mark.parametrize("path", customization.WATCHED)
+def test_what_was_not_there_at_first_and_is_added_is_an_edit(
+    fake: FakeMachine, make_node: MakeNode, path: str
+) -> None:
+    file = fake.release / path
+    file.unlink()
+    assert warnings(run(fake, make_node, {}, {"A": "1"})) == []
+    had = file.read_text() if file.exists() else ""
+    file.write_text(had + "BY_HAND=1\n")
+    (told,) = warnings(run(fake, make_node, {}, {"A": "1"}))
+    assert f"{path} was edited by hand" in told
+    assert "BY_HAND=1" in (content(fake, path) or "")
+
+
+def test_a_caddyfile_that_hands_have_added_is_not_replaced(
+    fake: FakeMachine, make_node: MakeNode
+) -> None:
+    (fake.release / CADDYFILE).unlink()
+    run(fake, make_node, {})
+    (fake.release / CADDYFILE).write_text("mine\n")
+    (told,) = warnings(run(fake, make_node, {CADDYFILE: OURS}))
+    assert "until it is undone the stack file's own is not put there" in told
+    assert content(fake) == "mine\n"
+    (fake.release / CADDYFILE).unlink()
+    assert warnings(run(fake, make_node, {CADDYFILE: OURS})) == []
+    run(fake, make_node, {})
+    assert content(fake) is None
+
+
+def test_what_the_next_release_has_for_the_first_time_is_no_edit(
+    fake: FakeMachine, make_node: MakeNode, tmp_path: Path
+) -> None:
+    (fake.release / CADDYFILE).unlink()
+    node = run(fake, make_node, {})
+    node.release = Path(shutil.copytree(fake.release, tmp_path / "next"))
+    (tmp_path / "next" / CADDYFILE).write_text(SHIPPED)
+    customization.find_edits(node)
+    assert customization.warnings(node) == []
 
 
 def test_lines_beside_the_agents_block_are_an_edit_too(
