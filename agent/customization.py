@@ -42,8 +42,10 @@ def put(node: Node) -> None:
             entry = record.get(path) or {**_entry(node, known), "used": None}
             if found is not None and _is_edited(entry, found) and found != text:
                 continue
-            if not entry["ours"] and found is not None and found != text:
-                write_private(file.with_name(file.name + BEFORE), found, 0o644)
+            earlier = file.with_name(file.name + BEFORE)
+            # One that is equal too. Where the step before was cut off, the copy is there, and the file is ours already.
+            if not entry["ours"] and found is not None and (found != text or not earlier.exists()):
+                write_private(earlier, found, 0o644)
             write_private(file, text, 0o644)
         # After the file: whatever is cut off in between, what is there is the stack file's and no hand's.
         record[path] = {**entry, "known": _sum(text), "ours": True, "release": str(node.folder)}

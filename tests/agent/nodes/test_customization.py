@@ -82,6 +82,21 @@ def test_what_was_there_before_comes_back(fake: FakeMachine, make_node: MakeNode
     assert list((fake.release / "data/config").glob("*.before-*")) == []
 
 
+@pytest.mark.parametrize("path", [CADDYFILE, "data/config/other.conf"])
+def test_the_releases_own_stays_where_the_stack_files_is_equal(
+    fake: FakeMachine, make_node: MakeNode, path: str
+) -> None:
+    (fake.release / path).write_text(SHIPPED)
+    for text in (SHIPPED, SHIPPED, OTHER):
+        run(fake, make_node, {path: text})
+        assert content(fake, path) == text
+    run(fake, make_node, {})
+    assert content(fake, path) == SHIPPED
+    run(fake, make_node, {path: SHIPPED})
+    run(fake, make_node, {})
+    assert content(fake, path) == SHIPPED
+
+
 def test_variables_are_in_the_agents_block(fake: FakeMachine, make_node: MakeNode) -> None:
     run(fake, make_node, {}, {"SMTP_HOST": "mail.example.com"})
     text = content(fake, "data/config/custom.env") or ""
