@@ -120,12 +120,19 @@ def write_private(path: Path, text: str, mode: int = 0o600) -> bool:
     except (OSError, Failure):
         pass
     path.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(path, text, mode)
+    return True
+
+
+def replace_file(path: Path, text: str, mode: int, owner: tuple[int, int] | None = None) -> None:
+    """Put a new file in the place of what is there in one step, root's or that of *owner* (user and group)."""
     partial = path.with_name(f".{path.name}.partial")
     with contextlib.suppress(FileNotFoundError):
         partial.unlink()
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as stream:
+        if owner is not None:
+            os.fchown(descriptor, *owner)
         os.fchmod(descriptor, mode)
         stream.write(text)
     partial.replace(path)
-    return True

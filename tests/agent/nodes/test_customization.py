@@ -16,7 +16,7 @@ import pytest
 from agent import customization
 from agent.converge import converge
 from agent.failures import Failure
-from agent.node import Node, read_plain
+from agent.node import Node, read_plain, replace_file
 from agent.repair import Repairs
 from tests.agent.fakes import FakeMachine
 
@@ -181,27 +181,111 @@ def test_lines_beside_the_agents_block_are_an_edit_too(
     assert "BY_HAND=canary" in file.read_text()
 
 
-@pytest.mark.parametrize("cut", ["agent.customization._save", "agent.customization.write_private"])
-def test_a_cut_at_any_place_is_no_edit(
-    fake: FakeMachine, make_node: MakeNode, monkeypatch: pytest.MonkeyPatch, cut: str
-) -> None:
-    run(fake, make_node, {})
-    node = claimed(fake, make_node, configuration={"env": {}, "files": {CADDYFILE: OURS}})
-    node.release = fake.release
+def looks(file: Path) -> tuple[bytes, int, int, int]:
+    found = file.stat()
+    return file.read_bytes(), found.st_mode & 0o777, found.st_uid, found.st_gid
 
-    def end(*_: Any) -> None:
-        raise OSError("cut off")
+
+@pytest.mark.parametrize("shipped", [b"caf\xe9\r\n", OURS.encode()])
+def test_bytes_mode_and_owner_of_what_was_there_stay(
+    fake: FakeMachine, make_node: MakeNode, shipped: bytes
+) -> None:
+    file = fake.release / CADDYFILE
+    file.write_bytes(shipped)
+    file.chmod(0o640)
+    os.chown(file, 1234, 1235)
+    for text in (OURS, OTHER):
+        run(fake, make_node, {CADDYFILE: text, "data/own/new": text})
+        assert looks(file) == (text.encode(), 0o640, 1234, 1235)
+        new = fake.release / "data/own/new"
+        assert looks(new) == (text.encode(), 0o644, os.getuid(), os.getgid())
+    run(fake, make_node, {})
+    assert looks(file) == (shipped, 0o640, 1234, 1235)
+
+
+def cut_off(monkeypatch: pytest.MonkeyPatch, node: Node, at: int, *, after: bool) -> bool:
+    """Put a node's files and end before or after the step *at*; False where there are not so many."""
+    done = 0
+
+    def stepping(step: Callable[..., Any]) -> Callable[..., Any]:
+        def taken(*args: Any, **options: Any) -> Any:
+            nonlocal done
+            done += 1
+            if done == at and not after:
+                raise RuntimeError("cut off")
+            found = step(*args, **options)
+            if done == at:
+                raise RuntimeError("cut off")
+            return found
+
+        return taken
 
     with monkeypatch.context() as patched:
-        patched.setattr(cut, end)
-        with pytest.raises(OSError, match="cut off"):
+        patched.setattr(customization, "_save", stepping(customization._save))
+        patched.setattr(customization, "replace_file", stepping(replace_file))
+        patched.setattr(os, "link", stepping(os.link))
+        try:
             customization.put(node)
-    made_anew(fake)
-    assert warnings(run(fake, make_node, {CADDYFILE: OURS})) == []
-    assert content(fake) == OURS
-    assert made_anew(fake) == ["up -d --no-deps --force-recreate caddy"]
+        except RuntimeError:
+            return True
+    return False
+
+
+@pytest.mark.parametrize("shipped", [SHIPPED, OURS, None])
+@pytest.mark.parametrize("path", [CADDYFILE, "data/config/other.conf"])
+@pytest.mark.parametrize("after", [False, True])
+def test_a_cut_at_any_place_ends_right_at_the_next_look(
+    fake: FakeMachine,
+    make_node: MakeNode,
+    monkeypatch: pytest.MonkeyPatch,
+    path: str,
+    shipped: str | None,
+    *,
+    after: bool,
+) -> None:
+    """Whatever the stack file says next: the same, another content, or nothing."""
+    file = fake.release / path
+    node = claimed(fake, make_node)
+    node.release = fake.release
+
+    def put(files: dict[str, str]) -> None:
+        object.__setattr__(node.specification, "files", files)
+        customization.find_edits(node)
+        customization.put(node)
+        assert customization.warnings(node) == []
+        assert content(fake, path) == files.get(path, shipped)
+
+    ways = [({}, {path: OURS}), ({path: OURS}, {path: OTHER}), ({path: OURS}, {})]
+    for first, cut in ways:
+        for then in ({path: OURS}, {path: OTHER}, {path: "third\n"}, {}):
+            at = 0
+            is_cut = True
+            while is_cut:
+                at += 1
+                customization._file().unlink(missing_ok=True)
+                file.unlink(missing_ok=True)
+                if shipped is not None:
+                    file.write_text(shipped)
+                put(first)
+                object.__setattr__(node.specification, "files", cut)
+                is_cut = cut_off(monkeypatch, node, at, after=after)
+                put(then)
+                put({})
+                assert not list(file.parent.glob("*.before-*")), (first, cut, then, at)
+            assert at > 1
+
+
+def test_services_have_the_new_file_after_a_cut_too(
+    fake: FakeMachine, make_node: MakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run(fake, make_node, {})
-    assert content(fake) == SHIPPED
+    made_anew(fake)
+    node = claimed(fake, make_node, configuration={"env": {}, "files": {CADDYFILE: OURS}})
+    node.release = fake.release
+    assert cut_off(monkeypatch, node, 3, after=True)
+    assert content(fake) == OURS
+    run(fake, make_node, {CADDYFILE: OURS})
+    assert made_anew(fake) == ["up -d --no-deps --force-recreate caddy"]
 
 
 def test_a_link_on_the_way_is_not_followed(
