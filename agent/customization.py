@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any, Dict, Iterator, Mapping, Sequence
 
@@ -15,7 +16,7 @@ from agent.compose import Compose
 from agent.compose_files import OVERRIDE, is_somebody_elses
 from agent.custom_env import without_block
 from agent.failures import Failure
-from agent.node import HOME, MARK, Node, opened, read_plain, write_private
+from agent.node import HOME, MARK, Node, opened, read_plain, replace_file, write_private
 from agent.wiring import environment_of
 
 BEFORE = f".before-{MARK}"
@@ -25,53 +26,84 @@ WATCHED = ("data/config/Caddyfile", VARIABLES)
 """What the vendor's documents have administrators edit, of which the first look keeps a sum."""
 
 Record = Dict[str, Dict[str, Any]]
-"""By a file's path in the release: the sum of what was found or written (`known`), of what its services began with
-(`used`), whether the stack file has it (`ours`), and in which folder the release was."""
+"""By a file's path in the release: the sum of what was found or written (`known`; None: there was none), of what its
+services began with (`used`), of what is being written (`writing`) and of what was there before (`original`), whether
+the stack file has it (`ours`), and in which folder the release was."""
 
 
 def put(node: Node) -> None:
     """Write the stack file's files into the release, and put back what was in the place of those that it has no more.
 
-    A file that was edited since is left as it is. Raises Failure for a link on the way to it.
+    What was there keeps its bytes, mode and owner beside the new file, which has that mode and owner too. A file that
+    was edited since is left as it is. Raises Failure for a link or a folder in its place or on the way to it.
     """
     record, wanted = _load(node.folder), node.specification.files
     for path, text in sorted(wanted.items()):
-        entry = record.get(path) or _entry(node, None)
         with _opened(node.folder, path) as file:
-            found = _text(file)
-            if found is not None and _is_edited(entry, found) and found != text:
-                continue
-            if not entry["ours"] and found is not None and found != text:
-                write_private(file.with_name(file.name + BEFORE), found, 0o644)
-            write_private(file, text, 0o644)
-        # After the file: whatever is cut off in between, what is there is the stack file's and no hand's.
-        record[path] = {**entry, "known": _sum(text), "ours": True, "release": str(node.folder)}
-        _save(record)
+            _put(node, file, path, text, record)
     for path in [each for each, entry in record.items() if entry["ours"] and each not in wanted]:
         _take_back(node.folder, path, record)
     _save(record)
 
 
-def _is_edited(entry: dict[str, Any], text: str) -> bool:
-    return entry["known"] is not None and _sum(text) != entry["known"]
+def _put(node: Node, file: Path, path: str, text: str, record: Record) -> None:
+    found, earlier = _sum_of(file), _before(file)
+    entry = record.get(path) or {**_entry(node, found), "used": None}
+    if _is_back(entry, file, found):
+        entry = {**entry, "known": found, "ours": False}
+    if found not in (None, _sum(text)) and _is_edited(entry, found):
+        return
+    is_new = not entry["ours"]
+    if is_new:
+        _sum_of(earlier)  # raises Failure for what cannot be replaced
+        with contextlib.suppress(FileNotFoundError):
+            earlier.unlink()
+        entry = {**entry, "known": found, "original": found}
+    elif found == entry["known"] == _sum(text) and entry["writing"] is None:
+        record[path] = {**entry, "release": str(node.folder)}
+        return
+    # Before and after the file: whatever is cut off in between, what is there is no hand's.
+    entry = {**entry, "ours": True, "release": str(node.folder)}
+    record[path] = {**entry, "writing": _sum(text)}
+    _save(record)
+    if is_new and found is not None:
+        # A second name and no new one: at no moment would Docker find nothing there, and make a folder.
+        os.link(file, earlier, follow_symlinks=False)
+    if earlier.exists():
+        kept = earlier.lstat()
+        replace_file(file, text, kept.st_mode & 0o777, (kept.st_uid, kept.st_gid))
+    else:
+        replace_file(file, text, 0o644)
+    record[path] = {**entry, "known": _sum(text), "writing": None}
+    _save(record)
+
+
+def _is_edited(entry: dict[str, Any], found: str | None) -> bool:
+    return found != entry["known"] and (found is None or found != entry["writing"])
+
+
+def _is_back(entry: dict[str, Any], file: Path, found: str | None) -> bool:
+    """Whether the stack file's is not there yet, or not any more, and the agent was cut off at that."""
+    return bool(entry["ours"] and found == entry["original"] and not _before(file).exists())
 
 
 def _take_back(folder: Path, path: str, record: Record) -> None:
     entry = record[path]
     with _opened(folder, path) as file:
-        found, earlier = _text(file), file.with_name(file.name + BEFORE)
-        if found is not None and _is_edited(entry, found):
+        found, earlier = _sum_of(file), _before(file)
+        original = _sum_of(earlier)
+        if _is_back(entry, file, found):
+            original = found
+        elif found is not None and _is_edited(entry, found):
             return
-        before = _text(earlier)
-        if before is not None:
+        elif original is not None:
             earlier.replace(file)
+            # Two names of one file stay two.
+            with contextlib.suppress(FileNotFoundError):
+                earlier.unlink()
         elif found is not None:
             file.unlink()
-        record[path] = {
-            **entry,
-            "known": _sum(before) if before is not None else None,
-            "ours": False,
-        }
+        record[path] = {**entry, "known": original, "writing": None, "ours": False}
 
 
 def give_back(folder: Path) -> None:
@@ -120,25 +152,27 @@ def _holders(folder: Path, paths: Sequence[str], services: dict[str, Any]) -> li
 
 
 def find_edits(node: Node) -> None:
-    """Keep a sum of what administrators may edit, once a machine, before the agent writes any of it."""
+    """Keep a sum of what administrators may edit, or that it is not there, once a machine, before the agent writes any
+    of it."""
     record = _load(node.folder)
     for path in WATCHED:
-        text = None if path in record else _text(node.folder / path)
-        if text is not None:
-            record[path] = _entry(node, _sum(_theirs(path, text)))
+        # What is no file is for the warnings to tell: it was nobody's failure before the agent read it.
+        with contextlib.suppress(Failure):
+            if path not in record:
+                record[path] = _entry(node, _theirs(node.folder, path))
     _save(record)
 
 
 def warnings(node: Node) -> list[str]:
     """A sentence for each file that hands have changed on this machine, or may have."""
-    found = []
-    for path, entry in sorted(_load(node.folder).items()):
+    found, record = [], _load(node.folder)
+    for path in sorted({*WATCHED, *record}):
         try:
-            text = _text(node.folder / path)
+            now = _theirs(node.folder, path)
         except Failure as failure:
             found.append(failure.message)
             continue
-        if (None if text is None else _sum(_theirs(path, text))) == entry["known"]:
+        if path not in record or not _is_edited(record[path], now):
             continue
         loss = "that goes with this machine"
         if path in node.specification.files:
@@ -175,13 +209,24 @@ def without_effect(
     return found
 
 
-def _theirs(path: str, text: str) -> str:
-    """A file without what the agent writes into it."""
-    return without_block(text).strip() if path == VARIABLES else text
+def _theirs(folder: Path, path: str) -> str | None:
+    """The sum of a file without what the agent writes into it; None where there is none."""
+    text = _text(folder / path)
+    if path == VARIABLES:
+        # The agent makes it where it is not.
+        text = without_block(text or "").strip()
+    return None if text is None else _sum(text)
 
 
 def _entry(node: Node, known: str | None) -> dict[str, Any]:
-    return {"known": known, "used": known, "ours": False, "release": str(node.folder)}
+    return {
+        "known": known,
+        "used": known,
+        "writing": None,
+        "original": None,
+        "ours": False,
+        "release": str(node.folder),
+    }
 
 
 @contextlib.contextmanager
@@ -196,6 +241,15 @@ def _opened(folder: Path, path: str) -> Iterator[Path]:
                 (place / each).mkdir()
             place = stack.enter_context(opened(place / each))
         yield place / name
+
+
+def _before(file: Path) -> Path:
+    return file.with_name(file.name + BEFORE)
+
+
+def _sum_of(file: Path) -> str | None:
+    text = _text(file)
+    return None if text is None else _sum(text)
 
 
 def _text(file: Path) -> str | None:
@@ -214,7 +268,7 @@ def _file() -> Path:
 
 
 def _load(folder: Path) -> Record:
-    """The record, without what is of another release: only `data` goes along to the next one."""
+    """The record, without what is of another release: only what was in `data` goes along to the next one."""
     try:
         found: Record = json.loads(_file().read_text())
     except (OSError, ValueError):
@@ -223,7 +277,8 @@ def _load(folder: Path) -> Record:
     return {
         path: entry
         for path, entry in found.items()
-        if path.startswith("data/") or entry["release"] == own
+        if entry["release"] == own
+        or (path.startswith("data/") and (entry["ours"] or entry["known"] is not None))
     }
 
 

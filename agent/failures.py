@@ -91,7 +91,7 @@ HINTS = {
     "ReleaseArchiveInvalid": "store the archive again as the vendor delivers it",
     "ReleaseArchiveUnsafe": "do not use this archive: it would write outside its own folder",
     "ReleaseDataNotCopied": "read the log lines; the earlier release and its data were kept, its services are ended",
-    "ReleaseFileUnsafe": "put a plain file or folder there, and see who made the link: root follows none there",
+    "ReleaseFileUnsafe": "put a plain file or folder there, as is due; see who made a link: root follows none there",
     "DecompressorMissing": "install zstd on the image, or deliver the archive as .tar.gz",
     "ImagesLoadFailed": "read the log lines and `journalctl -u docker` on the node",
     "DiskFull": "give the node a bigger disk, or free space on it; the agent tries again",

@@ -92,12 +92,18 @@ def read_plain(path: Path) -> str:
         # Without O_NONBLOCK, a pipe would be waited for.
         found = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
-        if error.errno != errno.ELOOP:
+        # A socket cannot be opened at all.
+        what = {errno.ELOOP: "a link", errno.ENXIO: "no plain file"}.get(error.errno or 0)
+        if what is None:
             raise
-        raise Failure("ReleaseFileUnsafe", f"{_shown(path)} is a link; it was not read") from error
+        raise Failure("ReleaseFileUnsafe", f"{_shown(path)} is {what}; it was not read") from error
+    # Before `fdopen`, which refuses a folder with an OSError and leaves it open.
+    kind = os.fstat(found).st_mode
+    if not stat.S_ISREG(kind):
+        os.close(found)
+        what = "a folder and no file" if stat.S_ISDIR(kind) else "no plain file"
+        raise Failure("ReleaseFileUnsafe", f"{_shown(path)} is {what}; it was not read")
     with os.fdopen(found, encoding="utf-8", errors="replace") as stream:
-        if not stat.S_ISREG(os.fstat(found).st_mode):
-            raise Failure("ReleaseFileUnsafe", f"{_shown(path)} is no plain file; it was not read")
         return stream.read()
 
 
@@ -114,12 +120,19 @@ def write_private(path: Path, text: str, mode: int = 0o600) -> bool:
     except (OSError, Failure):
         pass
     path.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(path, text, mode)
+    return True
+
+
+def replace_file(path: Path, text: str, mode: int, owner: tuple[int, int] | None = None) -> None:
+    """Put a new file in the place of what is there in one step, root's or that of *owner* (user and group)."""
     partial = path.with_name(f".{path.name}.partial")
     with contextlib.suppress(FileNotFoundError):
         partial.unlink()
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as stream:
+        if owner is not None:
+            os.fchown(descriptor, *owner)
         os.fchmod(descriptor, mode)
         stream.write(text)
     partial.replace(path)
-    return True
