@@ -7,9 +7,11 @@ new, empty database, and the kept one was never written.
 from __future__ import annotations
 
 import posixpath
+from pathlib import Path
 from typing import Any, Mapping, Sequence
 
-from agent.disks import POSTGRES_FOLDERS
+from agent import systemd
+from agent.disks import NETWORK_TYPES, POSTGRES_FOLDERS
 from agent.engine import Container
 from agent.failures import Failure, NotProvenError
 from agent.specification import Specification
@@ -22,14 +24,12 @@ USUAL = "/var/lib/postgresql/data"
 
 def volumes(specification: Specification, service: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The service's volumes as they should be: its database, and its backups where the release keeps some."""
-    targets = {
-        str(each["target"]): str(each.get("source", "")) for each in service.get("volumes") or []
-    }
+    own = {str(each["target"]): each for each in service.get("volumes") or []}
     environment = service.get("environment") or {}
     database = str(environment.get("PGDATA") or USUAL)
-    found = {_around(database, list(targets)) or database: DATABASE}
-    for target, source in targets.items():
-        if "backup" in f"{source}{target}".lower() and target not in found:
+    found = {_around(database, list(own)) or database: DATABASE}
+    for target, volume in own.items():
+        if target not in found and _keeps_backups(specification, volume):
             found[target] = BACKUPS
     return [
         {
@@ -67,6 +67,26 @@ def look(specification: Specification, containers: Sequence[Container]) -> str:
     if not running:
         raise NotProvenError("PostgreSQL does not run")
     return f"PostgreSQL keeps its files in {DATABASE} of the data volume"
+
+
+def _keeps_backups(specification: Specification, volume: Mapping[str, Any]) -> bool:
+    """Whether a volume is a folder for backups, as its name in the container says; scripts that make some are none."""
+    name = posixpath.basename(posixpath.normpath(str(volume["target"]))).lower()
+    kind = volume.get("type", "bind")
+    if "backup" not in name or volume.get("read_only") or kind not in ("bind", "volume"):
+        return False
+    if kind == "volume":
+        return True
+    source = posixpath.normpath(str(volume.get("source", "")))
+    is_shared = f"{source}/".startswith(f"{specification.shared_folder}/")
+    # Whoever asks a file server that is gone waits for it.
+    if not is_shared and not _is_on_network(source) and Path(source).exists():
+        return Path(source).is_dir()
+    return not posixpath.splitext(name)[1]
+
+
+def _is_on_network(path: str) -> bool:
+    return systemd.mount_of(path)[1] in NETWORK_TYPES
 
 
 def _database(container: Container) -> str:

@@ -351,6 +351,30 @@ class TestLeader:
         assert volume in message
         assert json.loads((shape.fake.root / "inspected.json").read_text()) == shown
 
+    @pytest.mark.parametrize(
+        ("volume", "is_backups"),
+        [
+            ("v1_kept:/var/lib/pg-backups", True),
+            ("./backups:/backups", True),
+            ("./none:/backups", True),
+            ("./backup.sh:/usr/local/bin/backup.sh:ro", False),
+            ("./none.sh:/usr/local/bin/backup.sh", False),
+            ("./backup.sh:/usr/local/bin/backup", False),
+            ("./backups:/etc/backup-scripts:ro", False),
+            ("postgres_backups:/kept", False),
+        ],
+    )
+    def test_backups_are_a_folder_that_is_called_so_in_the_container(
+        self, shape: Shape, node: Node, volume: str, is_backups: bool
+    ) -> None:
+        (shape.folder / "backups").mkdir()
+        shape.write("#!/bin/sh\n", "backup.sh")
+        shape.change("postgres_backups:/backups]", f'"{volume}"]')
+        shape.change("volumes:\n  postgres_data", "volumes:\n  v1_kept: {}\n  postgres_data")
+        ready(node)
+        backups = f"{shape.fake.root}/shared/postgres_backups"
+        assert (shape.mounts("postgres")[volume.split(":")[1]] == backups) == is_backups
+
     def test_a_release_that_ignores_the_dataset_folder_is_refused(
         self, shape: Shape, node: Node
     ) -> None:
