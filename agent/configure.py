@@ -241,7 +241,7 @@ def _require_known(node: Node, compose: Compose) -> None:
     if not any(shared_folder.holders(node, services).values()):
         raise Failure("ConfigurationIgnored", shared_folder.no_holder(node))
     if specification.runs_data_services:
-        database_folder.require_none_elsewhere(compose.containers())
+        database_folder.require_none_elsewhere(specification, compose.containers())
 
 
 def _require_variables(specification: Specification, services: dict[str, Any]) -> None:

@@ -100,7 +100,7 @@ HINTS = {
     "ComposeOverrideIgnored": "see which compose file of the release comes after the one that the message names",
     "ConfigurationIgnored": "remove the variable from the release's other configuration files",
     "ServicesUnknown": "use a release whose services have the vendor's documented names",
-    "DatabaseElsewhere": "copy the database to the data volume as docs/failures.md says, then remove that container",
+    "DatabaseElsewhere": "dump the database and remove that container; read the dump in as docs/failures.md says",
     "ConnectedElsewhere": "find what in the release sets that service's REDIS_URL or POSTGRES_HOST, and take it out",
     "PortsOpen": "bind the port to the node's private address, or take it out of the release's compose files",
     # start

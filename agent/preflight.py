@@ -29,7 +29,7 @@ def preflight(node: Node) -> None:
     """
     with contextlib.suppress(Failure):
         # At once, whatever else is wrong with the machine; a Docker that is still to be started has it done again.
-        vendor.stop()
+        vendor.stop(node)
     problems: list[Failure] = []
     for check in (_system, _address, _clock, _docker, _vendor, _gpus, _space):
         try:
@@ -115,8 +115,7 @@ def knows_override(compose: str) -> bool:
 
 
 def _vendor(node: Node) -> None:
-    del node  # of whatever role
-    vendor.stop()
+    vendor.stop(node)
 
 
 def _gpus(node: Node) -> None:

@@ -24,7 +24,7 @@ import tempfile
 from pathlib import Path
 from typing import IO, Any, Callable, Dict, List, Sequence, cast
 
-from agent import docker, incoming, layers
+from agent import database_folder, docker, incoming, layers
 from agent.archive import Archive, widen
 from agent.commands import require, run
 from agent.compose import Compose
@@ -62,6 +62,8 @@ def release(node: Node) -> None:
     specification = node.specification
     is_preinstalled = specification.release_source == "preinstalled"
     _recover()
+    if specification.runs_data_services:
+        database_folder.require_none_in(specification, _ending())
     folder = place(specification) if is_preinstalled else _fetched(node)
     _require_version(specification, folder, folder)
     node.release = folder
@@ -436,6 +438,11 @@ def _others(folder: Path) -> list[Path]:
     """Releases that the agent has unpacked before, but for the one in *folder*."""
     found = [each.parent for each in sorted((HOME / "releases").glob("*/graphistry"))]
     return [each for each in found if each != folder and each.suffix not in (BEFORE, RETIRED)]
+
+
+def _ending() -> list[Path]:
+    """The releases whose services this phase may end."""
+    return [*_others(HOME), *filter(_is_configured, PREINSTALLED)]
 
 
 def _take_over(earlier: Sequence[Path], folder: Path) -> None:

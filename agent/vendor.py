@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from agent import release
+from agent import database_folder, release
 from agent.commands import run
 from agent.compose import Compose
 from agent.failures import Failure
-from agent.node import MARK, UNITS
+from agent.node import MARK, UNITS, Node
+from agent.specification import HostPlace
 
 UNIT_NAME = "graphistry.service"
 VENDOR_UNITS = ("graphistry-compose.service", UNIT_NAME)
 
 
-def stop() -> None:
+def stop(node: Node) -> None:
     """Stop what the vendor's image has started, and keep its boot unit from doing so again.
 
-    Nothing happens on a machine that the agent has configured. Raises Failure where containers cannot be removed.
+    Nothing happens on a machine that the agent has configured. Raises Failure where containers cannot be removed, and
+    DatabaseElsewhere on a host whose database would be left behind, before anything is stopped.
     """
+    _require_no_database(node)
     for name in VENDOR_UNITS:
         state = run(["systemctl", "show", "-p", "LoadState,FragmentPath", name]).output
         path = _value(state, "FragmentPath")
@@ -41,6 +44,15 @@ def stop() -> None:
             if not done.succeeded:
                 message = f"the containers of {folder} cannot be removed"
                 raise Failure("ServicesNotStarted", message, done.tail())
+
+
+def _require_no_database(node: Node) -> None:
+    """A host had its database before it became a node. AWS makes a machine for the node: what its image has started
+    there has nothing that anybody would miss."""
+    specification = node.specification
+    is_somebodys = isinstance(specification.place, HostPlace) and specification.runs_data_services
+    if is_somebodys and not _is_ours(UNITS / UNIT_NAME):
+        database_folder.require_none_in(specification, release.found())
 
 
 def _is_ours(file: Path) -> bool:

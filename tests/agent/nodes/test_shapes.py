@@ -5,6 +5,8 @@ Compose's own program reads the files; what it would run, the engine's stand-in 
 
 import json
 import os
+import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,11 +15,13 @@ from typing import Any
 
 import pytest
 
-from agent import configure, engine, node_folder
+from agent import configure, database_folder, engine, node_folder
 from agent.cluster_secret import followers_part, generate
 from agent.converge import converge
+from agent.disks import data_root
 from agent.engine import Container
 from agent.node import Node
+from agent.release import PENDING
 from agent.repair import Repairs
 from sandbox.user_cache import cache
 from tests.agent.fakes import FakeMachine
@@ -163,6 +167,13 @@ def refused(node: Node) -> tuple[str, str]:
     assert not converge(node, lambda: False)
     failure = node.report.document["failure"]
     return failure["code"], failure["message"]
+
+
+def containers(shape: Shape) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the engine shows of all containers, and their states."""
+    files = (shape.fake.root / name for name in ("inspected.json", "states.json"))
+    shown, states = (json.loads(each.read_text()) for each in files)
+    return shown, states
 
 
 PASSES = "case $1 in {commands}) ;; *) echo 'usage: graphistry up|down' >&2; exit 1 ;; esac\n"
@@ -359,6 +370,105 @@ class TestLeader:
         assert code == "DatabaseElsewhere"
         assert volume in message
         assert json.loads((shape.fake.root / "inspected.json").read_text()) == shown
+
+    def test_another_folder_of_the_same_name_is_not_the_data_volume(
+        self, shape: Shape, node: Node
+    ) -> None:
+        ready(node)
+        file = shape.fake.root / "inspected.json"
+        shown = json.loads(file.read_text())
+        elsewhere = "/mnt/data/shared/postgresql_data"  # the vendor's documented place
+        shown["postgres"]["Mounts"][0]["Source"] = elsewhere
+        file.write_text(json.dumps(shown))
+        code, message = refused(node)
+        assert code == "DatabaseElsewhere"
+        assert elsewhere in message
+        assert json.loads(file.read_text()) == shown
+
+    def test_another_way_to_the_data_volume_is_no_other_place(
+        self, shape: Shape, node: Node
+    ) -> None:
+        ready(node)
+        way = shape.fake.root / "way"
+        way.symlink_to(data_root(node.specification))
+        file = shape.fake.root / "inspected.json"
+        shown = json.loads(file.read_text())
+        shown["postgres"]["Mounts"][0]["Source"] = f"{way}/postgresql_data"
+        file.write_text(json.dumps(shown))
+        database_folder.require_none_elsewhere(node.specification, engine.all_projects())
+
+    @pytest.mark.parametrize("state", ["running", "exited"])
+    def test_the_database_of_an_earlier_release_is_looked_for_before_that_ends(
+        self, shape: Shape, node: Node, state: str
+    ) -> None:
+        earlier = shape.fake.home / "releases" / "2.49.0-12"
+        shutil.copytree(shape.folder, earlier)
+        subprocess.run([earlier / "graphistry", "up", "-d"], check=True)
+        shown, states = containers(shape)
+        (shape.fake.root / "states.json").write_text(
+            json.dumps({**states, "postgres": [state, "", 0]})
+        )
+        # This release was the node's already, so that the first phase ends nothing.
+        (shape.fake.root / "units").mkdir(exist_ok=True)
+        (shape.fake.root / "units/graphistry.service").write_text("# graphistry-cluster\n")
+        code, message = refused(node)
+        assert code == "DatabaseElsewhere"
+        assert "volumes/postgres_data" in message
+        assert containers(shape)[0] == shown
+        assert earlier.exists()
+        assert not (shape.folder / PENDING).exists()
+
+    @pytest.mark.parametrize("place", ["volume", "/mnt/data/shared", "{shared}"])
+    def test_the_database_of_a_host_that_is_taken_over_is_looked_for_before_that_ends(
+        self, shape: Shape, make_host: MakeNode, place: str
+    ) -> None:
+        """It was somebody's; in the folder that is to be shared too, as the data volume would lie over it."""
+        place = place.format(shared=shape.fake.root / "shared")
+        if place != "volume":
+            shape.change("[postgres_data:", f"[{place}/postgresql_data:")
+        theirs = shape.fake.root / "theirs.service"
+        theirs.write_text("[Service]\n")
+        shown = f"echo LoadState=loaded; echo FragmentPath={theirs}"
+        script = (shape.fake.root / "bin/systemctl").read_text().partition("\n")[2]
+        asked = '"show -p LoadState,FragmentPath graphistry-compose.service"'
+        shape.fake.command("systemctl", f'[ "$*" = {asked} ] && {{ {shown}; exit; }}\n{script}')
+        subprocess.run([shape.folder / "graphistry", "up", "-d"], check=True)
+        before = containers(shape)
+        code, message = refused(make_host())
+        assert code == "DatabaseElsewhere"
+        assert ("volumes/postgres_data" if place == "volume" else place) in message
+        assert containers(shape) == before
+        assert "disable --now graphistry-compose.service" not in shape.fake.log("systemctl")
+
+    def test_the_database_of_the_vendors_image_is_nobodys(self, shape: Shape, node: Node) -> None:
+        """AWS starts a machine for the cluster, and its image a release of its own at boot."""
+        subprocess.run([shape.folder / "graphistry", "up", "-d"], check=True)
+        assert "volumes/postgres_data" in shape.mounts("postgres")["/var/lib/postgresql/data"]
+        assert "data volume" in ready(node)["database"]
+
+    @pytest.mark.parametrize(
+        ("volume", "is_backups"),
+        [
+            ("v1_kept:/var/lib/pg-backups", True),
+            ("./backups:/backups", True),
+            ("./none:/backups", True),
+            ("./backup.sh:/usr/local/bin/backup.sh:ro", False),
+            ("./none.sh:/usr/local/bin/backup.sh", False),
+            ("./backup.sh:/usr/local/bin/backup", False),
+            ("./backups:/etc/backup-scripts:ro", False),
+            ("postgres_backups:/kept", False),
+        ],
+    )
+    def test_backups_are_a_folder_that_is_called_so_in_the_container(
+        self, shape: Shape, node: Node, volume: str, is_backups: bool
+    ) -> None:
+        (shape.folder / "backups").mkdir()
+        shape.write("#!/bin/sh\n", "backup.sh")
+        shape.change("postgres_backups:/backups]", f'"{volume}"]')
+        shape.change("volumes:\n  postgres_data", "volumes:\n  v1_kept: {}\n  postgres_data")
+        ready(node)
+        backups = f"{shape.fake.root}/shared/postgres_backups"
+        assert (shape.mounts("postgres")[volume.split(":")[1]] == backups) == is_backups
 
     def test_a_release_that_ignores_the_dataset_folder_is_refused(
         self, shape: Shape, node: Node
