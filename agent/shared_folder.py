@@ -9,7 +9,7 @@ import contextlib
 import posixpath
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Sequence
 
 from agent import (
     efs,
@@ -134,6 +134,19 @@ def no_holder(node: Node) -> str:
     return f"no service mounts {path}: the release does not read LOCAL_DATASET_CACHE_DIR of cluster.env"
 
 
+def are_held(asked: Sequence[tuple[Container, str]]) -> bool:
+    """Whether running containers see the shared folder, each at a place; False also where `is_held` must say of whom.
+
+    One process asks for all, as every look does.
+    """
+    paths = [_marker(container, target) for container, target in asked]
+    return run(["ls", "-d", "--", *paths], seconds=BOUND_SECONDS).succeeded
+
+
+def _marker(container: Container, target: str) -> str:
+    return f"/proc/{container.process}/root{target}/{MARKER}"
+
+
 def is_held(container: Container, target: str) -> bool:
     """Whether a container sees the shared folder at *target*; True for one that does not run.
 
@@ -143,8 +156,7 @@ def is_held(container: Container, target: str) -> bool:
     if not container.process:
         return True
     # In a process of its own, as whoever looks into a dead mount hangs.
-    path = f"/proc/{container.process}/root{target}/{MARKER}"
-    done = run(["test", "-e", path], seconds=BOUND_SECONDS)
+    done = run(["test", "-e", _marker(container, target)], seconds=BOUND_SECONDS)
     if done.succeeded or done.status == TIMED_OUT:
         return done.succeeded
     # It may have ended meanwhile, or a link in its image leads elsewhere on this machine: only it itself knows.

@@ -206,7 +206,7 @@ def _service_folder(node: Node, containers: list[Container], services: dict[str,
     whole = {target for target in held.values() if target}
     if not whole:
         raise Failure("ConfigurationIgnored", shared_folder.no_holder(node))
-    seen: list[str] = []
+    asked: list[tuple[Container, str]] = []
     for each in containers:
         kept = own.get(each.service, [])
         wrong = node_folder.missing(node, each, kept)
@@ -217,16 +217,18 @@ def _service_folder(node: Node, containers: list[Container], services: dict[str,
             )
         # Also where the configuration promises another folder there, or the container is older than it.
         targets = {mount.target for mount in each.mounts} & whole - {one["target"] for one in kept}
-        for target in sorted({*targets, *filter(None, [held.get(each.service)])}):
+        wanted = sorted({*targets, *filter(None, [held.get(each.service)])})
+        asked += [(each, target) for target in wanted if each.process]
+    if not asked:
+        raise NotProvenError("no service that holds it runs")
+    if not shared_folder.are_held(asked):
+        for each, target in asked:
             if not shared_folder.is_held(each, target):
                 raise Failure(
                     "SharedFolderUnmounted",
                     f"in the container {each.service}, {target} is not the shared folder",
                 )
-            seen += [each.service] if each.process else []
-    if not seen:
-        raise NotProvenError("no service that holds it runs")
-    return f"seen by {', '.join(dict.fromkeys(seen))}"
+    return f"seen by {', '.join(dict.fromkeys(each.service for each, _ in asked))}"
 
 
 def _gpus(node: Node) -> str:

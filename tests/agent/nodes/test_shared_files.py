@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from agent import shared_files
+from agent import shared_files, shared_folder
 from agent.converge import converge
+from agent.engine import Container
 from agent.failures import Failure
 from agent.node import Node
 from tests.agent.fakes import FakeMachine
@@ -97,3 +100,15 @@ def test_a_link_in_the_releases_configuration_is_refused(
     assert f"{place} is a link" in found["message"]
     written = [each for each in fake.release.rglob("*.env") if not each.is_symlink()]
     assert not any("hash" in each.read_text() for each in written)
+
+
+def test_one_question_tells_whether_all_containers_see_the_folder(tmp_path: Path) -> None:
+    each = Container("c", "nexus", "running", "healthy", 0, os.getpid(), "", 0, "")
+    places = [tmp_path / "one", tmp_path / "two"]
+    for place in places:
+        place.mkdir()
+        (place / shared_folder.MARKER).touch()
+    asked = [(each, str(place)) for place in places]
+    assert shared_folder.are_held(asked)
+    (places[1] / shared_folder.MARKER).unlink()
+    assert not shared_folder.are_held(asked)
