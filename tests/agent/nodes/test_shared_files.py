@@ -107,8 +107,8 @@ def test_one_question_tells_whether_all_containers_see_the_folder(tmp_path: Path
     places = [tmp_path / "one", tmp_path / "two"]
     for place in places:
         place.mkdir()
-        (place / shared_folder.MARKER).touch()
+        (place / shared_files.MARKER).touch()
     asked = [(each, str(place)) for place in places]
     assert shared_folder.are_held(asked)
-    (places[1] / shared_folder.MARKER).unlink()
+    (places[1] / shared_files.MARKER).unlink()
     assert not shared_folder.are_held(asked)
