@@ -82,7 +82,7 @@ def test_a_new_stack_needs_one_too(opened: Deployment) -> None:
 def test_without_a_login_the_places_for_a_state_are_told(opened: Deployment) -> None:
     with pytest.raises(UserError, match="Pulumi is not logged in") as raised:
         with_environment(opened, PULUMI_BACKEND_URL=None).exists()
-    assert "`mkdir -p /srv/pulumi-state && pulumi login file:///srv/pulumi-state`" in str(
+    assert "`mkdir -p ~/pulumi-state && pulumi login file://$HOME/pulumi-state`" in str(
         raised.value
     )
     assert "python -m operate environment --stack mine" in str(raised.value)
