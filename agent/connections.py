@@ -76,10 +76,8 @@ def seen(specification: Specification, containers: Sequence[Container]) -> list[
     own = {
         address for each in containers if each.service in PUBLISHED for address in each.addresses
     }
-    leaders = {
-        *_addresses(specification.postgres.host),
-        *_addresses(specification.redis.host),
-    }
+    hosts = {specification.postgres.host, specification.redis.host}
+    leaders = {address for host in hosts for address in _addresses(host)}
     found = set()
     for each in containers:
         # In the machine's own network, connections are everybody's.

@@ -120,7 +120,7 @@ def look(node: Node, memory: Memory) -> list[Check]:
         ("serviceFolder", lambda: _service_folder(node, containers(), services())),
         ("database", lambda: database_folder.look(node.specification, containers())),
         ("ports", lambda: _ports(node, containers())),
-        ("connections", lambda: _connections(node, containers())),
+        ("connections", lambda: _connections(node, memory, containers())),
         ("streamglRedis", lambda: _own_redis(services(), containers())),
         ("http", lambda: _http(node, services(), containers)),
         ("wiring", lambda: _wiring(node, services(), containers())),
@@ -265,8 +265,16 @@ def _warn(node: Node, told: list[str]) -> None:
     node.report.set(warnings=[*known, *(each for each in told if each not in known)])
 
 
-def _connections(node: Node, containers: list[Container]) -> str:
-    """What is not there proves nothing: clients may connect when they are used, and not before."""
+def _connections(node: Node, memory: Memory, containers: list[Container]) -> str:
+    """What is not there proves nothing: clients may connect when they are used, and not before.
+
+    Paced, as the kernel walks its whole table of connections for each container that is asked.
+    """
+    about = tuple((each.identifier, each.started) for each in containers)
+    return memory.paced("connections", about, lambda: _connected(node, containers))
+
+
+def _connected(node: Node, containers: list[Container]) -> str:
     try:
         seen = connections.seen(node.specification, containers)
     except OSError as error:
