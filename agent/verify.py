@@ -270,8 +270,12 @@ def _connections(node: Node, memory: Memory, containers: list[Container]) -> str
 
     Paced, as the kernel walks its whole table of connections for each container that is asked.
     """
-    about = tuple((each.identifier, each.started) for each in containers)
-    return memory.paced("connections", about, lambda: _connected(node, containers))
+    return memory.paced("connections", _starts(containers), lambda: _connected(node, containers))
+
+
+def _starts(containers: list[Container]) -> tuple[tuple[str, str], ...]:
+    """What changes when one of them is made or started anew."""
+    return tuple((each.identifier, each.started) for each in containers)
 
 
 def _connected(node: Node, containers: list[Container]) -> str:
@@ -321,9 +325,10 @@ def _container_gpus(
     running = [each for each in containers if each.service == GPU_USER and each.state == "running"]
     if not running:
         raise Failure("ServiceUnhealthy", f"{GPU_USER} does not run", compose.logs(GPU_USER))
-    about = tuple((each.identifier, each.started) for each in running)
     return memory.paced(
-        "containerGpus", about, lambda: [_gpus_inside(node, each) for each in running][-1]
+        "containerGpus",
+        _starts(running),
+        lambda: [_gpus_inside(node, each) for each in running][-1],
     )
 
 

@@ -110,23 +110,25 @@ def vpc_block(text: str) -> str:
 
 def allowed_source(text: str) -> str:
     """A block that may open the web interface: never the whole internet."""
-    block = _canonical_block(text)
-    if block.prefixlen < _WIDEST_ALLOWED:
-        raise refusal(
-            "that is open to strangers, and nodes have private addresses anyway: name the networks "
-            "that reach the VPC by VPN or peering, or use the port-forward command of the outputs"
-        )
-    return text
+    return _no_strangers(
+        text,
+        "nodes have private addresses anyway: name the networks "
+        "that reach the VPC by VPN or peering, or use the port-forward command of the outputs",
+    )
 
 
 def telemetry_source(text: str) -> str:
     """A block that may open telemetry: never the whole internet."""
-    block = _canonical_block(text)
-    if block.prefixlen < _WIDEST_ALLOWED:
-        raise refusal(
-            "that is open to strangers, and telemetry asks for no password, or for one that everybody knows: "
-            "name the networks of who looks at it, or forward the port by SSH"
-        )
+    return _no_strangers(
+        text,
+        "telemetry asks for no password, or for one that everybody knows: "
+        "name the networks of who looks at it, or forward the port by SSH",
+    )
+
+
+def _no_strangers(text: str, instead: str) -> str:
+    if _canonical_block(text).prefixlen < _WIDEST_ALLOWED:
+        raise refusal(f"that is open to strangers, and {instead}")
     return text
 
 

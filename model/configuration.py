@@ -214,9 +214,10 @@ def content(path: str) -> str:
         raise refusal(f"{place} is no text in UTF-8", got=path) from None
 
 
+_NAME = StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")
 Variable = Annotated[
     str,
-    StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$"),
+    _NAME,
     AfterValidator(variable),
     Words("the name of a variable such as SMTP_HOST"),
 ]
@@ -242,7 +243,7 @@ LocalFile = Annotated[
 
 SecretVariable = Annotated[
     str,
-    StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$"),
+    _NAME,
     AfterValidator(secret_variable),
     Words("the name of a variable such as SMTP_PASSWORD"),
 ]
