@@ -1,14 +1,16 @@
 """PostgreSQL as the services see it, and the tables that nexus makes."""
 
 import os
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 import psycopg2  # type: ignore[import-untyped, import-not-found, unused-ignore]  # only on machines
 
 CONNECT_SECONDS = 3
+LOOK_SECONDS = 30
 _LOCK = 7446  # any number that every nexus agrees on
 _TABLES = """
 CREATE TABLE IF NOT EXISTS nexus_user (
@@ -38,12 +40,12 @@ DatabaseError = psycopg2.Error
 @contextmanager
 def connected() -> Iterator[Any]:
     """A cursor in a transaction of its own."""
-    connection = psycopg2.connect(os.environ["DATABASE_URL"], connect_timeout=CONNECT_SECONDS)
-    try:
-        with connection, connection.cursor() as cursor:
-            yield cursor
-    finally:
-        connection.close()
+    with closing(_connection()) as connection, connection, connection.cursor() as cursor:
+        yield cursor
+
+
+def _connection() -> Any:
+    return psycopg2.connect(os.environ["DATABASE_URL"], connect_timeout=CONNECT_SECONDS)
 
 
 def wait() -> None:
@@ -57,6 +59,21 @@ def wait() -> None:
             print(f"  {str(error).strip().splitlines()[0]}", flush=True)
         time.sleep(1)
     print("PostgreSQL is available", flush=True)
+
+
+def hold() -> None:
+    """Keep a connection open from now on, as the pool of a client does; another one where it is lost."""
+    threading.Thread(target=_hold, daemon=True).start()
+
+
+def _hold() -> None:
+    while True:
+        with suppress(psycopg2.Error), closing(_connection()) as connection:
+            connection.autocommit = True
+            while True:
+                connection.cursor().execute("SELECT 1")
+                time.sleep(LOOK_SECONDS)
+        time.sleep(1)
 
 
 def migrate() -> None:

@@ -6,8 +6,9 @@ from ..web import Reply, Request, serve
 
 
 def main(service: str) -> None:
-    """Wait for PostgreSQL, answer."""
+    """Wait for PostgreSQL, stay connected with it as the vendor's does, answer."""
     database.wait()
+    database.hold()
     serve(service, 8080, [("GET", "/health", _health), ("GET", "/sessions", _sessions)])
 
 
