@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -56,6 +57,14 @@ def warnings(node: Node) -> tuple[str, ...]:
     return NodeReport.model_validate(node.report.document).warnings
 
 
+def _forget_partitions(disk: str) -> None:
+    """As soon as nobody holds them: a container that starts has this computer's mounts too, until it leaves them."""
+    end = time.monotonic() + 30
+    while subprocess.run(["partx", "--delete", disk]).returncode:
+        assert time.monotonic() < end, f"a partition of {disk} is still in use"
+        time.sleep(0.1)
+
+
 class RealDisk:
     """A loop device that grows as a volume of EBS does: the disk, and nothing on it."""
 
@@ -74,7 +83,7 @@ class RealDisk:
         if partitioned:
             # Not the kernel, which may know no GPT.
             subprocess.run(["partx", "--add", self.disk], check=True)
-            stack.callback(subprocess.check_call, ["partx", "--delete", self.disk])
+            stack.callback(_forget_partitions, self.disk)
         device = f"{self.disk}p1" if partitioned else self.disk
         subprocess.run([f"mkfs.{kind}", "-q", device], check=True)
         subprocess.run(["mount", device, self.path], check=True)
