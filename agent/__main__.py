@@ -32,16 +32,20 @@ import sys
 from pathlib import Path
 from typing import Sequence
 
-from agent import data_containers, guests, host_secret, secret_variables, tunnel, unit
-from agent.aws_site import AwsSite
-from agent.deliver import deliver
-from agent.exercise import exercise
+from agent.data import data_containers
 from agent.failures import Failure
-from agent.hosts_site import HostsSite
-from agent.inspect_host import inspect
-from agent.reach import listen, reach
-from agent.readiness import status, wait
-from agent.remove import remove
+from agent.graphistry import secret_variables
+from agent.graphistry.exercise import exercise
+from agent.machine import unit
+from agent.phases import tunnel
+from agent.sites import guests, host_secret
+from agent.sites.aws_site import AwsSite
+from agent.sites.deliver import deliver
+from agent.sites.hosts_site import HostsSite
+from agent.sites.inspect_host import inspect
+from agent.sites.reach import listen, reach
+from agent.sites.remove import remove
+from agent.verdict import status, wait
 from agent.watch import run
 
 

@@ -6,18 +6,18 @@ import time
 import traceback
 from typing import Callable
 
-from agent.cluster_secret import cluster_secret
-from agent.configure import configure
-from agent.disks import disks
 from agent.failures import Failure
-from agent.firewall import firewall
 from agent.node import Node
-from agent.preflight import preflight
-from agent.release import release
-from agent.shared_folder import shared_folder
-from agent.start import start
-from agent.tunnel import tunnel
-from agent.verify import verify
+from agent.phases.configure import configure
+from agent.phases.disks import disks
+from agent.phases.firewall import firewall
+from agent.phases.preflight import preflight
+from agent.phases.release import release
+from agent.phases.secrets import cluster_secret
+from agent.phases.shared_folder import shared_folder
+from agent.phases.start import start
+from agent.phases.tunnel import tunnel
+from agent.phases.verify import verify
 
 PHASES: tuple[tuple[str, Callable[[Node], None]], ...] = (
     ("preflight", preflight),

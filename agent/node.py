@@ -13,7 +13,7 @@ from typing import Iterator
 
 from agent.failures import Failure
 from agent.report import Report
-from agent.site import Site
+from agent.sites.site import Site
 from agent.specification import Specification
 
 HOME = Path(os.environ.get("GRAPHISTRY_CLUSTER_HOME", "/opt/graphistry-cluster"))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Callable
 
 from agent.failures import Failure
-from agent.site import Site
+from agent.sites.site import Site
 from agent.specification import Specification
 
 

@@ -8,28 +8,34 @@ from dataclasses import dataclass
 from typing import Callable
 
 from agent import (
+    limits,
+    replacement,
+)
+from agent.failures import Failure
+from agent.folders import (
+    nfs_server,
+    node_folder,
+)
+from agent.folders.mount_errors import REFUSALS
+from agent.gpu import (
     gpu_care,
     gpu_health,
     gpu_record,
-    limits,
-    nfs_server,
-    node_folder,
-    replacement,
+)
+from agent.gpu.gpu_care import SERVICES as GPU_SERVICES
+from agent.gpu.gpu_care import Care
+from agent.gpu.gpus import GpuFailure
+from agent.graphistry.compose import Compose
+from agent.node import Node
+from agent.phases import (
     shared_folder,
     tunnel,
 )
-from agent.compose import Compose
-from agent.configure import configure
-from agent.failures import Failure
-from agent.firewall import firewall
-from agent.gpu_care import SERVICES as GPU_SERVICES
-from agent.gpu_care import Care
-from agent.gpus import GpuFailure
-from agent.mount_errors import REFUSALS
-from agent.node import Node
+from agent.phases.configure import configure
+from agent.phases.firewall import firewall
+from agent.phases.verify import Check, Memory, look
 from agent.replacement import Answer
 from agent.specification import MountedPath, NfsOnLeader
-from agent.verify import Check, Memory, look
 
 TRIES = 3
 LAST_PAUSE_SECONDS = 60.0
@@ -40,7 +46,7 @@ STARTED = ("services", "streamglRedis", "http")
 LEADERS = ("postgres", "redis")
 """The checks of what the leader brings."""
 GPUS = ("gpus", "gpuHealth")
-"""The checks of which agent/gpu_care.py takes care when new containers have not helped."""
+"""The checks of which agent/gpu/gpu_care.py takes care when new containers have not helped."""
 MACHINES = (
     "tunnel",
     "sharedFolder",

@@ -8,15 +8,17 @@ import threading
 import time
 from types import FrameType
 
-from agent import engine, gpu_care, limits
+from agent import limits
 from agent.converge import converge, crash
 from agent.failures import Failure
-from agent.gpu_care import Care
+from agent.gpu import gpu_care
+from agent.gpu.gpu_care import Care
+from agent.machine import engine
 from agent.node import HOME, Node, write_private
 from agent.own_archive import OwnArchive
 from agent.repair import Repairs
 from agent.report import TRANSIENT, Report
-from agent.site import Site
+from agent.sites.site import Site
 from agent.specification import read
 
 LOOK_SECONDS = 1.0

@@ -15,8 +15,8 @@ from bench.comparison import CLUSTER, FLOOR, Comparison
 from bench.recording import custom, record, shape
 from bench.startup import startup_seconds
 from bench.workbench import COMMANDS, Deployed, Workbench, workbench
-from operate.engine import EngineError
-from operate.messages import UserError, console, say
+from operate.stack.engine import EngineError
+from operate.terminal.messages import UserError, console, say
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,9 +23,9 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from model.stack_keys import PROJECT
-from operate.deployment import ROOT
-from operate.messages import UserError, say
+from model.settings.stack_keys import PROJECT
+from operate.stack.deployment import ROOT
+from operate.terminal.messages import UserError, say
 
 FEW, MANY = 1, 6
 STACK = "onprem-sandbox"

@@ -18,8 +18,8 @@ import typer
 
 from agent.limits import WATCH
 from bench.workbench import COMMANDS, STACK, Stack, Workbench, cluster_config, workbench
-from operate.deployment import ROOT
-from operate.messages import UserError, say
+from operate.stack.deployment import ROOT
+from operate.terminal.messages import UserError, say
 from sandbox.lifecycle import find
 from sandbox.machines.availability import prepare
 

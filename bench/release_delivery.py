@@ -91,7 +91,7 @@ def _output(*command: str) -> str:
 
 def phase(url: str, sha256: str) -> None:
     """The agent's phase `release`, in a process of its own because its folder is fixed at its start."""
-    from agent.release import release
+    from agent.phases.release import release
 
     specification = SimpleNamespace(
         release_source=url, release_sha256=sha256, release_version=VERSION, cuda=CUDA
@@ -104,8 +104,8 @@ def phase(url: str, sha256: str) -> None:
 
 def on_a_machine(mebibytes: int, runs: int) -> dict[str, tuple[float, int]]:
     """What a machine of the sandbox measures, which is booted for it and has nothing else to do."""
-    from operate.deployment import ROOT
-    from operate.messages import UserError, say
+    from operate.stack.deployment import ROOT
+    from operate.terminal.messages import UserError, say
     from sandbox import lifecycle
     from sandbox.machines import hosts, inside, private_docker
     from sandbox.machines.availability import prepare

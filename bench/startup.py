@@ -9,8 +9,8 @@ import time
 from collections.abc import Mapping
 
 from bench.workbench import cluster_config
-from model.stack_keys import PROJECT
-from operate.deployment import ROOT
+from model.settings.stack_keys import PROJECT
+from operate.stack.deployment import ROOT
 
 BARE_PYTHON = "bare Python"
 SDK = "the SDK: pulumi, pulumi_aws"
@@ -18,7 +18,7 @@ PROGRAM = "the program's imports and settings"
 
 SETTINGS = """
 import json, sys
-from model.settings import parse
+from model.settings.aws import parse
 parse(json.loads(sys.argv[1]))
 """
 
@@ -26,8 +26,8 @@ SNIPPETS: Mapping[str, str] = {
     BARE_PYTHON: "pass",
     SDK: "import pulumi, pulumi_aws",
     "settings alone": SETTINGS,
-    PROGRAM: f"import components.cluster, components.sites, operate.preflight{SETTINGS}",
-    "the imports of `make show`": "import operate.__main__, operate.present, operate.screen",
+    PROGRAM: f"import components.cluster, components.sites, preflight{SETTINGS}",
+    "the imports of `make show`": "import operate.__main__, operate.commands.status, operate.commands.screen",
 }
 
 

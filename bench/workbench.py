@@ -21,16 +21,16 @@ import boto3
 import yaml
 from botocore.config import Config
 
-from model.sections import Release
-from model.settings import Settings
-from model.stack_keys import PROJECT
-from operate.deployment import ROOT, SANDBOX_SALT, program_environment
-from operate.messages import UserError
-from operate.publish import stored
-from operate.rehearsed_release import rehearsed_release
-from operate.release_archive import inspect
-from operate.stack_file import settings_of
-from operate.told_release import told
+from model.settings.aws import Settings
+from model.settings.sections import Release
+from model.settings.stack_keys import PROJECT
+from operate.commands.publish import stored
+from operate.release.release_archive import inspect
+from operate.stack.deployment import ROOT, SANDBOX_SALT, program_environment
+from operate.stack.rehearsed_release import rehearsed_release
+from operate.stack.stack_file import settings_of
+from operate.stack.told_release import told
+from operate.terminal.messages import UserError
 from sandbox.lifecycle import Sandbox, SandboxError, start, stop
 from sandbox.machines.availability import Machines
 

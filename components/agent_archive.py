@@ -17,8 +17,8 @@ def build_archive(directory: Path = ROOT / ".build") -> Path:
     archive = directory / "agent.pyz"
     partial = directory / f"{archive.name}.{os.getpid()}"
     with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as zipped:
-        for source in sorted((ROOT / "agent").glob("*.py")):
-            name = "__main__.py" if source.name == "__main__.py" else f"agent/{source.name}"
+        for source in sorted((ROOT / "agent").rglob("*.py")):
+            name = source.relative_to(ROOT).as_posix().replace("agent/__main__", "__main__")
             zipped.writestr(zipfile.ZipInfo(name, EPOCH), source.read_bytes())
     partial.replace(archive)
     return archive

@@ -10,8 +10,8 @@ from components.leader_node import NAME as LEADER
 from components.leader_node import LeaderNode, LeaderNodeArgs
 from components.leader_stack import JOIN_VERSION, LeaderStack
 from components.machines import LeaderMachine, Machines
-from model.configuration import document
-from model.settings import AnySettings
+from model.settings.configuration import document
+from model.settings.read import AnySettings
 from model.workers import node_allocation
 
 
@@ -20,7 +20,7 @@ class ClusterArgs:
     """Inputs of :class:`Cluster`."""
 
     settings: AnySettings
-    """The stack file. What a change of each key does is said in ``model/settings.py`` and ``model/hosts.py``."""
+    """The stack file. What a change of each key does is said in ``model/settings`` (``aws.py``, ``hosts.py``)."""
 
     machines: Callable[[str, pulumi.Resource], Machines]
     """Makes what the machines of the site have in common, below the cluster and named after it."""

@@ -34,7 +34,7 @@ class FollowerNodeArgs:
     """GPUs and workers. Changes the specification only; the agent converges in place."""
 
     configuration: Mapping[str, object]
-    """What `model.configuration.document` says of the stack file's variables and files. A change is in place."""
+    """What `settings.configuration.document` says of the stack file's variables and files. A change is in place."""
 
     def __post_init__(self) -> None:
         for field in ("postgres", "redis"):

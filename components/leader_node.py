@@ -28,7 +28,7 @@ class LeaderNodeArgs:
     """GPUs and workers. Changes the specification only; the agent converges in place."""
 
     configuration: Mapping[str, object]
-    """What `model.configuration.document` says of the stack file's variables and files. A change is in place."""
+    """What `settings.configuration.document` says of the stack file's variables and files. A change is in place."""
 
 
 class LeaderNode(pulumi.ComponentResource):

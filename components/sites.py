@@ -12,8 +12,8 @@ from components.aws.machines import AwsMachines, AwsMachinesArgs
 from components.hosts.hosts_cluster import HostsCluster
 from components.hosts.machines import HostsMachines, HostsMachinesArgs
 from components.machines import Machines
-from model.hosts import HostsSettings, JoinedHostsSettings
-from model.settings import JoinedSettings, Settings
+from model.settings.aws import JoinedSettings, Settings
+from model.settings.hosts import HostsSettings, JoinedHostsSettings
 
 MakeMachines = Callable[[str, pulumi.Resource], Machines]
 """Makes what the machines of a site have in common, below a cluster and named after it."""

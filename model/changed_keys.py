@@ -9,11 +9,12 @@ from typing import TypeAlias
 from pydantic import BaseModel
 
 from model.changes import ON_AWS, ON_HOSTS, OTHER_CLUSTER, Change, Effect
-from model.configuration import SECRET_ENV
-from model.fields import values_of
-from model.hosts import FollowersOnHosts, JoinedHostsSettings
 from model.problems import path_of, shown
-from model.settings import AnySettings, FollowersOnAws, JoinedSettings, Settings
+from model.settings.aws import FollowersOnAws, JoinedSettings, Settings
+from model.settings.configuration import SECRET_ENV
+from model.settings.fields import values_of
+from model.settings.hosts import FollowersOnHosts, JoinedHostsSettings
+from model.settings.read import AnySettings
 
 LEADER = "leader"
 

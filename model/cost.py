@@ -27,7 +27,7 @@ from model.prices import (
     Prices,
     read_prices,
 )
-from model.settings import DataVolume, FollowersOnAws, Settings, SharedFolder
+from model.settings.aws import DataVolume, FollowersOnAws, Settings, SharedFolder
 
 LISTED: Prices = {
     **{name: row.price for name, row in CATALOGUE.items() if row.price is not None},

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from model.cost import Item, named
 from model.plan import PlannedNode
-from model.settings import FollowersOnAws, Settings
+from model.settings.aws import FollowersOnAws, Settings
 
 USD_PER_GIB = Decimal("0.01")
 """In each direction. AWS's page of EC2 on-demand prices: data transfer between zones of a region; some differ."""

@@ -2,7 +2,7 @@
 
 The facts live in `gpu_instance_types.csv`, every NVIDIA type that DescribeInstanceTypes lists, with
 its list price where one was found. The file is data, refreshed by
-`python -m operate.generate_gpu_catalogue`; this module owns what the API does not say: the compute
+`python -m tools.generate_gpu_catalogue`; this module owns what the API does not say: the compute
 capability of each GPU, and why a type is out of the question.
 """
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from model.settings import FollowersOnAws, Problem, Settings, SettingsError
+from model.problems import Problem, SettingsError
+from model.settings.aws import FollowersOnAws, Settings
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from model.settings import DataVolume, FollowersOnAws, Settings
+from model.settings.aws import DataVolume, FollowersOnAws, Settings
 
 Market = Literal["on-demand", "spot", "capacity-block"]
 

@@ -2,7 +2,7 @@
 
 Two files are the list that comes with the program, `gpu_instance_types.csv` for machines and
 `prices.csv` for what they need beside. An empty price is unknown and never zero. Both are what one
-region asks; `operate.price_list` asks AWS for any region.
+region asks; `preflight.price_list` asks AWS for any region.
 """
 
 from __future__ import annotations

@@ -15,9 +15,9 @@ from typing import Literal, TypedDict
 
 from model import tunnel
 from model.gpu_catalogue import CATALOGUE
-from model.hosts import SharedFolder
-from model.image import MountHelper
-from model.sections import Release
+from model.settings.hosts import SharedFolder
+from model.settings.image import MountHelper
+from model.settings.sections import Release
 from model.workers import GpuAllocation
 
 SCHEMA_VERSION = 1
@@ -108,8 +108,8 @@ def aws_specification(
 
     All values are plain: resolve Pulumi outputs first. *joined_stack* is the stack of a follower whose
     leader another stack has, *followers_secret_arn* is the leader's to fill, *configuration* what
-    `model.configuration.document` makes, *secret_env* has the `arn` of the secret variables and the `version` of their
-    values, None where there are none. Raises `ValueError` unless exactly the leader comes with a
+    `model.settings.configuration.document` makes, *secret_env* has the `arn` of the secret variables and the
+    `version` of their values, None where there are none. Raises `ValueError` unless exactly the leader comes with a
     data volume.
     """
     if (role == "leader") != (data_volume_id is not None):

@@ -1,7 +1,7 @@
 """Tags: the provider's default tags say whose a resource is, the ``Name`` tag says which one it is.
 
 Both are there from the moment of creation, so that an interrupted deployment can find what it made
-(``operate/recover.py``).
+(``operate/stack/recover.py``).
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,7 @@
 """WireGuard between the leader and each follower on hosts: which address a node has inside the tunnel.
 
 It follows from the node's private address, so that no node, of this stack or of one that joins it, ever gets another
-one because some node came or went. `agent/tunnel.py` reckons in the same way; a test holds the two together.
+one because some node came or went. `agent/phases/tunnel.py` reckons in the same way; a test holds the two together.
 """
 
 from __future__ import annotations

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from model.gpu_catalogue import CATALOGUE
-from model.hosts import FollowersOnHosts
-from model.settings import FollowersOnAws, WorkersPerGpu
+from model.settings.aws import FollowersOnAws
+from model.settings.hosts import FollowersOnHosts
+from model.settings.sections import WorkersPerGpu
 
 GIB_PER_WORKER = 4
 MOST_WORKERS_PER_GPU = 4

@@ -16,11 +16,11 @@ from typing import Annotated
 
 import typer
 
-from model.hosts import FollowersOnHosts
 from model.problems import counted
 from model.quota import console_link
-from model.settings import Settings
-from operate.deployment import (
+from model.settings.aws import Settings
+from model.settings.hosts import FollowersOnHosts
+from operate.stack.deployment import (
     ROOT,
     SANDBOX_DIRECTORY,
     Target,
@@ -28,8 +28,7 @@ from operate.deployment import (
     default_target,
     stack_file_of,
 )
-from operate.messages import UserError, for_stack, say
-from operate.opening import (
+from operate.stack.session import (
     checked,
     consent,
     deployment,
@@ -39,9 +38,10 @@ from operate.opening import (
     sandbox_runs,
     workbench_of,
 )
-from operate.streams import open_streams
-from operate.told_release import VARIABLE
-from operate.words import (
+from operate.stack.told_release import VARIABLE
+from operate.terminal.messages import UserError, for_stack, say
+from operate.terminal.streams import open_streams
+from operate.terminal.words import (
     NEWEST,
     cuda_version,
     driver_version,
@@ -90,10 +90,10 @@ def up(
     ] = "",
 ) -> None:
     """Deploy a stack and show its nodes. On AWS Pulumi shows the plan and asks first."""
-    from operate.kept_data import unprotected
-    from operate.preparation import check_hosts, data_to_give_up, prepare, tell_changes
-    from operate.present import hosts_in, is_deployed, present_nodes, settled_nodes
-    from operate.screen import next_steps, show_nodes, show_unready
+    from operate.commands.screen import next_steps, show_nodes, show_unready
+    from operate.commands.status import hosts_in, is_deployed, present_nodes, settled_nodes
+    from operate.commands.up import check_hosts, data_to_give_up, prepare, tell_changes
+    from operate.stack.kept_data import unprotected
 
     with deployment(stack, target, boots=True) as opened:
         looked = prepare(opened)
@@ -135,8 +135,8 @@ def up(
 @app.command()
 def preview(stack: Stack = "sandbox", target: Where = None) -> None:
     """Show what a deployment would change, compared with what AWS has now."""
-    from operate.preparation import check_hosts, data_to_give_up, prepare, tell_changes
-    from operate.present import hosts_in
+    from operate.commands.status import hosts_in
+    from operate.commands.up import check_hosts, data_to_give_up, prepare, tell_changes
 
     with deployment(stack, target) as opened:
         looked = prepare(opened)
@@ -167,7 +167,7 @@ def down(
     ] = "",
 ) -> None:
     """Destroy the machines of a stack and keep its data. The sandbox is stopped, and forgets."""
-    from operate.ending import (
+    from operate.commands.down import (
         refuse_other_state,
         refuse_to_abandon,
         stop_unused_sandbox,
@@ -201,16 +201,16 @@ def purge(
     target: Where = None,
 ) -> None:
     """Destroy a stack and DELETE ITS DATA. Asks for the stack's name."""
-    from operate.ending import (
+    from operate.commands.down import (
         delete_everything,
         forget_restarted,
         refuse_other_state,
         refuse_to_abandon,
     )
-    from operate.joined import cluster_of
-    from operate.kept_data import data_volumes, final_snapshots, snapshot_of_purged
-    from operate.preparation import known, take_over
-    from operate.screen import show_kept
+    from operate.commands.screen import show_kept
+    from operate.commands.up import known, take_over
+    from operate.nodes.joined import cluster_of
+    from operate.stack.kept_data import data_volumes, final_snapshots, snapshot_of_purged
 
     with deployment(stack, target) as opened:
         if not opened.exists():
@@ -252,8 +252,8 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
 ) -> None:
     """Show the nodes of a deployed stack."""
-    from operate.present import deployed_outputs, hosts_in, present_nodes
-    from operate.screen import show_nodes, show_unready
+    from operate.commands.screen import show_nodes, show_unready
+    from operate.commands.status import deployed_outputs, hosts_in, present_nodes
 
     with deployment(stack, target, start=False, changes=False) as opened:
         outputs = deployed_outputs(opened)
@@ -271,7 +271,7 @@ def outputs(
     as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
 ) -> None:
     """Show the outputs of a stack: endpoints, ids, and commands to copy. No secret is among them."""
-    from operate.screen import show_outputs
+    from operate.commands.screen import show_outputs
 
     with deployment(stack, target, start=False, changes=False) as opened:
         found = opened.outputs() if opened.exists() else {}
@@ -289,9 +289,9 @@ def prove(
     as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
 ) -> None:
     """Try the cluster's promises on its running nodes; exit status 1 unless every one is proven."""
-    from operate.present import deployed_outputs, hosts_in, provable
-    from operate.prove import Proof, proofs
-    from operate.screen import show_proof
+    from operate.commands.prove import Proof, proofs
+    from operate.commands.screen import show_proof
+    from operate.commands.status import deployed_outputs, hosts_in, provable
 
     with deployment(stack, target, start=False, changes=False) as opened:
         outputs = deployed_outputs(opened)
@@ -325,8 +325,8 @@ def shell(
     target: Where = None,
 ) -> None:
     """Open a shell on a node: through Session Manager, or on the sandbox's machine."""
-    from operate.nodes import entries
-    from operate.present import deployed_outputs, shell_command
+    from operate.commands.status import deployed_outputs, shell_command
+    from operate.nodes.on_aws import entries
 
     with deployment(stack, target, start=False, changes=False) as opened:
         outputs = deployed_outputs(opened)
@@ -348,9 +348,9 @@ def host_keys(
     yes: Annotated[bool, typer.Option("--yes", help="Accept what is new; for machines.")] = False,
 ) -> None:
     """Collect the host keys of a stack on hosts, show their fingerprints, write the accepted ones into its file."""
-    from operate.host_keys import CHANGED, KNOWN, NEW, advice, collect, key_table, write
-    from operate.sandbox_hosts import take_keys
-    from operate.screen import print_table
+    from operate.commands.host_keys import CHANGED, KNOWN, NEW, advice, collect, key_table, write
+    from operate.commands.screen import print_table
+    from operate.stack.rehearsed_hosts import take_keys
 
     if bench := workbench_of(stack, target, start=False):
         raise typer.Exit(bench.run(sys.argv[1:]))
@@ -392,12 +392,12 @@ def cost(
     as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
 ) -> None:
     """Show what a stack costs at list prices, next to its budget and what of it runs now; it changes nothing."""
-    from operate.preflight.cost import price, reckoning
-    from operate.preflight.cost_table import cost_document, cost_table
-    from operate.preflight.credentials import unknown_region
-    from operate.preflight.situation import UnansweredError
-    from operate.preparation import situation_on_aws
-    from operate.screen import print_table
+    from operate.commands.screen import print_table
+    from operate.commands.up import situation_on_aws
+    from preflight.cost import price, reckoning
+    from preflight.cost_table import cost_document, cost_table
+    from preflight.credentials import unknown_region
+    from preflight.situation import UnansweredError
 
     with deployment(stack, target, changes=False) as opened:
         situation = situation_on_aws(opened)
@@ -418,9 +418,9 @@ def cost(
 @app.command(name="quota-request")
 def quota_request(stack: Stack = "sandbox", target: Where = None, yes: Yes = False) -> None:
     """Ask AWS for the quotas that a stack lacks; exit status 1 while one of them is not asked for."""
-    from operate.preflight.quota_request import ask, wanted_quotas, wanted_table
-    from operate.preparation import signed_in
-    from operate.screen import confirmed, print_table
+    from operate.commands.quota_request import ask, wanted_quotas, wanted_table
+    from operate.commands.screen import confirmed, print_table
+    from operate.commands.up import signed_in
 
     with deployment(stack, target, changes=False) as opened:
         situation = signed_in(opened)
@@ -460,8 +460,8 @@ def publish(
     ] = False,
 ) -> None:
     """Check the vendor's archive, store it in a bucket, and let the stack fetch it from there."""
-    from operate.publish import publish as publish_archive
-    from operate.release_archive import require_archive
+    from operate.commands.publish import publish as publish_archive
+    from operate.release.release_archive import require_archive
 
     archive = archive.expanduser().absolute()
     with mistakes_told():
@@ -476,7 +476,7 @@ def stand_in(
     archive: Annotated[Path, typer.Argument(help="Where to write it.")], stack: Stack = "dev"
 ) -> None:
     """Write the sandbox's stand-in for the release of a stack to a file, to publish in a rehearsal."""
-    from operate.stand_in import write_stand_in
+    from operate.stack.stand_in import write_stand_in
 
     with mistakes_told():
         write_stand_in(stack, archive)
@@ -506,9 +506,15 @@ def image_refresh(
     ] = "",
 ) -> None:
     """Show what a newer machine image would do to the nodes, and lock it in the stack file."""
-    from operate.image_lock import stack_file_to_lock, write_lock
-    from operate.image_refresh import effect_table, image_table, notes, offer, refuse_unusable
-    from operate.screen import print_table
+    from operate.commands.image_refresh import (
+        effect_table,
+        image_table,
+        notes,
+        offer,
+        refuse_unusable,
+    )
+    from operate.commands.screen import print_table
+    from operate.stack.image_lock import stack_file_to_lock, write_lock
 
     with deployment(stack, target, changes=False) as opened:
         offered = offer(opened, image, driver, cuda)

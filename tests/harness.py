@@ -19,8 +19,8 @@ import yaml
 from pulumi.runtime import mocks, rpc
 from pulumi.runtime.proto.source_pb2 import StackTrace
 
-from model.hosts import ANY_HOST_KEY
-from operate.stack_file import named_hosts
+from model.settings.hosts import ANY_HOST_KEY
+from operate.stack.stack_file import named_hosts
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = "graphistry-cluster"

@@ -23,8 +23,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from operate import engine
-from operate.engine import EngineError, ensure, go_build, locate, official_download, steps
+from operate.stack import engine
+from operate.stack.engine import EngineError, ensure, go_build, locate, official_download, steps
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -84,7 +84,7 @@ class Machine:
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "-m", "operate.engine", *arguments],
+            [sys.executable, "-m", "operate.stack.engine", *arguments],
             cwd=REPOSITORY,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -329,7 +329,7 @@ def test_windows_is_told_to_install_an_engine(
     machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Only for the module under test: the standard library looks at it too.
-    monkeypatch.setattr("operate.engine.sys", SimpleNamespace(platform="win32"))
+    monkeypatch.setattr("operate.stack.engine.sys", SimpleNamespace(platform="win32"))
     with pytest.raises(EngineError, match=r"use WSL(.|\n)*install Pulumi 3\.259\.0"):
         ensure(lambda line: None)
 
@@ -339,7 +339,7 @@ def test_print_only_tells_and_never_builds(machine: Machine) -> None:
     process = machine.start("--print")
     output, error = process.communicate()
     assert (process.returncode, output) == (1, "")
-    assert "python -m operate.engine" in error
+    assert "python -m operate.stack.engine" in error
     assert not machine.installs.exists()
     machine.put_engine(machine.cached)
     assert machine.start("--print").communicate()[0] == f"{machine.cached}\n"

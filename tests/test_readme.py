@@ -101,7 +101,7 @@ def test_every_test_that_the_documents_name_exists() -> None:
 
 
 def test_the_required_engine_is_the_one_that_is_made() -> None:
-    from operate.engine.locate import VERSION, dotted
+    from operate.stack.engine.locate import VERSION, dotted
 
     assert project()["requiredPulumiVersion"] == f">={dotted(VERSION)}"
 

@@ -20,7 +20,7 @@ LOCKS = (
     "requirements-clients",
 )
 
-PROGRAM = ("components", "model", "operate", "sandbox")
+PROGRAM = ("components", "model", "operate", "preflight", "sandbox")
 """What `make up` runs on this computer, the embedded sandbox among it."""
 
 

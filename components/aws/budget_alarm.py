@@ -5,7 +5,7 @@ from __future__ import annotations
 import pulumi
 from pulumi_aws import budgets
 
-from model.settings import Budget
+from model.settings.aws import Budget
 from model.tags import CLUSTER_TAG, named
 
 ACTUAL_PERCENT = 80

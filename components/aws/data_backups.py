@@ -7,7 +7,7 @@ import pulumi
 from pulumi_aws import dlm, ebs, iam
 
 from components.aws.policies import assumable_by, policy
-from model.settings import Backups
+from model.settings.aws import Backups
 from model.tags import BACKUPS_TAG, CLUSTER_TAG, ID_TAG, named
 
 AT = "03:00"

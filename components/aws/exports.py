@@ -9,7 +9,7 @@ from components.aws.leader import AwsLeader
 from components.aws.sessions import SessionLogs
 from components.aws.site import AwsSite
 from model.placement import Placement
-from model.settings import FollowersOnAws, Settings
+from model.settings.aws import FollowersOnAws, Settings
 from model.workers import node_allocation
 
 PORT_FORWARD = (

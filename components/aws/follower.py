@@ -11,7 +11,7 @@ from components.aws.readiness import node_ready
 from components.aws.shared_folder import SharedFolderReference
 from components.aws.site import AwsSite
 from components.machines import Node
-from model import settings
+from model.settings import aws as settings
 
 
 @dataclass(kw_only=True)

@@ -8,7 +8,7 @@ import pulumi
 from pulumi_aws import autoscaling, ec2
 
 from components.aws.leader_machine import SLOW_END, MachineImage, hop_limit
-from model import settings
+from model.settings import aws as settings
 from model.tags import named
 
 BOOT_GRACE_SECONDS = 1800
@@ -23,7 +23,7 @@ PERCENTAGE = "mixedInstancesPolicy.instancesDistribution.onDemandPercentageAbove
 class FollowerGroupArgs:
     """Inputs of :func:`follower_group`. A change holds for the next machine; the present one keeps what it booted
     with, and is replaced only by another market, when its instance type is listed no more
-    (:mod:`operate.group_members`), and by AWS when it is outside the subnets."""
+    (:mod:`operate.nodes.group_members`), and by AWS when it is outside the subnets."""
 
     instance_types: Sequence[str]
     """EC2 instance types in the order of preference."""

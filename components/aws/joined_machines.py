@@ -22,7 +22,8 @@ from components.aws.site import AwsSite
 from components.aws.spot_fallback import spot_fallback
 from components.leader_stack import LeaderStackError
 from model.placement import place_followers
-from model.settings import JoinedSettings, Release
+from model.settings.aws import JoinedSettings
+from model.settings.sections import Release
 from model.tags import LEADER_TAG, cluster_tags
 
 

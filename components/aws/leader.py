@@ -15,7 +15,7 @@ from components.aws.shared_folder import SharedFolderReference
 from components.aws.site import AwsSite
 from components.leader_node import NAME
 from components.machines import Node
-from model import settings
+from model.settings import aws as settings
 from model.tags import named
 
 DNS_TTL_SECONDS = 60

@@ -7,7 +7,7 @@ from pulumi_aws import ebs, ec2
 
 from components.aws.data_backups import data_backups, target
 from components.aws.protection import kept
-from model import settings
+from model.settings import aws as settings
 from model.tags import named
 
 SLOW_END = "60m"

@@ -27,7 +27,7 @@ from components.aws.site import AwsSite
 from components.aws.spot_fallback import spot_fallback
 from components.leader_node import NAME as LEADER
 from model.placement import Placement, place
-from model.settings import Settings
+from model.settings.aws import Settings
 from model.tags import cluster_tags, named
 
 SECRETS = {

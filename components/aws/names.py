@@ -3,8 +3,8 @@
 import re
 
 from components.aws.spot_fallback import FALLBACK
-from model.problems import shown
-from model.settings import FollowersOnAws, Problem, SettingsError
+from model.problems import Problem, SettingsError, shown
+from model.settings.aws import FollowersOnAws
 
 NAME_LIMIT = 64
 """Longest name of an IAM role or instance profile (AWS: IAM quotas), and of a rule of EventBridge (AWS: PutRule)."""

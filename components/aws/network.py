@@ -11,8 +11,9 @@ import pulumi
 from pulumi_aws import cloudwatch, ec2, iam
 
 from components.aws.policies import assumable_by, policy
-from model import settings
 from model.existing_network import Subnet, wrong_subnets
+from model.problems import SettingsError
+from model.settings import aws as settings
 from model.subnets import subnet_blocks
 from model.tags import named
 
@@ -244,7 +245,7 @@ def existing_network(network: settings.Network, opts: pulumi.InvokeOptions) -> N
     }
     problems = tuple(wrong_subnets(str(network.vpc_id), subnets))
     if problems:
-        raise settings.SettingsError(problems)
+        raise SettingsError(problems)
     return NetworkReference(
         vpc_id=vpc.id,
         cidr_block=vpc.cidr_block,

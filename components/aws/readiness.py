@@ -22,8 +22,8 @@ def node_ready(
 ) -> local.Command:
     """Wait until *node* reports that it is what *stored* says, and show how far it is meanwhile.
 
-    *machine* are the options of ``operate.readiness`` that name what runs the node: its ``instance``, or its ``group``
-    and the instance ``types`` of that, where a machine of another type is replaced first.
+    *machine* are the options of ``operate.steps.node_ready`` that name what runs the node: its ``instance``, or its
+    ``group`` and the instance ``types`` of that, where a machine of another type is replaced first.
     A changed specification or machine changes the command and so waits again; a wait that failed is not in the state
     and is waited for again by the next ``up``.
     """
@@ -32,7 +32,7 @@ def node_ready(
         options = {"node": node, "region": site.region.name, **known}
         words = [word for option, value in options.items() for word in (f"--{option}", value)]
         # Pulumi kills the shell it starts, and nothing that the shell has started: `exec` makes them one process.
-        return join(["exec", PYTHON, "-m", "operate.readiness", *words])
+        return join(["exec", PYTHON, "-m", "operate.steps.node_ready", *words])
 
     return local.Command(
         f"{name}-ready",

@@ -13,8 +13,9 @@ from pulumi_aws import ec2, ssm
 
 from components.aws.leader_machine import MachineImage
 from components.aws.look_ups import is_denied
-from model import settings
-from model.image import MARKETPLACE_OWNER, Image, marketplace_name
+from model.problems import Problem, SettingsError
+from model.settings.image import MARKETPLACE_OWNER, Image, marketplace_name
+from model.settings.sections import Release
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +72,7 @@ def read_region(name: str, instance_types: Iterable[str], opts: pulumi.InvokeOpt
 
 
 def machine_image(
-    image: Image, region: str, release: settings.Release, opts: pulumi.InvokeOptions
+    image: Image, region: str, release: Release, opts: pulumi.InvokeOptions
 ) -> MachineImage:
     """The image that the stack file names for *region*, or the newest one of where it says to look.
 
@@ -97,7 +98,7 @@ def machine_image(
     )
 
 
-def _marketplace_image(release: settings.Release, opts: pulumi.InvokeOptions) -> MachineImage:
+def _marketplace_image(release: Release, opts: pulumi.InvokeOptions) -> MachineImage:
     name = marketplace_name(release)
     found = _image(
         "image.marketplace",
@@ -121,5 +122,5 @@ def _image(
     except Exception as error:  # Pulumi raises nothing narrower for a look-up that finds nothing.
         if is_denied(error):
             raise
-        problem = settings.Problem(path=path, got=f"{got}: {error}", allowed=allowed, hint=hint)
-        raise settings.SettingsError((problem,)) from None
+        problem = Problem(path=path, got=f"{got}: {error}", allowed=allowed, hint=hint)
+        raise SettingsError((problem,)) from None

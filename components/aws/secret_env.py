@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from components.aws.region import Region
 from components.aws.secret_policies import followers_secret_policy
 from components.aws.site import SecretEnv
-from model.configuration import SECRET_ENV_NAME
+from model.settings.configuration import SECRET_ENV_NAME
 from model.tags import named
 
 

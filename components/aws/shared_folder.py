@@ -13,7 +13,7 @@ from pulumi_aws import efs
 
 from components.aws.policies import policy
 from components.aws.protection import kept
-from model import settings
+from model.settings import aws as settings
 from model.tags import named
 
 CLIENT_ACTIONS = (

@@ -9,8 +9,8 @@ from components.aws.documents import AgentArchive
 from components.aws.leader_machine import MachineImage
 from components.aws.region import Region
 from components.aws.sessions import SessionLogs
-from model.image import MountHelper
-from model.sections import Release
+from model.settings.image import MountHelper
+from model.settings.sections import Release
 
 
 @dataclass(frozen=True, kw_only=True)

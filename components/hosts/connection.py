@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pulumi
 
-from model.hosts import FollowersOnHosts, Host, access_document
+from model.settings.hosts import FollowersOnHosts, Host, access_document
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +21,7 @@ class HostConnection:
     """Address, user, port and host key; made by `connection_to`."""
 
     def as_variable(self) -> pulumi.Output[str]:
-        """For ``operate.ssh``, which reads it from its environment; encrypted in the state like every secret."""
+        """For ``operate.hosts.ssh``, which reads it from its environment; encrypted in the state like every secret."""
         document = access_document(self.settings, self.host)
         return pulumi.Output.secret(json.dumps(document, sort_keys=True))
 

@@ -18,7 +18,7 @@ from pydantic import SecretStr
 
 from components.agent_archive import build_archive
 from components.hosts.connection import HostConnection
-from model.configuration import SECRET_ENV_NAME
+from model.settings.configuration import SECRET_ENV_NAME
 from model.specification import SENT_RELEASE
 
 PYTHON = ".venv/bin/python"
@@ -30,7 +30,7 @@ def step(module: str, *words: str) -> str:
 
     Pulumi kills the shell it starts at Ctrl-C, and nothing that the shell has started: `exec` makes them one process.
     """
-    return join(["exec", PYTHON, "-m", f"operate.{module}", *words])
+    return join(["exec", PYTHON, "-m", f"operate.steps.{module}", *words])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,8 +9,8 @@ from typing import Any, Literal
 import pulumi
 
 from model import tunnel
-from model.hosts import Host, HostsSettings, SharedFolder
-from model.sections import Release
+from model.settings.hosts import Host, HostsSettings, SharedFolder
+from model.settings.sections import Release
 from model.specification import EXPORTED_FOLDER
 
 

@@ -15,7 +15,7 @@ from components.hosts.host_node import HostNode, HostNodeArgs, step
 from components.hosts.hosts_cluster import HostsCluster
 from components.leader_node import NAME as LEADER
 from components.machines import Node
-from model.hosts import FollowersOnHosts, HostsSettings
+from model.settings.hosts import FollowersOnHosts, HostsSettings
 from model.specification import (
     DATA_FOLDER,
     STORE,

@@ -19,13 +19,13 @@ from botocore.config import Config
 from moto.server import ThreadedMotoServer
 
 import agent.__main__  # noqa: F401, so that every module of the agent can be redirected
-from agent.aws import AwsError
-from agent.aws_site import AwsSite
-from agent.door import Door
-from agent.hosts_site import HostsSite
+from agent.graphistry.door import Door
 from agent.node import Node
 from agent.replacement import Ask
 from agent.report import Report
+from agent.sites.aws import AwsError
+from agent.sites.aws_site import AwsSite
+from agent.sites.hosts_site import HostsSite
 from agent.specification import read
 from components.aws.user_data import user_data
 
@@ -184,7 +184,7 @@ class FakeStore:
 @pytest.fixture
 def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeMachine]:
     with engine(tmp_path) as address:
-        monkeypatch.setattr("agent.engine.SOCKET", address)
+        monkeypatch.setattr("agent.machine.engine.SOCKET", address)
         yield FakeMachine(tmp_path, monkeypatch)
 
 
@@ -192,21 +192,23 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeMachin
 def make_node(fake: FakeMachine, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Node]:
     """A node of the fake machine whose leader answers."""
     store = FakeStore()
-    monkeypatch.setattr("agent.endpoints.max_connections", lambda *_: 200)
-    monkeypatch.setattr("agent.endpoints.Redis", FakeRedis)
-    monkeypatch.setattr("agent.verify.Redis", FakeRedis)
-    monkeypatch.setattr("agent.redis_users.Redis", FakeRedis)
+    monkeypatch.setattr("agent.data.endpoints.max_connections", lambda *_: 200)
+    monkeypatch.setattr("agent.data.endpoints.Redis", FakeRedis)
+    monkeypatch.setattr("agent.phases.verify.Redis", FakeRedis)
+    monkeypatch.setattr("agent.data.redis_users.Redis", FakeRedis)
     monkeypatch.setattr(FakeRedis, "calls", [])
-    monkeypatch.setattr("agent.door.find", lambda *_: Door("http://localhost"))
-    monkeypatch.setattr("agent.web.status", lambda _: 201)
-    monkeypatch.setattr("agent.web.token", lambda *_: "bearer")
-    monkeypatch.setattr("agent.web.upload", lambda *_: "dataset")
-    monkeypatch.setattr("agent.web.delete", lambda *_: None)
-    monkeypatch.setattr("agent.visualization.opened", contextlib.nullcontext)
-    monkeypatch.setattr("agent.aws_site.Secret", lambda _, arn: FakeSecret(store, arn))
-    monkeypatch.setattr("agent.aws_site.BucketAsks", lambda *_: store)
+    monkeypatch.setattr("agent.graphistry.door.find", lambda *_: Door("http://localhost"))
+    monkeypatch.setattr("agent.graphistry.web.status", lambda _: 201)
+    monkeypatch.setattr("agent.graphistry.web.token", lambda *_: "bearer")
+    monkeypatch.setattr("agent.graphistry.web.upload", lambda *_: "dataset")
+    monkeypatch.setattr("agent.graphistry.web.delete", lambda *_: None)
+    monkeypatch.setattr("agent.graphistry.visualization.opened", contextlib.nullcontext)
+    monkeypatch.setattr("agent.sites.aws_site.Secret", lambda _, arn: FakeSecret(store, arn))
+    monkeypatch.setattr("agent.sites.aws_site.BucketAsks", lambda *_: store)
     monkeypatch.setattr("agent.replacement.SETTLE_SECONDS", 0)
-    monkeypatch.setattr("agent.aws.mark_unhealthy", lambda _, name: store.unhealthy.append(name))
+    monkeypatch.setattr(
+        "agent.sites.aws.mark_unhealthy", lambda _, name: store.unhealthy.append(name)
+    )
 
     def make(role: str = "leader", **changes: Any) -> Node:
         specification = read(json.dumps(fake.document(role, **changes)).encode())

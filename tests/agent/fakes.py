@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from agent.disk_space import Disk
+from agent.machine.disk_space import Disk
 
 GPU = "{index}, Tesla T4, 15360, {driver}, GPU-{index}, 00000000:00:1{index}.0, [N/A]"
 
@@ -130,16 +130,16 @@ class FakeMachine:
         redirect(monkeypatch, "WARM", root / "warm")
         redirect(monkeypatch, "HELPER", root / "bin" / "docker")
         redirect(monkeypatch, "PREINSTALLED", (self.release,))
-        monkeypatch.setattr("agent.systemd.mounted", self.mounted)
-        monkeypatch.setattr("agent.disk_growth._attempts", {})
+        monkeypatch.setattr("agent.machine.systemd.mounted", self.mounted)
+        monkeypatch.setattr("agent.machine.disk_growth._attempts", {})
         self.disk_is_full(0)
         monkeypatch.setattr("agent.limits.PATIENCE", 0.0)
         monkeypatch.setattr("agent.limits.HEALTH", 0.0)
         monkeypatch.setattr("agent.limits.GPUS", 0.0)
         monkeypatch.setattr("agent.limits.WATCH", 0.0)
-        monkeypatch.setattr("agent.start.PAUSE_SECONDS", 0)
-        monkeypatch.setattr("agent.start.ASK_SECONDS", 0)
-        monkeypatch.setattr("agent.efs.is_known", lambda _: True)
+        monkeypatch.setattr("agent.phases.start.PAUSE_SECONDS", 0)
+        monkeypatch.setattr("agent.phases.start.ASK_SECONDS", 0)
+        monkeypatch.setattr("agent.folders.efs.is_known", lambda _: True)
         self.home.mkdir()
         (root / "machine-id").write_text("0123456789abcdef0123456789abcdef\n")
         (root / "agent-state").write_text("active\n")
@@ -164,10 +164,10 @@ class FakeMachine:
     def disk_is_full(self, percent: int) -> None:
         """How full every disk of the machine is, whatever this computer's are."""
         self._monkeypatch.setattr(
-            "agent.disk_space._disk",
+            "agent.machine.disk_space._disk",
             lambda name, path: Disk(name, path, 20480, 200 * percent, 200 * (100 - percent)),
         )
-        self._monkeypatch.setattr("agent.disk_space.NOT_DISKS", ())
+        self._monkeypatch.setattr("agent.machine.disk_space.NOT_DISKS", ())
 
     def probe_fails(self, number: int | None) -> None:
         """What the system says when the agent writes into the shared folder; None for nothing."""
@@ -176,7 +176,7 @@ class FakeMachine:
             if number is not None:
                 raise OSError(number, os.strerror(number))
 
-        self._monkeypatch.setattr("agent.inside.probe", probe)
+        self._monkeypatch.setattr("agent.folders.inside.probe", probe)
 
     def gpus(self, count: int, driver: str = "580.126.20") -> None:
         """What nvidia-smi shows."""
@@ -184,8 +184,8 @@ class FakeMachine:
         (self.root / "gpus").write_text("\n".join(lines) + "\n")
 
     def mounted(self, path: str) -> str | None:
-        """As agent.systemd.mounted, for mounts by the fake systemctl and the fake mount."""
-        from agent.systemd import mount_unit
+        """As agent.machine.systemd.mounted, for mounts by the fake systemctl and the fake mount."""
+        from agent.machine.systemd import mount_unit
 
         file = self.root / "mounts"
         mounts = file.read_text().split() if file.exists() else []

@@ -13,7 +13,9 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.loaders import create_loader
 
-from agent import aws, bootstrap, efs
+from agent import bootstrap
+from agent.folders import efs
+from agent.sites import aws
 from agent.specification import Efs
 
 from .conftest import BUCKET, MACHINE, REGION, Machine
@@ -194,5 +196,5 @@ def test_names_of_services_are_those_of_the_regions_partition(
 
 def test_no_other_place_of_the_agent_names_the_domain() -> None:
     """Nor of what a new machine is given."""
-    files = Path(bootstrap.__file__).parent.glob("*.py")
+    files = Path(bootstrap.__file__).parent.rglob("*.py")
     assert [each.name for each in files if "amazonaws" in each.read_text()] == ["bootstrap.py"]

@@ -10,10 +10,11 @@ from collections.abc import Callable
 
 import pytest
 
-from agent import nfs, ports
-from agent.mount_errors import mount_failure
-from agent.postgres_client import PostgresError, Scram, max_connections
-from agent.redis_client import Redis, RedisError
+from agent.data.postgres_client import PostgresError, Scram, max_connections
+from agent.data.redis_client import Redis, RedisError
+from agent.folders import nfs
+from agent.folders.mount_errors import mount_failure
+from agent.machine import ports
 from agent.specification import Nfs
 
 
@@ -154,7 +155,7 @@ def test_an_nfs_server_that_is_at_work_answers_the_null_call(
 
 def test_an_nfs_server_that_hangs_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its kernel takes connections all the same."""
-    monkeypatch.setattr("agent.ports.SECONDS", 0.2)
+    monkeypatch.setattr("agent.machine.ports.SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         monkeypatch.setattr(nfs, "PORT", listener.getsockname()[1])
         assert ports.state("127.0.0.1", nfs.PORT) == "open"

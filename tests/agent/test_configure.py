@@ -6,14 +6,15 @@ from typing import Any
 
 import pytest
 
-from agent import docker, systemd, wiring
-from agent.aws_disks import signature
-from agent.cluster_secret import generate, read, user_password
-from agent.configure import custom_variables
-from agent.custom_env import BEGIN, END, quoted, with_block
-from agent.docker import with_gpus
 from agent.failures import Failure
-from agent.preflight import driver_verdict, os_release
+from agent.graphistry import wiring
+from agent.graphistry.custom_env import BEGIN, END, quoted, with_block
+from agent.machine import docker, systemd
+from agent.machine.aws_disks import signature
+from agent.machine.docker import with_gpus
+from agent.phases.configure import custom_variables
+from agent.phases.preflight import driver_verdict, os_release
+from agent.phases.secrets import generate, read, user_password
 from agent.specification import read as read_specification
 
 from .fakes import FakeMachine, specification_document

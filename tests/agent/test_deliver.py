@@ -15,16 +15,17 @@ from typing import Any
 
 import pytest
 
-from agent import delivered, guests, host_secret, incoming
 from agent.__main__ import main
-from agent.cluster_secret import KEYS, followers_part, generate, read
-from agent.deliver import deliver
+from agent.data.redis_users import configuration
+from agent.delivery import incoming
 from agent.failures import Failure
 from agent.node import Node
-from agent.redis_users import configuration
-from agent.release import release
+from agent.phases.release import release
+from agent.phases.secrets import KEYS, followers_part, generate, read
+from agent.sites import delivered, guests, host_secret
+from agent.sites.deliver import deliver
 from components.agent_archive import build_archive
-from operate import host_removal
+from operate.steps import host_removal
 
 from .fakes import FakeMachine
 from .test_release import loaded, tarball
@@ -194,7 +195,12 @@ def test_it_does_not_wait_for_ever(
 def test_a_delivery_that_was_cut_off_anywhere_is_done_again(
     fake: FakeMachine, content: Content, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    steps = ("deliver.write", "host_secret.create", "unit.write", "deliver.write_private")
+    steps = (
+        "sites.deliver.write",
+        "sites.host_secret.create",
+        "machine.unit.write",
+        "sites.deliver.write_private",
+    )
     for step in steps:
         with monkeypatch.context() as context:
             context.setattr(f"agent.{step}", cut_off)

@@ -13,9 +13,9 @@ from typing import NoReturn
 
 import pytest
 
-from agent.download import AT_ONCE, Download
+from agent.delivery.download import AT_ONCE, Download
+from agent.delivery.remote_object import Open
 from agent.failures import Failure
-from agent.remote_object import Open
 
 PART = 1000
 PARTS = 20
@@ -95,10 +95,10 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    monkeypatch.setattr("agent.download.PART_BYTES", PART)
-    monkeypatch.setattr("agent.remote_object.CHUNK_BYTES", CHUNK)
-    monkeypatch.setattr("agent.remote_object.FIRST_PAUSE", 0.01)
-    monkeypatch.setattr("agent.remote_object.LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr("agent.delivery.download.PART_BYTES", PART)
+    monkeypatch.setattr("agent.delivery.remote_object.CHUNK_BYTES", CHUNK)
+    monkeypatch.setattr("agent.delivery.remote_object.FIRST_PAUSE", 0.01)
+    monkeypatch.setattr("agent.delivery.remote_object.LONGEST_PAUSE", 0.05)
     found = Server(("127.0.0.1", 0), Handler)
     found.prepare()
     threading.Thread(target=found.serve_forever, args=(0.02,), daemon=True).start()

@@ -17,11 +17,11 @@ from typing import NoReturn
 
 import pytest
 
-from agent import download_failures, remote_object
-from agent.aws import AwsError
-from agent.download import Download
+from agent.delivery import download_failures, remote_object
+from agent.delivery.download import Download
+from agent.delivery.remote_object import TRIES
 from agent.failures import Failure
-from agent.remote_object import TRIES
+from agent.sites.aws import AwsError
 
 RELEASE = b"release " * 1000
 
@@ -71,7 +71,7 @@ def server() -> Iterator[Server]:
 def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """How long the download would have waited, each time."""
     found: list[float] = []
-    monkeypatch.setattr("agent.remote_object.time.sleep", found.append)
+    monkeypatch.setattr("agent.delivery.remote_object.time.sleep", found.append)
     # urllib asks the environment once in a process.
     monkeypatch.setattr("urllib.request._opener", None)
     for name in ("http_proxy", "https_proxy", "no_proxy"):

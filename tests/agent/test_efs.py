@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from agent import efs
-from agent.commands import Completed
 from agent.failures import Failure
+from agent.folders import efs
+from agent.machine.commands import Completed
 from agent.specification import Efs, MountHelper
 
 PACKAGE, INSTALLER = b"a package", b"touch it"
@@ -42,7 +42,7 @@ def ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, byte
     monkeypatch.setattr(efs, "HELPER", tmp_path / "mount.efs")
     monkeypatch.setattr(efs, "Download", Downloaded)
     monkeypatch.setattr("shutil.which", lambda _: None)
-    monkeypatch.setattr("agent.packages.install", root)
+    monkeypatch.setattr("agent.machine.packages.install", root)
     monkeypatch.setattr(efs, "run", lambda command, **_: root(command[1]))
     return ran
 

@@ -16,13 +16,13 @@ from typing import Any
 
 import pytest
 
-from agent import endpoints, redis_users
+from agent.data import endpoints, redis_users
+from agent.data.postgres_client import PostgresError, max_connections
+from agent.data.redis_client import Redis, RedisError
 from agent.failures import HINTS, Failure
 from agent.node import Node
-from agent.postgres_client import PostgresError, max_connections
-from agent.redis_client import Redis, RedisError
+from agent.phases.start import _wait_for_data_services
 from agent.specification import Endpoint
-from agent.start import _wait_for_data_services
 from tests.agent.fakes import FakeMachine
 
 from .test_clients import serve

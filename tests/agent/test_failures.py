@@ -9,9 +9,7 @@ from agent.failures import HINTS
 ROOT = Path(agent.__file__).parents[1]
 CALLS = "Failure|BootstrapError|require|patiently|report_failure"
 SOURCES = {
-    path.name: path.read_text()
-    for path in (ROOT / "agent").glob("*.py")
-    if path.name != "failures.py"
+    path: path.read_text() for path in (ROOT / "agent").rglob("*.py") if path.name != "failures.py"
 }
 
 

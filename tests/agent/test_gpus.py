@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from agent import gpus
 from agent.failures import Failure
-from agent.gpus import GpuFailure
-from agent.xid import Action
+from agent.gpu import gpus
+from agent.gpu.gpus import GpuFailure
+from agent.gpu.xid import Action
 
 GOOD = "0, Tesla T4, 15360, 580.126.20, GPU-a, 00000000:00:1D.0, [N/A]"
 SECOND = "1, Tesla T4, 15360, 580.126.20, GPU-b, 00000000:00:1E.0, Disabled"

@@ -14,8 +14,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from agent import inside, shared_files
-from agent.inside import Folder
+from agent.folders import inside, shared_files
+from agent.folders.inside import Folder
 
 PREFIX = ".probe.small."
 

@@ -13,13 +13,16 @@ from typing import Any
 
 import pytest
 
-from agent import docker, host_secret, inspect_host, ports, secret_variables, tunnel
-from agent.docker import with_gpus
-from agent.inspect_host import inspect
+from agent.graphistry import secret_variables
+from agent.machine import docker, ports
+from agent.machine.docker import with_gpus
 from agent.own_archive import digest
-from agent.reach import reach
+from agent.phases import tunnel
+from agent.sites import host_secret, inspect_host
+from agent.sites.inspect_host import inspect
+from agent.sites.reach import reach
 from components.agent_archive import build_archive
-from operate.host_preflight import NO_COMMAND
+from operate.hosts.preflight import NO_COMMAND
 
 from .fakes import FakeMachine, redirect
 
@@ -213,7 +216,7 @@ def test_what_a_tunnel_needs_to_know(fake: FakeMachine, monkeypatch: pytest.Monk
     assert found["networks"] == ["10.0.0.0/24", "10.0.0.10/32", "10.0.0.255/32", "100.64.0.7/32"]
     assert found["wireguard"] == "kernel"
     fake.command("modprobe", "exit 1")
-    monkeypatch.setattr("agent.inspect_host.shutil.which", lambda _: None)
+    monkeypatch.setattr("agent.sites.inspect_host.shutil.which", lambda _: None)
     assert inspect()["wireguard"] is None
 
 
@@ -241,7 +244,7 @@ def test_ports_of_another_host(busy: int, free: int, monkeypatch: pytest.MonkeyP
     def say_nothing(*_: object, **__: object) -> None:
         raise TimeoutError
 
-    monkeypatch.setattr("agent.ports.socket.create_connection", say_nothing)
+    monkeypatch.setattr("agent.machine.ports.socket.create_connection", say_nothing)
     assert reach("192.0.2.1", ["80"]) == {"80": "filtered"}
 
 

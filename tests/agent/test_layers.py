@@ -12,9 +12,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from agent import layers, release
+from agent.delivery import layers
 from agent.failures import Failure
 from agent.node import Node
+from agent.phases import release
 
 from .fakes import FakeMachine
 from .test_release import ArchiveServer, saved, server, tarball, wanted, zstd
@@ -53,7 +54,7 @@ def passed(
 @pytest.fixture
 def docker(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """Sets what Docker says of itself."""
-    return lambda told: monkeypatch.setattr("agent.docker.information", lambda _: told)
+    return lambda told: monkeypatch.setattr("agent.machine.docker.information", lambda _: told)
 
 
 @pytest.fixture
@@ -90,7 +91,9 @@ def test_another_docker_gets_them_as_they_are(
 
 
 @pytest.mark.usefixtures("takes")
-@pytest.mark.parametrize("lacking", ["agent.layers.shutil.which", "agent.layers.shutil.disk_usage"])
+@pytest.mark.parametrize(
+    "lacking", ["agent.delivery.layers.shutil.which", "agent.delivery.layers.shutil.disk_usage"]
+)
 def test_without_zstd_or_room_they_go_as_they_are(
     server: ArchiveServer,
     fake: FakeMachine,

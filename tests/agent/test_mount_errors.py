@@ -2,7 +2,7 @@
 
 import pytest
 
-from agent.mount_errors import mount_failure
+from agent.folders.mount_errors import mount_failure
 
 EFS = "fs-01234567.efs.us-east-1.amazonaws.com"
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from agent import readiness
-from agent.readiness import Observation, Verdict, judge, status, wait
+from agent import verdict
 from agent.report import now
+from agent.verdict import Observation, Verdict, judge, status, wait
 
 from .fakes import FakeMachine
 
@@ -91,7 +91,7 @@ def test_a_failure_of_an_earlier_specification_is_not_this_ones(fake: FakeMachin
 @pytest.fixture
 def written(fake: FakeMachine, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Reports that the agent writes one after the other, one a look."""
-    monkeypatch.setattr(readiness, "POLL_SECONDS", 0)
+    monkeypatch.setattr(verdict, "POLL_SECONDS", 0)
     (fake.root / "units").mkdir()
     (fake.root / "units" / "graphistry-cluster-agent.service").touch()
     document = json.dumps(fake.host_document("follower"))
@@ -99,13 +99,13 @@ def written(fake: FakeMachine, monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def write(*documents: dict[str, Any]) -> None:
         left = list(documents)
-        look = readiness.look
+        look = verdict.look
 
         def next_look(elapsed: float) -> Observation:
             (fake.home / "report.json").write_text(json.dumps(left.pop(0)))
             return look(elapsed)
 
-        monkeypatch.setattr(readiness, "look", next_look)
+        monkeypatch.setattr(verdict, "look", next_look)
 
     return write
 
@@ -150,7 +150,7 @@ def test_a_dead_agent_is_told_with_its_last_words(
 ) -> None:
     (fake.root / "agent-state").write_text("failed\n")
     fake.command("journalctl", "echo SyntaxError")
-    monkeypatch.setattr(readiness, "DEAD_SECONDS", 0)
+    monkeypatch.setattr(verdict, "DEAD_SECONDS", 0)
     written(*[report()] * 3)
     assert wait(WANTED) == 1
     said = capsys.readouterr().err

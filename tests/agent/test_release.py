@@ -17,11 +17,11 @@ from typing import Any
 
 import pytest
 
-from agent.archive import CHUNK_BYTES, widen
-from agent.download import PART_BYTES
+from agent.delivery.archive import CHUNK_BYTES, widen
+from agent.delivery.download import PART_BYTES
 from agent.failures import Failure
 from agent.node import Node
-from agent.release import UNVERIFIED, extract, release
+from agent.phases.release import UNVERIFIED, extract, release
 
 from .fakes import FakeMachine
 
@@ -103,7 +103,7 @@ class ArchiveHandler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ArchiveServer]:
-    monkeypatch.setattr("agent.remote_object.LONGEST_PAUSE", 0.0)
+    monkeypatch.setattr("agent.delivery.remote_object.LONGEST_PAUSE", 0.0)
     found = ArchiveServer(("127.0.0.1", 0), ArchiveHandler)
     found.ranges = []
     threading.Thread(
@@ -417,8 +417,8 @@ def test_data_outlive_a_kill_at_any_step(
     node = make_node(**wanted(server, content))
     with monkeypatch.context() as patch:
         # What else would run at the end does not, at a kill.
-        patch.setattr("agent.release._discard", lambda *_: None)
-        patch.setattr(f"agent.release.{step}", kill)
+        patch.setattr("agent.phases.release._discard", lambda *_: None)
+        patch.setattr(f"agent.phases.release.{step}", kill)
         with pytest.raises(Killed):
             release(node)
     release(node)
@@ -455,7 +455,7 @@ def test_a_release_that_is_replaced_while_it_is_fetched_leaves_nothing_behind(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     content = gzip.compress(tarball())
-    monkeypatch.setattr("agent.download.PART_BYTES", len(content) // 3)
+    monkeypatch.setattr("agent.delivery.download.PART_BYTES", len(content) // 3)
     node = make_node(**wanted(server, content))
 
     class Replaced(ArchiveHandler):

@@ -11,11 +11,13 @@ from typing import Any
 import jsonschema
 import pytest
 
-from agent import aws, bootstrap, gpu_care, replacement, report
-from agent.aws_site import AwsSite
-from agent.bucket_asks import BucketAsks
+from agent import bootstrap, replacement, report
+from agent.gpu import gpu_care
 from agent.node import Node
 from agent.replacement import Ask, held_by
+from agent.sites import aws
+from agent.sites.aws_site import AwsSite
+from agent.sites.bucket_asks import BucketAsks
 from model.specification import replacement_key
 
 from .conftest import BUCKET, REGION, Machine
@@ -146,7 +148,7 @@ def test_a_refusal_of_the_group_counts_once(
     def refuse(*_: object) -> None:
         raise aws.AwsError("Throttling", "later")
 
-    monkeypatch.setattr("agent.aws.mark_unhealthy", refuse)
+    monkeypatch.setattr("agent.sites.aws.mark_unhealthy", refuse)
     for _ in range(7):
         assert not replacement.ask(follower, "GpuMissing").is_asked
     assert len(store(follower).wishes["small"].asked) == 1

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from agent import limits, start, web
-from agent.door import Door
+from agent import limits
+from agent.graphistry import web
+from agent.graphistry.door import Door
+from agent.phases import start
 
 DOOR = Door("http://localhost")
 

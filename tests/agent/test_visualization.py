@@ -13,11 +13,12 @@ from typing import Any
 
 import pytest
 
-from agent import start, visualization, web, websocket
-from agent.door import Door
 from agent.failures import NotProvenError
-from agent.visualization import opened
-from agent.websocket import WebSocket, WebSocketError
+from agent.graphistry import visualization, web, websocket
+from agent.graphistry.door import Door
+from agent.graphistry.visualization import opened
+from agent.graphistry.websocket import WebSocket, WebSocketError
+from agent.phases import start
 from sandbox.release.standin import socketio
 from sandbox.release.standin import web as standin
 from sandbox.release.standin.web import Reply, Request, Route

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from agent import kernel_log, xid
-from agent.xid import Action
+from agent.gpu import kernel_log, xid
+from agent.gpu.xid import Action
 
 RESET = [
     "NVRM: Xid (PCI:0000:19:00): 62, 32260b5e 000154b0 00000000 2026da96 202b5626 202b5832 202b5872",

@@ -93,7 +93,7 @@ def test_the_private_key_stays_on_its_host(cluster: OnHosts) -> None:
         assert "phase tunnel" in journal
         assert not [key for key in keys.values() if key in journal]
     state = cluster.checkout.state()
-    assert "operate.host_tunnel" in state
+    assert "operate.steps.host_tunnel" in state
     assert not [key for key in keys.values() if key in state]
 
 

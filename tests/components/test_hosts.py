@@ -11,8 +11,8 @@ import jsonschema
 import pytest
 
 from components.hosts.hosts_cluster import HostsCluster
-from model.hosts import HostsSettings
-from model.settings import parse
+from model.settings.hosts import HostsSettings
+from model.settings.read import parse
 from model.specification import SCHEMA_FILE
 from tests.components.test_program import changed
 from tests.conftest import Deploy, deployed
@@ -59,7 +59,7 @@ def test_every_host_gets_agent_and_specification_and_is_waited_for() -> None:
         ready = recorder["Command", f"{NAME}-{node}-ready"]
         assert stored.urn in ready.dependencies
         digest = hashlib.sha256(stored.inputs["stdin"].encode()).hexdigest()
-        assert ready.inputs["create"].endswith(f"-m operate.host_ready {digest}")
+        assert ready.inputs["create"].endswith(f"-m operate.steps.host_ready {digest}")
 
 
 def test_the_agent_that_is_sent_is_the_one_that_the_specification_names() -> None:
@@ -67,7 +67,9 @@ def test_the_agent_that_is_sent_is_the_one_that_the_specification_names() -> Non
     for node in NODES:
         named = specification(recorder, node)["agent"]["sha256"]
         assert (
-            delivery(recorder, node).inputs["create"].endswith(f"-m operate.host_delivery {named}")
+            delivery(recorder, node)
+            .inputs["create"]
+            .endswith(f"-m operate.steps.host_delivery {named}")
         )
 
 
@@ -141,7 +143,7 @@ def test_the_secret_is_carried_to_followers_after_both_have_their_specification(
     for node in ("small", "large"):
         relay = recorder["Command", f"{NAME}-{node}-secret"]
         assert {leader, delivery(recorder, node).urn} <= set(relay.dependencies)
-        assert relay.inputs["create"] == "exec .venv/bin/python -m operate.host_secret"
+        assert relay.inputs["create"] == "exec .venv/bin/python -m operate.steps.host_secret"
     assert not [each for each in recorder if each.name == f"{NAME}-leader-secret"]
 
 
@@ -162,7 +164,7 @@ def test_no_host_is_removed_before_what_was_installed_on_it_is() -> None:
     recorder = deployed(STACK)
     for node in NODES:
         removal = recorder["Command", f"{NAME}-{node}-removal"]
-        assert removal.inputs["delete"] == "exec .venv/bin/python -m operate.host_removal"
+        assert removal.inputs["delete"] == "exec .venv/bin/python -m operate.steps.host_removal"
         assert removal.urn in delivery(recorder, node).dependencies
         others = [
             each for each in recorder if each.type.startswith("command:") and each is not removal
@@ -179,7 +181,7 @@ def test_containers_of_a_cluster_of_before_go_when_the_leader_joins_and_never_la
     recorder = deploy_stack(STACK, dataServices=services)
     for node in NODES:
         inputs = recorder["Command", f"{NAME}-{node}-removal"].inputs
-        takes_away = inputs["create"] == "exec .venv/bin/python -m operate.host_strays"
+        takes_away = inputs["create"] == "exec .venv/bin/python -m operate.steps.host_strays"
         assert takes_away == (node == "leader" and services is CONTAINERS)
         assert inputs["update"] == ":"  # else a change of the connection would create again
 
@@ -226,7 +228,7 @@ def test_a_release_of_this_computer_is_sent_to_every_host(deploy_stack: Deploy) 
     recorder = deploy_stack(STACK, release=release)
     for node in NODES:
         sent = recorder["Command", f"{NAME}-{node}-release"]
-        words = f"operate.host_release /srv/g.tar.gz {release['sha256']}"
+        words = f"operate.steps.host_release /srv/g.tar.gz {release['sha256']}"
         assert sent.inputs["create"].endswith(words)
         assert sent.urn in delivery(recorder, node).dependencies
         assert delivery(recorder, node).inputs["create"].endswith("/release.sent")
@@ -335,7 +337,7 @@ def test_with_encryption_followers_reach_the_leader_inside_the_tunnel(
     assert small["sharedFolder"]["server"] == "198.19.0.10"
     secrets = recorder["Command", f"{NAME}-small-secret"]
     carried = recorder["Command", f"{NAME}-small-tunnel"]
-    assert carried.inputs["create"].endswith("-m operate.host_tunnel 10.77.0.10 10.77.0.11")
+    assert carried.inputs["create"].endswith("-m operate.steps.host_tunnel 10.77.0.10 10.77.0.11")
     assert set(secrets.dependencies) == set(carried.dependencies)
     raw = {key.partition(":")[2]: value for key, value in stack_config(STACK).items() if value}
     settings = parse({**raw, "encryption": "wireguard"})
@@ -364,7 +366,7 @@ def test_secret_variables_are_brought_before_the_specification_that_names_their_
     recorder = deployed(STACK, secretEnv={"SMTP_PASSWORD": "canary-of-the-mail"})
     for node in NODES:
         brought = recorder["Command", f"{NAME}-{node}-secret-env"]
-        assert brought.inputs["create"] == "exec .venv/bin/python -m operate.host_secret_env"
+        assert brought.inputs["create"] == "exec .venv/bin/python -m operate.steps.host_secret_env"
         assert brought.urn in delivery(recorder, node).property_dependencies["stdin"]
         removal = recorder["Command", f"{NAME}-{node}-removal"]
         assert removal.urn in brought.dependencies

@@ -173,7 +173,7 @@ def test_the_leader_of_the_other_stack_is_told_whom_to_let_in(
     admission = recorder["Command", "graphistry-onprem-sandbox-admission"]
     addresses = sorted(host["host"]["address"] for host in followers_on_hosts().values())
     assert sorted(admission.inputs["create"].split()[4:]) == addresses
-    assert admission.inputs["delete"].endswith("operate.host_admission")
+    assert admission.inputs["delete"].endswith("operate.steps.host_admission")
 
 
 def test_nodes_of_one_name_in_two_stacks_have_folders_of_their_own(
@@ -193,5 +193,5 @@ def test_followers_of_an_encrypted_leader_bring_it_their_keys(
     recorder = joined_hosts(monkeypatch, deploy_stack)
     for node in followers_on_hosts():
         carried = recorder["Command", f"graphistry-onprem-sandbox-{node}-tunnel"]
-        assert "operate.host_tunnel 10.77.0.10 10.77.0." in carried.inputs["create"]
+        assert "operate.steps.host_tunnel 10.77.0.10 10.77.0." in carried.inputs["create"]
         assert "leader.lab" in json.dumps(carried.inputs["environment"], default=str)

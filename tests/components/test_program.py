@@ -11,7 +11,7 @@ import pulumi
 import pytest
 
 from model.tags import ID_TAG
-from operate.told_release import DONE
+from operate.stack.told_release import DONE
 from tests.components.test_contracts import STACKS
 from tests.conftest import Deploy, deployed
 from tests.harness import (
@@ -126,7 +126,14 @@ def test_every_node_is_waited_for() -> None:
         ready = recorder["Command", f"graphistry-sandbox-{node}-ready"]
         machine = "--instance" if node == "leader" else "--group"
         words = shlex.split(ready.inputs["create"])
-        assert words[:6] == ["exec", ".venv/bin/python", "-m", "operate.readiness", "--node", node]
+        assert words[:6] == [
+            "exec",
+            ".venv/bin/python",
+            "-m",
+            "operate.steps.node_ready",
+            "--node",
+            node,
+        ]
         assert words[words.index("--specification") + 1] == wanted
         assert words[words.index(machine) + 1]
         assert stored.urn in ready.dependencies

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from operate.kept_data import KEPT
+from operate.stack.kept_data import KEPT
 from tests.deployment.checkout import Checkout
 from tests.deployment.test_end import DATA, MACHINES, snapshots
 
 PATIENCE_SECONDS = 120
 
 DOWN = """
-from operate.ending import take_down
-from operate.opening import deployment
+from operate.commands.down import take_down
+from operate.stack.session import deployment
 with deployment("sandbox", None) as opened:
     take_down(opened, yes=True)
 """

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from model.tags import CLUSTER_TAG, GIVEN_UP_TAG, ID_TAG
-from operate.recover import FINDERS, TAGGED, Aws
+from operate.stack.recover import FINDERS, TAGGED, Aws
 from tests.deployment.checkout import Checkout
 
 IDEMPOTENT = {

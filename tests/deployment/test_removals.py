@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from operate.deployment import Deployment, Target
-from operate.engine import ensure
+from operate.stack.deployment import Deployment, Target
+from operate.stack.engine import ensure
 from sandbox.provider import command
 
 
@@ -39,7 +39,7 @@ def test_the_engines_log_has_what_a_command_printed_while_it_was_deleted(
         "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "1",
         "PULUMI_DEBUG_PROVIDERS": f"command:{port}",
     }
-    monkeypatch.setattr("operate.deployment.ROOT", tmp_path)
+    monkeypatch.setattr("operate.stack.deployment.ROOT", tmp_path)
     monkeypatch.setenv("PATH", environment["PATH"])
     opened = Deployment(stack="lab", target=Target.AWS, environment=environment, config_file=config)
     subprocess.run(["pulumi", "stack", "init", "lab"], cwd=tmp_path, env=environment, check=True)

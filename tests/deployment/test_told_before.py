@@ -6,8 +6,8 @@ import re
 import pytest
 import yaml
 
-from model.hosts import ANY_HOST_KEY
-from operate.stack_file import named_hosts
+from model.settings.hosts import ANY_HOST_KEY
+from operate.stack.stack_file import named_hosts
 from tests.deployment.checkout import Checkout
 from tests.deployment.test_changes import outputs
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from model.settings import Settings, parse
+from model.settings.aws import Settings
+from model.settings.read import parse
 
 SMALLEST: dict[str, Any] = {
     "gpuProfiles": {"t4": {"instanceTypes": ["g4dn.2xlarge"]}},

@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from model import configuration, hosts, image, sections, settings
 from model.changed_keys import changed_keys
 from model.changes import ON_AWS, ON_HOSTS, Change, Effect
-from model.fields import declared_keys
-from model.hosts import HostsSettings, JoinedHostsSettings
-from model.settings import JoinedSettings, Settings, parse
+from model.settings import aws, configuration, hosts, image, sections
+from model.settings.aws import JoinedSettings, Settings
+from model.settings.fields import declared_keys
+from model.settings.hosts import HostsSettings, JoinedHostsSettings
+from model.settings.read import parse
 from tests.model.examples import ABSENT, FULL, HOSTS, SMALLEST, changed
 
 SITES: list[tuple[Mapping[str, Change], tuple[type[Any], ...]]] = [
@@ -76,7 +77,7 @@ def every(change: Change) -> Iterator[Change]:
 
 def docstrings() -> Iterator[tuple[tuple[str, str], str]]:
     """Name of a section and of its attribute, or nothing for itself, to what is written below it."""
-    for module in (settings, hosts, sections, image, configuration):
+    for module in (aws, hosts, sections, image, configuration):
         tree = ast.parse(Path(str(module.__file__)).read_text())
         classes = [each for each in tree.body if isinstance(each, ast.ClassDef)]
         for section in classes:

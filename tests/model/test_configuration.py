@@ -8,15 +8,17 @@ from typing import Any
 
 import pytest
 
-from agent import compose_files, node_folder, wiring
-from agent.cluster_secret import generate
-from agent.configure import cluster_env, custom_variables
-from agent.disks import POSTGRES_FOLDERS
+from agent.folders import node_folder
+from agent.graphistry import compose_files, wiring
+from agent.phases.configure import cluster_env, custom_variables
+from agent.phases.disks import POSTGRES_FOLDERS
+from agent.phases.secrets import generate
 from agent.specification import read
-from model import configuration
-from model.configuration import OWN, document
-from model.hosts import HostsSettings
-from model.settings import SettingsError, parse
+from model.problems import SettingsError
+from model.settings import configuration
+from model.settings.configuration import OWN, document
+from model.settings.hosts import HostsSettings
+from model.settings.read import parse
 from tests.agent.fakes import specification_document
 from tests.model.examples import FULL, HOSTS, SMALLEST, changed
 

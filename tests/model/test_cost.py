@@ -22,7 +22,8 @@ from model.cost import (
 )
 from model.plan import planned_nodes
 from model.prices import UNITS, ListPrice, Prices
-from model.settings import FollowersOnAws, parse
+from model.settings.aws import FollowersOnAws
+from model.settings.read import parse
 from tests.model.examples import EXISTING_VPC, FULL, SMALLEST, changed
 
 REGION = "us-east-1"

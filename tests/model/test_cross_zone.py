@@ -6,7 +6,8 @@ import pytest
 
 from model.cross_zone import cross_zone_traffic
 from model.plan import planned_nodes
-from model.settings import FollowersOnAws, parse
+from model.settings.aws import FollowersOnAws
+from model.settings.read import parse
 
 ONE: dict[str, Any] = {
     "gpuProfiles": {"t4": {"instanceTypes": ["g4dn.2xlarge"]}},

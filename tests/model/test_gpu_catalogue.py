@@ -9,7 +9,6 @@ import pytest
 from pydantic_core import PydanticCustomError
 from typer.testing import CliRunner, Result
 
-from model.checks import catalogued
 from model.gpu_catalogue import (
     CATALOGUE,
     CATALOGUE_FILE,
@@ -17,9 +16,10 @@ from model.gpu_catalogue import (
     UNSUPPORTED,
     read_catalogue,
 )
-from operate import generate_gpu_catalogue
-from operate.generate_gpu_catalogue import app, write_catalogue
+from model.settings.checks import catalogued
 from tests.harness import ROOT
+from tools import generate_gpu_catalogue
+from tools.generate_gpu_catalogue import app, write_catalogue
 
 T4 = CATALOGUE["g4dn.xlarge"]
 

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from model.hosts import HostsSettings, access_document
-from model.settings import Settings, SettingsError, parse
+from model.problems import SettingsError
+from model.settings.aws import Settings
+from model.settings.hosts import HostsSettings, access_document
+from model.settings.read import parse
 from model.workers import node_allocation
 from tests.model.examples import ABSENT, FULL, HOSTS, changed
 from tests.model.test_settings_words import (

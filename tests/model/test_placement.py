@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from model.placement import place
-from model.settings import SettingsError
+from model.problems import SettingsError
 from tests.model.examples import on_aws
 
 ZONES = ("us-east-1a", "us-east-1b", "us-east-1c")

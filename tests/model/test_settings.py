@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from model.problems import Problem
-from model.settings import Settings, SettingsError, parse
+from model.problems import Problem, SettingsError
+from model.settings.aws import Settings
+from model.settings.read import parse
 from model.tags import OWN_TAGS
 from tests.model.examples import ABSENT, EXISTING_VPC, FULL, SMALLEST, changed, on_aws
 

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.fields import sections
-from model.problems import Problem
-from model.settings import Settings, SettingsError, parse
+from model.problems import Problem, SettingsError
+from model.settings.aws import Settings
+from model.settings.fields import sections
+from model.settings.read import parse
 from tests.model.examples import FULL, SMALLEST, changed
 
 # What pydantic and Python would say where this program speaks to a person.

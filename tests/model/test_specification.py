@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from model.settings import Release
+from model.settings.sections import Release
 from model.specification import (
     POSTGRES_PORT,
     REDIS_PORT,

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.gpu_catalogue import CATALOGUE
-from model.settings import WorkersPerGpu, parse
+from model.settings.read import parse
+from model.settings.sections import WorkersPerGpu
 from model.workers import GpuAllocation, gpu_allocation, node_allocation
 from tests.model.examples import FULL, SMALLEST, changed
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from operate.alone import alone
-from operate.messages import UserError
+from operate.stack.lock import alone
+from operate.terminal.messages import UserError
 
 HOLD = """
 import sys
 from pathlib import Path
-from operate.alone import alone
+from operate.stack.lock import alone
 with alone(Path(sys.argv[1]), "prod"):
     print("at work", flush=True)
     sys.stdin.read()

@@ -9,10 +9,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from model.settings import SettingsError
-from operate.messages import UserError
-from operate.stack_file import read_stack_file, read_to_edit, refuse_unsound_hosts, settings_of
-from operate.stack_yaml import dumped, read_yaml
+from model.problems import SettingsError
+from operate.stack.stack_file import (
+    read_stack_file,
+    read_to_edit,
+    refuse_unsound_hosts,
+    settings_of,
+)
+from operate.stack.stack_yaml import dumped, read_yaml
+from operate.terminal.messages import UserError
 from tests.harness import ROOT
 
 FILES = [

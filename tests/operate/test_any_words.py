@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from typer.core import TyperGroup, TyperOption
 
 from operate import __main__ as commands
-from operate import deployment, opening
+from operate.stack import deployment, session
 
 APP = typer.main.get_command(commands.app)
 assert isinstance(APP, TyperGroup)
@@ -52,7 +52,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     root = tmp_path_factory.mktemp("outside") / "checkout"
     (root / "stacks").mkdir(parents=True)
     with pytest.MonkeyPatch.context() as patch:
-        for module in (commands, deployment, opening):
+        for module in (commands, deployment, session):
             patch.setattr(module, "ROOT", root)
             patch.setattr(module, "SANDBOX_DIRECTORY", root / ".sandbox")
         patch.chdir(root)

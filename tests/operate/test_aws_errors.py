@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from model.refusals import REASONS
-from operate.aws_errors import LEADERS, refused
+from operate.stack.aws_errors import LEADERS, refused
 
 RESERVATION = "aws:ec2/capacityReservation:CapacityReservation"
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from operate.messages import UserError
-from operate.opening import consent
+from operate.stack.session import consent
+from operate.terminal.messages import UserError
 
 REAL: Any = SimpleNamespace(sandbox=None)
 REHEARSAL: Any = SimpleNamespace(sandbox=SimpleNamespace())

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from operate import pulumi_lock
-from operate.messages import UserError
-from operate.pulumi_lock import clear_dead_run, refuse_while_busy, wait_noting_lock
+from operate.stack import pulumi_lock
+from operate.stack.pulumi_lock import clear_dead_run, refuse_while_busy, wait_noting_lock
+from operate.terminal.messages import UserError
 
 DEAD = 2**22 + 1
 """A process id that Linux gives to nobody."""

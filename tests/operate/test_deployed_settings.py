@@ -10,16 +10,17 @@ import pytest
 
 from model.changed_keys import ChangedKey
 from model.changes import Effect
-from model.settings import Settings, parse
-from operate.changes import (
+from model.settings.aws import Settings
+from model.settings.read import parse
+from operate.stack.changes import (
     UnknownSettingsError,
     changes_since_deployment,
     deployed_settings,
     refuse_never,
 )
-from operate.deployment import Deployment
-from operate.messages import UserError
-from operate.sandbox_hosts import STACK_FILE
+from operate.stack.deployment import Deployment
+from operate.stack.rehearsed_hosts import STACK_FILE
+from operate.terminal.messages import UserError
 from tests.model.examples import HOSTS, SMALLEST, changed
 
 

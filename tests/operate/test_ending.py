@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 from botocore.exceptions import NoCredentialsError
 
-from model.settings import parse
-from operate import ending
-from operate.ending import (
+from model.settings.read import parse
+from operate.commands import down as ending
+from operate.commands.down import (
     lift_protection,
     refuse_other_state,
     stop_unused_sandbox,
     take_down,
 )
-from operate.messages import UserError
+from operate.terminal.messages import UserError
 from sandbox.lifecycle import Sandbox
 from tests.harness import ROOT
 from tests.model.examples import HOSTS, SMALLEST

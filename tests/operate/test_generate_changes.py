@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from model.changes import Change, Effect
-from operate import generate_changes
-from operate.generate_changes import EFFECTS, PAGE, SITES, page
 from tests.harness import ROOT
+from tools import generate_changes
+from tools.generate_changes import EFFECTS, PAGE, SITES, page
 
 
 def test_the_page_is_what_the_code_says() -> None:
-    assert PAGE.read_text() == page(), "run .venv/bin/python -m operate.generate_changes"
+    assert PAGE.read_text() == page(), "run .venv/bin/python -m tools.generate_changes"
 
 
 def test_every_key_of_each_site_has_a_row_and_every_effect_a_meaning() -> None:

@@ -13,9 +13,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from typer.testing import CliRunner, Result
 
 import operate.__main__ as commands
-from operate import deployment
-from operate.host_keys import collect, write
-from operate.ssh import SshError, fingerprint
+from operate.commands.host_keys import collect, write
+from operate.hosts.ssh import SshError, fingerprint
+from operate.stack import deployment
 from tests.operate.test_ssh import KEY, closed_port
 from tests.sandbox.ssh_server import Server, serving
 
@@ -154,6 +154,6 @@ def test_a_hint_about_a_host_names_the_stack_and_the_host(
     def refused(_: object) -> str:
         raise SshError("no key of the type", "`make host-keys STACK=name NODE=name` takes another")
 
-    monkeypatch.setattr("operate.host_keys.presented_key", refused)
+    monkeypatch.setattr("operate.commands.host_keys.presented_key", refused)
     shown = host_keys("--node", "rack1").output
     assert "`make host-keys STACK=mine NODE=rack1` takes another" in shown

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from operate.host_facts import Facts
-from operate.host_losses import replacements
-from operate.host_preflight import Trouble, problems
+from operate.hosts.facts import Facts
+from operate.hosts.losses import replacements
+from operate.hosts.preflight import Trouble, problems
 from tests.model.examples import changed
 from tests.operate.test_host_preflight import CLUSTER, SOUND, settings
 

@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 
-from model.hosts import HostsSettings, JoinedHostsSettings
-from model.sections import Release
-from model.settings import parse
-from operate import preparation
-from operate.host_facts import Facts
-from operate.host_preflight import (
+from model.settings.hosts import HostsSettings, JoinedHostsSettings
+from model.settings.read import parse
+from model.settings.sections import Release
+from operate.commands import up
+from operate.commands.up import check_hosts
+from operate.hosts.connected import Hosts
+from operate.hosts.facts import Facts
+from operate.hosts.preflight import (
     Trouble,
     hidden,
     problems,
@@ -20,9 +22,7 @@ from operate.host_preflight import (
     without_data,
     without_tunnel,
 )
-from operate.hosts import Hosts
-from operate.messages import UserError
-from operate.preparation import check_hosts
+from operate.terminal.messages import UserError
 from tests.model.examples import HOSTS, changed
 
 CLUSTER = "graphistry-cluster/lab"
@@ -184,8 +184,8 @@ def test_what_is_wrong_is_looked_at_again_by_the_command_that_was_typed(
 ) -> None:
     """That may be `make preview`."""
     away = Trouble(node="leader", what="it does not answer", hint="mend it", unreachable=True)
-    monkeypatch.setattr(preparation, "preflight", lambda *_, **__: [away])
-    monkeypatch.setattr(preparation, "cluster_and_release", lambda _: ("cluster", None))
+    monkeypatch.setattr(up, "preflight", lambda *_, **__: [away])
+    monkeypatch.setattr(up, "cluster_and_release", lambda _: ("cluster", None))
     opened: Any = SimpleNamespace(outputs=dict, stack="lab", choice=" STACK=lab", sandbox=None)
     with pytest.raises(UserError, match="1 problem on the hosts") as raised:
         check_hosts(opened, Hosts(settings()))

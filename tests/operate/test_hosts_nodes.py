@@ -8,12 +8,12 @@ from typing import Any, cast
 
 import pytest
 
-from operate import hosts_nodes
-from operate.hosts import Hosts
-from operate.hosts_nodes import nodes_on_hosts
-from operate.run_command import Answer
-from operate.sandbox_hosts import Unlike
-from operate.screen import show_nodes
+from operate.commands.screen import show_nodes
+from operate.hosts.connected import Hosts
+from operate.nodes import on_hosts
+from operate.nodes.on_hosts import nodes_on_hosts
+from operate.stack.rehearsed_hosts import Unlike
+from operate.stack.run_command import Answer
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 ENTRY = {"profile": "t4", "gpus": 1, "address": "10.77.0.11"}
@@ -31,7 +31,7 @@ class Reports:
         self._left = said
 
     def run(self, nodes: list[str], command: str, **_: Any) -> dict[str, Answer]:
-        assert command == hosts_nodes.STATUS
+        assert command == on_hosts.STATUS
         self.looks += 1
         return {node: Answer(succeeded=True, output=self._say(node), error="") for node in nodes}
 

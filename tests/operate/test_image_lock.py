@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from model.image import LockedImage
-from model.settings import FollowersOnAws
-from operate.image_lock import write_lock
-from operate.stack_file import read_stack_file, settings_of
+from model.settings.aws import FollowersOnAws
+from model.settings.image import LockedImage
+from operate.stack.image_lock import write_lock
+from operate.stack.stack_file import read_stack_file, settings_of
 from tests.harness import ROOT
 
 FIRST = LockedImage(

@@ -19,7 +19,7 @@ while :; do sleep 0.1; done
 UP = """
 import os, sys
 from pathlib import Path
-from operate.deployment import Deployment, Target
+from operate.stack.deployment import Deployment, Target
 environment = {"PATH": sys.argv[1] + os.pathsep + os.environ["PATH"]}
 opened = Deployment(stack="dev", target=Target.AWS, environment=environment, config_file=Path("none"))
 sys.exit(opened.run("up"))

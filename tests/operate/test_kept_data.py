@@ -12,7 +12,8 @@ import pytest
 
 from model.changed_keys import ChangedKey
 from model.changes import Effect
-from operate.kept_data import (
+from operate.commands.up import data_to_give_up
+from operate.stack.kept_data import (
     PROTECTION_KEY,
     Loss,
     losses,
@@ -25,8 +26,7 @@ from operate.kept_data import (
     unfinished,
     unprotected,
 )
-from operate.messages import UserError
-from operate.preparation import data_to_give_up
+from operate.terminal.messages import UserError
 
 URN = "urn:pulumi:prod::graphistry-cluster::"
 FOLDER = f"{URN}graphistry-cluster:index:SharedFolder::graphistry-prod-shared-folder"
@@ -256,7 +256,7 @@ def test_half_a_plan_is_no_plan_while_the_stack_file_lifts_the_protection(
     monkeypatch: pytest.MonkeyPatch, lifted: dict[str, str], *, refused: bool
 ) -> None:
     done = SimpleNamespace(returncode=255, stdout='{"steps": []}')
-    monkeypatch.setattr("operate.kept_data.subprocess.run", lambda *_, **__: done)
+    monkeypatch.setattr("operate.stack.kept_data.subprocess.run", lambda *_, **__: done)
     state: Any = SimpleNamespace(stack="prod", config=lifted, configured=list, environment={})
     with pytest.raises(UserError, match="nothing was changed") if refused else nullcontext():
         assert planned(state) == {"steps": []}
@@ -306,8 +306,8 @@ def test_what_a_stopped_replacement_has_replaced_stays_given_up(
         read=lambda *_: "",
         client=lambda _: ec2,
     )
-    monkeypatch.setattr("operate.kept_data.final_snapshots", lambda *_: {})
-    monkeypatch.setattr("operate.kept_data._stop_backups", lambda *_: None)
+    monkeypatch.setattr("operate.stack.kept_data.final_snapshots", lambda *_: {})
+    monkeypatch.setattr("operate.stack.kept_data._stop_backups", lambda *_: None)
     with unprotected(state, [Loss(urn=VOLUME, type="aws:ebs/volume:Volume", identity="vol-1")]):
         found[:] = [{**old, "id": "vol-2"}, {**old, "delete": True}]
     assert tagged == ["made"]

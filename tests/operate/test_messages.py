@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from agent.failures import HINTS
-from operate.host_preflight import Trouble, trouble_table
-from operate.messages import for_stack
-from operate.screen import show_unready
-from operate.tables import as_text
+from operate.commands.screen import show_unready
+from operate.hosts.preflight import Trouble, trouble_table
+from operate.terminal.messages import for_stack
+from preflight.tables import as_text
 from tests.operate.test_settled import node
 
 

@@ -8,9 +8,9 @@ from typing import Any, Literal
 import pytest
 
 from model.node_report import NodeReport
-from operate.nodes import Machine, Node, node_table, state_of
-from operate.reports import Read
-from operate.screen import show_nodes
+from operate.commands.screen import show_nodes
+from operate.nodes.on_aws import Machine, Node, node_table, state_of
+from operate.nodes.reports import Read
 
 MACHINE = Machine(
     instance_id="i-1",

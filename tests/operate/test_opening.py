@@ -10,7 +10,7 @@ import pytest
 import typer
 from botocore.parsers import ResponseParserError
 
-from operate.opening import mistakes_told
+from operate.stack.session import mistakes_told
 
 
 def ending(error: Exception, capsys: pytest.CaptureFixture[str]) -> str:

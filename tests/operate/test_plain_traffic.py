@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from model.hosts import FollowersOnHosts
-from model.settings import parse
-from operate.preparation import plain_traffic_on_hosts
+from model.settings.hosts import FollowersOnHosts
+from model.settings.read import parse
+from operate.commands.up import plain_traffic_on_hosts
 from tests.model.examples import HOSTS, changed
 
 

@@ -9,9 +9,9 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from operate import present
-from operate.messages import UserError
-from operate.present import deployed_outputs
+from operate.commands import status
+from operate.commands.status import deployed_outputs
+from operate.terminal.messages import UserError
 
 OUTPUTS = {"followers": {}, "bucket": "documents"}
 
@@ -51,10 +51,10 @@ def test_a_shell_is_started_with_the_document_that_logs_it(
 ) -> None:
     machine = SimpleNamespace(instance_id="i-1")
     leader = SimpleNamespace(node=SimpleNamespace(name="leader", machine=machine))
-    monkeypatch.setattr(present, "nodes", lambda *_: [leader])
+    monkeypatch.setattr(status, "nodes", lambda *_: [leader])
     deployment = opened(outputs, sandbox=False)
     deployment.settings, deployment.region = None, "us-east-1"
-    assert present.shell_command(deployment, "leader", outputs) == [
+    assert status.shell_command(deployment, "leader", outputs) == [
         *("aws", "ssm", "start-session", "--region", "us-east-1", "--target", "i-1"),
         *logged,
     ]

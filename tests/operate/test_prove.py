@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from operate import prove
-from operate.prove import Nodes, Proof, proofs
-from operate.run_command import Answer
+from operate.commands import prove
+from operate.commands.prove import Nodes, Proof, proofs
+from operate.stack.run_command import Answer
 
 ADDRESSES = {"leader": "10.40.0.10", "small": "10.40.0.11", "large": "10.40.0.12"}
 GPU = {"cudaVisibleDevices": "0", "forgeWorkers": 4, "streamglWorkers": 4, "daskWorkers": 1}

@@ -15,11 +15,11 @@ from moto.iam.access_control import PermissionResult
 from moto.s3.models import FakeBucket
 
 from operate import __main__ as commands
-from operate import publish as publishing
-from operate.deployment import Deployment, Target
-from operate.messages import UserError
-from operate.publish import publish
-from operate.stack_file import read_stack_file
+from operate.commands import publish as publishing
+from operate.commands.publish import publish
+from operate.stack.deployment import Deployment, Target
+from operate.stack.stack_file import read_stack_file
+from operate.terminal.messages import UserError
 from sandbox.release import build_release
 from tests.harness import ROOT
 
@@ -144,7 +144,7 @@ def test_credentials_are_asked_for_before_the_archive_is_read(
     def refused(*_: object) -> tuple[str, ...]:
         return ("the AWS credentials have expired",)
 
-    monkeypatch.setattr("operate.preparation.credentials", refused)
+    monkeypatch.setattr("operate.commands.up.credentials", refused)
     monkeypatch.setattr(publishing, "inspect", None)
     with pytest.raises(UserError, match="have expired"):
         publish(opened, archive(), "", yes=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from operate.pulumi_errors import explained
+from operate.stack.pulumi_errors import explained
 
 BLOB = 'error: read ".pulumi/meta.yaml": blob (key ".pulumi/meta.yaml") '
 

@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from agent import endpoints
+from agent.data import endpoints
 from agent.failures import HINTS
 from model.node_report import NodeReport
-from operate import readiness
-from operate.group_members import node_of, replace_delisted
-from operate.readiness import (
+from operate.nodes.group_members import node_of, replace_delisted
+from operate.nodes.refusals import Refusal, refusal_of, refused_launches
+from operate.nodes.reports import Read
+from operate.steps import node_ready
+from operate.steps.node_ready import (
     BOOT_SECONDS,
     DEGRADED_SECONDS,
     REFUSED_SECONDS,
@@ -23,8 +25,6 @@ from operate.readiness import (
     judge,
     judge_recorded,
 )
-from operate.refusals import Refusal, refusal_of, refused_launches
-from operate.reports import Read
 
 WANTED = "a" * 64
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
@@ -513,4 +513,4 @@ def test_a_replacement_that_aws_denies_is_told() -> None:
 
 def test_whatever_passes_with_the_leader_is_waited_for_while_that_is_at_work() -> None:
     of_followers = set(endpoints.PASSING) - {"DataServiceDown"}
-    assert of_followers < set(readiness.LEADERS_CODES) <= set(HINTS)
+    assert of_followers < set(node_ready.LEADERS_CODES) <= set(HINTS)

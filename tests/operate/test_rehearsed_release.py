@@ -10,18 +10,19 @@ from typing import Any
 import pytest
 import yaml
 
-from model.sections import Release
-from model.settings import Settings, parse
-from operate.rehearsed_release import (
+from model.settings.aws import Settings
+from model.settings.read import parse
+from model.settings.sections import Release
+from operate.release.release_archive import inspect
+from operate.stack.rehearsed_release import (
     Rehearsed,
     rehearsed_release,
     release_of_cluster,
     remember,
     with_release,
 )
-from operate.release_archive import inspect
-from operate.stack_file import settings_of
-from operate.told_release import as_told, told
+from operate.stack.stack_file import settings_of
+from operate.stack.told_release import as_told, told
 
 PUBLISHED = Release(version="2.50.1", cuda="12", source="s3://published/key", sha256="a" * 64)
 RAW: dict[str, Any] = {

@@ -12,16 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from agent.release import IMAGE_ARCHIVES
-from operate import release_archive
-from operate.messages import UserError
-from operate.release_archive import (
+from agent.phases.release import IMAGE_ARCHIVES
+from operate.release import release_archive
+from operate.release.release_archive import (
     MOST_PARTS,
     SMALLEST_PART,
     inspect,
     part_size,
     require_archive,
 )
+from operate.terminal.messages import UserError
 from sandbox.release import build_release
 from sandbox.release.build import Compression
 

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from operate import host_removal, host_secret, hosts_nodes, joined
-from operate.host_release import TAKE
-from operate.remote_shell import BEGIN, answer, under_sh
-from operate.sent_agent import NO_PYTHON, NO_SUDO, run_once
-from operate.step_output import LONGEST_LINE, shortened
+from operate.hosts.remote_shell import BEGIN, answer, under_sh
+from operate.hosts.sent_agent import NO_PYTHON, NO_SUDO, run_once
+from operate.nodes import joined, on_hosts
+from operate.steps import host_removal, host_secret
+from operate.steps.host_release import TAKE
+from operate.steps.step_output import LONGEST_LINE, shortened
 
 SHELLS: dict[str, list[str]] = {"sh": [], "bash": [], "rbash": [], "fish": [], "tcsh": ["-f"]}
 """Login shells with their options; fish and tcsh are tried if they are installed."""
@@ -21,7 +22,7 @@ SCRIPTS = (
     host_removal.REMOVE,
     host_removal.LEADERS_SECRET,
     host_secret.AGENT,
-    hosts_nodes.STATUS,
+    on_hosts.STATUS,
     joined.GUESTS,
     TAKE,
     run_once("inspect", b"archive"),

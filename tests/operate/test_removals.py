@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from operate.removals import removal_lines
+from operate.stack.removals import removal_lines
 
 KIND = "graphistry-cluster:index:FollowerNode$command:local:Command"
 

@@ -11,12 +11,11 @@ from typing import Any
 
 import pytest
 
-from model.hosts import FollowersOnHosts
-from model.sections import Release
-from operate import sandbox_hosts, sandbox_secret
-from operate.deployment import SANDBOX_SALT
-from operate.messages import UserError
-from operate.sandbox_hosts import (
+from model.settings.hosts import FollowersOnHosts
+from model.settings.sections import Release
+from operate.stack import rehearsed_hosts, rehearsed_secret
+from operate.stack.deployment import SANDBOX_SALT
+from operate.stack.rehearsed_hosts import (
     NOBODY,
     STACK_FILE,
     Rehearsal,
@@ -26,7 +25,8 @@ from operate.sandbox_hosts import (
     take_keys,
     wanted_machines,
 )
-from operate.stack_file import read_stack_file, settings_of
+from operate.stack.stack_file import read_stack_file, settings_of
+from operate.terminal.messages import UserError
 from sandbox.machines import hosts, operator_key
 from sandbox.machines.hosts import Reached
 from tests.components.test_hosts import CONTAINERS, STACK
@@ -52,13 +52,13 @@ def rehearse(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Rehearse:
     monkeypatch.setattr(hosts, "present", ways)
     monkeypatch.setattr(operator_key, "private_key", lambda _: "k")
     # What Pulumi can read has tests of its own, and takes a fifth of a second each time.
-    monkeypatch.setattr(sandbox_secret, "ITERATIONS", 1)
+    monkeypatch.setattr(rehearsed_secret, "ITERATIONS", 1)
 
     def act(
         *, boots: bool = True, agent: str | None = "/run/agent.sock", **changes: Any
     ) -> Rehearsal:
         running = SimpleNamespace(identity="it", ssh_agent=agent)
-        monkeypatch.setattr(sandbox_hosts, "find", lambda _: running)
+        monkeypatch.setattr(rehearsed_hosts, "find", lambda _: running)
         config = {
             **stack_config(),
             **{f"graphistry-cluster:{key}": value for key, value in changes.items()},
@@ -185,7 +185,7 @@ def test_where_docker_is_reached_too_the_agent_has_the_key(rehearse: Rehearse) -
 def test_no_profile_is_rehearsed_with_more_memory_than_this_computer_has(
     rehearse: Rehearse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sandbox_hosts, "memory_gib", lambda: 23)
+    monkeypatch.setattr(rehearsed_hosts, "memory_gib", lambda: 23)
     size = {"gpus": 1, "gpuMemoryGib": 16}
     profiles = {"t4": {**size, "memoryGib": 512}, "l4-quad": {**size, "memoryGib": 8}}
     found = rehearse(gpuProfiles=profiles).config["graphistry-cluster:gpuProfiles"]

@@ -5,8 +5,8 @@ import hashlib
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from operate.deployment import SANDBOX_SALT
-from operate.sandbox_secret import REHEARSED, encrypted, rehearsed_env
+from operate.stack.deployment import SANDBOX_SALT
+from operate.stack.rehearsed_secret import REHEARSED, encrypted, rehearsed_env
 
 
 def decrypted(secure: str) -> str:

@@ -10,10 +10,10 @@ from types import SimpleNamespace
 import pytest
 
 from model.node_report import NodeReport
-from operate import settled as module
-from operate.nodes import Node, Seen, explained
-from operate.reports import Read
-from operate.settled import (
+from operate.nodes import settled as module
+from operate.nodes.on_aws import Node, Seen, explained
+from operate.nodes.reports import Read
+from operate.nodes.settled import (
     MACHINE_PATIENCE,
     POLL_SECONDS,
     REPORT_PATIENCE,

@@ -18,19 +18,11 @@ from typing import Any
 import paramiko
 import pytest
 
-from operate import (
-    host_delivery,
-    host_ready,
-    host_release,
-    host_removal,
-    host_secret,
-    host_secret_env,
-    host_tunnel,
+from operate.hosts import (
     ssh,
-    step_output,
 )
-from operate.hosts import Hosts
-from operate.ssh import (
+from operate.hosts.connected import Hosts
+from operate.hosts.ssh import (
     Access,
     HostKeyError,
     SshError,
@@ -38,6 +30,16 @@ from operate.ssh import (
     connected,
     fingerprint,
     presented_key,
+)
+from operate.steps import (
+    host_delivery,
+    host_ready,
+    host_release,
+    host_removal,
+    host_secret,
+    host_secret_env,
+    host_tunnel,
+    step_output,
 )
 from tests.sandbox.ssh_server import Server, serving, text_of
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from operate import ssh_agent
-from operate.ssh_agent import VARIABLE, without_dead_agent
+from operate.stack import ssh_agent
+from operate.stack.ssh_agent import VARIABLE, without_dead_agent
 
 
 @pytest.fixture

@@ -6,11 +6,11 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from operate import screen
-from operate.nodes import Machine, Node, kept_table, node_table
-from operate.prove import Proof
-from operate.screen import show_proof
-from operate.tables import plain_table, show
+from operate.commands import screen
+from operate.commands.prove import Proof
+from operate.commands.screen import show_proof
+from operate.nodes.on_aws import Machine, Node, kept_table, node_table
+from preflight.tables import plain_table, show
 
 SECRET = "arn:aws:secretsmanager:us-east-1:123456789012:secret:graphistry-prod-secret-AbCdEf"
 KEPT = {"dataVolume": "vol-0abcdef0123456789", "bucket": "graphistry-prod-documents-1234567"}

@@ -22,8 +22,9 @@ from typing import Any
 
 import pytest
 
-from agent import aws, bootstrap
-from agent.bucket_asks import BucketAsks
+from agent import bootstrap
+from agent.sites import aws
+from agent.sites.bucket_asks import BucketAsks
 from components.aws.spot_fallback import DOCUMENT
 from tests.harness import ROOT
 
@@ -53,7 +54,7 @@ MOUNT_HELPER = {
     "elasticfilesystem:ClientRootAccess",
 }
 """docs.aws.amazon.com/efs/latest/ug/iam-access-control-nfs-efs.html. The helper needs DescribeMountTargets only if it
-has to find an address by itself; agent/efs.py gives it one, or a name that the VPC resolves."""
+has to find an address by itself; agent/folders/efs.py gives it one, or a name that the VPC resolves."""
 
 OWN_KEY = {"kms:Decrypt", "kms:GenerateDataKey"}
 """docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html and
@@ -87,11 +88,12 @@ LAUNCH_TEMPLATE = {"ec2:RunInstances", "ec2:CreateTags", "iam:PassRole"}
 group whose template has tags and a role."""
 
 LEADER_ONLY = {"secretsmanager:PutSecretValue"}
-"""agent/cluster_secret.py: the leader fills the secret, followers wait for it."""
+"""agent/phases/secrets.py: the leader fills the secret, followers wait for it."""
 FOLLOWERS_ONLY = {"autoscaling:SetInstanceHealth", "s3:ListBucket"}
 """agent/replacement.py: a follower's group replaces it unless too many others ask; the leader has no group."""
 
-SIGNING = ("aws.py", "bootstrap.py")
+AGENT = ROOT / "agent"
+SIGNING = ("sites/aws.py", "bootstrap.py")
 """The modules of the agent that sign requests."""
 LOWER = {"signed", "_call", "call", "open"}
 """The functions by which they do, from the lowest up."""
@@ -104,15 +106,15 @@ class Recording:
     actions: set[str] = field(default_factory=set)
     """As IAM names them."""
     functions: set[str] = field(default_factory=set)
-    """The agent's functions behind them, ``aws.py:Secret.get``."""
+    """The agent's functions behind them, ``sites/aws.py:Secret.get``."""
 
     def urlopen(self, asked: urllib.request.Request, **_: Any) -> Any:
         """Stands in for the network."""
         self.actions.add(_action(asked))
         for frame, _line in traceback.walk_stack(inspect.currentframe()):
             path = Path(frame.f_code.co_filename)
-            if path.parent == ROOT / "agent":
-                self.functions.add(f"{path.name}:{frame.f_code.co_qualname}")
+            if AGENT in path.parents:
+                self.functions.add(f"{path.relative_to(AGENT)}:{frame.f_code.co_qualname}")
         return _Answer(json.dumps({"SecretString": "{}"}).encode())
 
 
@@ -148,10 +150,11 @@ def agent_calls(patch: pytest.MonkeyPatch) -> Recording:
 
 def unrecorded(recording: Recording) -> Iterator[str]:
     """Functions of the agent that send a signed request and were not recorded."""
-    for path in sorted((ROOT / "agent").glob("*.py")):
-        for name in _signing_functions(path.read_text(), lower=path.name in SIGNING):
-            if f"{path.name}:{name}" not in recording.functions:
-                yield f"agent/{path.name}: {name}"
+    for path in sorted(AGENT.rglob("*.py")):
+        file = path.relative_to(AGENT).as_posix()
+        for name in _signing_functions(path.read_text(), lower=file in SIGNING):
+            if f"{file}:{name}" not in recording.functions:
+                yield f"agent/{file}: {name}"
 
 
 def needed(recording: Recording, also: Collection[str] = ()) -> dict[str, set[str]]:

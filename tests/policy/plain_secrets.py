@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from model.configuration import SECRET_ENV_NAME
+from model.settings.configuration import SECRET_ENV_NAME
 from tests.harness import SECRET_SIGNATURE, Registration
 
 PATTERNS = {

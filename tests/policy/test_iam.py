@@ -183,5 +183,5 @@ def purpose(role: str) -> str:
 def test_every_request_that_the_agent_signs_was_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     recording = callers.agent_calls(monkeypatch)
     assert not list(callers.unrecorded(recording))
-    forgotten = replace(recording, functions=recording.functions - {"aws.py:Secret.put"})
-    assert list(callers.unrecorded(forgotten)) == ["agent/aws.py: Secret.put"]
+    forgotten = replace(recording, functions=recording.functions - {"sites/aws.py:Secret.put"})
+    assert list(callers.unrecorded(forgotten)) == ["agent/sites/aws.py: Secret.put"]

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from model.tags import CLUSTER_TAG, ID_TAG
-from operate.kept_data import VOLUME, Loss, final_snapshots, snapshot_of_purged
-from operate.recover import FINDERS
+from operate.stack.kept_data import VOLUME, Loss, final_snapshots, snapshot_of_purged
+from operate.stack.recover import FINDERS
 from tests.deployment.checkout import aws_client
 from tests.sandbox.engine import Engine, RefusedError
 from tests.sandbox.test_round_trip import snapshots

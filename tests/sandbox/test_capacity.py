@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from operate import readiness
-from operate.readiness import Watcher, judge, judge_recorded, wait
-from operate.refusals import Refusal, refusal_of, refused_launches
+from operate.nodes.refusals import Refusal, refusal_of, refused_launches
+from operate.steps import node_ready
+from operate.steps.node_ready import Watcher, judge, judge_recorded, wait
 from sandbox.lifecycle import start, stop
 from sandbox.provider.capacity import AGAIN_SECONDS, WORDS, shortages
 from tests.deployment.checkout import aws_client
@@ -75,7 +75,7 @@ def watcher(clients: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Wa
     monkeypatch.setenv("AWS_ENDPOINT_URL", start(tmp_path).aws_endpoint)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    monkeypatch.setattr(readiness, "POLL_SECONDS", 0.2)
+    monkeypatch.setattr(node_ready, "POLL_SECONDS", 0.2)
     clients("s3").create_bucket(Bucket="cluster")
     return Watcher("us-east-1", "cluster", "large", group="group", types=("g6.12xlarge",))
 

@@ -6,7 +6,7 @@ import pytest
 from moto import mock_aws
 
 from model.gpu_catalogue import read_catalogue
-from operate.generate_gpu_catalogue import gpu_instance_types
+from tools.generate_gpu_catalogue import gpu_instance_types
 
 
 def test_the_catalogue_equals_what_ec2_describes(monkeypatch: pytest.MonkeyPatch) -> None:

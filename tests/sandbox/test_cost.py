@@ -18,20 +18,20 @@ from typer.testing import CliRunner
 
 from model.cost import SOFTWARE, monthly
 from model.gpu_catalogue import CATALOGUE, read_catalogue
-from model.image import MARKETPLACE_PAGE
 from model.prices import UNITS, read_prices
 from model.problems import Problem
+from model.settings.image import MARKETPLACE_PAGE
 from model.tags import CLUSTER_TAG
-from operate.generate_gpu_catalogue import app
-from operate.preflight.budget import ACTIVATE, budget
-from operate.preflight.cost import price, reckoning
-from operate.preflight.cost_table import cost_document, cost_line, cost_table
-from operate.preflight.situation import Remark, RunningMachine, Situation, UnansweredError
-from operate.price_list import list_prices
+from preflight.budget import ACTIVATE, budget
+from preflight.cost import price, reckoning
+from preflight.cost_table import cost_document, cost_line, cost_table
+from preflight.price_list import list_prices
+from preflight.situation import Remark, RunningMachine, Situation, UnansweredError
 from sandbox import daemon
 from sandbox.provider import price_list
-from tests.operate.preflight import situations
-from tests.operate.preflight.situations import CLUSTER
+from tests.preflight import situations
+from tests.preflight.situations import CLUSTER
+from tools.generate_gpu_catalogue import app
 
 STACK: dict[str, Any] = {
     "gpuProfiles": {"t4": {"instanceTypes": ["g4dn.2xlarge", "g4dn.4xlarge"]}},

@@ -10,9 +10,9 @@ from typing import Any
 import boto3
 import pytest
 
-from model.image import MARKETPLACE_OWNER, Image, LockedImage, marketplace_name
-from model.sections import Release
-from operate.sandbox_images import rehearse_images
+from model.settings.image import MARKETPLACE_OWNER, Image, LockedImage, marketplace_name
+from model.settings.sections import Release
+from operate.stack.rehearsed_images import rehearse_images
 from sandbox.lifecycle import start, stop
 from sandbox.provider.images import RELEASE_TAG, STAND_IN_IMAGES, identifier_of
 

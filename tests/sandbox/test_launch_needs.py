@@ -10,7 +10,7 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from operate.preflight.volume_key import GRANTED
+from preflight.volume_key import GRANTED
 from sandbox.lifecycle import Sandbox, start, stop
 
 ROLE = (

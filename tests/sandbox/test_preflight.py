@@ -15,13 +15,14 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from model.recorded import recorded
-from model.settings import FollowersOnAws, Settings, parse
+from model.settings.aws import FollowersOnAws, Settings
+from model.settings.read import parse
 from model.tags import CLUSTER_TAG, GIVEN_UP_TAG, ID_TAG
-from operate.preflight import CHECKS, FIRST, Outcome, Report, run
-from operate.preflight.credentials import credentials
-from operate.preflight.quota_request import ask, wanted_quotas
-from operate.preflight.situation import Situation, situation_of
-from operate.preflight.volume_key import GRANTED
+from operate.commands.quota_request import ask, wanted_quotas
+from preflight import CHECKS, FIRST, Outcome, Report, run
+from preflight.credentials import credentials
+from preflight.situation import Situation, situation_of
+from preflight.volume_key import GRANTED
 from sandbox.lifecycle import Sandbox, start, stop
 from sandbox.provider.quotas import limits
 from tests.harness import stack_config

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from agent import visualization, web
+from agent.graphistry import visualization, web
 from tests.harness import ROOT
 
 PYTHON = ROOT / ".build" / "clients" / "bin" / "python"

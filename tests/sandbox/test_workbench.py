@@ -19,9 +19,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from operate import __main__ as operator
-from operate import ending, opening, screen
-from operate.deployment import Deployment
-from operate.messages import UserError
+from operate.commands import down, screen
+from operate.stack import session
+from operate.stack.deployment import Deployment
+from operate.terminal.messages import UserError
 from sandbox import workbench
 from sandbox.machines import image
 from tests.harness import ROOT
@@ -269,8 +270,8 @@ def test_the_image_has_all_that_machines_need(
 @pytest.fixture
 def operated(computer: Computer, monkeypatch: pytest.MonkeyPatch) -> Computer:
     """The same, with the operator's command line on the checkout."""
-    monkeypatch.setattr(opening, "ROOT", computer.checkout)
-    for module in (opening, operator, ending):
+    monkeypatch.setattr(session, "ROOT", computer.checkout)
+    for module in (session, operator, down):
         monkeypatch.setattr(module, "SANDBOX_DIRECTORY", computer.checkout / ".sandbox")
     return computer
 
@@ -350,7 +351,7 @@ def test_a_stack_on_aws_has_nothing_to_do_with_it(
     def open_deployment(*_: object, **__: object) -> None:
         raise UserError("went to AWS")
 
-    monkeypatch.setattr(opening, "open_deployment", open_deployment)
+    monkeypatch.setattr(session, "open_deployment", open_deployment)
     operated.started()
     before = operated.calls
     assert "went to AWS" in operate(monkeypatch, "show", "--stack", "prod").stderr

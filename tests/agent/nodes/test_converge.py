@@ -13,8 +13,11 @@ import jsonschema
 import pytest
 
 import agent
-from agent.aws_site import AwsSite
-from agent.cluster_secret import (
+from agent.converge import PHASES, converge
+from agent.graphistry.door import Door
+from agent.graphistry.web import WebError
+from agent.node import Node
+from agent.phases.secrets import (
     FINGERPRINT,
     FINGERPRINT_OF_ALL,
     FOLLOWERS_KEYS,
@@ -23,11 +26,8 @@ from agent.cluster_secret import (
     generate,
     read,
 )
-from agent.converge import PHASES, converge
-from agent.door import Door
-from agent.node import Node
-from agent.start import is_door
-from agent.web import WebError
+from agent.phases.start import is_door
+from agent.sites.aws_site import AwsSite
 from tests.agent.fakes import FakeMachine
 
 SCHEMA = json.loads((Path(agent.__file__).parent / "node_report.schema.json").read_text())
@@ -136,7 +136,7 @@ def test_a_new_administrator_signs_in_and_one_with_another_password_is_not_prove
             raise WebError(*refusal)
         return "bearer"
 
-    monkeypatch.setattr("agent.web.token", token)
+    monkeypatch.setattr("agent.graphistry.web.token", token)
     assert failure(leader)["code"] == "AdministratorRefused"
     refusal[1] = 308  # the pages are by TLS alone, and asked for without
     assert converge(leader, unchanged), leader.report.document["failure"]
@@ -157,8 +157,10 @@ def test_nobody_waits_for_pages_that_are_nobody_knows_where(
 ) -> None:
     """Ten minutes each, where Caddy redirects to a name that no file tells."""
     door = Door("http://localhost", "http://localhost redirects to https", is_found=False)
-    monkeypatch.setattr("agent.door.find", lambda *_: door)
-    monkeypatch.setattr("agent.web.token", lambda *_: pytest.fail("nobody knows whom to ask"))
+    monkeypatch.setattr("agent.graphistry.door.find", lambda *_: door)
+    monkeypatch.setattr(
+        "agent.graphistry.web.token", lambda *_: pytest.fail("nobody knows whom to ask")
+    )
     assert converge(leader, unchanged), leader.report.document["failure"]
     checks = {each["name"]: each for each in leader.report.document["checks"]}
     for name in ("administrator", "warmUp", "http"):
@@ -487,7 +489,7 @@ def test_an_efs_that_refuses_is_waited_for_as_long_as_a_new_role_takes(
     fake.command("systemctl", "case $2 in *.mount) exit 1; esac")
     fake.command("journalctl", f"echo '{said}'")
     monkeypatch.setattr("agent.limits.PATIENCE", 600)
-    monkeypatch.setattr("agent.shared_folder.REFUSED_SECONDS", 0.5)
+    monkeypatch.setattr("agent.phases.shared_folder.REFUSED_SECONDS", 0.5)
     found = failure(claimed(fake, make_node))
     assert found["code"] == "SharedFolderDenied"
     assert found["message"].endswith(f"within 0.5 s: {said}")
@@ -531,8 +533,8 @@ def test_the_mount_helper_is_tried_for_until_the_package_manager_is_free(
     fake: FakeMachine, make_node: MakeNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     helper, tries = fake.root / "mount.efs", fake.root / "tries"
-    monkeypatch.setattr("agent.efs.HELPER", helper)
-    monkeypatch.setattr("agent.efs.PAUSE_SECONDS", 0)
+    monkeypatch.setattr("agent.folders.efs.HELPER", helper)
+    monkeypatch.setattr("agent.folders.efs.PAUSE_SECONDS", 0)
     monkeypatch.setattr("agent.limits.PATIENCE", 60.0)
     fake.command(
         "dnf", f'echo once >> "{tries}"; [ $(wc -l < "{tries}") -lt 3 ] || touch "{helper}"'
@@ -544,7 +546,7 @@ def test_the_mount_helper_is_tried_for_until_the_package_manager_is_free(
 def test_while_the_name_is_unknown_the_addresses_are_tried(
     fake: FakeMachine, make_node: MakeNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agent.efs.is_known", lambda _: False)
+    monkeypatch.setattr("agent.folders.efs.is_known", lambda _: False)
     converge(claimed(fake, make_node), unchanged)
     units = [path.read_text() for path in (fake.root / "units").glob("*shared.mount")]
     assert "Options=_netdev,tls,iam,mounttargetip=10.40.0.20,nosuid,nodev\n" in units[0]
@@ -613,12 +615,12 @@ def test_an_unreachable_leader_is_told(
     def refuse(*_: object) -> None:
         raise OSError("connection refused")
 
-    monkeypatch.setattr("agent.endpoints.max_connections", refuse)
+    monkeypatch.setattr("agent.data.endpoints.max_connections", refuse)
     found = failure(claimed(fake, make_node))
     assert found["code"] == "LeaderUnreachable"
     assert "leader.internal:5432" in found["message"]
 
 
 def test_a_surprise_is_a_failure_too(leader: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agent.preflight.os_release", lambda _: 1 / 0)
+    monkeypatch.setattr("agent.phases.preflight.os_release", lambda _: 1 / 0)
     assert failure(leader)["code"] == "AgentCrashed"

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from agent import customization
 from agent.converge import converge
 from agent.failures import Failure
+from agent.graphistry import customization
 from agent.node import Node, read_plain, replace_file
 from agent.repair import Repairs
 from tests.agent.fakes import FakeMachine

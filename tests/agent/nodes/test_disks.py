@@ -14,13 +14,14 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from agent import disk_growth, disk_space, docker, preflight, systemd
 from agent.converge import converge
-from agent.disk_space import Disk
 from agent.failures import Failure
+from agent.machine import disk_growth, disk_space, docker, systemd
+from agent.machine.disk_space import Disk
+from agent.machine.systemd import Mount
 from agent.node import Node
+from agent.phases import preflight
 from agent.repair import TRIES, Repairs
-from agent.systemd import Mount
 from model.node_report import NodeReport
 from tests.agent.fakes import FakeMachine
 
@@ -121,7 +122,7 @@ def test_a_mounted_file_system_follows_its_disk(
     kind: str,
     partitioned: bool,
 ) -> None:
-    monkeypatch.setattr("agent.disk_growth._attempts", {})
+    monkeypatch.setattr("agent.machine.disk_growth._attempts", {})
     disk = disks(kind, partitioned=partitioned)
     before = disk.size_mib
     assert disk_growth._follow(str(disk.path)) is None
@@ -140,9 +141,9 @@ class TestWithoutTools:
     def size(self, fake: FakeMachine, monkeypatch: pytest.MonkeyPatch) -> Path:
         found = Mount(self.PATH, "ext4", "259:3", "/dev/nvme9n1", ("rw", "nosuid", "nodev"))
         monkeypatch.setattr(
-            "agent.systemd.mount_at", lambda path: found if path == self.PATH else None
+            "agent.machine.systemd.mount_at", lambda path: found if path == self.PATH else None
         )
-        monkeypatch.setattr("agent.disks.DATA", self.PATH)
+        monkeypatch.setattr("agent.phases.disks.DATA", self.PATH)
         file = fake.root / "devices" / "259:3" / "size"
         file.parent.mkdir(parents=True)
         file.write_text("41943040")
@@ -177,7 +178,7 @@ class TestWithoutTools:
         fake.command("resize2fs", "")
         repairs.look()
         assert warnings(leader)
-        monkeypatch.setattr("agent.disk_growth.RETRY_LAST", 0.0)
+        monkeypatch.setattr("agent.machine.disk_growth.RETRY_LAST", 0.0)
         repairs.look()
         assert warnings(leader) == ()
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from agent import telemetry
-from agent.firewall import rules
+from agent.graphistry import telemetry
+from agent.phases.firewall import rules
 from agent.specification import read
 from tests.agent.fakes import specification_document
 

@@ -10,16 +10,17 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from agent import gpu_care, gpu_record, report, xid
+from agent import report
 from agent.converge import converge
-from agent.gpu_care import Care, decide, fault
-from agent.gpu_health import note
-from agent.gpu_record import Deed, Record
-from agent.gpus import GpuFailure
+from agent.gpu import gpu_care, gpu_record, xid
+from agent.gpu.gpu_care import Care, decide, fault
+from agent.gpu.gpu_health import note
+from agent.gpu.gpu_record import Deed, Record
+from agent.gpu.gpus import GpuFailure
+from agent.gpu.xid import Action
 from agent.node import Node
 from agent.repair import Repairs
 from agent.watch import _care
-from agent.xid import Action
 from tests.agent.fakes import FakeMachine
 from tests.agent.test_xid import HARMLESS, REBOOT, REPLACE, RESET
 
@@ -284,7 +285,7 @@ def test_remapped_rows(fake: FakeMachine, follower: Node) -> None:
 def test_a_gpu_is_throttled_after_six_of_ten_minutes(
     fake: FakeMachine, follower: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agent.gpu_health.PAUSE_SECONDS", 0)
+    monkeypatch.setattr("agent.gpu.gpu_health.PAUSE_SECONDS", 0)
     (fake.root / "clocks").write_text("00000000:00:10.0, Not Active, Active, Not Active\n")
     repairs = Repairs(follower)
     look(fake, repairs, 5)
@@ -300,7 +301,7 @@ def test_a_gpu_is_throttled_after_six_of_ten_minutes(
 def test_memory_hotter_than_its_card_allows(
     fake: FakeMachine, follower: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agent.gpu_health.PAUSE_SECONDS", 0)
+    monkeypatch.setattr("agent.gpu.gpu_health.PAUSE_SECONDS", 0)
     repairs = Repairs(follower)
     (fake.root / "temperatures").write_text(TEMPERATURES)
     look(fake, repairs)

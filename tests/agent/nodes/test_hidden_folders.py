@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from agent import hidden_folders, node_folder, shared_folder
-from agent.compose import Compose
 from agent.converge import converge
+from agent.folders import hidden_folders, node_folder
+from agent.graphistry.compose import Compose
 from agent.node import Node
+from agent.phases import shared_folder
 from tests.agent.fakes import FakeMachine
 
 MakeNode = Callable[..., Node]

@@ -12,12 +12,13 @@ import jsonschema
 import pytest
 
 import agent
-from agent import firewall, guests, host_secret, tunnel
-from agent.cluster_secret import generate
 from agent.converge import PHASES, converge
+from agent.machine.systemd import Mount, mount_unit
 from agent.node import Node
+from agent.phases import firewall, tunnel
+from agent.phases.secrets import generate
 from agent.repair import Repairs
-from agent.systemd import Mount, mount_unit
+from agent.sites import guests, host_secret
 from model.specification import SCHEMA_FILE
 from tests.agent.fakes import FakeMachine
 
@@ -33,7 +34,7 @@ SPECIFICATION = json.loads(SCHEMA_FILE.read_text())
 def server_answers(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Whether an NFS server is at work: the last element says."""
     answers = [True]
-    monkeypatch.setattr("agent.nfs.answers", lambda *_: answers[-1])
+    monkeypatch.setattr("agent.folders.nfs.answers", lambda *_: answers[-1])
     monkeypatch.setattr("agent.limits.REPAIR", 0)
     return answers
 
@@ -125,7 +126,7 @@ def test_mounts_of_an_agent_that_left_them_open_are_closed_in_their_place(
             options = (*options, "nosymfollow")
         return Mount(path, "ext4", "8:1", "/dev/sda1", options)
 
-    monkeypatch.setattr("agent.systemd.mount_at", mount_at)
+    monkeypatch.setattr("agent.machine.systemd.mount_at", mount_at)
     Repairs(node).look()
     assert any("is mounted without nosuid,nodev" in each for each in warnings(node))
     assert any("is mounted without nosymfollow" in each for each in warnings(node))
@@ -149,7 +150,7 @@ def test_a_data_folder_of_another_cluster_is_refused(
 def test_a_data_folder_on_a_network_is_refused(
     make_host: MakeNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agent.systemd.mount_of", lambda _: ("/var/lib", "nfs4"))
+    monkeypatch.setattr("agent.machine.systemd.mount_of", lambda _: ("/var/lib", "nfs4"))
     found = failure(make_host())
     assert (found["code"], found["phase"]) == ("DataVolumeUnusable", "disks")
 
@@ -267,7 +268,7 @@ class TestContainers:
         def refuse(*_: object) -> None:
             raise OSError("connection refused")
 
-        monkeypatch.setattr("agent.endpoints.max_connections", refuse)
+        monkeypatch.setattr("agent.data.endpoints.max_connections", refuse)
         found = failure(leader)
         assert (found["code"], found["phase"]) == ("DataServiceDown", "start")
 
@@ -281,7 +282,7 @@ class TestContainers:
         before = [line for line in fake.log("graphistry") if line.startswith("up")]
         states = (fake.root / "states.json").read_text()
         with monkeypatch.context() as context:
-            context.setattr("agent.endpoints.max_connections", refuse)
+            context.setattr("agent.data.endpoints.max_connections", refuse)
             (fake.root / "states.json").write_text('{"nexus": ["running", "unhealthy", 0]}')
             repairs = Repairs(leader)
             repairs.look()
@@ -305,7 +306,7 @@ class TestPath:
         def mount_of(path: object) -> tuple[str, str]:
             return ("/", "ext4") if str(path).startswith(str(fake.store)) else found[-1]
 
-        monkeypatch.setattr("agent.systemd.mount_of", mount_of)
+        monkeypatch.setattr("agent.machine.systemd.mount_of", mount_of)
         return found  # type: ignore[return-value]
 
     @pytest.fixture
@@ -350,7 +351,7 @@ class TestPath:
     ) -> None:
         assert mounts
         found = Mount(str(fake.root), "nfs4", "0:50", "files:/", ("rw", "nodev"))
-        monkeypatch.setattr("agent.systemd.mount_at", lambda _: found)
+        monkeypatch.setattr("agent.machine.systemd.mount_at", lambda _: found)
         node = make_ready(claimed(fake, make_host, sharedFolder=share))
         assert warnings(node) == [
             f"{fake.root} is mounted without nosuid: root of another node may become root here"
@@ -452,7 +453,7 @@ class TestWatch:
     def test_a_bridge_that_comes_later_is_named_and_no_fault(
         self, make_host: MakeNode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("agent.telemetry.INTERFACES", tmp_path)
+        monkeypatch.setattr("agent.graphistry.telemetry.INTERFACES", tmp_path)
         node = make_ready(make_host())
         (tmp_path / "br-own").touch()
         repairs = Repairs(node)
@@ -565,8 +566,8 @@ esac
 exit 0""",
     )
     (fake.root / "peers").write_text("")
-    monkeypatch.setattr("agent.ports.is_own", lambda _: True)
-    monkeypatch.setattr("agent.tunnel._source", lambda _: "198.18.0.1")
+    monkeypatch.setattr("agent.machine.ports.is_own", lambda _: True)
+    monkeypatch.setattr("agent.phases.tunnel._source", lambda _: "198.18.0.1")
     return {"kind": "hosts", "address": "127.0.0.1", "tunnel": TUNNEL}
 
 

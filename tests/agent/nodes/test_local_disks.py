@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from agent import limits
-from agent.disks import disks
 from agent.failures import Failure
 from agent.node import Node
-from agent.preflight import preflight
+from agent.phases.disks import disks
+from agent.phases.preflight import preflight
 from tests.agent.fakes import FakeMachine
 
 MakeNode = Callable[..., Node]
@@ -82,7 +82,7 @@ def test_a_disk_in_use_is_left_alone_and_the_root_disk_must_have_room(
     disks(node)
     assert "LVM2_member" in told(node)
     assert fake.log("mount") == []
-    monkeypatch.setattr("agent.preflight._free_gib", lambda _: 1.0)
+    monkeypatch.setattr("agent.phases.preflight._free_gib", lambda _: 1.0)
     with pytest.raises(Exception, match="1 GiB free"):
         preflight(node)
 
@@ -92,9 +92,9 @@ def test_a_release_has_room_beside_the_one_that_is_there(
 ) -> None:
     node = make_node(release=RELEASE)
     fake.make_release(fake.home / "releases" / "2.49.0-12")
-    monkeypatch.setattr("agent.preflight._free_gib", lambda _: limits.FREE_GIB)
+    monkeypatch.setattr("agent.phases.preflight._free_gib", lambda _: limits.FREE_GIB)
     preflight(node)
-    monkeypatch.setattr("agent.preflight._free_gib", lambda _: limits.FREE_GIB - 1)
+    monkeypatch.setattr("agent.phases.preflight._free_gib", lambda _: limits.FREE_GIB - 1)
     with pytest.raises(Failure) as raised:
         preflight(node)
     assert raised.value.code == "DiskSpaceLow"

@@ -14,14 +14,14 @@ from typing import Any
 
 import pytest
 
-from agent import inside, node_folder
-from agent.compose import Compose
 from agent.converge import converge
-from agent.engine import Container
 from agent.failures import Failure
+from agent.folders import inside, node_folder
+from agent.graphistry.compose import Compose
+from agent.machine.engine import Container
+from agent.machine.systemd import Mount
 from agent.node import Node
 from agent.repair import Repairs
-from agent.systemd import Mount
 from tests.agent.fakes import FakeMachine
 
 MakeNode = Callable[..., Node]
@@ -80,7 +80,7 @@ def works(own: Path, monkeypatch: pytest.MonkeyPatch, **machine: Any) -> None:
     shown = itertools.count()
     monkeypatch.setattr("agent.limits.SILENT", 1.0)
     monkeypatch.setattr(
-        "agent.node_folder.time.sleep",
+        "agent.folders.node_folder.time.sleep",
         lambda _: file.write_text(json.dumps({**OTHER, **machine, "shown": next(shown)})),
     )
 
@@ -368,8 +368,8 @@ def test_what_a_container_sees_is_read_from_the_kernel(
     node: Node, monkeypatch: pytest.MonkeyPatch, seen: Mount, wrong: str | None
 ) -> None:
     shared = Mount("/mnt", "nfs4", "0:50", "files:/", ("rw",))
-    monkeypatch.setattr("agent.systemd.mount_at", lambda _: shared)
-    monkeypatch.setattr("agent.systemd.mounts", lambda _: [seen])
+    monkeypatch.setattr("agent.machine.systemd.mount_at", lambda _: shared)
+    monkeypatch.setattr("agent.machine.systemd.mounts", lambda _: [seen])
     container = Container("c", "notebook", "running", "healthy", 0, 4711, "", 0, "")
     volume = {"source": f"{node_folder.path(node.specification)}/notebooks", "target": TARGET}
     assert MISSING(node, container, [volume]) == wrong

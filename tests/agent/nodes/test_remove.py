@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent import host_secret
 from agent.__main__ import main
 from agent.converge import converge
-from agent.custom_env import BEGIN, END, with_block, without_block
 from agent.failures import Failure
+from agent.graphistry.custom_env import BEGIN, END, with_block, without_block
 from agent.node import MARK, Node
-from agent.remove import remove
+from agent.sites import host_secret
+from agent.sites.remove import remove
 from tests.agent.fakes import FakeMachine, redirect
 
 from .test_hosts import MakeNode, claimed, make_ready, server_answers
@@ -291,11 +291,11 @@ def test_it_goes_on_where_it_was_cut_off(
 
     assert leader
     steps: tuple[str, ...] = (
-        "remove._stop_services",
-        "nfs_server.withdraw",
-        "remove.open_again",
-        "remove._remove_units",
-        "remove._empty_home",
+        "sites.remove._stop_services",
+        "folders.nfs_server.withdraw",
+        "sites.remove.open_again",
+        "sites.remove._remove_units",
+        "sites.remove._empty_home",
     )
     for step in steps:
         with monkeypatch.context() as context:
@@ -350,7 +350,7 @@ def test_a_file_without_our_block_is_the_file_as_it_was(
 
 
 def test_the_report_says_nothing_of_a_removed_node(fake: FakeMachine, leader: Node) -> None:
-    from agent.readiness import status
+    from agent.verdict import status
 
     assert leader
     remove()

@@ -10,13 +10,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from agent import gpu_care
-from agent.aws import AwsError
 from agent.converge import converge
-from agent.door import Door
+from agent.data.postgres_client import PostgresError
+from agent.gpu import gpu_care
+from agent.graphistry.door import Door
 from agent.node import Node
-from agent.postgres_client import PostgresError
 from agent.repair import TRIES, Repairs
+from agent.sites.aws import AwsError
 from tests.agent.fakes import FakeMachine
 
 from .test_converge import claimed, unchanged
@@ -157,7 +157,7 @@ def test_a_folder_that_stays_away_long_is_a_reason_to_be_replaced_only_where_its
     patience: float,
     replaced: list[str],
 ) -> None:
-    monkeypatch.setattr("agent.shared_folder.server_answers", lambda _: answers)
+    monkeypatch.setattr("agent.phases.shared_folder.server_answers", lambda _: answers)
     monkeypatch.setattr("agent.limits.PATIENCE", patience)
     with unmountable(fake):
         repairs = beyond_all_tries(follower)
@@ -187,7 +187,7 @@ def test_a_leaders_database_is_started_while_the_shared_folder_is_full(
     def refuse(*_: object) -> None:
         raise OSError("connection refused")
 
-    monkeypatch.setattr("agent.endpoints.max_connections", refuse)
+    monkeypatch.setattr("agent.data.endpoints.max_connections", refuse)
     Repairs(leader).look()
     assert state(leader) == ("degraded", "SharedFolderFull")
     assert leader.report.document["repairs"][-1]["what"] == "postgres (try 1)"
@@ -197,7 +197,7 @@ def test_a_leaders_database_is_started_while_the_shared_folder_is_full(
 def test_a_folder_that_comes_back_at_the_last_moment_is_mounted_first(
     fake: FakeMachine, follower: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agent.shared_folder.server_answers", lambda _: True)
+    monkeypatch.setattr("agent.phases.shared_folder.server_answers", lambda _: True)
     repairs = Repairs(follower)
     with unmountable(fake):
         for _ in range(TRIES):
@@ -279,7 +279,7 @@ def test_a_database_that_is_elsewhere_is_told_alone(fake: FakeMachine, leader: N
 def test_a_service_that_talks_to_another_redis_is_told_alone(
     fake: FakeMachine, follower: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agent.connections._addresses", lambda _: {"10.40.0.10"})
+    monkeypatch.setattr("agent.data.connections._addresses", lambda _: {"10.40.0.10"})
     fake.connects(os.getpid(), "10.9.9.9:6379")
     is_told_alone(fake, follower, "ConnectedElsewhere")
 
@@ -290,7 +290,7 @@ def test_services_that_miss_the_leader_are_no_reason_to_be_replaced(
     def refuse(*_: object) -> None:
         raise OSError("connection refused")
 
-    monkeypatch.setattr("agent.endpoints.max_connections", refuse)
+    monkeypatch.setattr("agent.data.endpoints.max_connections", refuse)
     make_unwell(fake, "unhealthy")
     beyond_all_tries(follower)
     assert state(follower) == ("degraded", "LeaderUnreachable")
@@ -309,7 +309,7 @@ def test_services_have_time_to_notice_that_the_leader_is_back(
     make_unwell(fake, "unhealthy")
     repairs = Repairs(follower)
     with monkeypatch.context() as away:
-        away.setattr("agent.endpoints.max_connections", refuse)
+        away.setattr("agent.data.endpoints.max_connections", refuse)
         repairs.look()
     before = fake.log("graphistry")
     repairs.look()
@@ -341,7 +341,7 @@ def test_services_have_the_time_that_their_health_check_allows_after_a_restart(
     make_unwell(fake, "unhealthy")
     repairs = Repairs(follower)
     with monkeypatch.context() as away:
-        away.setattr("agent.endpoints.max_connections", refuse)
+        away.setattr("agent.data.endpoints.max_connections", refuse)
         repairs.look()
     clock = time.monotonic() + passed
     monkeypatch.setattr("agent.repair.time", SimpleNamespace(monotonic=lambda: clock))
@@ -373,7 +373,7 @@ def test_an_unreachable_leader_is_only_waited_for(
         raise OSError("connection refused")
 
     with monkeypatch.context() as context:
-        context.setattr("agent.endpoints.max_connections", refuse)
+        context.setattr("agent.data.endpoints.max_connections", refuse)
         before = [line for line in fake.log("graphistry") if line.startswith(("up", "restart"))]
         repairs = beyond_all_tries(follower)
         assert follower.report.document["mayRecover"] is True
@@ -395,7 +395,7 @@ def test_asking_to_be_replaced_is_tried_again_while_aws_refuses(
         if answer:
             raise answer
 
-    monkeypatch.setattr("agent.aws.mark_unhealthy", refuse_first)
+    monkeypatch.setattr("agent.sites.aws.mark_unhealthy", refuse_first)
     lose_gpu(fake)
     beyond_all_tries(follower)
     assert answers == []
@@ -424,7 +424,7 @@ DENIED = "mount.nfs4: access denied by server while mounting 127.0.0.1:/"
 def test_a_folder_that_is_refused_is_said_to_be_and_costs_no_machine(
     fake: FakeMachine, follower: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agent.shared_folder.server_answers", lambda _: True)
+    monkeypatch.setattr("agent.phases.shared_folder.server_answers", lambda _: True)
     repairs = Repairs(follower)
     with unmountable(fake):
         fake.command("journalctl", f"echo '{DENIED}'")
@@ -444,7 +444,7 @@ def test_a_database_that_answers_is_not_started(
     def refuse(*_: object) -> int:
         raise PostgresError("password authentication failed", "28P01")
 
-    monkeypatch.setattr("agent.endpoints.max_connections", refuse)
+    monkeypatch.setattr("agent.data.endpoints.max_connections", refuse)
     calls = len(fake.log("graphistry"))
     beyond_all_tries(leader)
     assert state(leader) == ("degraded", "PostgresLoginRefused")
@@ -475,7 +475,7 @@ def test_what_a_person_restarts_is_told_at_once_and_left_until_the_next_look(
 def test_containers_that_cannot_be_asked_are_not_made_anew(
     fake: FakeMachine, follower: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agent.engine.SOCKET", str(fake.root / "none"))
+    monkeypatch.setattr("agent.machine.engine.SOCKET", str(fake.root / "none"))
     repairs = Repairs(follower)
     repairs.look()
     assert state(follower) == ("degraded", "DockerUnavailable")
@@ -487,7 +487,7 @@ def test_pages_that_alone_do_not_answer_replace_no_machine(
     follower: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A Caddyfile that is wrong is wrong on another machine too, and a hand's edit would be lost with this one."""
-    monkeypatch.setattr("agent.web.status", lambda _: 502)
+    monkeypatch.setattr("agent.graphistry.web.status", lambda _: 502)
     beyond_all_tries(follower)
     assert state(follower) == ("degraded", "ServiceUnhealthy")
     assert unhealthy(follower) == []
@@ -498,8 +498,8 @@ def test_a_redirect_that_leads_nowhere_known_is_alive(
     fake: FakeMachine, follower: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     door = Door("http://localhost", "http://localhost redirects to https", is_found=False)
-    monkeypatch.setattr("agent.door.find", lambda *_: door)
-    monkeypatch.setattr("agent.web.status", lambda _: 308)
+    monkeypatch.setattr("agent.graphistry.door.find", lambda *_: door)
+    monkeypatch.setattr("agent.graphistry.web.status", lambda _: 308)
     calls = fake.log("graphistry")
     beyond_all_tries(follower)
     assert state(follower) == ("ready", None)
@@ -511,9 +511,10 @@ def test_pages_behind_a_redirect_are_asked_without_caddys_own(
     follower: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "agent.door.find", lambda *_: Door("http://172.18.0.9", "asked behind it", is_behind=True)
+        "agent.graphistry.door.find",
+        lambda *_: Door("http://172.18.0.9", "asked behind it", is_behind=True),
     )
-    monkeypatch.setattr("agent.web.status", lambda page: 404 if "caddy" in page else 201)
+    monkeypatch.setattr("agent.graphistry.web.status", lambda page: 404 if "caddy" in page else 201)
     Repairs(follower).look()
     assert state(follower) == ("ready", None)
     assert http_check(follower)[0]

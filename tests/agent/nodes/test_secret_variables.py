@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from agent import __main__ as command_line
-from agent import secret_variables
-from agent.configure import wanted_wiring
 from agent.converge import converge
+from agent.graphistry import secret_variables
 from agent.node import Node
-from agent.remove import remove
+from agent.phases.configure import wanted_wiring
+from agent.sites.remove import remove
 from agent.specification import read
 from tests.agent.fakes import FakeMachine
 

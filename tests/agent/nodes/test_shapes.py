@@ -15,13 +15,16 @@ from typing import Any
 
 import pytest
 
-from agent import configure, database_folder, engine, node_folder
-from agent.cluster_secret import followers_part, generate
 from agent.converge import converge
-from agent.disks import data_root
-from agent.engine import Container
+from agent.data import database_folder
+from agent.folders import node_folder
+from agent.machine import engine
+from agent.machine.engine import Container
 from agent.node import Node
-from agent.release import PENDING
+from agent.phases import configure
+from agent.phases.disks import data_root
+from agent.phases.release import PENDING
+from agent.phases.secrets import followers_part, generate
 from agent.repair import Repairs
 from sandbox.user_cache import cache
 from tests.agent.fakes import FakeMachine
@@ -136,7 +139,7 @@ def shape(fake: FakeMachine, monkeypatch: pytest.MonkeyPatch) -> Shape:
     real = f'case "$2" in version) ;; *) exec {sys.executable} {script} "$@" ;; esac'
     fake.command("docker", f'if [ "$1" = compose ]; then {real}; fi\n{scripted}')
     fake.has_volume()
-    monkeypatch.setattr("agent.compose._known", {})
+    monkeypatch.setattr("agent.graphistry.compose._known", {})
     found = Shape(fake)
     found.write(COMPOSE)
     found.wrapper(WRAPPER.format(words=""))
@@ -657,7 +660,7 @@ class TestLeader:
     def test_a_service_that_talks_to_a_third_place_is_told(
         self, shape: Shape, node: Node, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("agent.connections._addresses", lambda _: {"10.40.0.10"})
+        monkeypatch.setattr("agent.data.connections._addresses", lambda _: {"10.40.0.10"})
         assert "not proven" in ready(node)["connections"]
         shape.fake.connects(os.getpid(), "10.9.9.9:6379")
         code, message = refused(node)

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from agent import shared_files, shared_folder
 from agent.converge import converge
-from agent.engine import Container
 from agent.failures import Failure
+from agent.folders import shared_files
+from agent.machine.engine import Container
 from agent.node import Node
+from agent.phases import shared_folder
 from tests.agent.fakes import FakeMachine
 
 MakeNode = Callable[..., Node]

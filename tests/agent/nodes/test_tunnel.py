@@ -15,10 +15,11 @@ from typing import Any
 
 import pytest
 
-from agent import guests, tunnel
 from agent.failures import Failure
-from agent.firewall import rules
-from agent.nfs_server import clients
+from agent.folders.nfs_server import clients
+from agent.phases import tunnel
+from agent.phases.firewall import rules
+from agent.sites import guests
 from agent.specification import NfsOnLeader, Specification, read
 from model.tunnel import inside
 from tests.agent.fakes import redirect, specification_document
@@ -145,7 +146,7 @@ class Lan:
         return specification(name, *followers)
 
     def exchange(self, *followers: str) -> None:
-        """What operate/host_tunnel.py does."""
+        """What operate/steps/host_tunnel.py does."""
         for name in followers:
             self.at("leader", tunnel.meet, ADDRESSES[name], self.keys[name])
             self.at(name, tunnel.meet, LEADER, self.keys["leader"])

@@ -8,7 +8,8 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from agent import hidden_folders, wiring
+from agent.folders import hidden_folders
+from agent.graphistry import wiring
 from tests.cluster.nodes import Cluster, changed_nothing, shell
 
 CAP_NET_RAW = 13

@@ -229,7 +229,7 @@ import json, sys, types
 from pathlib import Path
 sys.path.insert(0, "/opt/graphistry-cluster/agent.pyz")
 from agent import cluster_secret, specification
-from agent.aws_site import AwsSite
+from agent.sites.aws_site import AwsSite
 document = json.loads(Path("/opt/graphistry-cluster/specification.json").read_text())
 document["secret"] = {"arn": "%(arn)s", "followersArn": "%(followers)s"}
 document["sharedFolder"]["path"] = "/run/race"

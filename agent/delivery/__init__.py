@@ -1,0 +1,1 @@
+"""A release on its way to a machine: downloads, archives, layers."""

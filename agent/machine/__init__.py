@@ -1,0 +1,1 @@
+"""The machine's operating system: commands, units, packages, Docker, ports, disks."""

@@ -1,0 +1,1 @@
+"""The settings of a stack file: what each key may be, and the rules between them."""

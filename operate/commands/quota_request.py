@@ -1,0 +1,67 @@
+"""What `make quota-request` does: shows the quotas that a stack lacks and what is asked for already, and asks AWS."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rich.markup import escape
+from rich.table import Table
+
+from model.quota import OpenRequest, Shortfall
+from operate.terminal.messages import UserError
+from preflight.quota import SERVICE, open_request, shortfalls_of
+from preflight.situation import Situation, UnansweredError
+from preflight.tables import plain_table
+
+
+@dataclass(frozen=True, kw_only=True)
+class WantedQuota:
+    """A quota that does not hold the stack, and what is asked for already."""
+
+    shortfall: Shortfall
+    open_request: OpenRequest | None
+
+    @property
+    def enough(self) -> bool:
+        """Whether what is asked for already would do."""
+        request = self.open_request
+        return request is not None and request.value >= self.shortfall.value
+
+    @property
+    def phrase(self) -> str:
+        """What to ask for, in words."""
+        return f"{self.shortfall.value} vCPUs of {self.shortfall.quota.name}"
+
+
+def wanted_quotas(situation: Situation) -> list[WantedQuota]:
+    """Every quota that does not hold the stack. Raises :class:`UserError` where AWS cannot tell."""
+    try:
+        found = shortfalls_of(situation)
+    except UnansweredError as error:
+        raise UserError(str(error)) from None
+    return [
+        WantedQuota(shortfall=each, open_request=open_request(situation, each.quota))
+        for each in found
+    ]
+
+
+def ask(situation: Situation, wanted: WantedQuota) -> str:
+    """Ask AWS; what it answers, in words."""
+    answer = situation.client("service-quotas").request_service_quota_increase(
+        ServiceCode=SERVICE,
+        QuotaCode=wanted.shortfall.quota.code,
+        DesiredValue=float(wanted.shortfall.value),
+    )["RequestedQuota"]
+    return f"request {answer['Id']} is {answer['Status'].lower().replace('_', ' ')}"
+
+
+def wanted_table(wanted: list[WantedQuota]) -> Table:
+    """One row per quota; all numbers are vCPUs."""
+    columns = ("quota", "code", "limit", "in use", "this plan", "ask for", "asked already")
+    table = plain_table(*columns, prose=("quota", "asked already"))
+    for each in wanted:
+        lack, request = each.shortfall, each.open_request
+        asked = f"{request.value} on {request.day}" if request else "-"
+        numbers = (lack.limit, lack.in_use, lack.need, lack.value)
+        table.add_row(escape(lack.quota.name), lack.quota.code, *map(str, numbers), asked)
+    return table

@@ -1,0 +1,1 @@
+"""The nodes of a deployed stack, as they are now."""

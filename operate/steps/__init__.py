@@ -1,0 +1,1 @@
+"""Programs that a resource of the deployment runs."""

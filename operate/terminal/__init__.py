@@ -1,0 +1,1 @@
+"""How the commands speak, and what they are told."""

@@ -1,0 +1,1 @@
+"""Programs for whoever develops: they write files of this repository anew."""
