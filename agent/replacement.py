@@ -6,13 +6,13 @@ looks at the others', so that two that ask at the same moment see each other. Wh
 
 from __future__ import annotations
 
-import json
 import time
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from agent import limits
 from agent.report import TRANSIENT
+from agent.wishes import Ask
 
 if TYPE_CHECKING:
     from agent.node import Node
@@ -24,41 +24,6 @@ WEEK_SECONDS = 7 * 86400.0
 """A node that was replaced so often in a week is a person's (NVSentinel: five remediations in seven days)."""
 SETTLE_SECONDS = 5.0
 """Between opening the own document and looking at the others'."""
-
-
-@dataclass(frozen=True)
-class Ask:
-    """A node's wish for another machine."""
-
-    node: str
-    instance: str
-    code: str
-    since: float
-    is_open: bool
-    """Until the node is ready again, on whatever machine."""
-    asked: tuple[float, ...] = ()
-    """When another machine was really asked for."""
-
-    @property
-    def has_asked(self) -> bool:
-        """Whether the present wish was passed on."""
-        return bool(self.asked) and self.asked[-1] >= self.since
-
-
-class Asks(Protocol):
-    """Where a site keeps the wishes of all followers."""
-
-    def of(self, node: str) -> Ask | None:
-        """A node's last wish."""
-
-    def all(self) -> tuple[list[str], list[Ask]]:
-        """The names of the cluster's followers, and their wishes."""
-
-    def write(self, ask: Ask) -> None:
-        """Replace the own wish."""
-
-    def forget(self, node: str) -> str:
-        """A command with which the operator takes a node's wish back."""
 
 
 @dataclass(frozen=True)
@@ -147,14 +112,3 @@ def held_by(followers: list[str], wishes: list[Ask], name: str, now: float) -> l
         return recent  # the own wish is not seen: neither may others' be
     ahead = recent[: recent.index(name)]
     return ahead if len(ahead) >= allowed(len(followers)) else None
-
-
-def dumps(wish: Ask) -> bytes:
-    """A wish as a document."""
-    return json.dumps(asdict(wish), sort_keys=True).encode()
-
-
-def loads(content: bytes) -> Ask:
-    """A wish from its document; raises ValueError, TypeError or LookupError if it is none."""
-    found = json.loads(content)
-    return Ask(**{**found, "asked": tuple(found["asked"])})

@@ -14,7 +14,8 @@ from agent.failures import Failure
 from agent.gpu import gpu_care
 from agent.gpu.gpu_care import Care
 from agent.machine import engine
-from agent.node import HOME, Node, write_private
+from agent.machine.files import write_private
+from agent.node import HOME, Node
 from agent.own_archive import OwnArchive
 from agent.repair import Repairs
 from agent.report import TRANSIENT, Report

@@ -15,8 +15,9 @@ from bench.comparison import CLUSTER, FLOOR, Comparison
 from bench.recording import custom, record, shape
 from bench.startup import startup_seconds
 from bench.workbench import COMMANDS, Deployed, Workbench, workbench
+from model.problems import UserError
 from operate.stack.engine import EngineError
-from operate.terminal.messages import UserError, console, say
+from operate.terminal.messages import console, say
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,10 +23,11 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.workbench import COMMANDS, STACK, Stack, Workbench, cluster_config, workbench
+from model.problems import UserError
 from model.settings.stack_keys import PROJECT
 from model.specification import report_key
 from operate.stack.deployment import ROOT
-from operate.terminal.messages import UserError, say
+from operate.terminal.messages import say
 from sandbox.lifecycle import find
 from sandbox.machines.availability import prepare
 

@@ -23,9 +23,10 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
+from model.problems import UserError
 from model.settings.stack_keys import PROJECT
 from operate.stack.deployment import ROOT
-from operate.terminal.messages import UserError, say
+from operate.terminal.messages import say
 
 FEW, MANY = 1, 6
 STACK = "onprem-sandbox"

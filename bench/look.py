@@ -18,8 +18,9 @@ import typer
 
 from agent.limits import WATCH
 from bench.workbench import COMMANDS, STACK, Stack, Workbench, cluster_config, workbench
+from model.problems import UserError
 from operate.stack.deployment import ROOT
-from operate.terminal.messages import UserError, say
+from operate.terminal.messages import say
 from sandbox.lifecycle import find
 from sandbox.machines.availability import prepare
 

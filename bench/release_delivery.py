@@ -104,8 +104,9 @@ def phase(url: str, sha256: str) -> None:
 
 def on_a_machine(mebibytes: int, runs: int) -> dict[str, tuple[float, int]]:
     """What a machine of the sandbox measures, which is booted for it and has nothing else to do."""
+    from model.problems import UserError
     from operate.stack.deployment import ROOT
-    from operate.terminal.messages import UserError, say
+    from operate.terminal.messages import say
     from sandbox import lifecycle
     from sandbox.machines import hosts, inside, private_docker
     from sandbox.machines.availability import prepare

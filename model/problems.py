@@ -161,3 +161,7 @@ def closest(got: object, candidates: Iterable[str], *, likeness: float = 0.6) ->
     text = str(got)[:_LONGEST_SHOWN].lower()
     close = difflib.get_close_matches(text, by_lower_case, n=1, cutoff=likeness)
     return by_lower_case[close[0]] if close else None
+
+
+class UserError(Exception):
+    """Something the user can mend; the message says what was got, what is allowed, and what to do."""

@@ -16,7 +16,7 @@ from typing import Annotated
 
 import typer
 
-from model.problems import counted
+from model.problems import UserError, counted
 from model.quota import console_link
 from model.settings.aws import Settings
 from model.settings.hosts import FollowersOnHosts
@@ -39,7 +39,7 @@ from operate.stack.session import (
     workbench_of,
 )
 from operate.stack.told_release import VARIABLE
-from operate.terminal.messages import UserError, for_stack, say
+from operate.terminal.messages import for_stack, say
 from operate.terminal.streams import open_streams
 from operate.terminal.words import (
     NEWEST,

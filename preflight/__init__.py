@@ -9,9 +9,8 @@ from typing import Literal
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from model.problems import Problem, counted, numbered
+from model.problems import Problem, UserError, counted, numbered
 from model.settings.aws import CheckName
-from operate.terminal.messages import UserError
 from preflight.budget import budget
 from preflight.cluster import cluster
 from preflight.cost import price

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from agent.phases.preflight import driver_verdict
+from agent.supported import driver_verdict
 from model.problems import Problem
 from model.settings.image import Image
 from preflight.machine_images import ImageFacts, NoImageError, facts, newest

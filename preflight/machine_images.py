@@ -10,9 +10,8 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from model.problems import Problem
-from model.settings.image import MARKETPLACE_OWNER, Image, LockedImage, marketplace_name
+from model.settings.image import MARKETPLACE_OWNER, REHEARSED, Image, LockedImage, marketplace_name
 from model.settings.sections import Release
-from sandbox.lifecycle import STAND_IN
 
 _DRIVER = re.compile(r"\bdriver(?: version)?:? v?([0-9]{3}(?:\.[0-9]+){1,2})", re.IGNORECASE)
 _CUDA = re.compile(r"\bCUDA(?: version)?:?[ -]v?([0-9]+\.[0-9]+)", re.IGNORECASE)
@@ -137,7 +136,7 @@ def _facts(image: dict[str, Any]) -> ImageFacts:
         sold=any(
             each.get("ProductCodeType") == "marketplace" for each in image.get("ProductCodes", [])
         ),
-        stand_in=description == STAND_IN,
+        stand_in=description == REHEARSED,
     )
 
 

@@ -29,8 +29,6 @@ from .machines.leftovers import PrivateDocker, clean
 
 IMAGES = "images.json"
 """Name of the file in a sandbox's directory that says which images of a real account it shows stand-ins of."""
-STAND_IN = "has no contents: made by the sandbox"
-"""Description by which a stand-in is told from an image of a real account."""
 START_SECONDS = 60
 """Longest wait for a start; two or three seconds are usual."""
 STOP_SECONDS = 30

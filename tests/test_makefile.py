@@ -67,7 +67,11 @@ def test_every_variable_that_a_document_or_hint_types_is_known() -> None:
     files = [
         ROOT / "README.md",
         *(ROOT / "docs").rglob("*.md"),
-        *(file for room in ("operate", "preflight", "model") for file in (ROOT / room).rglob("*.py")),
+        *(
+            file
+            for room in ("operate", "preflight", "model")
+            for file in (ROOT / room).rglob("*.py")
+        ),
     ]
     for file in files:
         for words in re.findall(r"make [a-z-]+((?: [A-Z_0-9]+=\S*)+)", file.read_text()):

@@ -18,6 +18,8 @@ CHUNK_BYTES = 1024 * 1024
 SET_PIPE_SIZE = 1031
 """F_SETPIPE_SZ of Linux, which Python names from 3.10 on."""
 
+IMAGE_ARCHIVES = ("containers.tar.gz", "containers.tar.zst", "containers.tar")
+
 
 class Readable(Protocol):
     """Bytes that are read once from begin to end."""

@@ -12,7 +12,8 @@ from pathlib import Path
 from agent.failures import Failure
 from agent.machine import packages, systemd
 from agent.machine.commands import Completed, run
-from agent.node import MARK, Node, write_private
+from agent.machine.files import write_private
+from agent.node import MARK, Node
 from agent.sites import guests
 from agent.sites.store import STORE
 from agent.specification import NfsOnLeader

@@ -27,7 +27,8 @@ from agent.graphistry.compose import Compose, has_ended
 from agent.graphistry.vendor import UNIT_NAME
 from agent.machine import systemd
 from agent.machine.engine import Container
-from agent.node import HOME, Node, write_private
+from agent.machine.files import write_private
+from agent.node import HOME, Node
 from agent.specification import Specification
 
 NODES = "nodes"

@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from agent.node import HOME, write_private
+from agent.machine.files import write_private
+from agent.node import HOME
 
 KEPT_SECONDS = 7 * 86400.0
 """How long what was done is remembered (NVSentinel: five remediations in seven days)."""

@@ -15,7 +15,8 @@ from typing import Any, Iterator, Mapping, Sequence
 
 from agent.failures import Failure
 from agent.machine.engine import Container
-from agent.node import HOME, MARK, read_plain, write_private
+from agent.machine.files import read_plain, write_private
+from agent.node import HOME, MARK
 
 OVERRIDE = "docker-compose.override.yml"
 """Ours where nobody else has one: Compose reads it by itself."""

@@ -17,7 +17,8 @@ from agent.graphistry.compose import Compose
 from agent.graphistry.compose_files import OVERRIDE, is_somebody_elses
 from agent.graphistry.custom_env import without_block
 from agent.graphistry.wiring import environment_of
-from agent.node import HOME, MARK, Node, opened, read_plain, replace_file, write_private
+from agent.machine.files import opened, read_plain, replace_file, write_private
+from agent.node import HOME, MARK, Node
 
 BEFORE = f".before-{MARK}"
 """How the name of a file ends that was in the place of one of the stack file's."""

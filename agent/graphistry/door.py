@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from agent.failures import Failure
 from agent.machine.engine import Container
-from agent.node import read_plain
+from agent.machine.files import read_plain
 
 SECONDS = 30
 LOCAL = "localhost"

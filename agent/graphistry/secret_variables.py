@@ -12,7 +12,8 @@ from pathlib import Path
 
 from agent import limits
 from agent.failures import Failure
-from agent.node import Node, write_private
+from agent.machine.files import write_private
+from agent.node import Node
 from agent.sites import store
 from agent.sites.store import STORE
 

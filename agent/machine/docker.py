@@ -13,7 +13,7 @@ from typing import Any, Callable, Dict
 from agent.failures import Failure
 from agent.machine import systemd
 from agent.machine.commands import TAIL_LINES, require, run
-from agent.node import write_private
+from agent.machine.files import write_private
 
 SETTINGS = Path("/etc/docker/daemon.json")
 DOCKER = "/var/lib/docker"

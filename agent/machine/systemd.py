@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent.machine.commands import Completed, require, run
-from agent.node import UNITS, write_private
+from agent.machine.files import write_private
+from agent.node import UNITS
 
 _PLAIN = set(string.ascii_letters + string.digits + ":_.")
 

@@ -27,8 +27,9 @@ from agent.graphistry import (
 from agent.graphistry.compose import Compose
 from agent.graphistry.custom_env import quoted, with_block
 from agent.graphistry.vendor import UNIT_NAME
+from agent.machine.files import opened, read_plain, write_private
 from agent.machine.systemd import write_unit
-from agent.node import HOME, MARK, Node, opened, read_plain, write_private
+from agent.node import HOME, MARK, Node
 from agent.phases import (
     shared_folder,
 )

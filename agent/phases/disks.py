@@ -9,7 +9,8 @@ from typing import Any
 from agent.failures import Failure
 from agent.folders import shared_files
 from agent.machine import aws_disks, disk_growth, systemd
-from agent.node import Node, write_private
+from agent.machine.files import write_private
+from agent.node import Node
 from agent.specification import Specification
 
 DATA = "/mnt/graphistry-data"

@@ -16,7 +16,8 @@ from agent.folders import nfs
 from agent.graphistry import telemetry
 from agent.machine import packages, systemd, ufw
 from agent.machine.commands import run
-from agent.node import HOME, UNITS, Node, write_private
+from agent.machine.files import write_private
+from agent.node import HOME, UNITS, Node
 from agent.phases import tunnel
 from agent.sites import guests
 from agent.specification import AwsPlace, HostPlace, NfsOnLeader, Specification

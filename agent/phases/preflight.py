@@ -13,16 +13,13 @@ from agent.gpu import gpus
 from agent.graphistry import vendor
 from agent.machine import aws_disks, docker, ports
 from agent.machine.commands import run
-from agent.machine.versions import is_at_least
 from agent.node import HOME, Node
 from agent.specification import HostPlace
+from agent.supported import COMPOSE, TESTED, driver_verdict, knows_override, os_release
 
 CLOCK_SECONDS = 300
 """Sites refuse requests that are 15 minutes off, and logins break much earlier."""
-COMPOSE = "2.24.4"
-"""The first version of Docker's compose plugin that knows `!override` (docs.docker.com, compose file, merge)."""
 SYSTEMD = Path("/run/systemd/system")
-TESTED = ("ubuntu 22.04", "ubuntu 24.04", "amzn 2023")
 
 
 def preflight(node: Node) -> None:
@@ -61,12 +58,6 @@ def _system(node: Node) -> None:
     node.report.check("os", True, name if known else f"{name} (not among the supported ones)")
     if not SYSTEMD.is_dir():
         raise Failure("OsUnsupported", f"{name} does not run systemd")
-
-
-def os_release(text: str) -> dict[str, str]:
-    """The variables of /etc/os-release."""
-    pairs = [line.partition("=") for line in text.splitlines() if "=" in line]
-    return {name.strip(): value.strip().strip("\"'") for name, _, value in pairs}
 
 
 def _address(node: Node) -> None:
@@ -112,11 +103,6 @@ def _compose() -> None:
         raise Failure("ComposeTooOld", f"Docker's compose plugin is {found}; {COMPOSE} is needed")
 
 
-def knows_override(compose: str) -> bool:
-    """Whether a version of Docker's compose plugin can replace ports."""
-    return is_at_least(compose, COMPOSE)
-
-
 def _vendor(node: Node) -> None:
     vendor.stop(node)
 
@@ -131,19 +117,6 @@ def _gpus(node: Node) -> None:
     node.report.check("driver", ok, detail)
     if not ok:
         raise Failure("DriverTooOld", detail)
-
-
-def driver_verdict(driver: str, cuda: str) -> tuple[bool, str]:
-    """Whether the driver runs the release's CUDA flavour (the vendor's matrix for 2.50), and why."""
-    needed = "590.44.01" if cuda == "13" else "575.51.03"
-    if is_at_least(driver, needed):
-        return True, f"{driver} runs CUDA flavour {cuda}"
-    if cuda == "12" and is_at_least(driver, "570"):
-        return (
-            True,
-            f"{driver} runs CUDA flavour 12 by forward compatibility only; {needed} is advised",
-        )
-    return False, f"the NVIDIA driver is {driver}; CUDA flavour {cuda} needs {needed} or newer"
 
 
 def _space(node: Node) -> None:

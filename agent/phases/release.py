@@ -26,13 +26,14 @@ from typing import IO, Any, Callable, Dict, List, Sequence, cast
 
 from agent.data import database_folder
 from agent.delivery import incoming, layers
-from agent.delivery.archive import Archive, widen
+from agent.delivery.archive import IMAGE_ARCHIVES, Archive, widen
 from agent.delivery.download import Download, Stream
 from agent.failures import Failure
 from agent.graphistry.compose import Compose
 from agent.machine import docker
 from agent.machine.commands import require, run
-from agent.node import HOME, MARK, Node, opened, read_plain, write_private
+from agent.machine.files import opened, read_plain, write_private
+from agent.node import HOME, MARK, Node
 from agent.specification import Specification
 
 PREINSTALLED = (
@@ -55,7 +56,6 @@ NAMING = (MANIFEST, "repositories", "index.json", "oci-layout")
 """The files of an archive of `docker save` that name its images; Docker needs the first only."""
 Names = Dict[str, List[str]]
 """The images of an archive: what Docker has loaded them as, and how they are called in it."""
-IMAGE_ARCHIVES = ("containers.tar.gz", "containers.tar.zst", "containers.tar")
 CHUNK_BYTES = 1024 * 1024
 
 

@@ -20,7 +20,8 @@ from agent import limits
 from agent.failures import Failure
 from agent.folders import shared_files
 from agent.graphistry import secret_variables
-from agent.node import HOME, Node, write_private
+from agent.machine.files import write_private
+from agent.node import HOME, Node
 
 FOLLOWERS_KEYS = (
     "postgresPassword",

@@ -35,7 +35,8 @@ from agent.machine import (
 )
 from agent.machine.commands import TIMED_OUT, Completed, run
 from agent.machine.engine import Container, EngineError
-from agent.node import UNITS, Node, opened, write_private
+from agent.machine.files import opened, write_private
+from agent.node import UNITS, Node
 from agent.phases.disks import POSTGRES_FOLDERS, bind_postgres_folders, data_root, unbound
 from agent.phases.release import place
 from agent.specification import Efs, MountedPath, Nfs, NfsOnLeader

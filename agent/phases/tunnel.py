@@ -21,7 +21,8 @@ from agent import limits
 from agent.failures import Failure
 from agent.machine import packages, ports, systemd
 from agent.machine.commands import run
-from agent.node import HOME, UNITS, Node, write_private
+from agent.machine.files import write_private
+from agent.node import HOME, UNITS, Node
 from agent.sites import guests, store
 from agent.sites.store import STORE
 from agent.specification import Specification, Tunnel

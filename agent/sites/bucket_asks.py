@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import urllib.parse
 
-from agent import bootstrap, replacement
-from agent.replacement import Ask
+from agent import bootstrap
 from agent.sites.aws import Aws, Bucket
+from agent.wishes import Ask, dumps, loads
 
 ROOT = "nodes/"
 LEADER = "leader"
@@ -24,11 +24,7 @@ class BucketAsks:
     def of(self, node: str) -> Ask | None:
         """The last wish of a node; it is listed first: a role that may not list all gets 403 for what is not there."""
         key = f"{ROOT}{node}/{NAME}"
-        return (
-            replacement.loads(self._bucket.get(key))
-            if key in self._keys(f"{ROOT}{node}/")
-            else None
-        )
+        return loads(self._bucket.get(key)) if key in self._keys(f"{ROOT}{node}/") else None
 
     def all(self) -> tuple[list[str], list[Ask]]:
         """Every node with a specification is one of the cluster's: the program deletes it with the follower."""
@@ -37,12 +33,12 @@ class BucketAsks:
         wishes = [key for key in keys if key.endswith(f"/{NAME}")]
         return (
             [each for each in nodes if each != LEADER],
-            [replacement.loads(self._bucket.get(key)) for key in wishes],
+            [loads(self._bucket.get(key)) for key in wishes],
         )
 
     def write(self, ask: Ask) -> None:
         """Replace this node's wish."""
-        self._bucket.put(f"{ROOT}{ask.node}/{NAME}", replacement.dumps(ask))
+        self._bucket.put(f"{ROOT}{ask.node}/{NAME}", dumps(ask))
 
     def forget(self, node: str) -> str:
         """A command for the operator."""

@@ -28,7 +28,8 @@ from agent.machine import (
 )
 from agent.machine.commands import require as require_command
 from agent.machine.commands import run
-from agent.node import HOME, write_private
+from agent.machine.files import write_private
+from agent.node import HOME
 from agent.own_archive import OwnArchive, require, write
 from agent.phases import (
     release,

@@ -8,7 +8,7 @@ import urllib.parse
 from pathlib import Path
 
 from agent.failures import Failure
-from agent.node import write_private
+from agent.machine.files import write_private
 from agent.sites import delivered, store
 from agent.sites.store import STORE
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from agent.data import redis_users
 from agent.failures import Failure
-from agent.node import write_private
+from agent.machine.files import write_private
 from agent.phases import secrets
 from agent.phases.secrets import FOLLOWERS_KEYS, LEADERS_KEYS
 from agent.sites import delivered, store

@@ -35,13 +35,14 @@ from agent.phases import (
     release,
     tunnel,
 )
-from agent.phases.preflight import SYSTEMD, existing, os_release
+from agent.phases.preflight import SYSTEMD, existing
 from agent.sites import (
     delivered,
     host_secret,
 )
 from agent.sites.hosts_site import machine_id
 from agent.specification import Specification
+from agent.supported import os_release
 
 PORTS = (80, 443, 5432, 6379, 2049)
 WIREGUARD = Path("/sys/module/wireguard")

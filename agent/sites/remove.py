@@ -36,7 +36,8 @@ from agent.machine import (
     unit,
 )
 from agent.machine.commands import MISSING, run
-from agent.node import HOME, MARK, UNITS, opened, read_plain, write_private
+from agent.machine.files import opened, read_plain, write_private
+from agent.node import HOME, MARK, UNITS
 from agent.phases import (
     firewall,
     release,

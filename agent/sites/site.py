@@ -5,8 +5,8 @@ from __future__ import annotations
 from http.client import HTTPResponse
 from typing import Protocol
 
-from agent.replacement import Asks
 from agent.specification import SecretEnv, Specification
+from agent.wishes import Asks
 
 
 class Site(Protocol):

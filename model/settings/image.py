@@ -14,6 +14,9 @@ MARKETPLACE_OWNER = "679593333241"
 MARKETPLACE_PAGE = "https://aws.amazon.com/marketplace/pp/B07Q88KH8C"
 """Where the AWS Marketplace shows what Graphistry's image costs, and where an account subscribes to it."""
 
+REHEARSED = "has no contents: made by the sandbox"
+"""Description by which the sandbox's stand-in is told from an image of a real account."""
+
 ImageId = Annotated[
     str,
     StringConstraints(pattern=r"^ami-[0-9a-f]{8,17}$"),

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 import typer
 from rich.markup import escape
 
-from model.problems import counted
+from model.problems import UserError, counted
 from model.settings.hosts import FollowersOnHosts
 from model.settings.stack_keys import DELETE_DATA, PROJECT
 from model.tags import CLUSTER_TAG
@@ -19,12 +19,12 @@ from operate.commands.status import hosts_in
 from operate.commands.up import sandbox_knows, take_over
 from operate.nodes.joined import joined_stacks, joined_stacks_on_hosts
 from operate.stack.aws_errors import UNANSWERED
+from operate.stack.dead_run import clear_dead_run
 from operate.stack.deployment import SANDBOX_DIRECTORY, Deployment
 from operate.stack.kept_data import protect_again, unfinished
-from operate.stack.pulumi_lock import clear_dead_run
 from operate.stack.session import consent, run
 from operate.stack.stack_yaml import dumped, read_yaml
-from operate.terminal.messages import UserError, say
+from operate.terminal.messages import say
 from sandbox.lifecycle import Sandbox, stop
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from rich.table import Table
 
+from model.problems import UserError
 from model.settings.stack_keys import PROJECT
 from operate.hosts.ssh import Access, SshError, fingerprint, presented_key
 from operate.stack.stack_file import (
@@ -22,7 +23,6 @@ from operate.stack.stack_file import (
     refuse_unsound_hosts,
     write_stack_file,
 )
-from operate.terminal.messages import UserError
 from preflight.tables import plain_table
 
 NEW, KNOWN, CHANGED = "new", "as in the stack file", "CHANGED"

@@ -15,15 +15,15 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from agent.phases.preflight import driver_verdict
+from agent.supported import driver_verdict
 from model.changed_keys import LEADER
+from model.problems import UserError
 from model.settings.aws import FollowersOnAws, Settings
 from model.settings.image import LockedImage
 from model.tags import CLUSTER_TAG
 from operate.nodes.on_aws import entries
 from operate.nodes.reports import read_reports
 from operate.stack.deployment import Deployment
-from operate.terminal.messages import UserError
 from operate.terminal.words import NEWEST, RUNNING
 from preflight.machine_images import ImageFacts, NoImageError, facts, newest
 from preflight.tables import plain_table

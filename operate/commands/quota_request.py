@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from rich.markup import escape
 from rich.table import Table
 
+from model.problems import UserError
 from model.quota import OpenRequest, Shortfall
-from operate.terminal.messages import UserError
 from preflight.quota import SERVICE, open_request, shortfalls_of
 from preflight.situation import Situation, UnansweredError
 from preflight.tables import plain_table

@@ -10,6 +10,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from model.problems import UserError
 from model.settings.hosts import FollowersOnHosts
 from operate.commands.provable import nodes_to_prove, nodes_to_prove_on_hosts
 from operate.commands.prove import Nodes
@@ -21,7 +22,6 @@ from operate.stack.deployment import (
     SANDBOX_DIRECTORY,
     Deployment,
 )
-from operate.terminal.messages import UserError
 from sandbox.machines.hosts import container_at
 
 

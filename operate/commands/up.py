@@ -7,7 +7,7 @@ from ipaddress import IPv4Network
 
 from model.changed_keys import ChangedKey
 from model.changes import Effect
-from model.problems import counted
+from model.problems import UserError, counted
 from model.recorded import Recorded, moved, recorded
 from model.settings.aws import Settings
 from model.settings.hosts import FollowersOnHosts, HostsSettings
@@ -44,7 +44,7 @@ from operate.stack.kept_data import (
 )
 from operate.stack.recover import recover
 from operate.stack.rehearsed_hosts import refuse_impossible
-from operate.terminal.messages import UserError, console, say
+from operate.terminal.messages import console, say
 from preflight import PreflightError
 from preflight import run as run_preflight
 from preflight.cost import reckoning

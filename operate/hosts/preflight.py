@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from rich.markup import escape
 from rich.table import Table
 
-from agent.phases.preflight import COMPOSE, knows_override
+from agent.supported import COMPOSE, knows_override
 from components.agent_archive import build_archive
 from model import tunnel
 from model.settings.hosts import FollowersOnHosts, HostsSettings

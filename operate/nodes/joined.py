@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from model.problems import UserError
 from model.settings.aws import JoinedSettings
 from model.settings.hosts import JoinedHostsSettings
 from model.settings.sections import Release
@@ -13,7 +14,6 @@ from model.specification import RUN_AGENT
 from model.tags import CLUSTER_TAG, LEADER_TAG
 from operate.hosts.connected import Hosts
 from operate.stack.deployment import Deployment
-from operate.terminal.messages import UserError
 
 GUESTS = f"sudo -n {RUN_AGENT} guests"
 

@@ -10,10 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from agent.delivery.archive import GZIP, ZSTANDARD, Archive
+from agent.delivery.archive import GZIP, IMAGE_ARCHIVES, ZSTANDARD, Archive
 from agent.failures import Failure
-from agent.phases.release import IMAGE_ARCHIVES
-from operate.terminal.messages import UserError
+from model.problems import UserError
 
 MEBIBYTE = 2**20
 SMALLEST_PART = 16 * MEBIBYTE

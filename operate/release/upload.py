@@ -16,8 +16,9 @@ from typing import Any
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from model.problems import UserError
 from operate.release.release_archive import Part, ReleaseArchive
-from operate.terminal.messages import UserError, say
+from operate.terminal.messages import say
 from preflight.archive_at import NOTED
 
 AT_ONCE = 4

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from botocore.exceptions import EndpointConnectionError
 
+from model.problems import UserError
 from model.recorded import Recorded, arn_parts, in_words, recorded, refusal, sign_in
 from model.settings.hosts import FollowersOnHosts
 from operate.stack.aws_errors import UNANSWERED
 from operate.stack.deployment import Deployment
-from operate.terminal.messages import UserError
 from sandbox.account import ACCOUNT as SANDBOX
 
 

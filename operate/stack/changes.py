@@ -10,14 +10,13 @@ from rich.table import Table
 
 from model.changed_keys import ChangedKey, changed_keys
 from model.changes import Effect
-from model.problems import Problem, SettingsError, counted, numbered
+from model.problems import Problem, SettingsError, UserError, counted, numbered
 from model.settings.configuration import SECRET_ENV, settings_of_the_past
 from model.settings.read import AnySettings, given, parse
 from model.settings.stack_keys import PROJECT
 from operate.stack.deployment import Deployment
 from operate.stack.rehearsed_hosts import STACK_FILE
 from operate.stack.stack_file import ENCRYPTED, ENCRYPTED_ENV, settings_of
-from operate.terminal.messages import UserError
 from preflight.tables import plain_table
 
 _COLOURS = {

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 
+from model.problems import UserError
 from model.settings.aws import Settings
 from model.settings.hosts import FollowersOnHosts
 from model.settings.read import AnySettings
@@ -51,7 +52,7 @@ from operate.stack.stack_file import (
 )
 from operate.stack.stack_yaml import dumped
 from operate.stack.told_release import DONE, told
-from operate.terminal.messages import UserError, for_stack, say
+from operate.terminal.messages import for_stack, say
 from preflight.price_list import region_of
 from sandbox.lifecycle import Sandbox, SandboxError, find, start
 from sandbox.machines.availability import Machines, prepare

@@ -9,11 +9,11 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+from model.problems import UserError
 from model.settings.image import LockedImage
 from model.settings.stack_keys import PROJECT
 from operate.stack.deployment import ROOT, Deployment, Target, choice_of, default_target
 from operate.stack.stack_file import read_to_edit, write_stack_file
-from operate.terminal.messages import UserError
 
 KEY = f"{PROJECT}:image"
 

@@ -19,12 +19,13 @@ from model.changed_keys import ChangedKey
 from model.changes import Effect
 from model.cost import LISTED
 from model.prices import LISTED_REGION, SNAPSHOT
+from model.problems import UserError
 from model.recorded import AWS_PROVIDER
 from model.settings.configuration import SECRET_ENV_NAME
 from model.settings.stack_keys import DELETE_DATA, PROJECT
 from model.tags import BACKUPS_TAG, CLUSTER_TAG, GIVEN_UP_TAG, ID_TAG
 from operate.stack.deployment import ROOT, Deployment
-from operate.terminal.messages import UserError, say
+from operate.terminal.messages import say
 from preflight.tables import plain_table
 
 VOLUME = "aws:ebs/volume:Volume"

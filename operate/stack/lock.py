@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from operate.terminal.messages import UserError
+from model.problems import UserError
 
 
 @contextmanager

@@ -12,15 +12,11 @@ import socket
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psutil
 
 from model.settings.stack_keys import PROJECT
-from operate.terminal.messages import UserError, say
-
-if TYPE_CHECKING:
-    from operate.stack.deployment import Deployment
 
 LOOK_SECONDS = 0.1
 """How often a run that has no lock yet is looked at."""
@@ -40,7 +36,7 @@ def wait_noting_lock(
         except subprocess.TimeoutExpired:
             pass
         for lock in locks(environment, stack):
-            if lock.name not in before and _holder(lock).get("pid") == process.pid:
+            if lock.name not in before and holder_of(lock).get("pid") == process.pid:
                 with contextlib.suppress(
                     OSError
                 ):  # without a note, `pulumi cancel` is for a person
@@ -48,39 +44,6 @@ def wait_noting_lock(
                     note.write_text(json.dumps({"lock": lock.name, "where": _where()}))
                 return process.wait()
     return process.wait()
-
-
-def clear_dead_run(deployment: Deployment) -> None:
-    """Undo what a killed Pulumi of this computer leaves where the state is a file: its lock, and torn side files.
-
-    Pulumi replaces the state itself by one rename, but the ``.attrs`` file beside it is written in place, and an empty
-    one makes every later command end in ``EOF``. It holds a content type and a checksum that Pulumi does without.
-    Other backends write whole and have locks that expire or belong to people; they are left to ``pulumi cancel``, as
-    is every lock that another computer may hold. The state of a sandbox is in its checkout, and no other has it.
-    """
-    for lock in locks(deployment.environment, deployment.stack):
-        holder = _holder(lock)
-        is_own = deployment.sandbox is not None or _is_noted(deployment.note, lock)
-        if not is_own or _is_running(holder):
-            continue
-        say(f"the last run was killed (process {holder['pid']}); releasing its lock")
-        for side_file in lock.parents[4].rglob("*.attrs"):
-            if not _is_whole(side_file):
-                side_file.unlink()
-        lock.unlink(missing_ok=True)
-
-
-def refuse_while_busy(deployment: Deployment) -> None:
-    """Raise :class:`UserError` while another Pulumi is changing the stack."""
-    for lock in locks(deployment.environment, deployment.stack):
-        holder = _holder(lock)
-        if not holder:
-            continue  # it has just gone
-        raise UserError(
-            f"another Pulumi (process {holder['pid']} on {holder['hostname']}) is changing the stack "
-            f"{deployment.stack} since {holder['timestamp']}; wait for it to end, or run "
-            f"`pulumi cancel --stack {deployment.stack}` if you know that it is gone, on every computer of that name"
-        )
 
 
 def has_locks(environment: Mapping[str, str]) -> bool:
@@ -97,7 +60,7 @@ def locks(environment: Mapping[str, str], stack: str) -> list[Path]:
     return list(folder.glob(f"organization/{PROJECT}/{stack}/*.json"))
 
 
-def _holder(lock: Path) -> dict[str, Any]:
+def holder_of(lock: Path) -> dict[str, Any]:
     """Who holds a lock; nothing of one that has just gone, or is being written."""
     try:
         found: dict[str, Any] = json.loads(lock.read_text())
@@ -106,7 +69,7 @@ def _holder(lock: Path) -> dict[str, Any]:
     return found
 
 
-def _is_noted(note: Path, lock: Path) -> bool:
+def is_noted(note: Path, lock: Path) -> bool:
     """Whether this checkout took the lock, here and since this computer's last boot."""
     try:
         noted = json.loads(note.read_text())
@@ -126,7 +89,7 @@ def _where() -> str:
     return " ".join(parts)
 
 
-def _is_running(holder: Mapping[str, Any]) -> bool:
+def is_running(holder: Mapping[str, Any]) -> bool:
     """Whether the Pulumi that holds a lock lives: not one that only waits to be reaped, nor a later one of its
     number. One on another computer is taken to live."""
     if holder.get("hostname") != socket.gethostname():
@@ -136,11 +99,3 @@ def _is_running(holder: Mapping[str, Any]) -> bool:
         return process.name() == "pulumi" and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
-
-
-def _is_whole(file: Path) -> bool:
-    try:
-        json.loads(file.read_text())
-    except (OSError, ValueError):
-        return False
-    return True

@@ -18,10 +18,11 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from model.problems import UserError
 from model.recorded import recorded
 from model.tags import CLUSTER_TAG, GIVEN_UP_TAG, ID_TAG
 from operate.stack.deployment import Deployment
-from operate.terminal.messages import UserError, say
+from operate.terminal.messages import say
 
 Inputs = Mapping[str, Any]
 

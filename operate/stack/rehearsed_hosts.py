@@ -16,13 +16,14 @@ from typing import Any
 
 import psutil
 
+from model.problems import UserError
 from model.settings.configuration import SECRET_ENV
 from model.settings.hosts import FollowersOnHosts, HostsSettings
 from model.settings.sections import Release
 from model.settings.stack_keys import PROJECT
 from operate.stack.rehearsed_secret import encrypted
 from operate.stack.stack_file import PRIVATE_KEY
-from operate.terminal.messages import UserError, say
+from operate.terminal.messages import say
 from sandbox.lifecycle import find
 from sandbox.machines import hosts, operator_key
 from sandbox.machines.commands import MachineError

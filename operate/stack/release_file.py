@@ -7,11 +7,11 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from model.problems import UserError
 from model.settings.aws import Settings
 from model.settings.stack_keys import PROJECT
 from operate.stack.stack_file import read_to_edit, settings_of, write_stack_file
 from operate.stack.stack_yaml import parsed
-from operate.terminal.messages import UserError
 
 KEY = f"{PROJECT}:release"
 _VALUE = re.compile(r"""(?P<before>\s*[\w"']+:\s*)(?P<value>"[^"]*"|'[^']*'|[^\s#]+)?""")

@@ -14,8 +14,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 from rich.markup import escape
 
-from model.problems import SettingsError
+from model.problems import SettingsError, UserError
 from operate.stack.account import refuse_another_account
+from operate.stack.dead_run import clear_dead_run, refuse_while_busy
 from operate.stack.deployment import (
     ROOT,
     SANDBOX_DIRECTORY,
@@ -27,8 +28,7 @@ from operate.stack.deployment import (
 )
 from operate.stack.engine import EngineError
 from operate.stack.lock import alone
-from operate.stack.pulumi_lock import clear_dead_run, refuse_while_busy
-from operate.terminal.messages import UserError, console, say
+from operate.terminal.messages import console, say
 from sandbox import workbench
 from sandbox.lifecycle import find
 

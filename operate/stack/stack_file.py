@@ -16,6 +16,7 @@ from ruamel.yaml.error import YAMLError
 from model.problems import (
     Problem,
     SettingsError,
+    UserError,
     closest,
     did_you_mean,
     path_of,
@@ -27,7 +28,7 @@ from model.settings.hosts import ANY_HOST_KEY
 from model.settings.read import AnySettings, parse
 from model.settings.stack_keys import PROJECT, as_settings, checked, is_encrypted, is_setting
 from operate.stack.stack_yaml import read_yaml
-from operate.terminal.messages import UserError, for_stack
+from operate.terminal.messages import for_stack
 
 PRIVATE_KEY = f"{PROJECT}:sshPrivateKey"
 """The one secret of a stack file beside its secret variables."""

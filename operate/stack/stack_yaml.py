@@ -17,9 +17,8 @@ from typing import Any, NoReturn
 import yaml
 from yaml.reader import ReaderError
 
-from model.problems import Problem, counted, path_of, shown
+from model.problems import Problem, UserError, counted, path_of, shown
 from model.settings.stack_keys import PROJECT, place_of
-from operate.terminal.messages import UserError
 
 LARGEST = 2**20
 """Bytes of a stack file; 200 nodes with every key take a tenth of it."""

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from model.problems import UserError
 from model.settings.aws import Settings
-from operate.commands.publish import stored
 from operate.release.release_archive import inspect
+from operate.release.storing import stored
 from operate.stack.deployment import ROOT, SANDBOX_DIRECTORY, Deployment
 from operate.stack.rehearsed_release import release_of_cluster, stand_in
 from operate.stack.stack_file import read_stack_file, settings_of
-from operate.terminal.messages import UserError
 from sandbox.machines.files import write
 
 PUBLISHED = "stand-in.json"

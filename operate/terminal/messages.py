@@ -20,10 +20,6 @@ def for_stack(text: str, choice: str, node: str = "") -> str:
     return named.replace("NODE=name", f"NODE={node}") if node else named
 
 
-class UserError(Exception):
-    """Something the user can mend; the message says what was got, what is allowed, and what to do."""
-
-
 def say(line: str) -> None:
     """One line of progress."""
     console.print(f"[dim]graphistry-cluster[/] {line}", highlight=False, soft_wrap=True)

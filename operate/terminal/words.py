@@ -10,8 +10,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from model.problems import Problem, counted, numbered, shown
-from operate.terminal.messages import UserError
+from model.problems import Problem, UserError, counted, numbered, shown
 
 NEWEST, RUNNING = "newest", "running"
 """What may be asked for instead of an image's id: the newest there is, or the one that the leader runs."""

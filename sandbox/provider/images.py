@@ -22,8 +22,9 @@ from moto.ec2.responses.amis import AmisResponse
 from moto.ssm import ssm_backends
 from moto.ssm.models import Parameter, SimpleSystemManagerBackend
 
+from model.settings.image import REHEARSED
+
 from ..account import ACCOUNT
-from ..lifecycle import STAND_IN
 from ..release.build import Release
 
 OWNER = "898082745236"
@@ -117,7 +118,7 @@ def add(backend: Any, identifier: str, *, name: str, owner: str = OWNER, release
     What is there without being a stand-in of *owner* stays as it is.
     """
     present = backend.amis.get(identifier)
-    if present is not None and (present.description, present.owner_id) != (STAND_IN, owner):
+    if present is not None and (present.description, present.owner_id) != (REHEARSED, owner):
         return
     if present is not None and release_of(backend, identifier) == Release.named(release):
         return
@@ -125,7 +126,7 @@ def add(backend: Any, identifier: str, *, name: str, owner: str = OWNER, release
         backend,
         identifier,
         name=name,
-        description=STAND_IN,
+        description=REHEARSED,
         owner_id=owner,
         owner_alias="amazon" if owner == OWNER else None,
         public=True,

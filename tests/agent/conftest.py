@@ -21,12 +21,12 @@ from moto.server import ThreadedMotoServer
 import agent.__main__  # noqa: F401, so that every module of the agent can be redirected
 from agent.graphistry.door import Door
 from agent.node import Node
-from agent.replacement import Ask
 from agent.report import Report
 from agent.sites.aws import AwsError
 from agent.sites.aws_site import AwsSite
 from agent.sites.hosts_site import HostsSite
 from agent.specification import read
+from agent.wishes import Ask
 from components.aws.user_data import user_data
 
 from .fake_engine import engine

@@ -13,9 +13,9 @@ from agent.machine import docker, systemd
 from agent.machine.aws_disks import signature
 from agent.machine.docker import with_gpus
 from agent.phases.configure import custom_variables
-from agent.phases.preflight import driver_verdict, os_release
 from agent.phases.secrets import generate, read, user_password
 from agent.specification import read as read_specification
+from agent.supported import driver_verdict, os_release
 
 from .fakes import FakeMachine, specification_document
 

@@ -14,10 +14,11 @@ import pytest
 from agent import bootstrap, replacement, report
 from agent.gpu import gpu_care
 from agent.node import Node
-from agent.replacement import Ask, held_by
+from agent.replacement import held_by
 from agent.sites import aws
 from agent.sites.aws_site import AwsSite
 from agent.sites.bucket_asks import BucketAsks
+from agent.wishes import Ask
 from model.specification import replacement_key
 
 from .conftest import BUCKET, REGION, Machine

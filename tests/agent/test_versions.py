@@ -3,7 +3,7 @@
 import pytest
 
 from agent.machine.versions import is_at_least
-from agent.phases.preflight import driver_verdict, knows_override
+from agent.supported import driver_verdict, knows_override
 
 OVERRIDE = [
     # docker compose version --short, of Docker's, Ubuntu's, Debian's, Amazon's, Azure's and Docker Desktop's packages

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from model.problems import UserError
 from operate.commands.up import take_over
 from operate.stack import deployment
 from operate.stack.deployment import Deployment, Target, program_environment
-from operate.terminal.messages import UserError
 
 pytestmark = pytest.mark.engine
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import NoCredentialsError
 
+from model.problems import UserError
 from operate.stack.account import refuse_another_account
-from operate.terminal.messages import UserError
 from sandbox.account import ACCOUNT as SANDBOX
 
 OURS, OTHERS = "111122223333", "999999999999"

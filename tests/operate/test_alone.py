@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from model.problems import UserError
 from operate.stack.lock import alone
-from operate.terminal.messages import UserError
 
 HOLD = """
 import sys

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from model.problems import UserError
 from model.settings.read import parse
 from operate.commands.up import refuse_another_region
 from operate.stack.deployment import Deployment
-from operate.terminal.messages import UserError
 from tests.model.examples import HOSTS, SMALLEST
 
 QUEUE = {

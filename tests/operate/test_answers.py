@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from model.problems import UserError
 from operate.stack.deployment import Deployment, Target
-from operate.terminal.messages import UserError
 
 PULUMI = """#!/bin/sh
 echo "$*" >>{folder}/asked

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from model.problems import SettingsError
+from model.problems import SettingsError, UserError
 from operate.stack.stack_file import (
     read_stack_file,
     read_to_edit,
@@ -17,7 +17,6 @@ from operate.stack.stack_file import (
     settings_of,
 )
 from operate.stack.stack_yaml import dumped, read_yaml
-from operate.terminal.messages import UserError
 from tests.harness import ROOT
 
 FILES = [

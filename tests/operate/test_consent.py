@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from model.problems import UserError
 from operate.stack.session import consent
-from operate.terminal.messages import UserError
 
 REAL: Any = SimpleNamespace(sandbox=None)
 REHEARSAL: Any = SimpleNamespace(sandbox=SimpleNamespace())

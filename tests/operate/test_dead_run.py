@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
+from model.problems import UserError
 from operate.stack import pulumi_lock
-from operate.stack.pulumi_lock import clear_dead_run, refuse_while_busy, wait_noting_lock
-from operate.terminal.messages import UserError
+from operate.stack.dead_run import clear_dead_run, refuse_while_busy
+from operate.stack.pulumi_lock import wait_noting_lock
 
 DEAD = 2**22 + 1
 """A process id that Linux gives to nobody."""

@@ -10,6 +10,7 @@ import pytest
 
 from model.changed_keys import ChangedKey
 from model.changes import Effect
+from model.problems import UserError
 from model.settings.aws import Settings
 from model.settings.read import parse
 from operate.stack.changes import (
@@ -20,7 +21,6 @@ from operate.stack.changes import (
 )
 from operate.stack.deployment import Deployment
 from operate.stack.rehearsed_hosts import STACK_FILE
-from operate.terminal.messages import UserError
 from tests.model.examples import HOSTS, SMALLEST, changed
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import NoCredentialsError
 
+from model.problems import UserError
 from model.settings.read import parse
 from operate.commands import down as ending
 from operate.commands.down import (
@@ -20,7 +21,6 @@ from operate.commands.down import (
     stop_unused_sandbox,
     take_down,
 )
-from operate.terminal.messages import UserError
 from sandbox.lifecycle import Sandbox
 from tests.harness import ROOT
 from tests.model.examples import HOSTS, SMALLEST

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from model.problems import UserError
 from model.settings.hosts import HostsSettings, JoinedHostsSettings
 from model.settings.read import parse
 from model.settings.sections import Release
@@ -22,7 +23,6 @@ from operate.hosts.preflight import (
     without_data,
     without_tunnel,
 )
-from operate.terminal.messages import UserError
 from tests.model.examples import HOSTS, changed
 
 CLUSTER = "graphistry-cluster/lab"

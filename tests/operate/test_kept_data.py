@@ -12,6 +12,7 @@ import pytest
 
 from model.changed_keys import ChangedKey
 from model.changes import Effect
+from model.problems import UserError
 from operate.commands.up import data_to_give_up
 from operate.stack.kept_data import (
     PROTECTION_KEY,
@@ -26,7 +27,6 @@ from operate.stack.kept_data import (
     unfinished,
     unprotected,
 )
-from operate.terminal.messages import UserError
 
 URN = "urn:pulumi:prod::graphistry-cluster::"
 FOLDER = f"{URN}graphistry-cluster:index:SharedFolder::graphistry-prod-shared-folder"

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from model.problems import UserError
 from operate.stack.recover import recover
-from operate.terminal.messages import UserError
 
 COMPONENT = {
     "urn": "urn:pulumi:sandbox::graphistry-cluster::graphistry-cluster:index:Cluster::graphistry",

@@ -9,9 +9,9 @@ import boto3
 import pytest
 from moto import mock_aws
 
+from model.problems import UserError
 from operate.commands import status
 from operate.commands.status import deployed_outputs
-from operate.terminal.messages import UserError
 
 OUTPUTS = {"followers": {}, "bucket": "documents"}
 

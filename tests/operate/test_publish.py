@@ -14,12 +14,12 @@ from moto import mock_aws
 from moto.iam.access_control import PermissionResult
 from moto.s3.models import FakeBucket
 
+from model.problems import UserError
 from operate import __main__ as commands
 from operate.commands import publish as publishing
 from operate.commands.publish import publish
 from operate.stack.deployment import Deployment, Target
 from operate.stack.stack_file import read_stack_file
-from operate.terminal.messages import UserError
 from sandbox.release import build_release
 from tests.harness import ROOT
 
@@ -145,6 +145,6 @@ def test_credentials_are_asked_for_before_the_archive_is_read(
         return ("the AWS credentials have expired",)
 
     monkeypatch.setattr("operate.commands.up.credentials", refused)
-    monkeypatch.setattr(publishing, "inspect", None)
+    monkeypatch.setattr("operate.release.storing.inspect", None)
     with pytest.raises(UserError, match="have expired"):
         publish(opened, archive(), "", yes=False)

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.phases.release import IMAGE_ARCHIVES
+from agent.delivery.archive import IMAGE_ARCHIVES
+from model.problems import UserError
 from operate.release import release_archive
 from operate.release.release_archive import (
     MOST_PARTS,
@@ -21,7 +22,6 @@ from operate.release.release_archive import (
     part_size,
     require_archive,
 )
-from operate.terminal.messages import UserError
 from sandbox.release import build_release
 from sandbox.release.build import Compression
 

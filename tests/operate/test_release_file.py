@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from model.problems import UserError
 from model.settings.aws import Settings
 from operate.stack.release_file import KEY, write_release
 from operate.stack.stack_file import read_stack_file, settings_of
-from operate.terminal.messages import UserError
 from tests.harness import ROOT
 
 SOURCE = "s3://graphistry-releases-123456789012-us-east-1/graphistry-2.51.3-13-0123456789ab.tar.gz"

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from model.problems import UserError
 from model.settings.hosts import FollowersOnHosts
 from model.settings.sections import Release
 from operate.stack import rehearsed_hosts, rehearsed_secret
@@ -26,7 +27,6 @@ from operate.stack.rehearsed_hosts import (
     wanted_machines,
 )
 from operate.stack.stack_file import read_stack_file, settings_of
-from operate.terminal.messages import UserError
 from sandbox.machines import hosts, operator_key
 from sandbox.machines.hosts import Reached
 from tests.components.test_hosts import CONTAINERS, STACK

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from model.problems import UserError
 from model.settings.read import parse
 from model.tags import CLUSTER_TAG
 from operate.commands.up import refuse_a_shared_block
-from operate.terminal.messages import UserError
 from tests.model.examples import EXISTING_VPC, SMALLEST
 
 

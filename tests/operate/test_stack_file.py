@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from model.problems import Problem, SettingsError
+from model.problems import Problem, SettingsError, UserError
 from model.settings.image import LockedImage
 from operate.commands.host_keys import Found
 from operate.commands.host_keys import write as write_keys
@@ -15,7 +15,6 @@ from operate.stack.image_lock import write_lock
 from operate.stack.release_file import write_release
 from operate.stack.stack_file import read_stack_file, read_to_edit, settings_of
 from operate.stack.stack_yaml import dumped, read_yaml
-from operate.terminal.messages import UserError
 from tests.harness import ROOT
 
 SOUND = (ROOT / "stacks" / "Pulumi.dev.yaml").read_text()

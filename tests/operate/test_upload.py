@@ -16,11 +16,11 @@ from moto import mock_aws
 from moto.iam.access_control import PermissionResult
 from moto.s3.models import FakeBucket
 
+from model.problems import UserError
 from operate.release import release_archive
 from operate.release.release_archive import Part, ReleaseArchive
 from operate.release.release_bucket import require_bucket, require_name
 from operate.release.upload import upload
-from operate.terminal.messages import UserError
 
 BUCKET, ACCOUNT = "graphistry-releases-test", "123456789012"
 PART = 5 * 2**20

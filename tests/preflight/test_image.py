@@ -9,10 +9,9 @@ import pytest
 from botocore.exceptions import ClientError
 
 from model.problems import Problem
-from model.settings.image import MARKETPLACE_OWNER
+from model.settings.image import MARKETPLACE_OWNER, REHEARSED
 from preflight.image import image
 from preflight.situation import Finding, Remark, Unanswered, UnansweredError
-from sandbox.lifecycle import STAND_IN
 from tests.model.examples import SMALLEST, changed
 from tests.preflight.situations import situation
 
@@ -190,7 +189,7 @@ def test_an_unknown_driver_is_remarked_in_one_line() -> None:
 def test_a_stand_in_is_named_so_and_nothing_is_advised_that_means_nothing_there(
     keys: dict[str, Any], words: str
 ) -> None:
-    assert remarked(Aws(Tags=[], Description=STAND_IN), image=keys) == words
+    assert remarked(Aws(Tags=[], Description=REHEARSED), image=keys) == words
 
 
 def test_followers_of_another_stack_do_not_know_the_release() -> None:

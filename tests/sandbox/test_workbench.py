@@ -18,11 +18,11 @@ from typing import cast
 import pytest
 from typer.testing import CliRunner, Result
 
+from model.problems import UserError
 from operate import __main__ as operator
 from operate.commands import down, screen
 from operate.stack import session
 from operate.stack.deployment import Deployment
-from operate.terminal.messages import UserError
 from sandbox import workbench
 from sandbox.machines import image
 from tests.harness import ROOT

@@ -16,7 +16,8 @@ import pytest
 from agent.converge import converge
 from agent.failures import Failure
 from agent.graphistry import customization
-from agent.node import Node, read_plain, replace_file
+from agent.machine.files import read_plain, replace_file
+from agent.node import Node
 from agent.repair import Repairs
 from tests.agent.fakes import FakeMachine
 
