@@ -45,7 +45,7 @@ from agent.sites.hosts_site import HostsSite
 from agent.sites.inspect_host import inspect
 from agent.sites.reach import listen, reach
 from agent.sites.remove import remove
-from agent.verdict import status, wait
+from agent.sites.wait import status, wait
 from agent.watch import run
 
 

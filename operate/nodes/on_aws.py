@@ -10,13 +10,13 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
+from agent.verdict import SILENT_SECONDS
 from model.gpu_catalogue import CATALOGUE
 from model.tags import CLUSTER_TAG
 from operate.nodes.group_members import node_of
 from operate.nodes.refusals import code_of, refused_launches
 from operate.nodes.reports import Read, read_reports
 from operate.stack.deployment import Deployment
-from operate.steps.node_ready import SILENT_SECONDS
 from preflight.tables import plain_table
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
+from agent.verdict import BOOT_SECONDS, DEGRADED_SECONDS, RETRY_SECONDS, SILENT_SECONDS
 from operate.nodes.on_aws import Node, Seen
-from operate.steps.node_ready import BOOT_SECONDS, DEGRADED_SECONDS, RETRY_SECONDS, SILENT_SECONDS
 from operate.terminal.messages import say
 
 REPORT_PATIENCE = {

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any
 
@@ -18,30 +18,23 @@ import typer
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from model.node_report import Failure, NodeReport
+from agent import verdict
+from agent.verdict import (
+    BOOT_SECONDS,
+    DEADLINE_SECONDS,
+    RETRY_SECONDS,
+    SILENT_SECONDS,
+    Seen,
+    Verdict,
+)
 from operate.nodes.group_members import node_of, replace_delisted
 from operate.nodes.refusals import Refusal, refusal_of, refused_launches
 from operate.nodes.reports import Read, read_report
 from operate.steps import step_output
 
-DEADLINE_SECONDS = 3600.0
-"""Longest wait: a machine, its boot, and a release of some 30 GB over the network."""
-
-BOOT_SECONDS = 900.0
-"""Longest silence of a machine that has not reported yet; GPU machines boot in two to five minutes."""
-
-SILENT_SECONDS = 240.0
-"""Longest silence of an agent that has reported; it does every minute or more often."""
-
-RETRY_SECONDS = 120.0
-"""How long a failure from before the wait may stand, for the agent tries again within a minute."""
-
 REFUSED_SECONDS = 300.0
 """How long launches may be refused while AWS may still give a machine by itself: when the refusal is from before the
 wait, while zones are untried, and for spot, which falls back to on-demand."""
-
-DEGRADED_SECONDS = 300.0
-"""How long a node may be degraded: its agent's repairs are over sooner, and what it waits for is somebody's to mend."""
 
 NEW_SECONDS = 60.0
 """How long before the wait a group was made at most that this deployment made."""
@@ -60,9 +53,6 @@ LEADERS_CODES = (
 """What a follower's agent fails for where its leader takes longer than the agent waits; it goes on trying."""
 
 POLL_SECONDS = 2.0
-
-STILL_SECONDS = 30.0
-"""How often a phase that takes long is shown again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,16 +76,6 @@ class Observation:
     """The machine that is to leave and stays until AWS has launched another, where there is no machine yet."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """What an observation means: ``ready``, ``waiting`` or ``failed``, and what to show."""
-
-    outcome: str
-    line: str
-    details: dict[str, str] = field(default_factory=dict)
-    log: tuple[str, ...] = ()
-
-
 def judge(seen: Observation, specification: str) -> Verdict:
     """What *seen* means for a node that should be what the document with hash *specification* says."""
     if seen.refusal:
@@ -104,27 +84,37 @@ def judge(seen: Observation, specification: str) -> Verdict:
         return _waiting(seen, _without(seen), BOOT_SECONDS)
     if seen.machine_state in ("shutting-down", "terminated", "stopping", "stopped"):
         return _waiting(seen, f"machine {seen.machine} is {seen.machine_state}", RETRY_SECONDS)
-    report = seen.report.report if seen.report else None
-    if seen.report is None or report is None or not report.is_of(seen.machine):
+    read = seen.report
+    if read is None or not read.report.is_of(seen.machine):
         return _waiting(seen, f"machine {seen.machine} is booting", BOOT_SECONDS)
-    if (
-        report.failure
-        and report.state == "failed"
-        and report.specification in (None, specification)
-    ):
-        if report.failure.code in LEADERS_CODES and _is_at_work(seen.leader):
-            line = f"was {report.failure.code}; its leader is not ready yet"
+    document = read.report.model_dump(mode="json", by_alias=True)
+    told = Seen(document, read.age_seconds, seen.elapsed_seconds, seen.machine, _hint(seen))
+    return _waits_for_leader(seen, told, specification) or verdict.judge(told, specification)
+
+
+def _waits_for_leader(seen: Observation, told: Seen, specification: str) -> Verdict | None:
+    """What a follower's report means that its leader explains, who is not ready yet or has failed."""
+    leader, report, failure = seen.leader, told.report, told.report["failure"]
+    if leader is None:
+        return None
+    if report["state"] == "failed" and failure and told.is_of(specification):
+        if failure["code"] in LEADERS_CODES and _is_at_work(leader):
+            line = f"was {failure['code']}; its leader is not ready yet"
             return _waiting(seen, line, DEADLINE_SECONDS)
-        return _reported_failure(seen, seen.report, report.failure)
-    if seen.report.age_seconds > SILENT_SECONDS:
-        silent = f"its agent is silent for {seen.report.age_seconds:.0f} s"
-        return _waiting(seen, silent, RETRY_SECONDS)
-    if report.specification != specification:
-        patience = DEADLINE_SECONDS if report.running_phase else SILENT_SECONDS
-        return _waiting(seen, "its agent has not read the new specification", patience)
-    if report.state == "ready":
-        return Verdict(outcome="ready", line=_times(report))
-    return _progress(seen, report)
+        return None
+    is_at_work = not told.is_silent and report["specification"] == specification
+    needs_leader = report["state"] != "ready" and report["phase"] in LEADERS_PHASES
+    failed = leader.report.failure if leader.report.state == "failed" else None
+    if not (is_at_work and needs_leader and failed):
+        return None
+    if leader.failure_age_seconds >= seen.elapsed_seconds:
+        return None
+    details = {
+        "code": "LeaderFailed",
+        "reason": f"it is in {report['phase']} and needs the leader, which failed: {failed.code}",
+        "hint": "mend the leader, whose failure is shown beside this one; then the same command again",
+    }
+    return Verdict("failed", "waits for the leader", details)
 
 
 def _without(seen: Observation) -> str:
@@ -134,11 +124,9 @@ def _without(seen: Observation) -> str:
     )
 
 
-def _is_at_work(leader: Read | None) -> bool:
+def _is_at_work(leader: Read) -> bool:
     """Whether a leader is on its way to be ready."""
-    return bool(
-        leader and leader.report.state == "converging" and leader.age_seconds < SILENT_SECONDS
-    )
+    return leader.report.state == "converging" and leader.age_seconds < SILENT_SECONDS
 
 
 def _refused(seen: Observation, refusal: Refusal) -> Verdict:
@@ -186,66 +174,15 @@ def _told_refusal(seen: Observation, refusal: Refusal) -> Verdict:
     return Verdict(outcome="failed", line=f"AWS gives it no machine{stays}", details=details)
 
 
-def _reported_failure(seen: Observation, read: Read, failure: Failure) -> Verdict:
-    """A failure ends the wait, unless it is from before the wait and its agent may be trying again."""
-    at_work = read.report.running_phase if read.age_seconds < SILENT_SECONDS else None
-    patience = DEADLINE_SECONDS if at_work else RETRY_SECONDS
-    if read.failure_age_seconds > seen.elapsed_seconds and seen.elapsed_seconds < patience:
-        where = f" ({at_work.name})" if at_work else ""
-        return Verdict(outcome="waiting", line=f"was {failure.code}; its agent tries again{where}")
-    return _told(seen, f"failed in {failure.phase}", failure)
-
-
-def _told(seen: Observation, line: str, failure: Failure) -> Verdict:
-    """The end of a wait, with everything the agent says of the failure."""
-    details = {
-        "phase": failure.phase,
-        "code": failure.code,
-        "reason": failure.message,
-        "hint": failure.hint or "docs/failures.md has the code",
-        "machine": str(seen.machine),
-    }
-    return Verdict(outcome="failed", line=line, details=details, log=failure.log)
-
-
-def _progress(seen: Observation, report: NodeReport) -> Verdict:
-    leader = seen.leader.report if seen.leader else None
-    needs_leader = report.phase in LEADERS_PHASES
-    if leader and leader.state == "failed" and leader.failure and needs_leader:
-        details = {
-            "code": "LeaderFailed",
-            "reason": f"it is in {report.phase} and needs the leader, which failed: {leader.failure.code}",
-            "hint": "mend the leader, whose failure is shown beside this one; then the same command again",
-        }
-        if seen.leader and seen.leader.failure_age_seconds < seen.elapsed_seconds:
-            return Verdict(outcome="failed", line="waits for the leader", details=details)
-    if report.state == "degraded" and report.failure and seen.elapsed_seconds >= DEGRADED_SECONDS:
-        return _told(seen, "degraded", report.failure)
-    unproven = ", ".join(f"{each.name}: {each.detail}" for each in report.checks if not each.ok)
-    line = report.phase if report.state == "converging" else f"{report.state}: {unproven}"
-    return _waiting(seen, line, DEADLINE_SECONDS)
-
-
 def _waiting(seen: Observation, line: str, patience_seconds: float) -> Verdict:
-    if seen.elapsed_seconds < patience_seconds:
-        return Verdict(outcome="waiting", line=line)
-    hint = (
-        f"aws ec2 get-console-output --latest --output text --instance-id {seen.machine}"
-        if seen.machine
-        else "the group's activities say more: aws autoscaling describe-scaling-activities"
-    )
-    details = {
-        "code": "Silent",
-        "reason": f"for {seen.elapsed_seconds:.0f} s: {line}",
-        "hint": hint,
-    }
-    return Verdict(outcome="failed", line=line, details=details)
+    return verdict.waiting(seen.elapsed_seconds, line, patience_seconds, _hint(seen))
 
 
-def _times(report: NodeReport) -> str:
-    """How long each phase took that took a while."""
-    spent = [f"{each.name} {each.seconds:.0f} s" for each in report.phases if each.seconds >= 1]
-    return "ready" + (f" ({', '.join(spent)})" if spent else "")
+def _hint(seen: Observation) -> str:
+    """How to find out more about a machine that says nothing."""
+    if seen.machine:
+        return f"aws ec2 get-console-output --latest --output text --instance-id {seen.machine}"
+    return "the group's activities say more: aws autoscaling describe-scaling-activities"
 
 
 class Watcher:
@@ -333,24 +270,16 @@ def _described(member: Mapping[str, Any]) -> str:
 
 def wait(watcher: Watcher, node: str, meaning: Callable[[Observation], Verdict]) -> Verdict:
     """Look until the node is ready or has failed, which *meaning* says of each moment, and show every step."""
-    shown, shown_at = "", 0.0
-    while True:
-        try:
-            seen = watcher.look()
-        except (BotoCoreError, ClientError) as error:
-            return Verdict(
-                outcome="failed",
-                line="AWS cannot be asked",
-                details={"reason": str(error), "hint": "mend it; the same command again waits on"},
-            )
-        verdict = meaning(seen)
-        if verdict.outcome != "waiting":
-            return verdict
-        now = time.monotonic()
-        if verdict.line != shown or now - shown_at > STILL_SECONDS:
-            step_output.show(f"{node}: {verdict.line} ({seen.elapsed_seconds:.0f} s)")
-            shown, shown_at = verdict.line, now
-        time.sleep(POLL_SECONDS)
+
+    def look() -> tuple[Verdict, float]:
+        seen = watcher.look()
+        return meaning(seen), seen.elapsed_seconds
+
+    try:
+        return verdict.follow(look, lambda line: step_output.show(f"{node}: {line}"), POLL_SECONDS)
+    except (BotoCoreError, ClientError) as error:
+        details = {"reason": str(error), "hint": "mend it; the same command again waits on"}
+        return Verdict("failed", "AWS cannot be asked", details)
 
 
 def main(
@@ -369,15 +298,13 @@ def main(
     meaning = judge_recorded if recorded else partial(judge, specification=specification)
     listed = tuple(filter(None, types.split(",")))
     watcher = Watcher(region, bucket, node, instance=instance, group=group, types=listed)
-    verdict = wait(watcher, node, meaning)
-    if verdict.outcome == "ready":
-        step_output.show(f"{node}: {verdict.line}")
+    found = wait(watcher, node, meaning)
+    if found.outcome == "ready":
+        step_output.show(f"{node}: {found.line}")
         return
-    step_output.complain(f"{node} is not ready: {verdict.line}")
-    for name, text in verdict.details.items():
-        step_output.complain(f"  {name:8} {text}")
-    for line in verdict.log:
-        step_output.complain(f"  log      {line}")
+    step_output.complain(f"{node} is not ready: {found.line}")
+    for line in found.told():
+        step_output.complain(line)
     raise typer.Exit(1)
 
 

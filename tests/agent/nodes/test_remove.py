@@ -350,7 +350,7 @@ def test_a_file_without_our_block_is_the_file_as_it_was(
 
 
 def test_the_report_says_nothing_of_a_removed_node(fake: FakeMachine, leader: Node) -> None:
-    from agent.verdict import status
+    from agent.sites.wait import status
 
     assert leader
     remove()

@@ -10,17 +10,14 @@ from botocore.exceptions import ClientError
 
 from agent.data import endpoints
 from agent.failures import HINTS
+from agent.verdict import BOOT_SECONDS, DEGRADED_SECONDS, RETRY_SECONDS, SILENT_SECONDS
 from model.node_report import NodeReport
 from operate.nodes.group_members import node_of, replace_delisted
 from operate.nodes.refusals import Refusal, refusal_of, refused_launches
 from operate.nodes.reports import Read
 from operate.steps import node_ready
 from operate.steps.node_ready import (
-    BOOT_SECONDS,
-    DEGRADED_SECONDS,
     REFUSED_SECONDS,
-    RETRY_SECONDS,
-    SILENT_SECONDS,
     Observation,
     judge,
     judge_recorded,

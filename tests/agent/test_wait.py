@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from agent import verdict
 from agent.report import now
-from agent.verdict import Observation, Verdict, judge, status, wait
+from agent.sites import wait as waits
+from agent.sites.wait import Observation, judge, status, wait
+from agent.verdict import Verdict
 
 from .fakes import FakeMachine
 
@@ -91,7 +92,7 @@ def test_a_failure_of_an_earlier_specification_is_not_this_ones(fake: FakeMachin
 @pytest.fixture
 def written(fake: FakeMachine, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Reports that the agent writes one after the other, one a look."""
-    monkeypatch.setattr(verdict, "POLL_SECONDS", 0)
+    monkeypatch.setattr(waits, "POLL_SECONDS", 0)
     (fake.root / "units").mkdir()
     (fake.root / "units" / "graphistry-cluster-agent.service").touch()
     document = json.dumps(fake.host_document("follower"))
@@ -99,13 +100,13 @@ def written(fake: FakeMachine, monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def write(*documents: dict[str, Any]) -> None:
         left = list(documents)
-        look = verdict.look
+        read = waits.read
 
-        def next_look(elapsed: float) -> Observation:
+        def next_report() -> Any:
             (fake.home / "report.json").write_text(json.dumps(left.pop(0)))
-            return look(elapsed)
+            return read()
 
-        monkeypatch.setattr(verdict, "look", next_look)
+        monkeypatch.setattr(waits, "read", next_report)
 
     return write
 
@@ -150,7 +151,7 @@ def test_a_dead_agent_is_told_with_its_last_words(
 ) -> None:
     (fake.root / "agent-state").write_text("failed\n")
     fake.command("journalctl", "echo SyntaxError")
-    monkeypatch.setattr(verdict, "DEAD_SECONDS", 0)
+    monkeypatch.setattr(waits, "DEAD_SECONDS", 0)
     written(*[report()] * 3)
     assert wait(WANTED) == 1
     said = capsys.readouterr().err
