@@ -33,9 +33,9 @@ from pathlib import Path
 from typing import Sequence
 
 from agent.data import data_containers
+from agent.exercise import exercise
 from agent.failures import Failure
 from agent.graphistry import secret_variables
-from agent.graphistry.exercise import exercise
 from agent.machine import unit
 from agent.phases import tunnel
 from agent.sites import guests, host_secret

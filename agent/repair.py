@@ -11,6 +11,7 @@ from agent import (
     limits,
     replacement,
 )
+from agent.containers.compose import Compose
 from agent.failures import Failure
 from agent.folders import (
     nfs_server,
@@ -25,7 +26,6 @@ from agent.gpu import (
 from agent.gpu.gpu_care import SERVICES as GPU_SERVICES
 from agent.gpu.gpu_care import Care
 from agent.gpu.gpus import GpuFailure
-from agent.graphistry.compose import Compose
 from agent.node import Node
 from agent.phases import (
     shared_folder,

@@ -9,11 +9,11 @@ import time
 from types import FrameType
 
 from agent import limits
+from agent.containers import engine
 from agent.converge import converge, crash
 from agent.failures import Failure
 from agent.gpu import gpu_care
 from agent.gpu.gpu_care import Care
-from agent.machine import engine
 from agent.machine.files import write_private
 from agent.node import HOME, Node
 from agent.own_archive import OwnArchive

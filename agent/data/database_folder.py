@@ -10,11 +10,12 @@ import posixpath
 from pathlib import Path
 from typing import Any, Mapping, Sequence
 
+from agent.containers import engine
+from agent.containers.compose_files import PROJECT_LABEL, is_of
+from agent.containers.engine import Container, EngineError
 from agent.failures import Failure, NotProvenError
-from agent.graphistry.compose_files import PROJECT_LABEL, is_of
-from agent.machine import engine, systemd
-from agent.machine.engine import Container, EngineError
-from agent.phases.disks import NETWORK_TYPES, POSTGRES_FOLDERS, data_root
+from agent.machine import systemd
+from agent.machine.data_root import NETWORK_TYPES, POSTGRES_FOLDERS, data_root
 from agent.specification import Specification
 
 SERVICE = "postgres"

@@ -13,8 +13,8 @@ from typing import Any, Iterator, Mapping
 from agent.folders import inside, shared_files
 from agent.folders.inside import Folder
 from agent.folders.node_folder import NODES, Volume
+from agent.machine.data_root import POSTGRES_FOLDERS
 from agent.node import Node
-from agent.phases.disks import POSTGRES_FOLDERS
 
 FOLDERS = (NODES, *POSTGRES_FOLDERS)
 

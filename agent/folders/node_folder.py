@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import Any, Dict, Iterator, Mapping, Tuple
 
 from agent import limits
+from agent.containers.compose import Compose, has_ended
+from agent.containers.engine import Container
 from agent.failures import Failure
 from agent.folders import inside, shared_files
 from agent.folders.inside import Folder
-from agent.graphistry.compose import Compose, has_ended
 from agent.graphistry.vendor import UNIT_NAME
 from agent.machine import systemd
-from agent.machine.engine import Container
 from agent.machine.files import write_private
 from agent.node import HOME, Node
 from agent.specification import Specification

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Sequence
 
 from agent import limits, replacement
+from agent.containers.compose import Compose
 from agent.failures import Failure
 from agent.gpu import gpu_record
 from agent.gpu.gpu_record import Record
 from agent.gpu.gpus import GpuFailure
 from agent.gpu.xid import Action
-from agent.graphistry.compose import Compose
 from agent.machine.commands import run
 from agent.node import Node
 from agent.replacement import Answer

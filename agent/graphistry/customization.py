@@ -12,9 +12,9 @@ import os
 from pathlib import Path
 from typing import Any, Dict, Iterator, Mapping, Sequence
 
+from agent.containers.compose import Compose
+from agent.containers.compose_files import OVERRIDE, is_somebody_elses
 from agent.failures import Failure
-from agent.graphistry.compose import Compose
-from agent.graphistry.compose_files import OVERRIDE, is_somebody_elses
 from agent.graphistry.custom_env import without_block
 from agent.graphistry.wiring import environment_of
 from agent.machine.files import opened, read_plain, replace_file, write_private

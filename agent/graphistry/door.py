@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any, Callable, Mapping, Sequence
 from urllib.parse import urlsplit
 
+from agent.containers.engine import Container
 from agent.failures import Failure
-from agent.machine.engine import Container
 from agent.machine.files import read_plain
 
 SECONDS = 30

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Sequence
 
+from agent.containers.engine import Container
 from agent.graphistry.door import HTTP, HTTPS
 from agent.graphistry.wiring import PUBLISHED
-from agent.machine.engine import Container
 from agent.node import Node
 
 

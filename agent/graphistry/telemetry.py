@@ -10,8 +10,8 @@ import re
 from pathlib import Path
 from typing import Mapping, Sequence
 
-from agent.data import connections
-from agent.machine.engine import Container
+from agent.containers.engine import Container
+from agent.graphistry import connections
 from agent.specification import HostPlace, Specification
 
 PORTS = {3000: "Grafana", 8889: "the collector", 9091: "Prometheus", 16686: "Jaeger"}

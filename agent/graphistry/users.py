@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from agent.containers.compose import Compose
 from agent.failures import Failure
-from agent.graphistry.compose import Compose
 
 ADMIN = "admin"
 SERVICE = "graphistry-cluster"

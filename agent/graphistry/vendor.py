@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from agent.containers.compose import Compose
 from agent.data import database_folder
 from agent.failures import Failure
-from agent.graphistry.compose import Compose
+from agent.graphistry import release_folder
 from agent.machine.commands import run
 from agent.node import MARK, UNITS, Node
-from agent.phases import release
 from agent.specification import HostPlace
 
 UNIT_NAME = "graphistry.service"
@@ -37,7 +37,7 @@ def stop(node: Node) -> None:
             run(["systemctl", "mask", name])
     if _is_ours(UNITS / UNIT_NAME):
         return
-    for folder in release.found():
+    for folder in release_folder.found():
         compose = Compose(folder)
         if compose.containers():
             # In the vendor's configuration still, so that its own PostgreSQL ends too.
@@ -53,7 +53,7 @@ def _require_no_database(node: Node) -> None:
     specification = node.specification
     is_somebodys = isinstance(specification.place, HostPlace) and specification.runs_data_services
     if is_somebodys and not _is_ours(UNITS / UNIT_NAME):
-        database_folder.require_none_in(specification, release.found())
+        database_folder.require_none_in(specification, release_folder.found())
 
 
 def _is_ours(file: Path) -> bool:

@@ -12,9 +12,9 @@ import urllib.request
 from pathlib import Path
 from typing import Any, Callable, Mapping, Sequence
 
+from agent.containers.engine import Container
 from agent.graphistry import door
 from agent.graphistry.door import Door
-from agent.machine.engine import Container
 
 ADDRESS = f"http://{door.LOCAL}"
 """Where pages are asked, which `enter` finds."""

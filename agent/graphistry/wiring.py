@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, Collection, Dict, Mapping, Sequence
 from urllib.parse import urlsplit
 
+from agent.containers.engine import Container
 from agent.data import database_folder
 from agent.failures import Failure
-from agent.machine.engine import Container
 from agent.specification import Specification
 
 LEADERS_REDIS = ("nexus", "forge-etl-python")

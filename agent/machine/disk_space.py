@@ -11,7 +11,7 @@ from typing import Any
 
 from agent.failures import Failure
 from agent.machine import docker, systemd
-from agent.phases.disks import data_root
+from agent.machine.data_root import data_root
 from agent.specification import AwsPlace, Specification
 
 WARNING_PERCENT = 85

@@ -9,6 +9,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from agent.containers import (
+    compose_files,
+)
+from agent.containers.compose import Compose
 from agent.data import (
     database_folder,
     redis_users,
@@ -20,20 +24,18 @@ from agent.folders import (
     node_folder,
 )
 from agent.graphistry import (
-    compose_files,
     customization,
     wiring,
 )
-from agent.graphistry.compose import Compose
 from agent.graphistry.custom_env import quoted, with_block
 from agent.graphistry.vendor import UNIT_NAME
+from agent.machine.data_root import POSTGRES_FOLDERS, data_root
 from agent.machine.files import opened, read_plain, write_private
 from agent.machine.systemd import write_unit
 from agent.node import HOME, MARK, Node
 from agent.phases import (
     shared_folder,
 )
-from agent.phases.disks import POSTGRES_FOLDERS, data_root
 from agent.specification import Specification
 
 UNIT = f"""# {MARK}

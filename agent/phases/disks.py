@@ -9,21 +9,17 @@ from typing import Any
 from agent.failures import Failure
 from agent.folders import shared_files
 from agent.machine import aws_disks, disk_growth, systemd
+from agent.machine.data_root import DATA, NETWORK_TYPES, POSTGRES_FOLDERS, data_root
 from agent.machine.files import write_private
 from agent.node import Node
 from agent.specification import Specification
 
-DATA = "/mnt/graphistry-data"
-"""Where the data volume is mounted, where there is one."""
-POSTGRES_FOLDERS = ("postgresql_data", "postgres_backups")
 DOCKER_VOLUMES = "docker_volumes"
 """On the data volume, what a leader's containers keep in Docker's volumes, where Docker's data is on a local disk."""
 MARKER = ".graphistry-cluster.json"
 GUARD = "nothing-is-mounted-here"
 """A file in the shared folder's own places for PostgreSQL, seen only while the data volume does not lie over them: a
 PostgreSQL that Docker starts too early finds no empty folder, and makes no new database in it (initdb refuses)."""
-NETWORK_TYPES = ("nfs", "nfs4", "cifs", "ceph", "glusterfs", "fuse.sshfs", "fuse.glusterfs")
-"""File systems on which PostgreSQL must not be."""
 
 
 def disks(node: Node) -> None:
@@ -48,11 +44,6 @@ def disks(node: Node) -> None:
 def growing(specification: Specification) -> list[str]:
     """The mount points whose disks AWS may enlarge."""
     return ["/", *([DATA] if specification.data_volume is not None else [])]
-
-
-def data_root(specification: Specification) -> str:
-    """The folder that holds the leader's PostgreSQL."""
-    return specification.data_folder or DATA
 
 
 def bind_postgres_folders(node: Node) -> None:

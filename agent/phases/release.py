@@ -13,50 +13,43 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import io
 import json
 import os
-import posixpath
 import shutil
-import subprocess
 import tarfile
-import tempfile
 from pathlib import Path
-from typing import IO, Any, Callable, Dict, List, Sequence, cast
+from typing import Any, Sequence
 
+from agent.containers.compose import Compose
 from agent.data import database_folder
-from agent.delivery import incoming, layers
-from agent.delivery.archive import IMAGE_ARCHIVES, Archive, widen
+from agent.delivery import incoming
+from agent.delivery.archive import IMAGE_ARCHIVES, Archive
 from agent.delivery.download import Download, Stream
+from agent.delivery.images import (
+    CHUNK_BYTES,
+    UNVERIFIED,
+    Names,
+    load,
+    load_unverified,
+    name_images,
+    remove_images,
+)
 from agent.failures import Failure
-from agent.graphistry.compose import Compose
+from agent.graphistry.release_folder import PREINSTALLED, place, version_of
 from agent.machine import docker
-from agent.machine.commands import require, run
+from agent.machine.commands import run
 from agent.machine.files import opened, read_plain, write_private
 from agent.node import HOME, MARK, Node
 from agent.specification import Specification
 
-PREINSTALLED = (
-    Path("/home/ubuntu/graphistry"),
-    Path("/var/graphistry"),
-    Path("/opt/graphistry"),
-)
 RECORD = ".graphistry-cluster.json"
 PARTIAL, BEFORE, RETIRED = ".partial", ".before", ".retired"
 """Ends of the names of folders: one that is being unpacked; one in whose place a new one is put; one that only has to
 be removed."""
-UNVERIFIED = "graphistry-cluster-unverified"
-"""The name of images whose archive has not had the right checksum yet; each has a tag."""
 PENDING = ".graphistry-cluster-pending"
 """In a release that has not got all data of an earlier one yet: nothing is ever copied from it."""
 ALONE = "ENABLE_CLUSTER_MODE=false\n"
 """In the vendor's cluster.env: of a release that is no node's."""
-MANIFEST = "manifest.json"
-NAMING = (MANIFEST, "repositories", "index.json", "oci-layout")
-"""The files of an archive of `docker save` that name its images; Docker needs the first only."""
-Names = Dict[str, List[str]]
-"""The images of an archive: what Docker has loaded them as, and how they are called in it."""
-CHUNK_BYTES = 1024 * 1024
 
 
 def release(node: Node) -> None:
@@ -76,14 +69,14 @@ def release(node: Node) -> None:
         _retire(each, folder)
     for each in left:
         _leave(each)
-    version, cuda = _version(folder)
+    version, cuda = version_of(folder)
     node.report.version("release", f"{version}-{cuda}")
     if is_preinstalled:
         _load_missing_images(folder)
 
 
 def _require_version(specification: Specification, folder: Path, shown: Path) -> None:
-    version, cuda = _version(folder)
+    version, cuda = version_of(folder)
     if (version, cuda) != (specification.release_version, specification.cuda):
         raise Failure(
             "ReleaseVersionMismatch",
@@ -95,58 +88,13 @@ def _require_version(specification: Specification, folder: Path, shown: Path) ->
 def _recover() -> None:
     """Put right what was cut off: take images away that were never verified, and folders that nobody needs."""
     words = ["docker", "image", "ls", "--format", "{{.Repository}}:{{.Tag}}", UNVERIFIED]
-    _remove_images(run(words).output.split())
+    remove_images(run(words).output.split())
     for before in (HOME / "releases").glob(f"*{BEFORE}"):
         final = before.with_name(before.name[: -len(BEFORE)])
         shutil.rmtree(before, ignore_errors=True) if final.exists() else before.rename(final)
     for end in (PARTIAL, RETIRED):
         for each in (HOME / "releases").glob(f"*{end}"):
             shutil.rmtree(each)
-
-
-def place(specification: Specification) -> Path:
-    """Where the specification's release is, once this phase has been through."""
-    if specification.release_source == "preinstalled":
-        return _preinstalled()
-    return HOME / "releases" / f"{specification.release_version}-{specification.cuda}"
-
-
-def preinstalled() -> dict[str, str] | None:
-    """Version, CUDA flavour and folder of the release that came with the machine; None without a whole one."""
-    try:
-        folder = _preinstalled()
-        version, cuda = _version(folder)
-    except Failure:
-        return None
-    return {"version": version, "cuda": cuda, "folder": str(folder)}
-
-
-def _version(folder: Path) -> tuple[str, str]:
-    """Version and CUDA flavour of an unpacked release."""
-    return _text(folder / "VERSION").lstrip("v"), _text(folder / "CUDA_SHORT_VERSION")
-
-
-def _text(file: Path) -> str:
-    try:
-        return read_plain(file).strip()
-    except OSError as error:
-        raise Failure("ReleaseArchiveInvalid", f"{file}: {error.strerror}") from error
-
-
-def found() -> list[Path]:
-    """The folders of releases that came with the machine."""
-    return [
-        folder
-        for folder in PREINSTALLED
-        if (folder / "graphistry").is_file() and (folder / "VERSION").is_file()
-    ]
-
-
-def _preinstalled() -> Path:
-    for folder in found():
-        return folder
-    places = ", ".join(str(folder) for folder in PREINSTALLED)
-    raise Failure("ReleaseMissing", f"there is no release in {places}")
 
 
 def _load_missing_images(folder: Path) -> None:
@@ -163,7 +111,7 @@ def _load_missing_images(folder: Path) -> None:
     if all(docker.has_image(image) for image in sorted(images)):
         return
     with archives[0].open("rb") as stream:
-        _load(lambda docker: shutil.copyfileobj(stream, docker, CHUNK_BYTES))
+        load(lambda docker: shutil.copyfileobj(stream, docker, CHUNK_BYTES))
 
 
 def _fetched(node: Node) -> Path:
@@ -190,7 +138,7 @@ def _fetched(node: Node) -> Path:
             _end(final)
             if not (final / PENDING).exists():
                 _copy_data(final, folder)
-        _name(images)
+        name_images(images)
         _replace(final, folder)
     except BaseException as error:
         _discard(partial, images)
@@ -251,7 +199,7 @@ def _unpack(download: Stream, folder: Path, images: Names) -> None:
                     if Path(member.name).name in IMAGE_ARCHIVES and member.isfile():
                         content = archive.extractfile(member)
                         assert content is not None  # noqa: S101, a file has content
-                        _load_unverified(content, folder, images)
+                        load_unverified(content, folder, images)
                     else:
                         extract(archive, member, folder)
         except (tarfile.TarError, EOFError) as error:
@@ -305,125 +253,6 @@ def _require_inside(root: Path, path: Path, name: str) -> None:
     parts = Path(name).parts
     if ".." in parts or name.startswith("/") or (path != root and root not in path.parents):
         raise Failure("ReleaseArchiveUnsafe", f"{name} leads out of the archive's folder")
-
-
-def _load_unverified(content: IO[bytes], folder: Path, images: Names) -> None:
-    """Let Docker load images from a stream, under names that nothing starts; all names go to *images*.
-
-    *folder* has room for a layer meanwhile.
-    """
-    room = folder if layers.may_be_compressed() else None
-    with Archive(content) as stream:
-        try:
-            with tarfile.open(fileobj=stream.output, mode="r|", bufsize=CHUNK_BYTES) as archive:
-                _load(lambda docker: _renamed(archive, docker, images, room))
-        except (tarfile.TarError, EOFError, ValueError, LookupError, TypeError) as error:
-            stream.raise_cause()
-            raise Failure(
-                "ReleaseArchiveInvalid", f"the archive of the images cannot be read: {error}"
-            ) from error
-        stream.finish()
-
-
-class _Pipe:
-    """A pipe as tarfile writes to it, which asks where it is; its own streams copy everything many times."""
-
-    def __init__(self, pipe: IO[bytes]) -> None:
-        self.write = pipe.write
-
-    def tell(self) -> int:
-        """Where the archive begins."""
-        return 0
-
-
-def _renamed(archive: tarfile.TarFile, docker: IO[bytes], images: Names, room: Path | None) -> None:
-    """Pass an archive of images on with other names in it, and its layers compressed where there is *room* for one."""
-    before = len(images)
-    pipe: Any = _Pipe(docker)
-    with tarfile.TarFile(fileobj=pipe, mode="w", copybufsize=CHUNK_BYTES) as out:
-        for member in archive:
-            path = posixpath.normpath(member.name)
-            content = archive.extractfile(member) if member.isfile() else None
-            if posixpath.basename(path) not in NAMING:
-                _pass(member, content, out, room)
-            elif path not in NAMING or content is None:
-                # A link on the way, or one in its place, would bring names past us.
-                raise Failure(
-                    "ReleaseArchiveUnsafe", f"in the images, {member.name} is no plain file"
-                )
-            elif path == MANIFEST:
-                manifest = json.loads(content.read())
-                for image in manifest:
-                    name = f"{UNVERIFIED}:{len(images)}"
-                    images[name] = image["RepoTags"] or []
-                    image["RepoTags"] = [name]
-                text = json.dumps(manifest).encode()
-                renamed = tarfile.TarInfo(MANIFEST)
-                renamed.size = len(text)
-                out.addfile(renamed, io.BytesIO(text))
-    if len(images) == before:
-        raise Failure(
-            "ReleaseArchiveInvalid", f"the archive of the images has none in a {MANIFEST}"
-        )
-
-
-def _pass(
-    member: tarfile.TarInfo, content: IO[bytes] | None, out: tarfile.TarFile, room: Path | None
-) -> None:
-    layer = cast(io.BufferedReader, content)
-    if content is None or room is None or not layers.can_be_compressed(layer, member.size, room):
-        out.addfile(member, content)
-        return
-    with tempfile.TemporaryFile(dir=room) as file:  # an archive tells sizes first
-        layers.compress(layer, file)
-        changed = tarfile.TarInfo(member.name)
-        changed.size = os.fstat(file.fileno()).st_size
-        out.addfile(changed, file)
-
-
-def _name(images: Names) -> None:
-    """Give the images of an archive that was the right one their names."""
-    for unverified, names in images.items():
-        for name in names:
-            words = ["docker", "tag", unverified, name]
-            require("ImagesLoadFailed", f"the image {name} cannot be named", words)
-    _remove_images(list(images))
-
-
-def _load(feed: Callable[[IO[bytes]], object]) -> None:
-    """Let Docker load what *feed* writes."""
-    process = subprocess.Popen(
-        ["docker", "load"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
-    assert process.stdin is not None  # noqa: S101, it is a pipe
-    assert process.stdout is not None  # noqa: S101, it is a pipe
-    widen(process.stdin)
-    try:
-        try:
-            feed(process.stdin)
-            process.stdin.close()
-        except BrokenPipeError:
-            pass  # Docker says why
-        output = process.stdout.read().decode(errors="replace")
-        status = process.wait()
-    except BaseException:
-        process.kill()
-        process.wait()
-        raise
-    finally:
-        process.stdout.close()
-    if status:
-        raise _load_failure(output.splitlines()[-20:])
-
-
-def _load_failure(tail: list[str]) -> Failure:
-    if any("no space left" in line.lower() for line in tail):
-        return Failure("DiskFull", "the images do not fit into Docker's data", tail)
-    return Failure("ImagesLoadFailed", "docker load has failed", tail)
 
 
 def _root(partial: Path) -> Path:
@@ -493,7 +322,7 @@ def _copy_data(earlier: Path, folder: Path) -> None:
 
 def _retire(earlier: Path, folder: Path) -> None:
     """Take an earlier release away, whose data are in the new one, and give back the space that it had."""
-    _remove_images(sorted(set(_record(earlier)[1]) - set(_record(folder)[1])))
+    remove_images(sorted(set(_record(earlier)[1]) - set(_record(folder)[1])))
     # In one step: what was copied once is never copied again, over what was changed since.
     retired = earlier.rename(earlier.with_name(f"{earlier.name}{RETIRED}"))
     shutil.rmtree(retired)
@@ -534,9 +363,4 @@ def _replace(final: Path, folder: Path) -> None:
 
 def _discard(partial: Path, images: Names) -> None:
     shutil.rmtree(partial, ignore_errors=True)
-    _remove_images(list(images))
-
-
-def _remove_images(images: list[str]) -> None:
-    if images:
-        run(["docker", "rmi", *images], seconds=300)
+    remove_images(list(images))

@@ -14,6 +14,11 @@ from typing import Any, Sequence
 from agent import (
     limits,
 )
+from agent.containers import (
+    engine,
+)
+from agent.containers.compose import Compose
+from agent.containers.engine import Container, EngineError
 from agent.failures import Failure
 from agent.folders import (
     efs,
@@ -28,17 +33,15 @@ from agent.folders import (
 from agent.folders.inside import BOUND_SECONDS
 from agent.folders.mount_errors import REFUSALS, mount_failure
 from agent.folders.shared_files import MARKER
-from agent.graphistry.compose import Compose
+from agent.graphistry.release_folder import place
 from agent.machine import (
-    engine,
     systemd,
 )
 from agent.machine.commands import TIMED_OUT, Completed, run
-from agent.machine.engine import Container, EngineError
+from agent.machine.data_root import POSTGRES_FOLDERS, data_root
 from agent.machine.files import opened, write_private
 from agent.node import UNITS, Node
-from agent.phases.disks import POSTGRES_FOLDERS, bind_postgres_folders, data_root, unbound
-from agent.phases.release import place
+from agent.phases.disks import bind_postgres_folders, unbound
 from agent.specification import Efs, MountedPath, Nfs, NfsOnLeader
 
 REFUSED_SECONDS = 120.0

@@ -9,6 +9,8 @@ from typing import Any, Mapping
 from agent import (
     limits,
 )
+from agent.containers.compose import UP_SECONDS, Compose, has_ended, is_well, replicas
+from agent.containers.engine import Container
 from agent.data import (
     endpoints,
     postgres_role,
@@ -26,14 +28,12 @@ from agent.graphistry import (
     web,
     wiring,
 )
-from agent.graphistry.compose import UP_SECONDS, Compose, has_ended, is_well, replicas
 from agent.graphistry.door import Door
 from agent.graphistry.vendor import UNIT_NAME
 from agent.machine import (
     systemd,
 )
 from agent.machine.commands import run
-from agent.machine.engine import Container
 from agent.node import Node
 from agent.phases import (
     shared_folder,

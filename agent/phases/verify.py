@@ -10,8 +10,12 @@ from typing import Any, Callable
 from agent import (
     limits,
 )
+from agent.containers import (
+    engine,
+)
+from agent.containers.compose import Compose
+from agent.containers.engine import Container, EngineError
 from agent.data import (
-    connections,
     database_folder,
     endpoints,
 )
@@ -27,20 +31,18 @@ from agent.gpu import (
 from agent.gpu.gpu_health import Health
 from agent.gpu.gpus import GpuFailure
 from agent.graphistry import (
+    connections,
     customization,
     published_ports,
     telemetry,
     web,
     wiring,
 )
-from agent.graphistry.compose import Compose
 from agent.graphistry.door import PROBE
 from agent.machine import (
     disk_growth,
     disk_space,
-    engine,
 )
-from agent.machine.engine import Container, EngineError
 from agent.node import Node
 from agent.phases import (
     firewall,

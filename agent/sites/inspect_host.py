@@ -24,6 +24,7 @@ from agent.gpu import (
     gpus,
 )
 from agent.graphistry import (
+    release_folder,
     secret_variables,
 )
 from agent.machine import (
@@ -32,7 +33,6 @@ from agent.machine import (
 from agent.machine.commands import run
 from agent.own_archive import digest
 from agent.phases import (
-    release,
     tunnel,
 )
 from agent.phases.preflight import SYSTEMD, existing
@@ -81,7 +81,7 @@ def inspect() -> dict[str, Any]:
         "wireguard": _wireguard(),
         "networks": _networks(),
         "dataServices": data_services.present(),
-        "release": release.preinstalled(),
+        "release": release_folder.preinstalled(),
     }
 
 

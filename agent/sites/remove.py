@@ -15,6 +15,8 @@ import sys
 from pathlib import Path
 from typing import Iterator
 
+from agent.containers.compose import Compose
+from agent.containers.compose_files import FILES_LABEL, FOLDER_LABEL, OVERRIDE, SECOND
 from agent.data import (
     data_containers,
 )
@@ -25,10 +27,9 @@ from agent.folders import (
 )
 from agent.graphistry import (
     customization,
+    release_folder,
     secret_variables,
 )
-from agent.graphistry.compose import Compose
-from agent.graphistry.compose_files import FILES_LABEL, FOLDER_LABEL, OVERRIDE, SECOND
 from agent.graphistry.custom_env import without_block
 from agent.graphistry.vendor import VENDOR_UNITS
 from agent.machine import (
@@ -109,8 +110,8 @@ def _ours(specification: Specification | None) -> Iterator[Path]:
     place = None
     if specification is not None:
         with contextlib.suppress(Failure):  # the release is gone
-            place = release.place(specification)
-    for folder in [*release.PREINSTALLED, *(HOME / KEPT_IN_HOME).glob("*")]:
+            place = release_folder.place(specification)
+    for folder in [*release_folder.PREINSTALLED, *(HOME / KEPT_IN_HOME).glob("*")]:
         marks = (folder / OVERRIDE, folder / SECOND, folder / "data" / "config" / "cluster.env")
         if (folder / "graphistry").exists() and (folder == place or any(map(_is_ours, marks))):
             yield folder

@@ -184,7 +184,7 @@ class FakeStore:
 @pytest.fixture
 def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeMachine]:
     with engine(tmp_path) as address:
-        monkeypatch.setattr("agent.machine.engine.SOCKET", address)
+        monkeypatch.setattr("agent.containers.engine.SOCKET", address)
         yield FakeMachine(tmp_path, monkeypatch)
 
 

@@ -19,11 +19,11 @@ from typing import Any
 import docker
 import pytest
 
+from agent.containers import engine
+from agent.containers.compose import Compose, is_well, replicas, running_services
+from agent.containers.engine import Container
 from agent.failures import Failure
-from agent.graphistry.compose import Compose, is_well, replicas, running_services
-from agent.machine import engine
 from agent.machine.commands import Completed
-from agent.machine.engine import Container
 from agent.phases.start import described, unwell
 from agent.phases.verify import Memory
 from agent.watch import Pace
@@ -105,7 +105,7 @@ def test_the_time_that_a_health_check_allows(
 def test_an_engine_that_does_not_answer_is_told(
     fake: FakeMachine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agent.machine.engine.SOCKET", str(fake.root / "none"))
+    monkeypatch.setattr("agent.containers.engine.SOCKET", str(fake.root / "none"))
     with pytest.raises(Failure, match=r"does not answer at .*none") as caught:
         Compose(fake.release).containers()
     assert caught.value.code == "DockerUnavailable"
@@ -131,7 +131,7 @@ def test_the_configuration_is_read_once_a_change(fake: FakeMachine, name: str) -
 def test_the_configuration_is_read_again_after_a_while(
     fake: FakeMachine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agent.graphistry.compose.AGAIN_SECONDS", 0)
+    monkeypatch.setattr("agent.containers.compose.AGAIN_SECONDS", 0)
     Compose(fake.release).services()
     Compose(fake.release).services()
     assert configurations(fake) == 2
@@ -211,7 +211,7 @@ def test_events_that_are_cut_end_and_raise_nothing_else(
 ) -> None:
     ours, theirs = socket.socketpair()
     monkeypatch.setattr(
-        "agent.machine.engine._Connection.connect",
+        "agent.containers.engine._Connection.connect",
         lambda connection: setattr(connection, "sock", ours),
     )
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n{}\n\r\n"

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from agent.data import connections
-from agent.data.connections import PROMISES, Connection
-from agent.machine import engine
-from agent.machine.engine import Container
+from agent.containers import engine
+from agent.containers.engine import Container
+from agent.graphistry import connections
+from agent.graphistry.connections import PROMISES, Connection
 from agent.specification import Specification, read
 
 from .fakes import FakeMachine, specification_document
@@ -146,7 +146,7 @@ def test_the_kernels_own_table_is_read(
     monkeypatch: pytest.MonkeyPatch, specification: Specification, family: int
 ) -> None:
     """A real connection of this process, over IPv4 and as sockets of IPv6 show IPv4."""
-    monkeypatch.setattr("agent.data.connections.PROC", Path("/proc"))
+    monkeypatch.setattr("agent.graphistry.connections.PROC", Path("/proc"))
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         with socket.socket(family) as client:

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from agent.containers.engine import Container
 from agent.graphistry import door, web
-from agent.machine.engine import Container
 
 SAMPLE = """\
 # The vendor's sample

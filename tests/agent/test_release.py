@@ -19,9 +19,10 @@ import pytest
 
 from agent.delivery.archive import CHUNK_BYTES, widen
 from agent.delivery.download import PART_BYTES
+from agent.delivery.images import UNVERIFIED
 from agent.failures import Failure
 from agent.node import Node
-from agent.phases.release import UNVERIFIED, extract, release
+from agent.phases.release import extract, release
 
 from .fakes import FakeMachine
 
@@ -394,7 +395,7 @@ def test_a_release_that_came_with_the_machine_hands_its_data_over_once(
     assert (fake.release / "data" / "mine").read_text() == "first"
 
 
-@pytest.mark.parametrize("step", ["run", "shutil.rmtree", "_replace", "_name"])
+@pytest.mark.parametrize("step", ["run", "shutil.rmtree", "_replace", "name_images"])
 def test_data_outlive_a_kill_at_any_step(
     server: ArchiveServer,
     fake: FakeMachine,

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from agent.containers.engine import EVERYWHERE, Published
 from agent.graphistry import telemetry
-from agent.machine.engine import EVERYWHERE, Published
 from agent.specification import HostPlace
 from tests.agent.test_connections import container
 
@@ -23,7 +23,7 @@ GRAFANA = replace(
 
 @pytest.fixture(autouse=True)
 def kernel(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agent.data.connections.PROC", Path("/proc"))
+    monkeypatch.setattr("agent.graphistry.connections.PROC", Path("/proc"))
 
 
 @pytest.mark.parametrize(("address", "is_open"), [("", True), ("127.0.0.1", False)])

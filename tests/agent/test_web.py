@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from agent.exercise import Exercises
 from agent.graphistry import web
-from agent.graphistry.exercise import Exercises
 from sandbox.release.standin.web import RefusedError, Reply, Request
 
 from .test_clients import serve

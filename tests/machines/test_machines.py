@@ -14,7 +14,7 @@ import docker
 import pytest
 from botocore.exceptions import ClientError
 
-from agent.machine.engine import EVENTS
+from agent.containers.engine import EVENTS
 from components.agent_archive import build_archive
 from sandbox.machines import container
 from tests.agent import engine_judge

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from agent.containers import compose_files
 from agent.folders import node_folder
-from agent.graphistry import compose_files, wiring
+from agent.graphistry import wiring
+from agent.machine.data_root import POSTGRES_FOLDERS
 from agent.phases.configure import cluster_env, custom_variables
-from agent.phases.disks import POSTGRES_FOLDERS
 from agent.phases.secrets import generate
 from agent.specification import read
 from model.problems import SettingsError

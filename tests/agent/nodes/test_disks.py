@@ -143,7 +143,7 @@ class TestWithoutTools:
         monkeypatch.setattr(
             "agent.machine.systemd.mount_at", lambda path: found if path == self.PATH else None
         )
-        monkeypatch.setattr("agent.phases.disks.DATA", self.PATH)
+        monkeypatch.setattr("agent.machine.data_root.DATA", self.PATH)
         file = fake.root / "devices" / "259:3" / "size"
         file.parent.mkdir(parents=True)
         file.write_text("41943040")

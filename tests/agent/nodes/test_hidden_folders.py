@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from agent.containers.compose import Compose
 from agent.converge import converge
 from agent.folders import hidden_folders, node_folder
-from agent.graphistry.compose import Compose
 from agent.node import Node
 from agent.phases import shared_folder
 from tests.agent.fakes import FakeMachine

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from agent.containers.compose import Compose
 from agent.folders import links, node_folder
-from agent.graphistry.compose import Compose
 from agent.node import Node
 from tests.agent.fakes import FakeMachine
 from tests.agent.nodes.test_node_folder import binds

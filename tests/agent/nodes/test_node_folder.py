@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
+from agent.containers.compose import Compose
+from agent.containers.engine import Container
 from agent.converge import converge
 from agent.failures import Failure
 from agent.folders import inside, node_folder
-from agent.graphistry.compose import Compose
-from agent.machine.engine import Container
 from agent.machine.systemd import Mount
 from agent.node import Node
 from agent.repair import Repairs

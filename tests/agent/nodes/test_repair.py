@@ -279,7 +279,7 @@ def test_a_database_that_is_elsewhere_is_told_alone(fake: FakeMachine, leader: N
 def test_a_service_that_talks_to_another_redis_is_told_alone(
     fake: FakeMachine, follower: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agent.data.connections._addresses", lambda _: {"10.40.0.10"})
+    monkeypatch.setattr("agent.graphistry.connections._addresses", lambda _: {"10.40.0.10"})
     fake.connects(os.getpid(), "10.9.9.9:6379")
     is_told_alone(fake, follower, "ConnectedElsewhere")
 
@@ -475,7 +475,7 @@ def test_what_a_person_restarts_is_told_at_once_and_left_until_the_next_look(
 def test_containers_that_cannot_be_asked_are_not_made_anew(
     fake: FakeMachine, follower: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("agent.machine.engine.SOCKET", str(fake.root / "none"))
+    monkeypatch.setattr("agent.containers.engine.SOCKET", str(fake.root / "none"))
     repairs = Repairs(follower)
     repairs.look()
     assert state(follower) == ("degraded", "DockerUnavailable")

@@ -15,14 +15,14 @@ from typing import Any
 
 import pytest
 
+from agent.containers import engine
+from agent.containers.engine import Container
 from agent.converge import converge
 from agent.data import database_folder
 from agent.folders import node_folder
-from agent.machine import engine
-from agent.machine.engine import Container
+from agent.machine.data_root import data_root
 from agent.node import Node
 from agent.phases import configure
-from agent.phases.disks import data_root
 from agent.phases.release import PENDING
 from agent.phases.secrets import followers_part, generate
 from agent.repair import Repairs
@@ -139,7 +139,7 @@ def shape(fake: FakeMachine, monkeypatch: pytest.MonkeyPatch) -> Shape:
     real = f'case "$2" in version) ;; *) exec {sys.executable} {script} "$@" ;; esac'
     fake.command("docker", f'if [ "$1" = compose ]; then {real}; fi\n{scripted}')
     fake.has_volume()
-    monkeypatch.setattr("agent.graphistry.compose._known", {})
+    monkeypatch.setattr("agent.containers.compose._known", {})
     found = Shape(fake)
     found.write(COMPOSE)
     found.wrapper(WRAPPER.format(words=""))
@@ -660,7 +660,7 @@ class TestLeader:
     def test_a_service_that_talks_to_a_third_place_is_told(
         self, shape: Shape, node: Node, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("agent.data.connections._addresses", lambda _: {"10.40.0.10"})
+        monkeypatch.setattr("agent.graphistry.connections._addresses", lambda _: {"10.40.0.10"})
         assert "not proven" in ready(node)["connections"]
         shape.fake.connects(os.getpid(), "10.9.9.9:6379")
         code, message = refused(node)

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from agent.containers.engine import Container
 from agent.converge import converge
 from agent.failures import Failure
 from agent.folders import shared_files
-from agent.machine.engine import Container
 from agent.node import Node
 from agent.phases import shared_folder
 from tests.agent.fakes import FakeMachine

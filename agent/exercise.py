@@ -12,15 +12,14 @@ import time
 from pathlib import Path
 from typing import Any, Callable
 
-from agent.data import connections
+from agent.containers.compose import Compose
 from agent.data.redis_client import Redis, RedisError
 from agent.failures import Failure, NotProvenError
 from agent.folders import nfs
-from agent.graphistry import users, visualization, web
-from agent.graphistry.compose import Compose
+from agent.graphistry import connections, release_folder, users, visualization, web
 from agent.machine import ports
 from agent.node import HOME
-from agent.phases import release, tunnel
+from agent.phases import tunnel
 from agent.phases.secrets import user_password
 from agent.phases.tunnel import Peer
 from agent.specification import Specification, read
@@ -49,7 +48,7 @@ class Exercises:
     def __init__(self) -> None:
         self.specification: Specification = read((HOME / "specification.json").read_bytes())
         self.secret: dict[str, str] = json.loads((HOME / "secrets.json").read_text())
-        self.folder = release.place(self.specification)
+        self.folder = release_folder.place(self.specification)
         self.compose = Compose(self.folder)
 
     def upload(self, name: str) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Iterator, Mapping, Sequence
 
+from agent.containers.engine import Container
 from agent.failures import Failure
-from agent.machine.engine import Container
 from agent.machine.files import read_plain, write_private
 from agent.node import HOME, MARK
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Iterator, Sequence
 
+from agent.containers.engine import Container
 from agent.graphistry.wiring import LEADERS_REDIS, OWN_REDIS, PUBLISHED
-from agent.machine.engine import Container
 from agent.specification import Specification
 
 PROC = Path("/proc")

@@ -12,11 +12,10 @@ import time
 from pathlib import Path
 from typing import Any, Mapping, Sequence, Tuple
 
+from agent.containers import compose_files, engine
+from agent.containers.engine import Container, EngineError
 from agent.failures import Failure
-from agent.graphistry import compose_files
-from agent.machine import engine
 from agent.machine.commands import MISSING, TIMED_OUT, Completed, run
-from agent.machine.engine import Container, EngineError
 
 UP_SECONDS = 900
 AGAIN_SECONDS = 600.0

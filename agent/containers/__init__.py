@@ -1,0 +1,1 @@
+"""Docker and Compose: what runs, what should, and how to change it."""
