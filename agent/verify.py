@@ -30,7 +30,7 @@ from agent import (
 from agent.compose import Compose
 from agent.configure import reads_custom_env, variable_problem, wanted_wiring
 from agent.disks import growing
-from agent.door import PROBE
+from agent.door import OWN_PAGE, PROBE
 from agent.engine import Container, EngineError
 from agent.failures import Failure, NotProvenError
 from agent.gpu_health import Health
@@ -43,7 +43,7 @@ from agent.start import described, unwell
 REDIS_PORT = 6379
 GPU_USER = "forge-etl-python"
 """The service whose container is asked for its GPUs; without them it is soon unhealthy itself."""
-PAGES = (PROBE, "/healthz", "/streamgl-gpu/secondary/gpu/health")
+PAGES = (OWN_PAGE, PROBE, "/streamgl-gpu/secondary/gpu/health")
 
 
 @dataclass(frozen=True)
@@ -349,7 +349,7 @@ def _http(node: Node, services: dict[str, Any], containers: Callable[[], list[Co
     door = web.enter(node.folder, services, containers)
     if not door.is_found:
         raise NotProvenError(door.why)  # a redirect is alive
-    pages = [each for each in PAGES if each != PROBE or not door.is_behind]
+    pages = [each for each in PAGES if each != OWN_PAGE or not door.is_behind]
     for page in pages:
         try:
             status = web.status(page)
