@@ -1,6 +1,7 @@
 """Using a node as its users do: what the operator's `make prove` runs on each node.
 
-Each exercise prints exactly one JSON object on standard output; on a failure, {"error": "..."} and status 1.
+Each exercise prints exactly one JSON object on standard output: what it has found, or {"notProven": "..."} where nobody
+could tell; on a failure, {"error": "..."} and status 1.
 """
 
 from __future__ import annotations
@@ -51,6 +52,12 @@ class Exercises:
         self.folder = release_folder.place(self.specification)
         self.compose = Compose(self.folder)
 
+    def enter(self) -> None:
+        """Find where this node's pages are; raises NotProvenError where nobody knows a name that they answer to."""
+        door = web.enter(self.folder, self.compose.services(), self.compose.containers)
+        if not door.is_found:
+            raise NotProvenError(door.why)
+
     def upload(self, name: str) -> dict[str, Any]:
         """Store a small edge list."""
         return {"datasetId": web.upload(self._token(), name, EDGES)}
@@ -62,13 +69,10 @@ class Exercises:
     def visualize(self, identifier: str) -> dict[str, Any]:
         """Open a dataset's session: which keys that made in the node's own Redis, and which the leader's has too."""
         before = self._own_keys()
-        try:
-            with visualization.opened(identifier):
-                new = sorted(self._own_keys() - before)
-                with self._leaders_redis() as redis:
-                    also = [key for key in new if redis.call("EXISTS", key)]
-        except NotProvenError as error:
-            return {"notProven": str(error)}
+        with visualization.opened(identifier):
+            new = sorted(self._own_keys() - before)
+            with self._leaders_redis() as redis:
+                also = [key for key in new if redis.call("EXISTS", key)]
         return {"answered": True, "newLocalKeys": new, "alsoOnLeader": also}
 
     def delete(self, identifier: str) -> dict[str, Any]:
@@ -80,7 +84,8 @@ class Exercises:
         except web.WebError as error:
             if error.status not in web.NO_SUCH_PAGE:
                 raise
-            return {"notProven": f"this release deletes no dataset that it has: {error}"}
+            message = f"this release deletes no dataset that it has: {error}"
+            raise NotProvenError(message) from error
         return {"deleted": identifier}
 
     def gone(self, identifier: str) -> dict[str, Any]:
@@ -198,25 +203,31 @@ def exercise(name: str, arguments: list[str]) -> int:
     """Run one exercise and print its outcome."""
     try:
         exercises = Exercises()
-        known: dict[str, Callable[..., dict[str, Any]]] = {
+        by_pages: dict[str, Callable[..., dict[str, Any]]] = {
             "upload": exercises.upload,
             "read": exercises.read,
             "visualize": exercises.visualize,
             "delete": exercises.delete,
             "gone": exercises.gone,
-            "sign-up": exercises.sign_up,
             "sign-in": exercises.sign_in,
+            "connections": exercises.connections,
+        }
+        known: dict[str, Callable[..., dict[str, Any]]] = {
+            **by_pages,
+            "sign-up": exercises.sign_up,
             "set-setting": exercises.set_setting,
             "get-setting": exercises.get_setting,
             "services": exercises.services,
-            "connections": exercises.connections,
             "workers": exercises.workers,
             "tunnel": exercises.tunnel,
         }
         if name not in known:
             raise ValueError(f"exercise {name!r} is none of {', '.join(known)}")
-        web.enter(exercises.folder, exercises.compose.services(), exercises.compose.containers)
+        if name in by_pages:
+            exercises.enter()
         outcome = known[name](*arguments)
+    except NotProvenError as why:
+        outcome = {"notProven": str(why)}
     except (Failure, web.WebError, RedisError, OSError, ValueError, TypeError) as error:
         print(json.dumps({"error": str(error)}))
         return 1

@@ -14,6 +14,7 @@ from sandbox.machines import image
 from sandbox.machines.commands import MachineError
 
 PACKAGES = {
+    "caddy": "caddy",
     "growpart": "cloud-guest-utils",
     "mkfs.ext4": "e2fsprogs",
     "mkfs.xfs": "xfsprogs",

@@ -24,6 +24,7 @@ def installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
 
 
 EVERYTHING = [
+    "caddy",
     "cloud-guest-utils",
     "e2fsprogs",
     "fdisk",

@@ -79,10 +79,14 @@ def running_services(merged: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class Compose:
-    """`./graphistry` in the release's folder."""
+    """`./graphistry` in the release's folder.
 
-    def __init__(self, folder: Path) -> None:
+    Nothing is made or started to look at it, unless it *may_make* something: see `call_directly`.
+    """
+
+    def __init__(self, folder: Path, *, may_make: bool = False) -> None:
         self._folder = folder
+        self._may_make = may_make
 
     def services(self) -> dict[str, Any]:
         """The services of the merged configuration that run, by name; Compose is asked when a file of the release
@@ -105,10 +109,12 @@ class Compose:
                 self._asked()
             )  # what was killed once is no command line that passes nothing on
         passes_none = found is None and done.status not in (TIMED_OUT, MISSING)
-        if passes_none and not compose_files.remembered(self._folder) and self.call_directly():
+        is_direct = compose_files.remembered(self._folder) is not None
+        shown = self.call_directly() if passes_none and not is_direct else []
+        if shown:
             directly = self._run(["config", "--format", "json"], 60)
             found = _document(directly.output)
-            if found is None or not self._has_its_images(found):
+            if found is None or not _has_their_images(found, shown):
                 compose_files.forget(self._folder)
                 done, found = directly, None
         if found is None:
@@ -135,30 +141,26 @@ class Compose:
         done = run([*words, "config", "--format", "json"], text=plain, folder=self._folder)
         return _document(done.output)
 
-    def call_directly(self) -> bool:
-        """From now on, call Compose with the files of which the release's containers are made, and ours; False where
-        nobody can tell them. Where there is no container, the release's command line makes some and starts none."""
-        before = {each.identifier for each in self._own() if each.process}
-        origin = compose_files.learn(self._folder, self._own())
-        if origin is None:
+    def call_directly(self) -> list[Container]:
+        """From now on, call Compose with the files of which the release's containers are made, and ours; the containers
+        that said so, none where nobody can tell.
+
+        A release that has no container, and shows no configuration, tells its files in no other way than by making
+        some: its command line does, where that is allowed, and starts none. All of it is removed again, also what a
+        command line starts that passes no option on.
+        """
+        found = self._own()
+        if not found and self._may_make:
+            before = {kind: _made(kind) for kind in ("network", "volume")}
             self._run(["up", "--no-start", "--pull=never"], UP_SECONDS)
-            origin = compose_files.learn(self._folder, self._own())
+            found = self._own()
+            _remove(found, before)
+        origin = compose_files.learn(self._folder, found)
         if origin is None:
-            return False
+            return []
         compose_files.remember(self._folder, origin)
         _known.pop(self._folder, None)
-        started = [
-            each.service for each in self._own() if each.process and each.identifier not in before
-        ]
-        if started:
-            self.stop(started)  # a command line that passes no option on
-        return True
-
-    def _has_its_images(self, merged: dict[str, Any]) -> bool:
-        """Whether what is read without the release's command line would run what that has made."""
-        services = merged["services"]
-        shown = [(services.get(each.service, {}).get("image"), each.image) for each in self._own()]
-        return all(image in (None, own) for image, own in shown)
+        return found
 
     def _own(self) -> list[Container]:
         """The containers of the release's files, whatever their project is called."""
@@ -189,11 +191,17 @@ class Compose:
     def containers(self) -> list[Container]:
         """What runs and what has ended. Raises Failure DockerUnavailable."""
         try:
-            found = engine.containers(self._merged().get("name") or self._folder.name)
+            found = engine.containers(self._project())
         except EngineError as error:
             raise Failure("DockerUnavailable", str(error)) from error
         # A command line may name the project when it starts services, and not when it shows their configuration.
         return found or self._own()
+
+    def _project(self) -> str:
+        try:
+            return str(self._merged().get("name") or self._folder.name)
+        except Failure:
+            return self._folder.name  # it says nothing before it has made something
 
     def logs(self, service: str, lines: int = 20) -> list[str]:
         """The last log lines of a service."""
@@ -242,6 +250,36 @@ class Compose:
             folder=self._folder,
             variables=variables,
         )
+
+
+def _has_their_images(merged: dict[str, Any], containers: Sequence[Container]) -> bool:
+    """Whether what is read without the release's command line would run what that has made."""
+    services = merged["services"]
+    shown = [(services.get(each.service, {}).get("image"), each.image) for each in containers]
+    return all(image in (None, own) for image, own in shown)
+
+
+def _remove(containers: Sequence[Container], before: Mapping[str, set[str]]) -> None:
+    """Remove containers with the networks and volumes of their project that were not there *before*."""
+    project = next((each.labels.get(engine.PROJECT) for each in containers), None)
+    if project is None:
+        return
+    made = {kind: _made(kind, f"={project}") - known for kind, known in before.items()}
+    _remove_kind("container", ["--force", "--volumes"], [each.identifier for each in containers])
+    for kind, names in made.items():
+        _remove_kind(kind, [], sorted(names))
+
+
+def _remove_kind(kind: str, options: list[str], names: list[str]) -> None:
+    done = run(["docker", kind, "rm", *options, *names], seconds=300) if names else None
+    if done is not None and not done.succeeded:
+        print(f"{kind} {' '.join(names)} stays: {' '.join(done.tail()[-1:])}", flush=True)
+
+
+def _made(kind: str, project: str = "") -> set[str]:
+    """What Compose has made of a kind."""
+    label = f"--filter=label={engine.PROJECT}{project}"
+    return set(run(["docker", kind, "ls", "--quiet", label]).output.split())
 
 
 def _document(text: str) -> dict[str, Any] | None:

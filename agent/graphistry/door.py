@@ -24,7 +24,10 @@ from agent.machine.files import read_plain
 
 SECONDS = 30
 LOCAL = "localhost"
-PROBE = "/caddy/health/"
+OWN_PAGE = "/caddy/health/"
+"""Caddy answers it by itself, and where administrators redirect all else, for a load balancer's sake, often still."""
+PROBE = "/healthz"
+"""Asked to see whether pages are redirected: nginx answers it, whatever runs behind."""
 REDIRECTS = (301, 302, 303, 307, 308)
 BEHIND = "nginx"
 """The service to which Caddy hands on all that is not its own."""

@@ -62,7 +62,7 @@ WantedBy=multi-user.target
 
 def configure(node: Node) -> None:
     """Make the release's configuration that of this node. Raises Failure where the release ignores it."""
-    compose = Compose(node.folder)
+    compose = Compose(node.folder, may_make=True)
     place = node.folder / "data" / "config"
     place.mkdir(parents=True, exist_ok=True)
     customization.find_edits(node)

@@ -38,7 +38,7 @@ from agent.graphistry import (
     web,
     wiring,
 )
-from agent.graphistry.door import PROBE
+from agent.graphistry.door import OWN_PAGE, PROBE
 from agent.machine import (
     disk_growth,
     disk_space,
@@ -57,7 +57,7 @@ from agent.specification import HostPlace, NfsOnLeader
 REDIS_PORT = 6379
 GPU_USER = "forge-etl-python"
 """The service whose container is asked for its GPUs; without them it is soon unhealthy itself."""
-PAGES = (PROBE, "/healthz", "/streamgl-gpu/secondary/gpu/health")
+PAGES = (OWN_PAGE, PROBE, "/streamgl-gpu/secondary/gpu/health")
 
 
 @dataclass(frozen=True)
@@ -363,7 +363,7 @@ def _http(node: Node, services: dict[str, Any], containers: Callable[[], list[Co
     door = web.enter(node.folder, services, containers)
     if not door.is_found:
         raise NotProvenError(door.why)  # a redirect is alive
-    pages = [each for each in PAGES if each != PROBE or not door.is_behind]
+    pages = [each for each in PAGES if each != OWN_PAGE or not door.is_behind]
     for page in pages:
         try:
             status = web.status(page)

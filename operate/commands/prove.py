@@ -87,7 +87,7 @@ def uploads_are_read_everywhere(nodes: Nodes) -> Iterator[Proof]:
         yield Proof(
             promise="upload",
             node=origin,
-            kept=bool(dataset),
+            kept=judged(uploaded, bool(dataset)),
             seen=f"dataset {dataset}" if dataset else said(uploaded),
         )
         if not dataset:
@@ -98,7 +98,7 @@ def uploads_are_read_everywhere(nodes: Nodes) -> Iterator[Proof]:
             yield Proof(
                 promise=f"read what {origin} got",
                 node=node,
-                kept="edges" in answer and edges != 0,
+                kept=judged(answer, "edges" in answer and edges != 0),
                 seen=said(answer) if "edges" not in answer else read(edges),
             )
         for node, answer in nodes.exercise(f"visualize {dataset}", *others).items():
@@ -114,19 +114,17 @@ def read(edges: int | None) -> str:
 def visualized(origin: str, node: str, answer: Mapping[str, Any]) -> Iterator[Proof]:
     """A session that was opened by its socket, as the page opens it, and where it is kept."""
     opened = answer.get("newLocalKeys", [])
-    unknown = answer.get("notProven")
     yield Proof(
         promise=f"visualize what {origin} got",
         node=node,
-        kept=None if unknown else answer.get("answered") is True,
-        seen=str(unknown or ("the session answers" if answer.get("answered") else said(answer))),
+        kept=judged(answer, answer.get("answered") is True),
+        seen="the session answers" if answer.get("answered") else said(answer),
     )
     if node == "leader":
         return
     strays = answer.get("alsoOnLeader", [])
-    kept = (
-        None if unknown or ("error" not in answer and not opened) else bool(opened) and not strays
-    )
+    has_none = answer.get("answered") is True and not opened
+    kept = None if has_none else judged(answer, bool(opened) and not strays)
     yield Proof(
         promise="StreamGL's session stays on its node",
         node=node,
@@ -134,7 +132,9 @@ def visualized(origin: str, node: str, answer: Mapping[str, Any]) -> Iterator[Pr
         seen={
             True: f"{', '.join(opened)} in its own Redis only",
             False: said(answer),
-            None: str(unknown or "the session has left no key in the node's own Redis"),
+            None: "the session has left no key in the node's own Redis"
+            if has_none
+            else said(answer),
         }[kept],
     )
 
@@ -142,12 +142,12 @@ def visualized(origin: str, node: str, answer: Mapping[str, Any]) -> Iterator[Pr
 def deleted_everywhere(nodes: Nodes, dataset: str, node: str) -> Iterator[Proof]:
     """A dataset that one node deletes is gone on all."""
     answer = nodes.exercise(f"delete {dataset}", node)[node]
-    done, unknown = "deleted" in answer, answer.get("notProven")
+    done = "deleted" in answer
     yield Proof(
         promise="delete",
         node=node,
-        kept=None if unknown else done,
-        seen=f"dataset {dataset}" if done else str(unknown or said(answer)),
+        kept=judged(answer, done),
+        seen=f"dataset {dataset}" if done else said(answer),
     )
     if not done:
         return
@@ -156,7 +156,7 @@ def deleted_everywhere(nodes: Nodes, dataset: str, node: str) -> Iterator[Proof]
         yield Proof(
             promise=f"what {node} deletes is gone",
             node=each,
-            kept=gone is True,
+            kept=judged(found, gone is True),
             seen=said(found) if gone is None else ("gone" if gone else "still there"),
         )
 
@@ -171,7 +171,7 @@ def accounts_hold_everywhere(nodes: Nodes) -> Iterator[Proof]:
         yield Proof(
             promise=f"sign in with the account of {origin}",
             node=node,
-            kept=answer.get("signedIn") is True,
+            kept=judged(answer, answer.get("signedIn") is True),
             seen="signed in" if answer.get("signedIn") else said(answer),
         )
     value = f"setting-{secrets.token_hex(4)}"
@@ -193,12 +193,12 @@ def services_talk_to_the_right_data(nodes: Nodes) -> Iterator[Proof]:
         yield Proof(
             promise="no service talks to another Redis or PostgreSQL",
             node=node,
-            kept=not wrong and "wrong" in answer,
+            kept=judged(answer, not wrong and "wrong" in answer),
             seen="; ".join(wrong) or ("none does" if "wrong" in answer else said(answer)),
         )
         for each in answer.get("promises", []):
             silent, who = each["missing"], " and ".join(each["services"])
-            unseen = f"not proven: no connection of {', '.join(silent)} was seen"
+            unseen = f"no connection of {', '.join(silent)} was seen"
             yield Proof(
                 promise=f"{who} use {each['to']}",
                 node=node,
@@ -300,6 +300,11 @@ def workers(answer: Mapping[str, Any]) -> str:
     )
 
 
+def judged(answer: Mapping[str, Any], kept: bool) -> bool | None:
+    """Whether a promise was *kept*, unless the node could not tell."""
+    return None if "notProven" in answer else kept
+
+
 def said(answer: Mapping[str, Any]) -> str:
     """What an exercise answered instead of what was hoped for."""
-    return str(answer.get("error", dict(answer)))
+    return str(answer.get("notProven") or answer.get("error", dict(answer)))

@@ -1,4 +1,4 @@
-"""The layer below every image of the stand-in release: a small Debian with PostgreSQL, Redis and Python.
+"""The layer below every image of the stand-in release: a small Debian with PostgreSQL, Redis, Caddy and Python.
 
 A template of the machines' Docker has it loaded, so that `docker load` of a release adds only what is
 the release's own: an archive of images names this layer and leaves its content out.
@@ -19,7 +19,7 @@ from ..user_cache import Say, bootstrap, built_once, cache
 
 NAME = "graphistry-standin-base:1"
 SUITE = "trixie"
-PACKAGES = "curl,postgresql,procps,python3,python3-psycopg2,redis-server"
+PACKAGES = "caddy,curl,postgresql,procps,python3,python3-psycopg2,redis-server"
 BUILD_SECONDS = 600
 """Bound on the build; 100 s measured on two busy cores, 16 s of processor time."""
 _EPOCH = "1735689600"  # as old as every file of the layer is made to be

@@ -20,6 +20,8 @@ WITH_VALUE = (
     "--profile",
 )
 STATES, INSPECTED = ROOT / "states.json", ROOT / "inspected.json"
+MADE = ROOT / "made.json"
+"""The networks and volumes of the project."""
 
 
 def split(words: list[str]) -> tuple[list[tuple[str, str]], list[str]]:
@@ -129,12 +131,39 @@ def up(options: list[tuple[str, str]], words: list[str]) -> int:
             )
     STATES.write_text(json.dumps(states))
     INSPECTED.write_text(json.dumps(shown))
+    made = load(MADE)
+    for kind in ("network", "volume"):
+        names = [each["name"] for each in (document.get(f"{kind}s") or {}).values()]
+        made[kind] = {**made.get(kind, {}), **dict.fromkeys(names, document["name"])}
+    MADE.write_text(json.dumps(made))
+    return 0
+
+
+def remove(kind: str, names: list[str]) -> None:
+    """`docker KIND rm`."""
+    for file in (STATES, INSPECTED) if kind == "container" else (MADE,):
+        found = load(file)
+        for name in names:
+            del (found if kind == "container" else found[kind])[name]
+        file.write_text(json.dumps(found))
+
+
+def plain(kind: str, command: str, *words: str) -> int:
+    """What is asked of Docker itself."""
+    if command == "rm":
+        remove(kind, [each for each in words if not each.startswith("-")])
+        return 0
+    project = words[-1].partition("project=")[2]
+    names = [name for name, own in load(MADE).get(kind, {}).items() if project in ("", own)]
+    print(*names, sep="\n")
     return 0
 
 
 def main(words: list[str]) -> int:
     with (ROOT / "docker.log").open("a") as log:
         print(*words, file=log)
+    if words[0] != "compose":
+        return plain(*words)
     options, words = split(words[1:])
     command, rest = words[0], words[1:]
     states = load(STATES)

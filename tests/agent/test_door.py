@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
+import shutil
+import socket
 import ssl
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from agent.containers.engine import Container
 from agent.graphistry import door, web
+from agent.graphistry.door import Door
+from agent.node import Node
+from agent.phases import verify
 
 SAMPLE = """\
 # The vendor's sample
@@ -139,7 +149,7 @@ def test_a_redirected_page_is_asked_by_the_configured_name(
         found = web.enter(release(tmp_path, SAMPLE), given, list)
         assert found.address == f"https://{NAME}:{secure.server_port}"
         assert web.status("/healthz") == 201
-        assert plain.asked == [f"{NAME}:{plain.server_port}/caddy/health/"]
+        assert plain.asked == [f"{NAME}:{plain.server_port}/healthz"]
         assert secure.asked == [f"{NAME}:{secure.server_port}/healthz"]
 
 
@@ -187,3 +197,150 @@ def test_a_plain_port_that_does_not_answer_stays_what_is_asked(tmp_path: Path) -
     assert found.address == "http://localhost:1"
     with pytest.raises(web.WebError, match="refused"):
         web.status("/healthz")
+
+
+# Debian's Caddy, in a network where ports 80 and 443 are its own. It must not change whom this computer trusts.
+REAL = """\
+{
+  skip_install_trust
+}
+"""
+PAGES = """\
+  respond /caddy/health/ `{"success": true}` 200
+  reverse_proxy localhost:8080
+"""
+OWN = "  tls CERTIFICATE CERTIFICATE\n"
+INTERNAL = "  tls internal\n"
+LINK_UP = ("ip", "link", "set", "lo", "up")
+CLONE_NEWNET = 0x40000000
+"""Of sched.h: Python 3.11 has no name for it."""
+
+
+class Nginx(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(201 if self.path == "/healthz" else 200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def do_POST(self) -> None:
+        self.do_GET()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def own_network() -> None:
+    """Give this thread a network that has nothing but itself; whom it starts is there too."""
+    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET):
+        raise OSError(ctypes.get_errno(), "a network of its own")
+    subprocess.run(LINK_UP, check=True)
+
+
+@contextmanager
+def real_caddy(caddyfile: Path) -> Iterator[None]:
+    """Caddy on ports 80 and 443 with what it is to pass requests on to."""
+    nginx = ThreadingHTTPServer(("127.0.0.1", 8080), Nginx)
+    threading.Thread(target=nginx.serve_forever, args=(0.02,), daemon=True).start()
+    place = str(caddyfile.parent)
+    log = caddyfile.with_suffix(".log")
+    with log.open("w") as output:
+        running = subprocess.Popen(
+            ["caddy", "run", "--config", str(caddyfile), "--adapter", "caddyfile"],
+            env={"HOME": place, "XDG_DATA_HOME": place, "XDG_CONFIG_HOME": place},
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        end = time.monotonic() + 30
+        text = caddyfile.read_text()
+        has_name = INTERNAL in text and "$" not in text
+        while "serving initial config" not in log.read_text() or (has_name and not has_shaken()):
+            assert running.poll() is None, log.read_text()
+            assert time.monotonic() < end, log.read_text()
+            time.sleep(0.02)
+        yield
+    finally:
+        running.kill()
+        running.wait()
+        nginx.shutdown()
+        nginx.server_close()
+
+
+def has_shaken() -> bool:
+    """Whether Caddy has a certificate for the name by now: it makes its own beside serving."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        with socket.create_connection(("localhost", 443)) as plain:
+            context.wrap_socket(plain, server_hostname=NAME).close()
+    except OSError:
+        return False
+    return True
+
+
+REAL_FILES = {
+    "the vendor's sample": (
+        f"https://{NAME} {{\n{OWN}{PAGES}}}\n",
+        f"https://{NAME}",
+    ),
+    "a name and Caddy's own authority": (
+        f"{NAME} {{\n{INTERNAL}{PAGES}}}\n",
+        f"https://{NAME}",
+    ),
+    "any name below another": (
+        f"*.example.com {{\n{INTERNAL}{PAGES}}}\n",
+        "https://graphistry.example.com",
+    ),
+    "plain": (f":80 {{\n{PAGES}}}\n", "http://localhost"),
+    "plain by name": (f"http://{NAME} {{\n{PAGES}}}\n", f"http://{NAME}"),
+    "plain beside TLS": (f"{NAME}, :80 {{\n{PAGES}}}\n", "http://localhost"),
+    "hardened": (
+        f":80 {{\n  @strange not host {NAME} localhost\n  respond @strange 400\n{PAGES}}}\n",
+        "http://localhost",
+    ),
+    "an own redirect": (
+        f":80 {{\n  redir https://{NAME}{{uri}}\n}}\n{NAME} {{\n{INTERNAL}{PAGES}}}\n",
+        f"https://{NAME}",
+    ),
+    "a redirect of all but the health page": (
+        f":80 {{\n  handle /caddy/health/ {{\n    respond 200\n  }}\n"
+        f"  handle {{\n    redir https://{NAME}{{uri}} 308\n  }}\n}}\n{NAME} {{\n{INTERNAL}{PAGES}}}\n",
+        f"https://{NAME}",
+    ),
+    "a certificate that nobody has given yet": (
+        f"{NAME} {{\n{PAGES}}}\n",
+        "http://127.0.0.1:8080",
+    ),
+    "a variable": (
+        f"{{$DOMAIN:any.example.com}} {{\n{INTERNAL}{PAGES}}}\n",
+        "http://127.0.0.1:8080",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", REAL_FILES)
+def test_real_caddy_is_asked_where_it_answers(tmp_path: Path, certificate: Path, kind: str) -> None:
+    if os.geteuid() or not shutil.which("caddy"):
+        pytest.skip("needs root, and Debian's caddy: make programs")
+    text, address = REAL_FILES[kind]
+    folder = release(tmp_path, REAL + text.replace("CERTIFICATE", str(certificate)))
+
+    def look() -> tuple[Door, str, int]:
+        with real_caddy(folder / "data" / "config" / "Caddyfile"):
+            given = services(80, 443), lambda: [nginx("127.0.0.1:8080")]
+            found = door.find(folder, *given)
+            said = verify._http(cast(Node, SimpleNamespace(folder=folder)), *given)
+            return found, said, posted()
+
+    with ThreadPoolExecutor(1, initializer=own_network) as network:
+        found, said, status = network.submit(look).result()
+    assert (found.address, found.is_found, status) == (address, True, 200)
+    pages = verify.PAGES[1:] if found.is_behind else verify.PAGES
+    assert said.startswith(f"{', '.join(pages)} answer")
+
+
+def posted() -> int:
+    """What is sent must arrive too: nobody sends again to where a redirect leads."""
+    address = f"{web.ADDRESS}/api-token-auth/"
+    with door.opener().open(address, data=b"{}") as answer:
+        return int(answer.status)

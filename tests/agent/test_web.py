@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Callable, Iterator
-from typing import Any
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
-from agent.exercise import Exercises
+from agent.containers.compose import Compose
+from agent.exercise import Exercises, exercise
+from agent.failures import NotProvenError
 from agent.graphistry import web
+from agent.graphistry.door import Door
 from sandbox.release.standin.web import RefusedError, Reply, Request
 
 from .test_clients import serve
@@ -97,7 +103,12 @@ def test_a_dataset_is_deleted_by_its_documented_page(pages: dict[str, Any]) -> N
 
 @pytest.mark.parametrize(
     ("known", "answer", "told"),
-    [(ME, "", "deleted"), (ME, 405, "notProven"), (404, 404, "HTTP 404"), (ME, 403, "HTTP 403")],
+    [
+        (ME, "", ""),
+        (ME, 405, "deletes no dataset"),
+        (404, 404, "HTTP 404"),
+        (ME, 403, "HTTP 403"),
+    ],
 )
 def test_a_release_that_deletes_nothing_proves_nothing(
     pages: dict[str, Any],
@@ -109,11 +120,29 @@ def test_a_release_that_deletes_nothing_proves_nothing(
     pages["/api/v2/upload/datasets/d1"], pages["/api/v2/datasets/d1/"] = known, answer
     exercises = Exercises.__new__(Exercises)
     monkeypatch.setattr(Exercises, "_token", lambda _: "bearer")
-    if told.startswith("HTTP"):
-        with pytest.raises(web.WebError, match=told):
-            exercises.delete("d1")
-    else:
-        assert set(exercises.delete("d1")) == {told}
+    if not told:
+        assert exercises.delete("d1") == {"deleted": "d1"}
+        return
+    error = web.WebError if told.startswith("HTTP") else NotProvenError
+    with pytest.raises(error, match=told):
+        exercises.delete("d1")
+
+
+def test_what_needs_pages_that_nobody_finds_is_not_proven(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def begin(exercises: Exercises) -> None:
+        exercises.folder = Path("/nowhere")
+        exercises.compose = cast(Compose, SimpleNamespace(services=dict, containers=list))
+
+    monkeypatch.setattr(Exercises, "__init__", begin)
+    lost = Door("http://localhost", "http://localhost redirects to https", is_found=False)
+    monkeypatch.setattr(web, "ADDRESS", web.ADDRESS)
+    monkeypatch.setattr("agent.graphistry.door.find", lambda *_: lost)
+    assert exercise("upload", ["name"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"notProven": lost.why}
+    assert exercise("workers", []) == 0
+    assert "notProven" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("ask", [lambda: web.status("/"), lambda: web.token("a", "b")])

@@ -137,6 +137,20 @@ def test_what_nobody_can_tell_is_neither_kept_nor_broken(
     assert len(found) == unknown
 
 
+@pytest.mark.parametrize("node", ADDRESSES)
+def test_a_node_whose_pages_nobody_knows_a_name_of_is_not_proven(
+    monkeypatch: pytest.MonkeyPatch, node: str
+) -> None:
+    why = "http://localhost redirects to https, and the Caddyfile names no site"
+    by_pages = ("upload", "read", "visualize", "delete", "gone", "sign-in", "connections")
+    seen = try_all(monkeypatch, {(node, exercise): {"notProven": why} for exercise in by_pages})
+    found = [each for each in seen if each.kept is not True]
+    assert {(each.kept, each.node, each.seen) for each in found} == {(None, node, why)}
+    promises = {each.promise for each in found}
+    assert f"sign in with the account of {[*ADDRESSES][-1]}" in promises
+    assert "no service talks to another Redis or PostgreSQL" in promises
+
+
 def test_a_description_that_counts_no_edges_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = try_all(monkeypatch, {("small", "read"): {"edges": None}})
     assert all(each.kept for each in seen)

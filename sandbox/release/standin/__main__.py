@@ -13,13 +13,14 @@ MODULES = {
     "dask-cuda-worker": "dask",
     "forge-etl-python": "forge",
     "nginx": "proxy",
-    "caddy": "proxy",
 }
 """Services whose module has another name than they."""
 USERS = {"nexus": 1000, "forge-etl-python": 1001}
 """Services that are no root, each with a user of its own: one deletes what the other has written."""
 ENTRYPOINT = "docker-entrypoint.sh"
 """Of the images with PostgreSQL and Redis."""
+CADDY = ("caddy", "run", "--config", "/etc/caddy/Caddyfile", "--adapter", "caddyfile")
+"""As in the official image."""
 
 
 def main(service: str, *command: str) -> None:
@@ -35,6 +36,8 @@ def main(service: str, *command: str) -> None:
         signal.pause()
     if command:
         os.execvp(ENTRYPOINT, [ENTRYPOINT, *command])  # noqa: S606
+    if service == "caddy":
+        os.execvp(CADDY[0], CADDY)  # noqa: S606
     if service in USERS:
         os.setgroups([])
         os.setgid(USERS[service])

@@ -16,9 +16,11 @@ from typing import Any
 import pytest
 
 from agent.containers import engine
+from agent.containers.compose import Compose
 from agent.containers.engine import Container
 from agent.converge import converge
 from agent.data import database_folder
+from agent.failures import Failure
 from agent.folders import node_folder
 from agent.machine.data_root import data_root
 from agent.node import Node
@@ -137,7 +139,8 @@ def shape(fake: FakeMachine, monkeypatch: pytest.MonkeyPatch) -> Shape:
     script = Path(__file__).parent.with_name("real_compose.py")
     scripted = (fake.root / "bin" / "docker").read_text().partition("\n")[2]
     real = f'case "$2" in version) ;; *) exec {sys.executable} {script} "$@" ;; esac'
-    fake.command("docker", f'if [ "$1" = compose ]; then {real}; fi\n{scripted}')
+    plain = f'case "$1" in container|network|volume) exec {sys.executable} {script} "$@" ;; esac'
+    fake.command("docker", f'if [ "$1" = compose ]; then {real}; fi\n{plain}\n{scripted}')
     fake.has_volume()
     monkeypatch.setattr("agent.containers.compose._known", {})
     found = Shape(fake)
@@ -258,6 +261,29 @@ class TestCommandLine:
         passes = PASSES.format(commands="up|down|stop")
         shape.wrapper(f"{head}{passes}set -- $1\nfor name{rest}")
         self.proven(shape, node, directly=True)
+
+    @pytest.mark.parametrize("options", ['"$@"', "$1"])
+    def test_that_shows_nothing_is_looked_at_and_nothing_is_left(
+        self, shape: Shape, options: str
+    ) -> None:
+        head, rest = WRAPPER.format(words="").split("for name", 1)
+        passes = PASSES.format(commands="up|down|stop")
+        shape.wrapper(f"{head}{passes}set -- {options}\nfor name{rest}")
+        theirs = {"network": {"n": "theirs"}, "volume": {"v": "theirs", "old": "graphistry"}}
+        made = shape.fake.root / "made.json"
+        made.write_text(json.dumps(theirs))
+        looked = Compose(shape.folder)
+        assert looked.containers() == []
+        with pytest.raises(Failure, match="no configuration"):
+            looked.services()
+        assert json.loads(made.read_text()) == theirs
+        assert not (shape.fake.root / "states.json").exists()
+
+        assert "nexus" in Compose(shape.folder, may_make=True).services()
+        assert any(" up" in each for each in shape.fake.log("docker"))
+        assert containers(shape) == ({}, {})
+        assert json.loads(made.read_text()) == theirs
+        assert "nexus" in looked.services()
 
     def test_names_its_files(self, shape: Shape, node: Node) -> None:
         shape.wrapper(WRAPPER.format(words="-f docker-compose.yml "))

@@ -1,4 +1,4 @@
-"""nginx, which knows where each page is, and caddy before it, which users reach."""
+"""nginx, which knows where each page is."""
 
 import re
 
@@ -21,14 +21,7 @@ PAGES = (
 
 def main(service: str) -> None:
     """Answer."""
-    routes: list[Route] = []
-    if service == "caddy":
-        routes = [
-            ("GET", "/caddy/health/?", lambda _: Reply(200, {"success": True})),
-            ("*", ".*", lambda request: _passed_on(request, "nginx", 80, "")),
-        ]
-    else:
-        routes = [("GET", "/healthz", lambda _: Reply(201, "")), ("*", ".*", _page)]
+    routes: list[Route] = [("GET", "/healthz", lambda _: Reply(201, "")), ("*", ".*", _page)]
     serve(service, 80, routes)
 
 
