@@ -1,23 +1,5 @@
-# Two commands do everything: `make up` and `make test`. Each sets up what it needs, once.
-#   STACK=name   another stack than the sandbox     TARGET=sandbox|aws   rehearse any stack in the sandbox
-#   YES=1        do not ask before changing AWS     NAME=name            what `make purge` would ask for
-#   NODE=name    the node of `make shell`           ABANDON=names    stacks that `make down` may leave without a leader
-#   NAME=names           for `make up`: kept data that it may give up
-#   ARCHIVE=file  the vendor's archive for `make publish`, BUCKET=name  where to, if not to the account's own
-#   IMAGE=newest|running|ami-...  DRIVER=, CUDA=  what `make image-refresh` locks, and what its release notes say of it
+# `make up` and `make test` do everything for a first look; ./cluster has every command (`./cluster --help`).
 SHELL := /bin/sh
-STACK ?= sandbox
-TARGET ?=
-NAME ?=
-NODE ?= leader
-YES ?=
-ARCHIVE ?=
-ABANDON ?=
-# The option of a variable that was typed, not one of that name that a shell happens to have.
-lower = $(shell echo $(1) | tr A-Z a-z)
-typed = $(if $(filter command,$(firstword $(origin $(1)))),--$(call lower,$(1)) $(call quoted,$($(1))))
-# A value as one word of the shell, whatever is in it.
-quoted = '$(subst ','\'',$(1))'
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 CHECKOV := .build/checkov
@@ -25,64 +7,27 @@ CLIENTS := .build/clients
 LOCKED := bin/pip install --quiet --disable-pip-version-check --require-hashes -r
 RESOLVE := $(VENV)/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
   --no-emit-index-url --no-annotate --no-header
-OPERATE := $(PYTHON) -m operate
-CHOICE = --stack $(call quoted,$(STACK)) $(if $(TARGET),--target $(call quoted,$(TARGET)))
 
-# Make ignores a misspelt variable, and the command would run for the default stack. A make above this one may pass its own.
-VARIABLES := STACK TARGET NAME NODE YES ARCHIVE BUCKET ABANDON IMAGE DRIVER CUDA PYTHON3 VENV PYTHON SHELL
-typed_names := $(foreach each,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(each)))),$(each)))
-unknown := $(filter-out $(VARIABLES) AWS_% PULUMI_% SANDBOX_%,$(typed_names))
-nearest = $(shell python3 -c 'import difflib, sys; print(*difflib.get_close_matches(sys.argv[1].upper(), sys.argv[2:], 1))' \
-  $(call quoted,$(1)) $(VARIABLES))
+# What was a variable here is a word of ./cluster, which says so itself; make would ignore it.
+typed := $(strip $(foreach each,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(each)))),$(each))))
+unknown := $(filter-out PYTHON3 VENV PYTHON SHELL AWS_% PULUMI_% SANDBOX_%,$(typed))
 ifeq ($(MAKELEVEL),0)
-$(foreach each,$(unknown),$(error $(each): no command knows this variable$(or $(patsubst %,; is % meant?,$(call nearest,$(each))),.) \
-  Known are $(VARIABLES). What is for the environment goes in front: $(each)=... make))
+$(foreach each,$(unknown),$(error $(each)=: make takes no such variable. A stack and the like are words of ./cluster: \
+  ./cluster up prod --target sandbox. What is for the environment goes in front: $(each)=... make))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview show outputs prove shell host-keys image-refresh cost quota-request publish down purge test check bench lock engine programs
+.PHONY: help up down test check bench lock engine programs
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST); \
+	echo "Every command of a cluster: ./cluster --help"
 
-up: $(VENV)/ready ## Deploy the stack, in the sandbox unless STACK names another
-	@$(OPERATE) up $(CHOICE) $(if $(YES),--yes) $(if $(NAME),--name $(call quoted,$(NAME)))
+up: $(VENV)/ready ## Deploy sandbox: a cluster in a box, no AWS account needed
+	@./cluster up
 
-preview: $(VENV)/ready ## Show what `make up` would change
-	@$(OPERATE) preview $(CHOICE)
-
-show: $(VENV)/ready ## Show the nodes of the deployed stack
-	@$(OPERATE) show $(CHOICE)
-
-shell: $(VENV)/ready ## Open a shell on a node (NODE=leader, or a follower's name)
-	@$(OPERATE) shell $(CHOICE) --node $(call quoted,$(NODE))
-
-host-keys: $(VENV)/ready ## Collect and confirm keys of hosts (NODE=name for one)
-	@$(OPERATE) host-keys $(CHOICE) $(call typed,NODE) $(if $(YES),--yes)
-
-image-refresh: $(VENV)/ready ## Show a newer machine image, its effects, and lock it
-	@$(OPERATE) image-refresh $(CHOICE) $(if $(YES),--yes) $(foreach word,IMAGE DRIVER CUDA,$(call typed,$(word)))
-
-cost: $(VENV)/ready ## Show a stack's cost, its budget, and what of it runs now
-	@$(OPERATE) cost $(CHOICE)
-
-quota-request: $(VENV)/ready ## Ask AWS for the quotas that a stack lacks
-	@$(OPERATE) quota-request $(CHOICE) $(if $(YES),--yes)
-
-publish: $(VENV)/ready ## Check the vendor's archive and store it (ARCHIVE=file)
-	@$(OPERATE) publish $(CHOICE) $(if $(YES),--yes) $(call typed,BUCKET) -- "$(ARCHIVE)"
-
-outputs: $(VENV)/ready ## Show the stack's outputs: endpoints, ids, commands to copy
-	@$(OPERATE) outputs $(CHOICE)
-
-prove: $(VENV)/ready ## Try the cluster's promises on its running nodes
-	@$(OPERATE) prove $(CHOICE)
-
-down: $(VENV)/ready ## Destroy the machines and keep the data
-	@$(OPERATE) down $(CHOICE) $(if $(YES),--yes) $(if $(ABANDON),--abandon $(call quoted,$(ABANDON)))
-
-purge: $(VENV)/ready ## Destroy everything, data too (asks for the name, or NAME=)
-	@$(OPERATE) purge $(CHOICE) $(if $(NAME),--name $(call quoted,$(NAME)))
+down: $(VENV)/ready ## End it
+	@./cluster down
 
 # What takes longest comes first. Three at once: a cluster that boots is busy, one that is waited for is not.
 test: programs check engine $(CHECKOV)/ready $(CLIENTS)/ready ## Every test: make check, the sandbox, machines that boot

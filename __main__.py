@@ -65,7 +65,7 @@ def preflight_on_aws(
         client,
         release,
         lambda: known,
-        choice="" if STACK == "sandbox" else f" STACK={STACK}",
+        choice=f" {STACK}",
     )
     report = run_preflight(situation, settings.preflight.skip)
     if "credentials" not in report.checks("failed"):
@@ -157,7 +157,7 @@ try:
 except (SettingsError, PreflightError, LeaderStackError) as error:
     # Pulumi prints a RunError as it is, and anything else with a traceback.
     raise pulumi.RunError(
-        f"stacks/Pulumi.{STACK}.yaml: {for_stack(str(error), f' STACK={STACK}')}"
+        f"stacks/Pulumi.{STACK}.yaml: {for_stack(str(error), f' {STACK}')}"
     ) from None
 except Exception as error:
     sentence = failed_look_up(error)

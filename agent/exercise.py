@@ -1,4 +1,4 @@
-"""Using a node as its users do: what the operator's `make prove` runs on each node.
+"""Using a node as its users do: what the operator's `./cluster prove` runs on each node.
 
 Each exercise prints exactly one JSON object on standard output: what it has found, or {"notProven": "..."} where nobody
 could tell; on a failure, {"error": "..."} and status 1.

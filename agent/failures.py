@@ -10,15 +10,15 @@ from typing import Sequence
 HINTS = {
     # bootstrap
     "SpecificationUnavailable": "check the node's route to S3, its role, and that the object exists",
-    "AgentUnavailable": "run `make up` again: it brings the agent's archive",
-    "AgentChecksumMismatch": "run `make up` again: it brings the agent and its checksum together",
+    "AgentUnavailable": "run `./cluster up` again: it brings the agent's archive",
+    "AgentChecksumMismatch": "run `./cluster up` again: it brings the agent and its checksum together",
     "AgentInstallFailed": "read the log lines; the machine needs systemd and Python 3.8 or newer",
     "BootstrapCrashed": "a defect of the agent: report it with the message",
     # the agent itself
     "AgentCrashed": "a defect of the agent: report it with the log lines",
-    "SpecificationInvalid": "run `make up` with the version of the program that this agent belongs to",
+    "SpecificationInvalid": "run `./cluster up` with the version of the program that this agent belongs to",
     # delivery to a host
-    "DeliveryBusy": "wait for the other `make up` or `make down` to end, then run yours again",
+    "DeliveryBusy": "wait for the other `./cluster up` or `./cluster down` to end, then run yours again",
     "HostTaken": "destroy the host's present node with its own stack, or take the host out of this one",
     "DataServicesForeign": "put dataServices.kind back, or take the data along as docs/on-premises.md tells",
     "ServicesNotEnded": "start Docker on the host (`systemctl start docker`), then run the same command again",
@@ -42,17 +42,17 @@ HINTS = {
     "DriverTooOld": "bring a newer NVIDIA driver, or use the release's other CUDA flavour",
     "ClockSkewed": "let chrony or systemd-timesyncd reach a time server; on AWS 169.254.169.123",
     # disks
-    "DataVolumeMissing": "check that the volume is attached to this instance (`make show`, AWS console)",
+    "DataVolumeMissing": "check that the volume is attached to this instance (`./cluster status`, AWS console)",
     "DataVolumeForeign": "nothing was changed on it: use the cluster's own volume or folder, or an empty one",
     "DataVolumeUnusable": "read the log lines; a damaged disk is replaced by one from a snapshot or backup",
     "DiskAlmostFull": "free space on it, or give it more: nothing is deleted or replaced for it",
-    "LocalDiskUnusable": "look at the disk on the node, or terminate the machine: `make up` brings another",
+    "LocalDiskUnusable": "look at the disk on the node, or terminate the machine: `./cluster up` brings another",
     # tunnel
     "TunnelUnavailable": "install wireguard-tools, on a kernel with WireGuard (5.6 or newer); read the log lines",
-    "TunnelNotExchanged": "run `make up`: it carries the public keys between the leader and its followers",
-    "TunnelPeerRefused": "run `make up` with the version of the program that this agent belongs to",
+    "TunnelNotExchanged": "run `./cluster up`: it carries the public keys between the leader and its followers",
+    "TunnelPeerRefused": "run `./cluster up` with the version of the program that this agent belongs to",
     "TunnelChanged": "nothing: the agent connects it anew; see what else uses `ip` or `wg` on the host",
-    "TunnelDown": "let UDP 51820 pass between the two hosts, then run `make up`: it carries the keys again",
+    "TunnelDown": "let UDP 51820 pass between the two hosts, then run `./cluster up`: it carries the keys again",
     # shared folder
     "EfsUtilsMissing": "name its package in image.mountHelper, use an image with amazon-efs-utils, or let the node "
     "reach amazon-efs-utils.aws.com",
@@ -72,17 +72,17 @@ HINTS = {
     "SharedFolderUnsafe": "see on another node who made the link (`ls -l`), and remove it: root follows none there",
     "NodeFolderTaken": "end the node's other machine; if it is gone for good, restart graphistry-cluster-agent here",
     # secret
-    "SecretUnavailable": "AWS: `make up` of its stack, then its role and its route to AWS; hosts: the disk of /var/lib",
+    "SecretUnavailable": "AWS: `./cluster up`, then the node's role and route to AWS; hosts: the disk of /var/lib",
     "SecretNotFilled": "bring the leader up first: it makes the secret",
     "SecretInvalid": "restore its first version (AWSPREVIOUS, or the leader's file): data is encrypted with it",
-    "SecretEnvUnavailable": "run `make up`: it writes them; on AWS see the node's role and its route to AWS",
+    "SecretEnvUnavailable": "run `./cluster up`: it writes them; on AWS see the node's role and its route to AWS",
     # firewall
     "FirewallUnavailable": "install nftables on the machine; read the log lines, a kernel may lack nf_tables",
     "FirewallChanged": "nothing: the agent closes it anew; see what on the host flushes nftables",
     # release
     "ReleaseMissing": "put the release where the message says, or set release.source to an archive",
     "ReleaseVersionMismatch": "set release.version and release.cuda to what is there, or bring another release",
-    "ReleaseUnavailable": "check release.source, and that the node may read it; a file comes with `make up`",
+    "ReleaseUnavailable": "check release.source, and that the node may read it; a file comes with `./cluster up`",
     "ReleaseUnreachable": "check the name in release.source, and the node's resolver, route, firewall and proxy to it",
     "ReleaseTlsRefused": "a proxy in between may open TLS: let the source pass, or give the node its certificate",
     "ReleaseProxyRefused": "give the proxy credentials or let the source pass it",

@@ -95,7 +95,7 @@ def configure(root: Path, followers: int) -> None:
 def operate(root: Path, *arguments: str) -> None:
     """Run one of the operator's commands. Raises :class:`UserError` with its words when it fails."""
     done = subprocess.run(
-        [sys.executable, "-m", "operate", *arguments, "--stack", STACK],
+        [sys.executable, "-m", "operate", *arguments[:1], STACK, *arguments[1:]],
         cwd=root,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

@@ -27,7 +27,7 @@ SNIPPETS: Mapping[str, str] = {
     SDK: "import pulumi, pulumi_aws",
     "settings alone": SETTINGS,
     PROGRAM: f"import components.cluster, components.sites, preflight{SETTINGS}",
-    "the imports of `make show`": "import operate.__main__, operate.commands.status, operate.commands.screen",
+    "the imports of `./cluster status`": "import operate.__main__, operate.nodes.present, operate.commands.screen",
 }
 
 

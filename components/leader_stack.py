@@ -58,7 +58,7 @@ def read_leader_stack(name: str, site: str) -> LeaderStack:
 
 def judged(name: str, site: str, found: object) -> Mapping[str, Any]:
     """The output ``join``, if it can be used."""
-    again = f"`make up STACK={name.rpartition('/')[2]}`"
+    again = f"`./cluster up {name.rpartition('/')[2]}`"
     if found is None:
         raise LeaderStackError(
             f"leaderStack: the stack {name} has no leader: it was never deployed, or was destroyed, or it is a stack "

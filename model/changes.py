@@ -80,7 +80,9 @@ _VOLUME = Change(_IN_PLACE, "changed by AWS while it is used, once in six hours"
 _OTHER_HOST = Change(
     _REPLACES,
     "the node is set up there, and removed from the old host",
-    Change(_NEVER, "it is other data: first `make down`, and take along those of the old host"),
+    Change(
+        _NEVER, "it is other data: first `./cluster down`, and take along those of the old host"
+    ),
 )
 
 EVERYWHERE: Mapping[str, Change] = {
@@ -129,8 +131,12 @@ ON_AWS: Mapping[str, Change] = {
     "image.lock.<name>.driver": _TOUCHES_NOTHING,
     "image.lock.<name>.cuda": _TOUCHES_NOTHING,
     "image.lock.<name>.date": _TOUCHES_NOTHING,
-    "image.ssmParameter": Change(_NEXT, "nodes made later; `make image-refresh` for the others"),
-    "image.marketplace": Change(_NEXT, "nodes made later; `make image-refresh` for the others"),
+    "image.ssmParameter": Change(
+        _NEXT, "nodes made later; `./cluster image-refresh` for the others"
+    ),
+    "image.marketplace": Change(
+        _NEXT, "nodes made later; `./cluster image-refresh` for the others"
+    ),
     "image.release": _TOUCHES_NOTHING,
     "instanceMetadata": Change(
         _NEXT,
@@ -155,7 +161,7 @@ ON_AWS: Mapping[str, Change] = {
     "leader.dataVolume.backups.keepDays": Change(_IN_PLACE, "for the snapshots taken from then on"),
     "leader.dataVolume.snapshotId": Change(
         _NEVER,
-        "while machines run; after `make down` another volume with what is in it, AWS keeps the old one",
+        "while machines run; after `./cluster down` another volume with what is in it, AWS keeps the old one",
         taken_out=_TOUCHES_NOTHING,
     ),
     "leader.reserveCapacity": _AT_ONCE,
@@ -219,11 +225,11 @@ ON_HOSTS: Mapping[str, Change] = {
     "leader.configuration.env": _VARIABLES,
     "leader.configuration.files": _FILES,
     "dataServices.kind": Change(
-        _NEVER, "it is another database: first `make down`, and take the data along"
+        _NEVER, "it is another database: first `./cluster down`, and take the data along"
     ),
     "encryption": Change(
         _IN_PLACE,
-        "the leader's PostgreSQL and Redis restart, nodes mount the folder anew; stacks that join it: `make up` there",
+        "the leader's PostgreSQL and Redis restart, nodes mount the folder anew; joined stacks: `./cluster up` there",
     ),
     "telemetry.allowedCidrs": Change(_IN_PLACE, "every node's firewall; no service restarts"),
     "dataServices.postgresImage": Change(_IN_PLACE, "another container; its volume stays"),

@@ -52,11 +52,11 @@ class Reason:
 
 
 _QUOTA = (
-    "the account's quota is used up: request a higher one (`make quota-request`; Service Quotas, EC2, Running "
+    "the account's quota is used up: request a higher one (`./cluster quota-request`; Service Quotas, EC2, Running "
     "On-Demand or All Spot Instance Requests of the family), or remove a node"
 )
-_IMAGE = "the image is gone or not yours to use: `make image-refresh` locks another"
-_REPAIR = "somebody deleted it: `make up` makes it again"
+_IMAGE = "the image is gone or not yours to use: `./cluster image-refresh` locks another"
+_REPAIR = "somebody deleted it: `./cluster up` makes it again"
 _KEY = (
     "the machine's disk is encrypted with a KMS key that Auto Scaling may not use, or that is disabled: let its role "
     "AWSServiceRoleForAutoScaling use the key, in the key's policy (it is the account's default of EBS, or the image's)"
@@ -146,7 +146,7 @@ REASONS: tuple[Reason, ...] = (
         code="InvalidParameterValue",
         helps=Helps.TIME,
         hint="EC2 does not know the node's instance profile yet, which is new; if it stays so somebody deleted it, and "
-        "`make up` makes it again",
+        "`./cluster up` makes it again",
         words=r"Invalid IAM Instance Profile",
         generic=True,
     ),
@@ -174,7 +174,7 @@ REASONS: tuple[Reason, ...] = (
         code="PendingVerification",
         helps=Helps.TIME,
         hint="AWS verifies the account, or its first use of this region: minutes, at most four hours, then it writes a "
-        "mail; the group goes on trying, `make up` waits on",
+        "mail; the group goes on trying, `./cluster up` waits on",
         words=r"account is currently being verified|region is being validated",
     ),
     Reason(

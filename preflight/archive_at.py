@@ -23,7 +23,7 @@ ASK_AGAIN = (408, 425, 429)
 COLD = ("GLACIER", "DEEP_ARCHIVE")
 """Storage classes whose objects are there and cannot be read."""
 NOTED = "graphistry-"
-"""Begin of the names of the metadata by which `make publish` notes version, CUDA flavour and checksum of an archive."""
+"""Start of the names of the metadata by which `publish` notes an archive's version, CUDA flavour and checksum."""
 
 
 class UnavailableError(Exception):
@@ -41,7 +41,7 @@ class Archive:
     size: int | None
     """Bytes; None where a web server does not say."""
     noted: Mapping[str, str] = field(default_factory=dict)
-    """``version``, ``cuda`` and ``sha256`` of one that `make publish` has stored."""
+    """``version``, ``cuda`` and ``sha256`` of one that `./cluster publish` has stored."""
     foreign: bool = False
     """Whether its bucket is another account's."""
     key: str | None = None

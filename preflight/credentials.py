@@ -30,7 +30,7 @@ from preflight.situation import Situation, UnansweredError
 HOW_TO_SIGN_IN = (
     "run `aws sso login` or `aws configure`, or set AWS_PROFILE or AWS_ACCESS_KEY_ID and "
     "AWS_SECRET_ACCESS_KEY; `aws sts get-caller-identity` shows whether it worked. "
-    "Without an account, `make up STACK=sandbox` deploys to the sandbox"
+    "Without an account, `./cluster up sandbox` deploys to the sandbox"
 )
 REACH = "check the spelling of aws:region, the network and the proxy settings"
 EXPIRED = {"ExpiredToken", "ExpiredTokenException"}

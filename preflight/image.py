@@ -31,7 +31,7 @@ def image(situation: Situation) -> tuple[Finding, ...]:
     if release is None and wanted.marketplace and wanted.pinned(region) is None:
         raise UnansweredError(
             "which image of the Marketplace it is depends on the release, and that is in the leader's stack; lock the "
-            f"image that it has: `{refresh} IMAGE=ami-...`"
+            f"image that it has: `{refresh} --image ami-...`"
         )
     ec2 = situation.client("ec2")
     try:
@@ -56,7 +56,7 @@ def image(situation: Situation) -> tuple[Finding, ...]:
     remarks = _remarks(found, refresh, named=wanted.pinned(region) is not None)
     if release is not None and driver is None and not found.stand_in:
         remarks.append(
-            f"nobody says which NVIDIA driver is in it, so each node looks; `{refresh} DRIVER=…` notes it"
+            f"nobody says which NVIDIA driver is in it, so nodes look; `{refresh} --driver …` notes it"
         )
     if (
         path == "image.ssmParameter"
@@ -123,7 +123,7 @@ def _remarks(found: ImageFacts, refresh: str, *, named: bool) -> list[str]:
         told.append(f"a stand-in; whether {found.id} exists is not looked at in a rehearsal")
     elif found.stand_in:
         told.append(
-            "a stand-in, as every image of the sandbox; `make image-refresh` is for an account"
+            "a stand-in, as every image of the sandbox; `./cluster image-refresh` is for an account"
         )
     if found.is_deprecated(datetime.now(UTC)):
         told.append(

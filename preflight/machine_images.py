@@ -84,7 +84,7 @@ def newest(ec2: Any, ssm: Any, image: Image, release: Release | None) -> str:
                 "image.marketplace",
                 "followers of another stack, whose release is not here",
                 "the image that the leader's stack has locked",
-                "make image-refresh IMAGE=ami-..., with the id from there",
+                "./cluster image-refresh STACK --image ami-..., with the id from there",
             )
         )
     name = marketplace_name(release)

@@ -36,7 +36,7 @@ OPERATING = {
     "ssmmessages": "Session Manager",
     "autoscaling": "Auto Scaling",
 }
-"""Services that a ready node does without: shells and `make prove` come by them, and followers ask for other machines.
+"""Services that a ready node does without: shells and `prove` come by them, and followers ask for other machines.
 
 Agents of Systems Manager before 3.3.40.0 call ec2messages too (AWS: VPC endpoints for Systems Manager).
 """
@@ -198,7 +198,7 @@ def _finding(
         _open(situation, services) if closed else _make_endpoints(situation, vpc, services, subnets)
     )
     if ready:
-        return Remark(f"{got}. Nodes are ready without, but `make shell` is not: {hint}")
+        return Remark(f"{got}. Nodes are ready without, but `./cluster shell` is not: {hint}")
     allowed = (
         "endpoints whose security groups open port 443 to the subnet"
         if closed

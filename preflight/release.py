@@ -55,7 +55,7 @@ def release(situation: Situation) -> tuple[Finding, ...]:
 
 def publish_command(situation: Situation) -> str:
     """The command that stores an archive for the release, which a joined stack has from its leader's."""
-    return f"make publish ARCHIVE=FILE{_owners_choice(situation)}"
+    return f"./cluster publish{_owners_choice(situation)} FILE"
 
 
 def _owners_choice(situation: Situation) -> str:
@@ -63,7 +63,7 @@ def _owners_choice(situation: Situation) -> str:
     if not isinstance(settings, JoinedSettings):
         return situation.choice
     leader = settings.leader_stack.rpartition("/")[2]
-    return situation.choice.replace(f"STACK={situation.stack}", f"STACK={leader}")
+    return situation.choice.replace(f" {situation.stack}", f" {leader}", 1)
 
 
 def _preinstalled(situation: Situation) -> Iterator[Problem]:
@@ -72,7 +72,7 @@ def _preinstalled(situation: Situation) -> Iterator[Problem]:
         return
     which = image.pinned(situation.region) or "the image of image.ssmParameter"
     joined = isinstance(situation.settings, JoinedSettings)
-    then = f", then `make up{_owners_choice(situation)}`" if joined else ""
+    then = f", then `./cluster up{_owners_choice(situation)}`" if joined else ""
     ways = [
         "one of three:",
         f"- `{publish_command(situation)}`{then}: checks and stores the vendor's archive, for the nodes to fetch",
@@ -93,8 +93,7 @@ def _stand_in(situation: Situation) -> list[str]:
     """How to get an archive for a rehearsal."""
     if not situation.is_rehearsal:
         return []
-    stack = (_owners_choice(situation) or " STACK=sandbox").split()[0].partition("=")[2]
-    command = f".venv/bin/python -m operate stand-in FILE --stack {stack}"
+    command = f"./cluster stand-in {_owners_choice(situation).split()[0]} FILE"
     return [f"To rehearse, FILE may be a stand-in: `{command}`"]
 
 
@@ -119,7 +118,7 @@ def _unavailable(situation: Situation, wanted: Release, why: UnavailableError) -
 
 
 def _other_content(situation: Situation, wanted: Release, archive: Archive) -> Iterator[Problem]:
-    """What `make publish` has noted of an archive, against the stack file; of others nothing is known before boot."""
+    """What `publish` has noted of an archive, against the stack file; of others nothing is known before boot."""
     asked = {"version": wanted.version, "cuda": wanted.cuda, "sha256": wanted.sha256}
     for key, value in asked.items():
         noted = archive.noted.get(key)

@@ -103,7 +103,7 @@ class Situation:
     release: Release | None = None
     """The release of the nodes, of a joined stack the one of its leader; None while that is not deployed."""
     choice: str = ""
-    """What ``make`` must be told to mean this stack in this place (`operate.stack.deployment.choice_of`)."""
+    """The words after a command that mean this stack in this place (`operate.stack.deployment.choice_of`)."""
     is_rehearsal: bool = False
     """Whether AWS is the sandbox's, whose machines reach nothing else."""
 
@@ -120,9 +120,9 @@ class Situation:
         )
 
     def make(self, target: str) -> str:
-        """The command of the Makefile for this stack: ``make image-refresh STACK=prod``."""
+        """The command for this stack: ``./cluster image-refresh prod``."""
         stack = self.cluster.rpartition("/")[2]
-        return f"make {target}" + ("" if stack == "sandbox" else f" STACK={stack}")
+        return f"./cluster {target} {stack}"
 
     def name_of(self, part: str) -> str:
         """The ``Name`` tag of a node, or of what belongs to one: ``leader-data``."""

@@ -76,7 +76,7 @@ def left_zones(
         leave = "; the leader's data volume cannot leave its zone" if LEADER in nodes else ""
         if followers and not leave:
             first = f"followers.{followers[0]}.availabilityZones"
-            leave = f"; to leave, move followers first: {first} without it, and `make up`"
+            leave = f"; to leave, move followers first: {first} without it, and `./cluster up`"
         yield Problem(
             path=f"network.{key}",
             got=f"a network without {zone}, in which {', '.join(nodes)} {'is' if len(nodes) == 1 else 'are'}",

@@ -126,7 +126,7 @@ def _deployed(stack: str, changes: str) -> Recorder:
 
 @pytest.fixture(scope="session")
 def machines() -> Machines:
-    """What machines need, installed and built where it is missing, as `make up` does."""
+    """What machines need, installed and built where it is missing, as `./cluster up` does."""
     said: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("SANDBOX_MACHINES", raising=False)  # off for all other tests

@@ -317,7 +317,7 @@ def stack_config(stack: str) -> dict[str, Any]:
         key: schema["default"] for key, schema in project["config"].items() if "default" in schema
     }
     for _, host in named_hosts(chosen["config"]):
-        host.setdefault("hostKey", ANY_HOST_KEY)  # as after `make host-keys`
+        host.setdefault("hostKey", ANY_HOST_KEY)  # as after `./cluster host-keys`
     return {**defaults, **chosen["config"]}
 
 

@@ -21,7 +21,7 @@ LOCKS = (
 )
 
 PROGRAM = ("components", "model", "operate", "preflight", "sandbox")
-"""What `make up` runs on this computer, the embedded sandbox among it."""
+"""What `./cluster up` runs on this computer, the embedded sandbox among it."""
 
 
 @cache

@@ -2,7 +2,7 @@
 
     python -m tools.generate_changes
 
-The page is made of `model.changes`, by which `make preview` judges; a test compares the two.
+The page is made of `model.changes`, by which `./cluster preview` judges; a test compares the two.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ SITES: Mapping[str, Mapping[str, Change]] = {"On AWS": ON_AWS, "On hosts": ON_HO
 
 _HEAD = """# Changes
 
-What a change of each key of a stack file does to a cluster that runs. `make preview` shows it for your change, with the
-nodes that it is about, and ends with an error for one that is never possible. This page is generated from the table by
-which it judges (`model/changes.py`) by `.venv/bin/python -m tools.generate_changes`.
+What a change of each key of a stack file does to a cluster that runs. `./cluster preview` shows it for your change,
+with the nodes that it is about, and ends with an error for one that is never possible. This page is generated from the
+table by which it judges (`model/changes.py`) by `.venv/bin/python -m tools.generate_changes`.
 """
 _FOOT = """
 Keys next to these: `aws:region` never changes, as a cluster does not move; `deleteData` lifts the protection of data

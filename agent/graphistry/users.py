@@ -65,7 +65,7 @@ print({MARKER!r} + json.dumps({{"found": User.objects.filter(is_superuser=True).
 
 
 def set_name(compose: Compose, user: str, value: str) -> None:
-    """Change a user's displayed name, the setting by which `make prove` sees that settings are shared."""
+    """Change a user's displayed name, the setting by which `./cluster prove` sees that settings are shared."""
     program = f"""
 import json
 from nexus.users.models import User

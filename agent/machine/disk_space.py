@@ -93,7 +93,7 @@ def _remedy(name: str, specification: Specification) -> str:
     if not isinstance(specification.place, AwsPlace):
         return f"free space on the host's {name} disk, or enlarge it and its file system"
     if name == "data":
-        return "raise leader.dataVolume.sizeGib, `make up`: the file system grows while it is used"
+        return "raise leader.dataVolume.sizeGib, `./cluster up`: the file system grows while it is used"
     return "free space (`docker system df` shows what Docker has), or raise rootVolumeGib of the profile"
 
 

@@ -172,5 +172,5 @@ def _require_leader(stack: str, joined: Mapping[str, Any], opts: pulumi.InvokeOp
     if not found.ids:
         raise LeaderStackError(
             f"leaderStack: the leader of {stack} is gone: its machine was {machine}, and AWS has it no more. "
-            f"`make up STACK={stack.rpartition('/')[2]}` brings it back, with the data that was kept"
+            f"`./cluster up {stack.rpartition('/')[2]}` brings it back, with the data that was kept"
         )

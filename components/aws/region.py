@@ -87,7 +87,7 @@ def machine_image(
         "image",
         f"{image_id}, which AWS does not show",
         allowed="an image of this region that is shared with this account",
-        hint="`make image-refresh` locks another; `aws ec2 describe-images --image-ids` shows whether it is there",
+        hint="`./cluster image-refresh` locks another; `aws ec2 describe-images --image-ids` shows whether it is there",
         filters=[ec2.GetAmiFilterArgs(name="image-id", values=[image_id])],
         # Its publisher takes an old image off the list, and machines of it go on.
         include_deprecated=True,

@@ -133,8 +133,8 @@ class DataVolume(Section):
         | None
     ) = None
     """The snapshot that the volume begins with, at least as large as it. Absent: it begins empty. A change replaces
-    the volume, which is refused until `make down` has ended the machines and the volume's name is typed; AWS keeps the
-    old one. Removing the key touches nothing."""
+    the volume, which is refused until `./cluster down` has ended the machines and the volume's name is typed; AWS keeps
+    the old one. Removing the key touches nothing."""
 
 
 class Leader(Section):
@@ -344,8 +344,8 @@ class Shells(Section):
     """Shells on the nodes of a cluster on AWS, which are sessions of Systems Manager."""
 
     logged: bool = False
-    """Log the shells that `make shell` and the output `shell` open, to a log group that is kept for a year. Changed
-    in place; switching off keeps the log group."""
+    """Log the shells that `./cluster shell` and the output `shell` open, to a log group that is kept for a year.
+    Changed in place; switching off keeps the log group."""
 
 
 class FollowersOnAws(Section):

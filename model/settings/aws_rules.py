@@ -360,7 +360,7 @@ def _release(settings: Settings) -> Iterator[Finding]:
     source, path = settings.release.source, "release.source"
     if source.startswith("file:"):
         allowed = '"preinstalled", "s3://bucket/key" or "https://host/path"'
-        hint = "machines on AWS fetch the archive: `make publish` stores it, and writes its address here"
+        hint = "machines on AWS fetch the archive: `./cluster publish` stores it, and writes its address here"
         yield Finding(Problem(path, shown(source), allowed, hint), (path,))
 
 

@@ -176,7 +176,9 @@ def release_source(source: str) -> str:
     if source == "preinstalled" or any(form.fullmatch(source) for form in forms):
         return source
     if source.startswith("file:"):
-        raise refusal("give the absolute path of the archive on the computer that runs `make up`")
+        raise refusal(
+            "give the absolute path of the archive on the computer that runs `./cluster up`"
+        )
     if re.match(r"https?://[^/]*@|[^?]*\?", source):
         raise refusal(
             "a user name or signature in a link ends up in logs, and a signature expires; copy the "
@@ -217,12 +219,12 @@ def host_key(text: str) -> str:
     if kind == "ssh-rsa":
         raise refusal(
             "an RSA key is refused, because its type also stands for signatures with SHA-1, which SSH servers offer no "
-            "more; name the host's ecdsa or ed25519 key: `make host-keys STACK=name` collects it, and "
+            "more; name the host's ecdsa or ed25519 key: `./cluster host-keys STACK` collects it, and "
             "`sudo ssh-keygen -A` on the host makes it if there is none"
         )
     if kind not in HOST_KEY_TYPES:
         raise refusal(
-            f"it begins with {' or '.join(HOST_KEY_TYPES)}; `make host-keys STACK=name` collects them"
+            f"it begins with {' or '.join(HOST_KEY_TYPES)}; `./cluster host-keys STACK` collects them"
         )
     try:
         blob = base64.b64decode(rest.split(" ")[0], validate=True)

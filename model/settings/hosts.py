@@ -36,7 +36,7 @@ HostKey = Annotated[
     AfterValidator(checks.host_key),
     Words(
         'the host\'s public key such as "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI…"',
-        when_missing="`make host-keys STACK=name` shows its fingerprint and, after a yes, writes it here",
+        when_missing="`./cluster host-keys STACK` shows its fingerprint and, after a yes, writes it here",
     ),
     StandIn(ANY_HOST_KEY),
 ]
@@ -100,7 +100,7 @@ class Bastion(Section):
     port: Port = 22
     """Of its SSH server."""
     host_key: HostKey
-    """Its public host key. Required; `make host-keys` shows it."""
+    """Its public host key. Required; `./cluster host-keys` shows it."""
 
 
 class Ssh(Section):
@@ -126,7 +126,7 @@ class Host(Section):
     told to every node in place."""
     host_key: HostKey
     """Its public host key, in the form of known_hosts without the name. Required: without it
-    anybody on the way could be the host. `make host-keys` collects them. A host that answers with
+    anybody on the way could be the host. `./cluster host-keys` collects them. A host that answers with
     another key is refused. A change touches no node."""
     user: User | None = None
     """Absent: that of `ssh`. A change touches no node."""
@@ -281,7 +281,8 @@ class HostsSettings(FollowersOnHosts):
     encryption: Literal["wireguard"] | None = None
     """"wireguard": PostgreSQL, Redis and the leader's NFS reach followers by WireGuard and in no other way. Absent:
     they cross the network as plain text. A change is in place: PostgreSQL and Redis of the leader restart, every
-    node mounts the leader's folder anew, and followers of other stacks are cut off until their own next `make up`."""
+    node mounts the leader's folder anew, and followers of other stacks are cut off until their own next
+    `./cluster up`."""
     release: Release = Release(version="2.50.1", cuda="12")
     """The Graphistry version. The default is the newest version this program was written for."""
 

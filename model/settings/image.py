@@ -39,7 +39,7 @@ Version = Annotated[
 
 
 class LockedImage(Section):
-    """One image, and what was known of it when it was locked; `make image-refresh` writes it."""
+    """One image, and what was known of it when it was locked; `./cluster image-refresh` writes it."""
 
     id: ImageId
     """The image. Required. Another one replaces the leader's machine, address and data kept, and
@@ -98,7 +98,7 @@ class Image(Section):
     ] = "/aws/service/deeplearning/ami/x86_64/base-oss-nvidia-driver-gpu-ubuntu-24.04/latest/ami-id"
     """SSM parameter that names the newest image. The default has driver, Docker and NVIDIA's
     container toolkit on the OS that Graphistry recommends; the same on Ubuntu 22.04 works as well. A
-    change applies to machines created later, and with a lock when `make image-refresh` renews that:
+    change applies to machines created later, and with a lock when `./cluster image-refresh` renews that:
     it touches no machine."""
     marketplace: bool = False
     """Take Graphistry's image of the AWS Marketplace for the release's version and CUDA flavour
@@ -119,7 +119,7 @@ class Image(Section):
     and on Ubuntu AWS's installer runs, of which no checksum is published. A change touches no node that has a mount
     helper."""
     lock: Annotated[dict[Region, LockedImage], Words("a map from region to locked image")] = {}  # noqa: RUF012 pydantic copies it
-    """The image by region, written by `make image-refresh`, which shows what a newer one would do.
+    """The image by region, written by `./cluster image-refresh`, which shows what a newer one would do.
     A region without: what is looked up when a machine is first created. A new lock replaces the
     leader's machine if that runs another image, address and data kept, and holds for the next
     machine of a follower."""

@@ -5,24 +5,33 @@ Whoever answers the first time may be anybody: only the fingerprint, read on the
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from rich.table import Table
 
-from model.problems import UserError
+from model.problems import UserError, counted
 from model.settings.stack_keys import PROJECT
+from operate.commands.options import Stack, Where
+from operate.commands.screen import print_table
 from operate.hosts.ssh import Access, SshError, fingerprint, presented_key
+from operate.stack.deployment import ROOT, SANDBOX_DIRECTORY, Target, choice_of, default_target
+from operate.stack.rehearsed_hosts import take_keys
+from operate.stack.session import checked, mistakes_told, require_sandbox, workbench_of
 from operate.stack.stack_file import (
     named_hosts,
     read_to_edit,
     refuse_unsound_hosts,
     write_stack_file,
 )
+from operate.terminal.messages import for_stack, say
+from operate.terminal.words import node_name
 from preflight.tables import plain_table
 
 NEW, KNOWN, CHANGED = "new", "as in the stack file", "CHANGED"
@@ -126,7 +135,7 @@ def advice(
     if any(each.state == NEW for each in unknown) and not (yes or at_terminal):
         yield (
             "nobody is there to say yes, so nothing was written: once every fingerprint was compared, "
-            f"`{command} YES=1` takes what is new"
+            f"`{command} --yes` takes what is new"
         )
 
 
@@ -158,7 +167,7 @@ def _ask(
             known=known,
             key="",
             problem=str(error),
-            hint=error.hint.replace("NODE=name", f"NODE={place.removeprefix('followers.')}"),
+            hint=error.hint.replace(" STACK NODE", f" STACK {place.removeprefix('followers.')}"),
         )
 
 
@@ -170,3 +179,46 @@ def _access(entry: Mapping[str, Any], ssh: Mapping[str, Any], bastion: Access | 
         host_key=str(entry.get("hostKey") or ""),
         bastion=bastion,
     )
+
+
+def host_keys(
+    stack: Stack = "sandbox",
+    node: Annotated[
+        str,
+        typer.Argument(metavar="NODE", help="One node, or all.", callback=checked(node_name)),
+    ] = "",
+    target: Where = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Accept what is new; for machines.")] = False,
+) -> None:
+    """Collect the host keys of a stack on hosts, show their fingerprints, write the accepted ones into its file."""
+    if bench := workbench_of(stack, target, start=False):
+        raise typer.Exit(bench.run(sys.argv[1:]))
+    rehearsal = (target or default_target(stack)) is Target.SANDBOX
+    folder = SANDBOX_DIRECTORY / "stacks" if rehearsal else ROOT / "stacks"
+    stack_file = folder / f"Pulumi.{stack}.yaml"
+    with mistakes_told():
+        require_sandbox(stack, target)
+        found = collect(stack_file, node or None)
+    print_table(key_table(found))
+    choice, at_terminal = choice_of(stack, target), sys.stdin.isatty()
+    command = f"./cluster host-keys{choice}" + (f" {node}" if node else "")
+    for line in advice(found, command, yes=yes, at_terminal=at_terminal):
+        say(for_stack(line, choice))
+    accepted = [each for each in found if yes and each.state == NEW]
+    if not yes and at_terminal:
+        unknown = [each for each in found if each.state in (NEW, CHANGED)]
+        accepted = [each for each in unknown if typer.confirm(f"Accept {each.place}?")]
+    if accepted and rehearsal:
+        taken = {each.place.removeprefix("followers."): each.key for each in accepted}
+        with mistakes_told():
+            take_keys(SANDBOX_DIRECTORY, stack, taken)
+    elif accepted:
+        with mistakes_told():
+            write(stack_file, accepted)
+    if accepted:
+        place = "taken for this sandbox" if rehearsal else f"written to stacks/{stack_file.name}"
+        say(f"{counted(len(accepted), 'key')} {place}; next: ./cluster preview{choice}")
+    if any(each.state != KNOWN and each not in accepted for each in found):
+        raise typer.Exit(1)
+    if not accepted:
+        say(f"every host answers with its key of the stack file; next: ./cluster preview{choice}")

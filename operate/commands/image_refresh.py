@@ -6,12 +6,14 @@ Nothing else ever moves a machine to another image. A newer one that AWS publish
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from rich.markup import escape
 from rich.table import Table
 
@@ -21,10 +23,15 @@ from model.problems import UserError
 from model.settings.aws import FollowersOnAws, Settings
 from model.settings.image import LockedImage
 from model.tags import CLUSTER_TAG
+from operate.commands.options import Stack, Where, Yes
+from operate.commands.screen import print_table
 from operate.nodes.on_aws import entries
 from operate.nodes.reports import read_reports
 from operate.stack.deployment import Deployment
-from operate.terminal.words import NEWEST, RUNNING
+from operate.stack.image_lock import stack_file_to_lock, write_lock
+from operate.stack.session import checked, deployment
+from operate.terminal.messages import say
+from operate.terminal.words import NEWEST, RUNNING, cuda_version, driver_version
 from preflight.machine_images import ImageFacts, NoImageError, facts, newest
 from preflight.tables import plain_table
 
@@ -128,7 +135,11 @@ def image_table(offered: Offer) -> Table:
 def effect_table(offered: Offer) -> Table:
     """What the lock does to each machine that runs."""
     table = plain_table(
-        "node", "machine", "its image", "at the next `make up`", prose=("at the next `make up`",)
+        "node",
+        "machine",
+        "its image",
+        "at the next `./cluster up`",
+        prose=("at the next `./cluster up`",),
     )
     for each in offered.running:
         if each.image == offered.new.id:
@@ -151,8 +162,8 @@ def notes(offered: Offer) -> Iterator[str]:
     if new.driver is None:
         where = f" ({new.notes})" if new.notes else ""
         yield (
-            f"AWS does not say which driver is in {new.id}; its release notes do{where}. With DRIVER=version and "
-            "CUDA=version it is compared with the release before anything boots"
+            f"AWS does not say which driver is in {new.id}; its release notes do{where}. With `--driver` and "
+            "`--cuda` it is compared with the release before anything boots"
         )
     elif offered.cuda is not None:
         yield driver_verdict(new.driver, offered.cuda)[1]
@@ -248,3 +259,44 @@ def _drivers(deployment: Deployment, running: tuple[Running, ...]) -> dict[str, 
         if read and read.report.is_of(each.instance_id) and read.report.versions.driver:
             found[each.image] = read.report.versions.driver
     return found
+
+
+def image_refresh(
+    stack: Stack = "sandbox",
+    target: Where = None,
+    yes: Yes = False,
+    image: Annotated[
+        str, typer.Option(help="newest, running (what the leader runs now), or an image's id.")
+    ] = NEWEST,
+    driver: Annotated[
+        str,
+        typer.Option(
+            help="NVIDIA driver, as its release notes say.", callback=checked(driver_version)
+        ),
+    ] = "",
+    cuda: Annotated[
+        str,
+        typer.Option(
+            help="CUDA toolkit, as its release notes say.", callback=checked(cuda_version)
+        ),
+    ] = "",
+) -> None:
+    """Show what a newer machine image would do to the nodes, and lock it in the stack file."""
+    with deployment(stack, target, changes=False) as opened:
+        offered = offer(opened, image, driver, cuda)
+        stack_file = stack_file_to_lock(opened)
+        print_table(image_table(offered))
+        if offered.running:
+            print_table(effect_table(offered))
+        for note in notes(offered):
+            say(note)
+        refuse_unusable(offered)
+        if offered.lock == offered.locked:
+            say("that image is locked already")
+            return
+        if not yes and not (sys.stdin.isatty() and typer.confirm("Lock it?")):
+            raise UserError("nothing was written; a yes, or `--yes`, locks the image")
+        write_lock(stack_file, opened.region, offered.lock)
+        say(
+            f"locked in stacks/{stack_file.name}; `./cluster preview{opened.choice}` shows what it does"
+        )

@@ -1,4 +1,4 @@
-"""How `make prove` reaches the nodes of each site."""
+"""How `./cluster prove` reaches the nodes of each site."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from model import tunnel
+from model.problems import UserError
 from model.settings.hosts import Host
 from model.specification import specification_key
-from operate.commands.prove import Nodes
+from operate.commands.proofs import Nodes
 from operate.hosts.connected import Hosts, access_to
 from operate.nodes.joined import leader_of_another_stack
+from operate.nodes.present import present_nodes
 from operate.stack.deployment import Deployment
 from operate.stack.run_command import Answer, run_command
 
@@ -69,3 +71,20 @@ def nodes_to_prove_on_hosts(
         specification=specification,
         inside=inside if has_tunnel else None,
     )
+
+
+def provable(opened: Deployment, outputs: Mapping[str, Any], hosts: Hosts | None) -> Nodes:
+    """The nodes to prove. Raises :class:`UserError` unless every one of them is ready."""
+    found = present_nodes(opened, outputs, hosts)
+    unready = [f"{node.name} is {node.state}" for node in found if node.state != "ready"]
+    if unready:
+        raise UserError(
+            f"only a cluster of ready nodes can be proven: {'; '.join(unready)}. `./cluster up{opened.choice}` waits "
+            "for them and says why not"
+        )
+    machines = {node.name: node.machine for node in found if node.machine}
+    addresses = {name: machine.address for name, machine in machines.items()}
+    if hosts is not None:
+        return nodes_to_prove_on_hosts(opened, outputs, hosts, addresses)
+    instances = {name: machine.instance_id for name, machine in machines.items()}
+    return nodes_to_prove(opened, outputs, instances, addresses)

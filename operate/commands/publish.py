@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from model.problems import UserError
 from model.settings.aws import JoinedSettings, Settings
 from model.settings.sections import Release
+from operate.commands.options import Stack, Where
+from operate.commands.preparation import signed_in
 from operate.commands.screen import confirmed
-from operate.commands.up import signed_in
-from operate.release.release_archive import ReleaseArchive
+from operate.release.release_archive import ReleaseArchive, require_archive
 from operate.release.release_bucket import require_name
 from operate.release.storing import checked, size_of, stored
 from operate.stack.deployment import ROOT, SANDBOX_DIRECTORY, Deployment
 from operate.stack.rehearsed_release import remember
 from operate.stack.release_file import write_release
+from operate.stack.session import deployment, mistakes_told, require_reach
 from operate.terminal.messages import say
 
 
-def publish(opened: Deployment, file: Path, bucket: str, *, yes: bool) -> None:
+def publish_archive(opened: Deployment, file: Path, bucket: str, *, yes: bool) -> None:
     """Check *file*, store it in *bucket* (or the account's own for releases), and let the stack fetch it from there.
 
     The stack file gets `release.source` and `release.sha256`, and after a yes another version or CUDA flavour; in a
@@ -48,7 +53,7 @@ def publish(opened: Deployment, file: Path, bucket: str, *, yes: bool) -> None:
         say(
             f"written to stacks/{opened.config_file.name}: release.{', release.'.join({**changed, **where})}"
         )
-    say(f"next: make preview{opened.choice}")
+    say(f"next: ./cluster preview{opened.choice}")
 
 
 def _settings(opened: Deployment) -> Settings:
@@ -58,14 +63,14 @@ def _settings(opened: Deployment) -> Settings:
         return settings
     if isinstance(settings, JoinedSettings):
         leader = settings.leader_stack.rpartition("/")[2]
-        choice = opened.choice.replace(f"STACK={opened.stack}", f"STACK={leader}")
+        choice = opened.choice.replace(f" {opened.stack}", f" {leader}", 1)
         raise UserError(
-            f"the release of the stack {opened.stack} is that of its leader's stack: make publish ARCHIVE=FILE{choice}"
+            f"the release of the stack {opened.stack} is that of its leader's stack: ./cluster publish{choice} FILE"
         )
     raise UserError(
         f"the stack {opened.stack} is on hosts, which have no role on AWS to read a bucket. Write "
         "`release.source: file:/absolute/path` and `release.sha256` (`sha256sum FILE`): "
-        f"`make up{opened.choice}` brings the archive"
+        f"`./cluster up{opened.choice}` brings the archive"
     )
 
 
@@ -93,7 +98,27 @@ def _changed(
         )
     if not (yes or (sys.stdin.isatty() and confirmed(f"{difference}. Write what the archive is?"))):
         raise UserError(
-            f"{difference}. Nothing was uploaded: write the archive's version there, or give another archive; YES=1 "
+            f"{difference}. Nothing was uploaded: write the archive's version there, or give another archive; `--yes` "
             "writes it. On a cluster that runs it is an upgrade"
         )
     return changed
+
+
+def publish(
+    stack: Stack,
+    archive: Annotated[Path, typer.Argument(help="The vendor's archive, release.tar.gz.")],
+    target: Where = None,
+    bucket: Annotated[
+        str, typer.Option(help="Where to; made if it is not there. Without it the account's own.")
+    ] = "",
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Write the archive's version into the stack file too.")
+    ] = False,
+) -> None:
+    """Check the vendor's archive, store it in a bucket, and let the stack fetch it from there."""
+    archive = archive.expanduser().absolute()
+    with mistakes_told():
+        require_archive(archive)  # nobody needs credentials, an engine or a sandbox to learn that
+    require_reach(archive, stack, target)
+    with deployment(stack, target, changes=False) as opened:
+        publish_archive(opened, archive, bucket, yes=yes)

@@ -1,14 +1,20 @@
-"""What `make quota-request` does: shows the quotas that a stack lacks and what is asked for already, and asks AWS."""
+"""``quota-request``: shows the quotas that a stack lacks and what is asked for already, and asks AWS."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import typer
 from rich.markup import escape
 from rich.table import Table
 
 from model.problems import UserError
-from model.quota import OpenRequest, Shortfall
+from model.quota import OpenRequest, Shortfall, console_link
+from operate.commands.options import Stack, Where, Yes
+from operate.commands.preparation import signed_in
+from operate.commands.screen import confirmed, print_table
+from operate.stack.session import deployment
+from operate.terminal.messages import say
 from preflight.quota import SERVICE, open_request, shortfalls_of
 from preflight.situation import Situation, UnansweredError
 from preflight.tables import plain_table
@@ -65,3 +71,30 @@ def wanted_table(wanted: list[WantedQuota]) -> Table:
         numbers = (lack.limit, lack.in_use, lack.need, lack.value)
         table.add_row(escape(lack.quota.name), lack.quota.code, *map(str, numbers), asked)
     return table
+
+
+def quota_request(stack: Stack = "sandbox", target: Where = None, yes: Yes = False) -> None:
+    """Ask AWS for the quotas that a stack lacks; exit status 1 while one of them is not asked for."""
+    with deployment(stack, target, changes=False) as opened:
+        situation = signed_in(opened)
+        wanted = wanted_quotas(situation)
+        if not wanted:
+            say(f"the quotas of AWS hold the stack {stack}; there is nothing to ask for")
+            return
+        print_table(wanted_table(wanted))
+        for each in wanted:
+            if each.open_request is not None and each.enough:
+                say(f"already asked for {each.phrase}, on {each.open_request.day}: AWS decides")
+        left = [each for each in wanted if not each.enough]
+        for each in list(left):
+            if each.open_request is None and (yes or confirmed(f"Ask AWS for {each.phrase}?")):
+                say(f"asked for {each.phrase}: {ask(situation, each)}")
+                left.remove(each)
+        for each in left:
+            if each.open_request is not None:
+                say(
+                    f"AWS takes one request at a time, and the open one is too small for {each.phrase}: "
+                    f"answer its case at {console_link(each.shortfall.quota, opened.region)}"
+                )
+        if left:
+            raise typer.Exit(1)

@@ -21,14 +21,14 @@ from operate.terminal.messages import console, for_stack, say
 from preflight.tables import WIDTH, show
 from sandbox import workbench
 
-if TYPE_CHECKING:  # or every command would import what only `make prove` needs
-    from operate.commands.prove import Proof
+if TYPE_CHECKING:  # or every command would import what only `./cluster prove` needs
+    from operate.commands.proofs import Proof
 
 
 def confirmed(question: str) -> bool:
     """Whether somebody is there and says yes."""
     if not sys.stdin.isatty():
-        say(f"{question} Nobody is there to say yes; YES=1 does")
+        say(f"{question} Nobody is there to say yes; `--yes` does")
         return False
     return typer.confirm(question)
 
@@ -111,18 +111,21 @@ def next_steps(opened: Deployment, outputs: Mapping[str, Any]) -> None:
             only = f", in the workbench only: {bench.shell}" if bench else ""
             say(f"its AWS answers at {opened.sandbox.aws_endpoint}{only}")
         if opened.sandbox.machines:
-            say(f"prove it:  `make prove{choice}`")
+            say(f"prove it:  `./cluster prove{choice}`")
         else:
             say("not booted: this sandbox records machines and boots none (docs/sandbox.md)")
         if isinstance(opened.settings, FollowersOnHosts):
             for node in list(entries(outputs))[:1]:
-                say(f"shell:     `make shell{choice} NODE={node}`")
+                say(f"shell:     `./cluster shell{choice} {node}`")
     else:
         first = next(iter(entries(outputs).values()), None)
         if first is not None:
             say(f"web page:  {first['portForward']}, then http://localhost:8080")
             say(f"shell:     {first['shell']}")
     say(
-        f"change it: edit stacks/Pulumi.{opened.stack}.yaml, `make preview{choice}`, `make up{choice}`"
+        f"change it: edit stacks/Pulumi.{opened.stack}.yaml, `./cluster preview{choice}`, `./cluster up{choice}`"
     )
-    say(f"end it:    `make down{choice}`" + ("" if opened.sandbox else ", which keeps the data"))
+    say(
+        f"end it:    `./cluster down{choice}`"
+        + ("" if opened.sandbox else ", which keeps the data")
+    )

@@ -163,7 +163,7 @@ def hidden(settings: FollowersOnHosts) -> Iterator[Trouble]:
 def _look(hosts: Hosts, node: str, archive: bytes) -> Facts | Trouble:
     if node in hosts.unlike:
         # It is not what the deployment will meet.
-        hint = "`make up` sees to it; until then nobody looks at it"
+        hint = "`./cluster up` sees to it; until then nobody looks at it"
         return Trouble(node=node, what=hosts.unlike[node], hint=hint, blocks=False)
     try:
         connection = hosts.connection(node)
@@ -239,7 +239,7 @@ def problems(
                 "nothing of the node that it should be is there any more"
                 if found.node is None
                 else f"it lacks what was delivered: {', '.join(found.lacks)}",
-                "`make up` brings it again",
+                "`./cluster up` brings it again",
                 blocks=False,
             ),
             lacks=found.lacks,

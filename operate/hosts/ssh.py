@@ -243,7 +243,7 @@ def _transport(access: Access, below: Connection | None) -> paramiko.Transport:
         if not access.host_key:
             raise HostKeyError(
                 f"the stack file names no key of {access.named}",
-                "take it first: `make host-keys STACK=name`, for a bastion with NODE=ssh.bastion",
+                "take it first: `./cluster host-keys STACK`, for a bastion `./cluster host-keys STACK ssh.bastion`",
             )
         kind = access.host_key.split()[0]
         # Of several keys the host shows the one that is known.
@@ -253,8 +253,8 @@ def _transport(access: Access, below: Connection | None) -> paramiko.Transport:
             raise HostKeyError(
                 f"the host answers with the key {fingerprint(key)}, the stack file names "
                 f"{fingerprint(access.host_key)}",
-                "somebody may be between you and it; if the host was installed anew, `make host-keys STACK=name "
-                "NODE=name` shows and takes its new key",
+                "somebody may be between you and it; if the host was installed anew, `./cluster host-keys STACK "
+                "NODE` shows and takes its new key",
             )
         _sign_in(transport, access)
     except BaseException:
@@ -287,7 +287,7 @@ def _handshake(transport: paramiko.Transport, access: Access) -> str:
     except paramiko.ssh_exception.IncompatiblePeer as problem:
         raise HostKeyError(
             f"the host has no key of the type that is wanted: {problem}",
-            "`make host-keys STACK=name NODE=name` takes a key that it has; `sudo ssh-keygen -A` on the host "
+            "`./cluster host-keys STACK NODE` takes a key that it has; `sudo ssh-keygen -A` on the host "
             f"makes those that are missing ({', '.join(HOST_KEY_TYPES)})",
         ) from problem
     except (paramiko.SSHException, EOFError, OSError) as problem:

@@ -208,7 +208,7 @@ def _machines(deployment: Deployment) -> dict[str, _Launched]:
 
 
 def node_table(found: list[Node]) -> Table:
-    """The table that ends ``make up``."""
+    """The table that ends ``./cluster up``."""
     columns = ("node", "profile", "machine", "GPUs", "zone", "address", "state")
     table = plain_table(*columns, prose=("machine", "GPUs", "state"))
     for node in found:
@@ -255,7 +255,7 @@ KEPT_BECAUSE = {
 
 
 def kept_table(kept: Mapping[str, str]) -> Table:
-    """The table that ends ``make down``."""
+    """The table that ends ``./cluster down``."""
     table = plain_table("kept", "where", "why", prose=("why",))
     for what, identity in kept.items():
         table.add_row(what, identity, KEPT_BECAUSE[what])

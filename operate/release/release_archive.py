@@ -63,7 +63,7 @@ def require_archive(file: Path) -> None:
     """Raise :class:`UserError` for what does not even begin as an archive; only its first bytes are read."""
     if not file.is_file():
         raise UserError(
-            f"ARCHIVE: got {file}, which is no file; give the vendor's archive: make publish ARCHIVE=release.tar.gz"
+            f"ARCHIVE: got {file}, which is no file; give the vendor's archive: ./cluster publish STACK release.tar.gz"
         )
     try:
         with file.open("rb") as stream:

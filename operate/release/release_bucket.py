@@ -47,7 +47,7 @@ def require_bucket(s3: Any, bucket: str, account: str, region: str, partition: s
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
         if status == 403:
             raise UserError(
-                f"the bucket {bucket} is another account's, or you may not s3:ListBucket it; BUCKET=name takes another"
+                f"the bucket {bucket} is another account's, or you may not s3:ListBucket it; `--bucket` takes another"
             ) from None
         if status != 404:
             raise
@@ -64,7 +64,7 @@ def _make(s3: Any, bucket: str, region: str, partition: str) -> None:
         code = error.response["Error"]["Code"]
         if code == "BucketAlreadyExists":
             raise UserError(
-                f"the bucket {bucket} belongs to another account; BUCKET=name takes another name"
+                f"the bucket {bucket} belongs to another account; `--bucket` takes another name"
             ) from None
         raise
     try:

@@ -16,7 +16,7 @@ def refuse_another_account(opened: Deployment, *, changes: bool = True) -> None:
     """Raise :class:`UserError` where the state has resources of another account or partition than the caller's.
 
     Does nothing on hosts, and asks nothing of AWS before the first deployment. A command that *changes* nothing goes on
-    without an answer of Pulumi or AWS: `make cost` needs neither.
+    without an answer of Pulumi or AWS: `./cluster cost` needs neither.
     """
     if isinstance(opened.settings, FollowersOnHosts) or not _is_deployed(opened, changes=changes):
         return
@@ -53,12 +53,12 @@ def _is_deployed(opened: Deployment, *, changes: bool) -> bool:
 def _hint(opened: Deployment, known: Recorded, caller: str) -> str:
     if opened.sandbox is not None:
         return (
-            f"this is the state of a real cluster, and TARGET=sandbox reaches the sandbox alone: `make show "
-            f"STACK={opened.stack} TARGET=aws` is for the cluster. To rehearse, remove the copy of its state: "
+            f"this is the state of a real cluster, and `--target sandbox` reaches the sandbox alone: `./cluster status "
+            f"{opened.stack} --target aws` is for the cluster. To rehearse, remove the copy of its state: "
             f".sandbox/state/.pulumi/stacks/graphistry-cluster/{opened.stack}.json"
         )
     if SANDBOX in known.accounts:
-        return f"{SANDBOX} is the account of every sandbox: a rehearsal's state is used with TARGET=sandbox"
+        return f"{SANDBOX} is the account of every sandbox: a rehearsal's state is used with `--target sandbox`"
     if (arn_parts(caller) or ("", ""))[1] == SANDBOX:
         return f"{SANDBOX} is the account of every sandbox: unset AWS_ENDPOINT_URL, or open a new shell"
     return sign_in(known)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 
-from model.problems import UserError
+from model.problems import UserError, did_you_mean
 from model.settings.aws import Settings
 from model.settings.hosts import FollowersOnHosts
 from model.settings.read import AnySettings
@@ -240,7 +240,7 @@ class Deployment:
 
     @property
     def choice(self) -> str:
-        """What ``make`` must be told to mean this stack in this place; empty for the default."""
+        """The words after a command that mean this stack in this place."""
         return choice_of(self.stack, self.target)
 
     @property
@@ -282,8 +282,8 @@ def open_deployment(stack: str, target: Target | None, *, boots: bool) -> Deploy
         environment = {**os.environ, **program_environment()}
         if os.environ.get("AWS_ACCESS_KEY_ID") == "sandbox":
             raise UserError(
-                "this shell points to the sandbox (`python -m operate environment`), and the stack "
-                f"{stack} is for AWS; open a new shell, or rehearse it: make up STACK={stack} TARGET=sandbox"
+                "this shell points to the sandbox (`./cluster environment`), and the stack "
+                f"{stack} is for AWS; open a new shell, or rehearse it: ./cluster up {stack} --target sandbox"
             )
         return Deployment(
             stack=stack, target=target, environment=environment, config_file=stack_file
@@ -315,12 +315,18 @@ def stack_file_of(stack: str) -> Path:
     """The file of a stack. Raises :class:`UserError` where there is none."""
     stack_file = ROOT / "stacks" / f"Pulumi.{stack}.yaml"
     if not stack_file.exists() and not stack_file.is_symlink():
-        known = sorted(map(stack_in, (ROOT / "stacks").glob("Pulumi.*.yaml")))
+        known = stacks_here()
+        meant = did_you_mean(stack, known)
         raise UserError(
-            f"there is no {stack_file.relative_to(ROOT)}; stacks here: {', '.join(known) or 'none'}. "
-            "Copy one of them to begin"
+            f"there is no {stack_file.relative_to(ROOT)}{f'; {meant}' if meant else ''}; "
+            f"stacks here: {', '.join(known) or 'none'}. `./cluster init {stack}` writes one"
         )
     return stack_file
+
+
+def stacks_here() -> list[str]:
+    """The names of the stacks of this checkout."""
+    return sorted(map(stack_in, (ROOT / "stacks").glob("Pulumi.*.yaml")))
 
 
 def default_target(stack: str) -> Target:
@@ -329,9 +335,9 @@ def default_target(stack: str) -> Target:
 
 
 def choice_of(stack: str, target: Target | None) -> str:
-    """What ``make`` must be told to mean a stack in a place; empty for the default."""
-    named = "" if stack == "sandbox" else f" STACK={stack}"
-    return named if target in (None, default_target(stack)) else f"{named} TARGET={target}"
+    """The words after a command that mean a stack in a place."""
+    is_given = target not in (None, default_target(stack))
+    return f" {stack}" + (f" --target {target}" if is_given else "")
 
 
 def program_environment() -> dict[str, str]:

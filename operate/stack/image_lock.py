@@ -28,7 +28,7 @@ def stack_file_to_lock(deployment: Deployment) -> Path:
             else f"this is an account of AWS, and the images of {stack} are stand-ins of the sandbox"
         )
         raise UserError(
-            f"{why}. `make image-refresh{choice_of(stack, None)}` looks at the right ones. Nothing was written"
+            f"{why}. `./cluster image-refresh{choice_of(stack, None)}` looks at the right ones. Nothing was written"
         )
     return ROOT / "stacks" / f"Pulumi.{deployment.stack}.yaml"
 
@@ -75,6 +75,6 @@ def _with_lock(text: str, region: str, values: Mapping[str, str], has_section: b
     if has_section:
         above, added = rf"^  {KEY}:.*\n", [*lock, ""]
     else:
-        heading = ["  # Written by `make image-refresh`.", f"  {KEY}:"]
+        heading = ["  # Written by `./cluster image-refresh`.", f"  {KEY}:"]
         above, added = r"^config:.*\n", [*heading, *lock, "", ""]
     return re.sub(above, lambda match: match[0] + "\n".join(added), text, count=1, flags=re.M)

@@ -73,7 +73,7 @@ DATA_OF_KEY: Mapping[str, str] = {
 the data and of what guards them begin, as a plan ends at the first of them that is protected."""
 
 PROTECTION_KEY = f"{PROJECT}:{DELETE_DATA}"
-"""Lifts the protection of all data; `make purge` sets it for itself."""
+"""Lifts the protection of all data; `./cluster purge` sets it for itself."""
 
 _LOSING = ("replace", "create-replacement", "delete-replaced", "delete")
 _PROTECTED = ("marked for protection", "because it is protected")
@@ -99,7 +99,7 @@ class Loss:
 
 def may_lose_data(changes: Collection[ChangedKey] | None, deployment: Deployment) -> bool:
     """Whether a plan must be looked at: a change may replace something, or nobody knows what changed, as after
-    `make down`, whose data is compared with no stack file.
+    `./cluster down`, whose data is compared with no stack file.
 
     Asking Pulumi for a plan costs a run of the program; what its own protection refuses needs none.
     """
@@ -170,7 +170,7 @@ def refuse(lost: Collection[Loss], typed: Collection[str], choice: str) -> None:
         deleted = f". A run with {DELETE_DATA} has let AWS DELETE {', '.join(ends)}" * bool(ends)
         raise UserError(
             f"this plan replaces or deletes kept data: {', '.join(wanted)}{deleted}. Nothing was changed. Put the key "
-            f"back; or, to go on without that data, type its name: make up{choice} NAME={','.join(wanted)}"
+            f"back; or, to go on without that data, type its name: ./cluster up{choice} --name {','.join(wanted)}"
         )
 
 
@@ -267,7 +267,8 @@ def refuse_beside_a_machine(
     if volume is not None and snapshot is not None and runs:
         raise UserError(
             f"leader.dataVolume.snapshotId: got {snapshot!r}, and the leader's machine uses {volume.identity}. Nothing "
-            f"was changed. First end the machines: make down{choice}; then make up{choice} NAME={volume.name}"
+            "was changed. First end the machines: "
+            f"./cluster down{choice}; then ./cluster up{choice} --name {volume.name}"
         )
 
 
@@ -396,9 +397,9 @@ def _present(resources: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, A
 
 
 def protect_again(deployment: Deployment) -> None:
-    """Protect data that a `make purge` or a `NAME=` left open when it was killed; does nothing otherwise.
+    """Protect data that a `./cluster purge` or an `up --name` left open when it was killed; does nothing otherwise.
 
-    The state alone is changed. Without it `make down`, which keeps data, would delete what is left of it.
+    The state alone is changed. Without it `./cluster down`, which keeps data, would delete what is left of it.
     """
     bare = [
         each
@@ -413,7 +414,7 @@ def protect_again(deployment: Deployment) -> None:
     names = [each["urn"].rpartition("::")[2] for each in bare if each["type"] in DATA]
     say(
         f"{', '.join(names) or 'what guards the data'} was not protected, as after an interrupted command; it is "
-        f"protected again, as only `make purge{deployment.choice}` deletes data"
+        f"protected again, as only `./cluster purge{deployment.choice}` deletes data"
     )
 
 

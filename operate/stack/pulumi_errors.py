@@ -89,7 +89,7 @@ _EXPLANATIONS = (
 )
 """Pattern in Pulumi's words, what it means, what to do; the first that fits counts."""
 
-BEGINNING = 'for `pulumi` itself: . .venv/bin/activate && eval "$(python -m operate environment --stack {stack})"'
+BEGINNING = 'for `pulumi` itself: eval "$(./cluster environment {stack})"'
 """What puts Pulumi on the PATH of a shell."""
 
 

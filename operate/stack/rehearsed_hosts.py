@@ -46,7 +46,7 @@ NOBODY = 1
 
 
 class Unlike(StrEnum):
-    """How the machine of a node is not as the stack file has it; `make up` sees to it, and no other command does."""
+    """How the machine of a node is not as the stack file has it; only `./cluster up` sees to it."""
 
     NOT_BOOTED = "its machine is not booted yet"
     OTHER_GPUS = "its machine has other GPUs than the stack file says"
@@ -154,7 +154,7 @@ def _signed_in(
     if running is None or running.ssh_agent is None:
         raise UserError(
             f'the stack {stack} cannot be rehearsed: with dataServices.kind "containers" an SSH agent is needed; '
-            "install OpenSSH's client (Debian, Ubuntu: apt install openssh-client), then `make down` and again"
+            "install OpenSSH's client (Debian, Ubuntu: apt install openssh-client), then `./cluster down` and again"
         )
     return user
 

@@ -1,7 +1,7 @@
 """Where the release of a rehearsal is: in the sandbox's own S3, whatever the stack file says of a real account.
 
-What `make publish` has stored there is remembered below `.sandbox`, for the release that it was made for. The stacks
-that are at home in the sandbox get a stand-in by themselves.
+What `./cluster publish` has stored there is remembered below `.sandbox`, for the release that it was made for. The
+stacks that are at home in the sandbox get a stand-in by themselves.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def stand_in(release: Release) -> Path:
 
 
 def remembered(sandbox: Path, stack: str) -> Release | None:
-    """What `make publish` has stored for the rehearsal of a stack."""
+    """What `./cluster publish` has stored for the rehearsal of a stack."""
     try:
         return Release.model_validate(json.loads(_file(sandbox, stack).read_text()))
     except (OSError, ValueError):

@@ -43,7 +43,7 @@ def write_release(stack_file: Path, values: Mapping[str, str]) -> None:
 def _with_section(text: str, values: Mapping[str, str]) -> str:
     """The first section of the file; an empty one that is there goes."""
     text = re.sub(rf"^  {KEY}:[ \t]*(\{{\}}|null|~)?[ \t]*\n", "", text, flags=re.MULTILINE)
-    lines = ["  # Written by `make publish`.", f"  {KEY}:"]
+    lines = ["  # Written by `./cluster publish`.", f"  {KEY}:"]
     lines += [f"    {name}: {json.dumps(value)}" for name, value in values.items()]
     added = "\n".join([*lines, "", ""])
     return re.sub(r"^config:.*\n", lambda match: match[0] + added, text, count=1, flags=re.M)

@@ -72,7 +72,7 @@ def deployment(
             if looks:
                 refuse_another_account(opened, changes=changes)
             if opened.stand_in is not None:
-                from operate.stack.stand_in import require_stand_in  # all of `make publish`
+                from operate.stack.stand_in import require_stand_in  # all of `./cluster publish`
 
                 require_stand_in(opened)
             yield opened
@@ -142,7 +142,7 @@ def require_sandbox(stack: str, target: Target | None) -> None:
     """Raise :class:`UserError` where a command is about a sandbox that does not run."""
     if not sandbox_runs(stack, target):
         raise UserError(
-            f"the sandbox is not running, so nothing is deployed to it; `make up{choice_of(stack, target)}` does"
+            f"the sandbox is not running, so nothing is deployed to it; `./cluster up{choice_of(stack, target)}` does"
         )
 
 
@@ -162,7 +162,7 @@ def consent(opened: Deployment, *, yes: bool) -> list[str]:
     """
     if opened.sandbox is None and not yes and not sys.stdin.isatty():
         raise UserError(
-            "Pulumi shows its plan and asks, and nobody is there to say yes; the same command with YES=1 does"
+            "Pulumi shows its plan and asks, and nobody is there to say yes; the same command with `--yes` does"
         )
     return ["--yes", "--skip-preview"] if opened.sandbox or yes else []
 

@@ -138,7 +138,7 @@ def refuse_unsound_hosts(path: Path) -> None:
 
 def _named(problems: Iterable[Problem], path: Path) -> tuple[Problem, ...]:
     """The problems of a stack file with its stack in their commands."""
-    choice = f" STACK={stack_in(path)}"
+    choice = f" {stack_in(path)}"
     return tuple(replace(each, hint=for_stack(each.hint, choice)) for each in problems)
 
 

@@ -12,7 +12,7 @@ DONE = "GRAPHISTRY_CLUSTER_PREFLIGHT"
 """Variable by which the operator's commands tell the program that the preflight was made."""
 
 VARIABLE = "GRAPHISTRY_REHEARSED_RELEASE"
-"""Where `python -m operate environment` says it, for the shell in which plain Pulumi reads the user's stack file."""
+"""Where `./cluster environment` says it, for the shell in which plain Pulumi reads the user's stack file."""
 
 
 def told(release: Release) -> dict[str, str]:

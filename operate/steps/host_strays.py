@@ -1,7 +1,7 @@
 """Takes away the containers that a cluster of before has left on the leader's host: the deployment runs it.
 
-A leader that did not answer at `make down` comes back with them, and no state knows of them any more: containers of the
-same names could not be made. It runs once, when the host joins the stack, before anything of the stack is on it.
+A leader that did not answer at `down` comes back with them, and no state knows of them any more: containers of
+the same names could not be made. It runs once, when the host joins the stack, before anything of the stack is on it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ def main() -> int:
     except SshError as error:
         return failed("the leader", access, str(error), error.hint)
     if not done.succeeded:
-        return failed("the leader", access, last_line(done.error), "`make up` looks at it first")
+        return failed(
+            "the leader", access, last_line(done.error), "`./cluster up` looks at it first"
+        )
     step_output.show(done.output.strip() or "nothing was left here")
     return 0
 

@@ -198,7 +198,7 @@ class Watcher:
         group: str = "",
         types: tuple[str, ...] = (),
     ) -> None:
-        import boto3  # `make show` imports this module too
+        import boto3  # `./cluster status` imports this module too
 
         config = Config(retries={"mode": "adaptive", "total_max_attempts": 8})
         self._s3, self._ec2, self._groups = (

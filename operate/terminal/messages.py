@@ -8,16 +8,21 @@ console = Console(stderr=True, emoji=False)
 """Standard output is left to what a script reads."""
 
 
-_COMMAND = re.compile(r"`make ([a-z-]+)(?: STACK=name)?(?! (?:STACK|TARGET)=)(?=[ `])")
+_COMMAND = re.compile(r"`\./cluster ([a-z-]+)(?: STACK(?=[ `])|(?=`)|(?= --))")
 
 
 def for_stack(text: str, choice: str, node: str = "") -> str:
-    """A text whose commands of the Makefile name the stack that they are about, and the *node* where it is known.
+    """A text whose commands name the stack that they are about, and the *node* where it is known.
 
-    Settings and agents know neither name. *choice* is what ``make`` must be told (`deployment.choice_of`).
+    Settings and agents know neither name, and leave the stack out or write STACK and NODE. *choice* is
+    `deployment.choice_of`.
     """
-    named = _COMMAND.sub(lambda found: f"`make {found[1]}{choice}", text)
-    return named.replace("NODE=name", f"NODE={node}") if node else named
+    named = _COMMAND.sub(lambda found: f"`./cluster {found[1]}{choice}", text)
+    return (
+        re.sub(rf"(`\./cluster [a-z-]+{re.escape(choice)}) NODE\b", rf"\1 {node}", named)
+        if node
+        else named
+    )
 
 
 def say(line: str) -> None:

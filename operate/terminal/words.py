@@ -46,17 +46,17 @@ def node_name(text: str) -> str:
 
 def stack_names(text: str) -> set[str]:
     """Names of stacks by comma; none where the text is empty. Raises :class:`UserError` for what is none."""
-    return {stack_name(each.strip(), "ABANDON") for each in text.split(",") if each.strip()}
+    return {stack_name(each.strip(), "--abandon") for each in text.split(",") if each.strip()}
 
 
 def driver_version(text: str) -> str:
     """A driver's version; empty where none is given. Raises :class:`UserError`."""
-    return _version("DRIVER", text, "570.172.08")
+    return _version("--driver", text, "570.172.08")
 
 
 def cuda_version(text: str) -> str:
     """A CUDA toolkit's version; empty where none is given. Raises :class:`UserError`."""
-    return _version("CUDA", text, "12.8")
+    return _version("--cuda", text, "12.8")
 
 
 def _version(option: str, text: str, example: str) -> str:

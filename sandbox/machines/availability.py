@@ -55,7 +55,7 @@ def impossible() -> str | None:
     if os.geteuid():
         return (
             "they need root, for networks and disks of their own, or a Docker that answers you (docker version) and"
-            " lets you run privileged containers: start one, or run as root (sudo -E make up)"
+            " lets you run privileged containers: start one, or run as root (sudo -E ./cluster up)"
         )
     if shutil.which("apt-get") is None and image.missing_programs():
         missing = ", ".join(image.missing_programs())

@@ -180,11 +180,11 @@ def _runs(bench: Workbench) -> bool:
 def _start(bench: Workbench, say: Say) -> None:
     image = f"graphistry-workbench:{_digest(DOCKERFILE.read_bytes())}"
     if _docker("images", "--quiet", image):
-        say("starting the workbench container in your Docker; `make down` ends it")
+        say("starting the workbench container in your Docker; `./cluster down` ends it")
     else:
         say(
             "building a workbench container in your Docker, in which the machines boot, and a .venv in it: once, "
-            "1 to 2 minutes; `make down` ends it"
+            "1 to 2 minutes; `./cluster down` ends it"
         )
         proxies = [f"--build-arg={name}" for name in PROXIES if name in os.environ]
         recipe = DOCKERFILE.read_bytes()

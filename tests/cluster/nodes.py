@@ -80,34 +80,32 @@ class Cluster:
 
     def operate(self, command: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         """One of the operator's commands on the stack; both streams are in ``stdout``."""
-        return self.checkout.operate(
-            command, "--stack", self.checkout.stack, *arguments, environment=ON
-        )
+        return self.checkout.operate(command, self.checkout.stack, *arguments, environment=ON)
 
     def up(self) -> subprocess.CompletedProcess[str]:
-        """`make up`."""
+        """`./cluster up`."""
         return self.operate("up")
 
     def succeed(self) -> str:
-        """The output of a `make up` that must succeed."""
+        """The output of a `./cluster up` that must succeed."""
         done = self.up()
         assert done.returncode == 0, done.stdout
         return done.stdout
 
     def boot(self) -> None:
-        """The first `make up`, of one cluster at a time: a computer that boots several at once is too slow for any."""
+        """The first `up`, of one cluster at a time: a computer that boots several at once is too slow for any."""
         with BOOTING.open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             self.succeed()
 
     def nodes(self) -> dict[str, dict[str, Any]]:
-        """The rows of `make show`, by node."""
-        shown = self.operate("show", "--json")
+        """The rows of `./cluster status`, by node."""
+        shown = self.operate("status", "--json")
         assert shown.returncode == 0, shown.stdout
         return {node["name"]: node for node in json.loads(shown.stdout[shown.stdout.index("[") :])}
 
     def proofs(self) -> list[dict[str, Any]]:
-        """What `make prove` has tried, whether it was kept or not."""
+        """What `./cluster prove` has tried, whether it was kept or not."""
         done = self.operate("prove", "--json")
         found: list[dict[str, Any]] = json.loads(
             done.stdout[done.stdout.index("[") : done.stdout.rindex("]") + 1]
@@ -203,14 +201,14 @@ class Cluster:
         self.run(node, "systemctl restart graphistry-cluster-agent")
 
     def begin_up(self) -> Up:
-        """`make up`, running."""
+        """`./cluster up`, running."""
         return self.begin_up_on(self.checkout.stack)
 
     def begin_up_on(self, stack: str) -> Up:
-        """`make up` of a stack, running."""
+        """`./cluster up` of a stack, running."""
         return Up(
             subprocess.Popen(
-                self.checkout.command("up", "--stack", stack),
+                self.checkout.command("up", stack),
                 cwd=self.checkout.root,
                 env={**os.environ, **ON},
                 stdin=subprocess.DEVNULL,
@@ -294,7 +292,7 @@ class Cluster:
 
 
 class Up:
-    """A `make up` while it runs: its lines with the time at which each was printed."""
+    """A `./cluster up` while it runs: its lines with the time at which each was printed."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self.process = process

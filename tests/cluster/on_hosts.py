@@ -44,7 +44,7 @@ class OnHosts(Cluster):
         return {node: self.services_started(node) for node in NODES}
 
     def broken_proofs(self) -> list[dict[str, Any]]:
-        """Those of the proofs of `make prove` that fail; all must have been tried."""
+        """Those of the proofs of `./cluster prove` that fail; all must have been tried."""
         proofs = self.proofs()
         assert len(proofs) == 48
         return [proof for proof in proofs if not proof["kept"]]

@@ -106,7 +106,7 @@ def test_a_second_up_of_either_stack_changes_nothing(leader: OnHosts, team: OnHo
     for stack, node in ((team, "research-1"), (leader, "leader")):
         shown = stack.succeed()
         assert " created" not in shown
-        assert f"make shell STACK={stack.checkout.stack} NODE={node}" in shown
+        assert f"./cluster shell {stack.checkout.stack} {node}" in shown
     assert (leader.services_started("leader"), team.services_started("research-1")) == before
     assert admitted(leader) == set(TEAM.values())
 
@@ -129,7 +129,7 @@ def test_the_leaders_stack_is_not_ended_while_it_serves_another(
     refused = leader.operate("down")
     assert refused.returncode == 1
     assert "serves followers of team-sandbox" in refused.stdout
-    assert "make down STACK=onprem-sandbox ABANDON=team-sandbox" in refused.stdout
+    assert "./cluster down onprem-sandbox --abandon team-sandbox" in refused.stdout
     leader.until_ready("leader")
 
 

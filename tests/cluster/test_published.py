@@ -40,11 +40,11 @@ def test_a_stack_of_an_account_turns_green_from_a_bare_image_and_a_published_arc
     file = str(dev.checkout.root / "graphistry.tar.gz")
     refused = dev.operate("up", *TARGET)
     assert refused.returncode == 1
-    assert "make publish ARCHIVE=FILE STACK=dev TARGET=sandbox" in refused.stdout
+    assert "./cluster publish dev FILE --target sandbox" in refused.stdout
     for words in (("stand-in", file), ("publish", file, *TARGET), ("up", *TARGET)):
         done = dev.operate(*words)
         assert done.returncode == 0, done.stdout
-    shown = dev.operate("show", *TARGET, "--json").stdout
+    shown = dev.operate("status", *TARGET, "--json").stdout
     nodes = json.loads(shown[shown.index("[") :])
     assert {each["name"]: each["state"] for each in nodes} == {"leader": "ready", "one": "ready"}
     for node in ("leader", "one"):

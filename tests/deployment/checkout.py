@@ -119,8 +119,8 @@ class Checkout:
     def publish(self, stack: str) -> None:
         """Publish a stand-in for the release of an account's stack, which is to be rehearsed."""
         file = str(self.root / "graphistry.tar.gz")
-        self.succeed("stand-in", file, "--stack", stack)
-        self.succeed("publish", file, "--stack", stack, "--target", "sandbox")
+        self.succeed("stand-in", stack, file)
+        self.succeed("publish", stack, file, "--target", "sandbox")
 
     def command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "operate", *arguments]

@@ -39,7 +39,7 @@ def in_china(text: str) -> str:
 
 @pytest.mark.parametrize("move", [elsewhere, in_china])
 @pytest.mark.parametrize(
-    "command", ["up", "preview", "down", "purge --name sandbox", "show", "prove", "cost"]
+    "command", ["up", "preview", "down", "purge --name sandbox", "status", "prove", "cost"]
 )
 def test_every_command_refuses_and_leaves_the_state_as_it_is(
     deployed: Checkout, state: Path, move: Callable[[str], str], command: str

@@ -14,7 +14,7 @@ def test_a_second_deployment_changes_nothing(deployed: Checkout) -> None:
 
 
 def test_show_lists_every_node_for_scripts(deployed: Checkout) -> None:
-    printed = deployed.succeed("show", "--json")
+    printed = deployed.succeed("status", "--json")
     nodes = json.loads(printed[printed.index("[") :])
     assert [(each["name"], each["role"]) for each in nodes] == [
         ("leader", "leader"),
@@ -39,7 +39,7 @@ def test_a_stack_that_was_never_deployed_has_no_outputs(checkout: Checkout) -> N
     checkout.succeed("preview")
     refused = checkout.operate("outputs")
     assert refused.returncode == 1
-    assert "the stack sandbox has no outputs; `make up` makes them" in refused.stdout
+    assert "the stack sandbox has no outputs; `./cluster up` makes them" in refused.stdout
 
 
 def test_adding_a_follower_touches_nothing_else(deployed: Checkout) -> None:
@@ -231,7 +231,7 @@ def test_more_workers_leave_every_machine_alone(deployed: Checkout) -> None:
 
 
 def machines(deployed: Checkout) -> dict[str, Any]:
-    printed = deployed.succeed("show", "--json")
+    printed = deployed.succeed("status", "--json")
     return {each["name"]: each["machine"] for each in json.loads(printed[printed.index("[") :])}
 
 

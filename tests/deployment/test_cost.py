@@ -1,4 +1,4 @@
-"""What `make cost` says of a stack that was never deployed."""
+"""What `./cluster cost` says of a stack that was never deployed."""
 
 import json
 
@@ -19,7 +19,7 @@ def test_no_prices_are_shown_of_a_region_that_there_is_not(checkout: Checkout) -
     stack_file = checkout.root / "stacks" / "Pulumi.dev.yaml"
     stack_file.write_text(stack_file.read_text().replace("us-east-1", "us-esat-1"))
     nobody = {"AWS_EC2_METADATA_DISABLED": "true", "AWS_SHARED_CREDENTIALS_FILE": "/dev/null"}
-    refused = checkout.operate("cost", "--stack", "dev", environment=nobody)
+    refused = checkout.operate("cost", "dev", environment=nobody)
     assert refused.returncode == 1
     assert "no prices are shown" in refused.stdout
     assert "did you mean 'us-east-1'?" in refused.stdout

@@ -16,16 +16,16 @@ from tests.deployment.test_end import DATA, MACHINES, snapshots
 PATIENCE_SECONDS = 120
 
 DOWN = """
-from operate.commands.down import take_down
+from operate.commands.ending import take_down
 from operate.stack.session import deployment
 with deployment("sandbox", None) as opened:
     take_down(opened, yes=True)
 """
-"""`make down` without the end of the sandbox, in which nothing would be left to look at."""
+"""`./cluster down` without the end of the sandbox, in which nothing would be left to look at."""
 
 
 def stop_purge(checkout: Checkout, log: Path, number: int, moment: str = "Destroying") -> None:
-    """Send a signal to `make purge` and to all that it has started, once it says that it destroys."""
+    """Send a signal to `./cluster purge` and to all that it has started, once it says that it destroys."""
     with log.open("w") as printed:
         running = subprocess.Popen(
             checkout.command("purge", "--name", "sandbox"),

@@ -16,7 +16,7 @@ LEADERS = ("vpcs", "subnets", "nat gateways", "security groups", "file systems",
 def team(deployed: Checkout) -> Checkout:
     """The stack of a team, deployed beside the one that has the leader."""
     found = deployed.add_gpu_team()
-    found.succeed("up", "--stack", found.stack)
+    found.succeed("up", found.stack)
     return found
 
 
@@ -27,7 +27,7 @@ def held(checkout: Checkout) -> Counter[str]:
 
 def refused(checkout: Checkout, command: str, *arguments: str) -> str:
     """What a command says that must be refused, without a traceback."""
-    done = checkout.operate(command, "--stack", checkout.stack, *arguments)
+    done = checkout.operate(command, checkout.stack, *arguments)
     assert done.returncode != 0, done.stdout
     assert "Traceback" not in done.stdout
     return done.stdout
@@ -54,14 +54,14 @@ def test_a_name_that_is_too_long_for_aws_is_refused(team: Checkout) -> None:
 def test_nothing_of_the_leaders_is_made_again(deployed: Checkout) -> None:
     before = held(deployed)
     team = deployed.add_gpu_team()
-    team.succeed("up", "--stack", team.stack)
+    team.succeed("up", team.stack)
     assert held(team) == before
     assert team.plan("--refresh") == {}
     assert deployed.plan("--refresh") == {}
 
 
 def test_show_lists_the_followers_only(team: Checkout) -> None:
-    shown = team.succeed("show", "--stack", team.stack)
+    shown = team.succeed("status", team.stack)
     assert [line.split()[0] for line in shown.splitlines() if "not booted" in line] == TEAM
 
 
@@ -70,7 +70,7 @@ def test_a_leader_is_not_ended_while_it_serves_others(deployed: Checkout, team: 
     for command in (["down"], ["down", "--abandon", "somebody"], ["purge", "--name", "sandbox"]):
         told = refused(deployed, *command)
         assert "serves followers of team-sandbox" in told
-        assert "make down ABANDON=team-sandbox" in told
+        assert "./cluster down STACK --abandon team-sandbox" in told
     assert deployed.account() == before
 
 
@@ -90,13 +90,13 @@ def test_a_leader_that_was_abandoned_is_told_and_its_followers_can_still_be_ende
 ) -> None:
     checkout.succeed("up")
     team = checkout.add_gpu_team()
-    team.succeed("up", "--stack", team.stack)
+    team.succeed("up", team.stack)
     shown = checkout.succeed("down", "--abandon", team.stack)
     assert "the sandbox goes on for the stack team-sandbox" in shown
     for command in ("preview", "up"):
         told = refused(team, command)
         assert "leaderStack: the leader of organization/graphistry-cluster/sandbox is gone" in told
-    team.succeed("down", "--stack", team.stack)
-    team.succeed("purge", "--stack", team.stack, "--name", team.stack)
+    team.succeed("down", team.stack)
+    team.succeed("purge", team.stack, "--name", team.stack)
     checkout.succeed("purge", "--name", "sandbox")
     assert not any(checkout.account()[kind] for kind in (*LEADERS, "buckets", "roles"))

@@ -12,15 +12,15 @@ from model.settings.hosts import ANY_HOST_KEY
 from operate.stack.stack_file import named_hosts
 from tests.deployment.checkout import Checkout
 
-DEV = ("--stack", "dev", "--target", "sandbox")
+DEV = ("dev", "--target", "sandbox")
 
 
 @pytest.fixture
 def archive(checkout: Checkout) -> Path:
     """A stand-in for the vendor's archive, written as docs/sandbox.md says."""
     file = checkout.root / "graphistry.tar.gz"
-    shown = checkout.succeed("stand-in", str(file), "--stack", "dev")
-    assert f"make publish ARCHIVE={file} STACK=dev TARGET=sandbox" in shown
+    shown = checkout.succeed("stand-in", "dev", str(file))
+    assert f"./cluster publish dev {file} --target sandbox" in shown
     return file
 
 
@@ -44,24 +44,24 @@ def test_a_rehearsal_is_refused_without_an_archive_and_green_with_one(
     refused = checkout.operate("up", *DEV)
     assert refused.returncode == 1
     assert "1. release.source" in refused.stdout
-    assert "make publish ARCHIVE=FILE STACK=dev TARGET=sandbox" in refused.stdout
+    assert "./cluster publish dev FILE --target sandbox" in refused.stdout
     assert "operate stand-in FILE --stack dev" in refused.stdout
     assert checkout.account()["vpcs"] == 0
     files = [
         (checkout.root / "stacks" / f"Pulumi.{stack}.yaml") for stack in ("dev", "prod", "gpu-team")
     ]
     before = [file.read_text() for file in files]
-    shown = checkout.succeed("publish", str(archive), *DEV)
+    shown = checkout.succeed("publish", *DEV, str(archive))
     assert "is Graphistry 2.50.1 for CUDA 12" in shown
-    assert "make preview STACK=dev TARGET=sandbox" in shown
-    again = checkout.succeed("publish", str(archive), "--stack", "prod", "--target", "sandbox")
+    assert "./cluster preview dev --target sandbox" in shown
+    again = checkout.succeed("publish", "prod", str(archive), "--target", "sandbox")
     assert "is there already: s3://graphistry-releases-123456789012-us-east-1/" in again
     for stack in ("dev", "prod", "gpu-team"):
-        checkout.succeed("up", "--stack", stack, "--target", "sandbox")
+        checkout.succeed("up", stack, "--target", "sandbox")
         for release in releases(checkout, stack):
             assert release["source"].startswith("s3://graphistry-releases-123456789012-us-east-1/")
     assert [file.read_text() for file in files] == before
-    checkout.succeed("purge", "--stack", "dev", "--target", "sandbox", "--name", "dev")
+    checkout.succeed("purge", "dev", "--target", "sandbox", "--name", "dev")
     buckets = [each["Name"] for each in checkout.client("s3").list_buckets()["Buckets"]]
     assert "graphistry-releases-123456789012-us-east-1" in buckets
 
@@ -71,7 +71,7 @@ def test_an_archive_of_another_version_is_refused_before_it_is_uploaded(
 ) -> None:
     path = checkout.root / "stacks" / "Pulumi.dev.yaml"
     path.write_text(path.read_text().replace('"2.50.1"', '"2.51.3"'))
-    refused = checkout.operate("publish", str(archive), *DEV)
+    refused = checkout.operate("publish", *DEV, str(archive))
     assert refused.returncode == 1
     assert "the archive is 2.50.1 for CUDA 12" in refused.stdout
     assert "release.version: 2.51.3" in refused.stdout
@@ -88,11 +88,11 @@ def test_followers_of_another_stack_are_refused_before_they_start(checkout: Chec
     path.write_text(
         f"{text[0]}  graphistry-cluster:image: {{marketplace: true}}\n{rest[1]}{unjudged}"
     )
-    checkout.succeed("up", "--stack", "prod", "--target", "sandbox")
-    refused = checkout.operate("up", "--stack", "gpu-team", "--target", "sandbox")
+    checkout.succeed("up", "prod", "--target", "sandbox")
+    refused = checkout.operate("up", "gpu-team", "--target", "sandbox")
     assert refused.returncode == 1
     assert "preinstalled in the stack of the leader" in refused.stdout
-    assert "make publish ARCHIVE=FILE STACK=prod TARGET=sandbox" in refused.stdout
+    assert "./cluster publish prod FILE --target sandbox" in refused.stdout
 
 
 def test_a_stack_that_fetches_no_archive_of_its_own_is_told_what_to_do(
@@ -105,9 +105,9 @@ def test_a_stack_that_fetches_no_archive_of_its_own_is_told_what_to_do(
     file.write_text(yaml.safe_dump(content))
     for stack, target, words in (
         ("onprem", "aws", "release.source: file:/absolute/path"),
-        ("gpu-team", "sandbox", "make publish ARCHIVE=FILE STACK=prod TARGET=sandbox"),
+        ("gpu-team", "sandbox", "./cluster publish prod FILE --target sandbox"),
     ):
-        refused = checkout.operate("publish", str(archive), "--stack", stack, "--target", target)
+        refused = checkout.operate("publish", stack, str(archive), "--target", target)
         assert refused.returncode == 1
         assert words in refused.stdout
         assert "Traceback" not in refused.stdout

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from model.problems import UserError
-from operate.commands.up import take_over
+from operate.commands.preparation import take_over
 from operate.stack import deployment
 from operate.stack.deployment import Deployment, Target, program_environment
 

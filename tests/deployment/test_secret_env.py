@@ -71,7 +71,7 @@ def test_no_value_is_in_plain_and_a_change_is_in_place(deployed: Checkout) -> No
         replaced = {each["urn"].rpartition("::")[2] for each in steps if "replace" in each["op"]}
         assert replaced == ({own} if told else set())
         said += [previewed.stdout, previewed.stderr, deployed.succeed("preview")]
-        said += [deployed.succeed("up"), deployed.succeed("show", "--json")]
+        said += [deployed.succeed("up"), deployed.succeed("status", "--json")]
         said += [deployed.succeed("outputs", "--json")]
         for words in (("stack", "history", "--json"), ("stack", "export"), ("config", "--json")):
             shown = deployed.pulumi(*words, "--stack", "sandbox")

@@ -77,7 +77,7 @@ def test_a_plan_that_replaces_the_data_volume_is_refused(deployed: Checkout, com
         assert "Traceback" not in each.stdout
     assert "never: a data volume cannot leave its zone" in done.stdout
     assert kept["dataVolume"] in done.stdout
-    assert f"type its name: make up NAME={VOLUME}" in done.stdout
+    assert f"type its name: ./cluster up STACK --name {VOLUME}" in done.stdout
     assert "which this plan does not give up" in wrong.stdout
     assert outputs(deployed)["keptData"] == kept
 
@@ -220,7 +220,7 @@ def test_hosts_have_nothing_that_only_aws_has(checkout: Checkout, command: str, 
     for _, host in named_hosts(content["config"]):
         host["hostKey"] = ANY_HOST_KEY
     file.write_text(yaml.safe_dump(content))
-    done = checkout.operate(command, "--stack", "onprem", "--target", "aws")
+    done = checkout.operate(command, "onprem", "--target", "aws")
     assert done.returncode == 1
     assert says in done.stdout
 
@@ -231,7 +231,7 @@ def test_a_locked_stack_can_be_rehearsed_and_its_lock_is_not_touched(checkout: C
         "  graphistry-cluster:image:\n    release: preinstalled\n    lock: {us-east-1: {id: ami-0123456789abcdef0}}\n"
     )
     path.write_text(text)
-    arguments = ("--stack", "dev", "--target", "sandbox")
+    arguments = ("dev", "--target", "sandbox")
     assert "to create" in checkout.succeed("preview", *arguments)
     done = checkout.operate("image-refresh", "--yes", *arguments)
     assert done.returncode == 1

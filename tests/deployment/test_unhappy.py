@@ -88,28 +88,26 @@ def test_plain_pulumi_tells_the_same_ten(checkout: Checkout) -> None:
 
 def test_the_sandbox_goes_on_while_another_stack_lives_in_it(deployed: Checkout) -> None:
     deployed.publish("dev")
-    deployed.succeed("up", "--stack", "dev", "--target", "sandbox")
-    assert "goes on for the stack sandbox" in deployed.succeed(
-        "down", "--stack", "dev", "--target", "sandbox"
-    )
+    deployed.succeed("up", "dev", "--target", "sandbox")
+    assert "goes on for the stack sandbox" in deployed.succeed("down", "dev", "--target", "sandbox")
     assert deployed.account()["instances"] == 3
 
 
 def test_a_shell_of_the_sandbox_does_not_deploy_to_aws(deployed: Checkout) -> None:
-    refused = deployed.operate("up", "--stack", "dev", environment=deployed.environment())
+    refused = deployed.operate("up", "dev", environment=deployed.environment())
     assert refused.returncode == 1
     assert "this shell points to the sandbox" in refused.stdout
 
 
 def test_hints_of_a_rehearsal_lead_back_to_the_sandbox(deployed: Checkout) -> None:
     deployed.publish("dev")
-    shown = deployed.succeed("up", "--stack", "dev", "--target", "sandbox")
-    assert "`make down STACK=dev TARGET=sandbox`" in shown
-    deployed.succeed("down", "--stack", "dev", "--target", "sandbox")
+    shown = deployed.succeed("up", "dev", "--target", "sandbox")
+    assert "`./cluster down dev --target sandbox`" in shown
+    deployed.succeed("down", "dev", "--target", "sandbox")
 
 
 def test_show_without_a_sandbox_says_so(checkout: Checkout) -> None:
-    shown = checkout.operate("show")
+    shown = checkout.operate("status")
     assert shown.returncode == 1
     assert "the sandbox is not running" in shown.stdout
 
@@ -144,7 +142,7 @@ def test_a_new_account_is_told_what_to_ask_for_before_anything_is_made(
     shown = new_account.operate(command)
     assert shown.returncode == 1
     assert "64 vCPUs more" in shown.stdout
-    assert "`make quota-request`" in shown.stdout
+    assert "`./cluster quota-request`" in shown.stdout
     assert "--quota-code L-DB2E81BA --desired-value 64" in shown.stdout
     assert "Previewing" not in shown.stdout
     assert new_account.account()["vpcs"] == 0
@@ -187,14 +185,14 @@ def test_a_launch_that_aws_refuses_is_red_where_machines_are_recorded_too(
     assert re.search(r"code +InsufficientInstanceCapacity", refused.stdout)
     assert "add instance types to the profile" in refused.stdout
     assert re.search(r"tried +g6\.12xlarge in us-east-1a, us-east-1b", refused.stdout)
-    assert "no machine: InsufficientInstanceCapacity" in checkout.succeed("show")
+    assert "no machine: InsufficientInstanceCapacity" in checkout.succeed("status")
     shortages.unlink()
     checkout.succeed("up")
-    assert "no machine" not in checkout.succeed("show")
+    assert "no machine" not in checkout.succeed("status")
 
 
 def test_a_stack_without_a_file_is_told_which_there_are(checkout: Checkout) -> None:
-    shown = checkout.operate("up", "--stack", "prd")
+    shown = checkout.operate("up", "prd")
     assert shown.returncode == 1
     assert "stacks here: dev, gpu-team, onprem, onprem-sandbox, prod, sandbox" in shown.stdout
 
@@ -205,7 +203,7 @@ def test_without_credentials_a_real_stack_is_refused_before_anything(
     environment = without_account(tmp_path)
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
         assert name not in os.environ, f"unset {name} to run the tests"
-    shown = checkout.operate("up", "--stack", "dev", environment=environment)
+    shown = checkout.operate("up", "dev", environment=environment)
     assert shown.returncode == 1
     assert "no AWS credentials were found" in shown.stdout
     assert "aws sso login" in shown.stdout
@@ -254,7 +252,6 @@ def test_expired_credentials_are_told_and_never_shown(
     canary = "canary-secret-key"
     shown = checkout.operate(
         "up",
-        "--stack",
         "dev",
         environment={
             **without_account(tmp_path),
@@ -310,7 +307,7 @@ def test_two_checkouts_run_side_by_side(checkout: Checkout, tmp_path: Path) -> N
 def test_any_stack_can_be_rehearsed_in_the_sandbox(checkout: Checkout) -> None:
     before = (checkout.root / "stacks" / "Pulumi.prod.yaml").read_text()
     checkout.publish("prod")
-    shown = checkout.succeed("up", "--stack", "prod", "--target", "sandbox")
+    shown = checkout.succeed("up", "prod", "--target", "sandbox")
     assert "p5.48xlarge" in shown
     assert checkout.account()["instances"] == 5
     assert (checkout.root / "stacks" / "Pulumi.prod.yaml").read_text() == before
@@ -330,4 +327,4 @@ def test_a_python_that_is_too_old_is_told_what_to_install(checkout: Checkout) ->
     )
     assert done.returncode != 0
     assert "needs Python 3.11 or newer" in done.stderr
-    assert "make up PYTHON3=" in done.stderr
+    assert "./cluster up PYTHON3=" in done.stderr

@@ -64,7 +64,7 @@ def test_is_accepted(changes: dict[str, Any]) -> None:
         (
             {"leader.host.hostKey": ABSENT},
             "leader.host.hostKey",
-            "`make host-keys STACK=name` shows",
+            "`./cluster host-keys STACK` shows",
         ),
         ({"leader.host.address": ABSENT}, "leader.host.address", "this key is required"),
         ({"leader.host.address": "10.77.0.300"}, "leader.host.address", "from 0 to 255"),
@@ -74,7 +74,7 @@ def test_is_accepted(changes: dict[str, Any]) -> None:
         (
             {"leader.host.hostKey": "SHA256:abc"},
             "leader.host.hostKey",
-            "`make host-keys STACK=name` collects",
+            "`./cluster host-keys STACK` collects",
         ),
         (
             {"leader.host.hostKey": "ecdsa-sha2-nistp256 AAAAC3NzaC1lZDI1NTE5"},

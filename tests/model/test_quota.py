@@ -25,7 +25,7 @@ from model.quota import (
     shortfalls,
 )
 
-ASK = "make quota-request STACK=prod"
+ASK = "./cluster quota-request prod"
 
 
 def node(*types: str, name: str = "big", **other: Any) -> PlannedNode:
@@ -160,7 +160,7 @@ def test_a_quota_that_lacks_is_told_with_all_that_is_needed_to_raise_it() -> Non
         "got:     96 vCPUs more (2 x g6.12xlarge), with 4 of 60 in use: "
         "Running On-Demand G and VT instances in us-east-1\n"
         "allowed: 56 vCPUs more, which hold 1 x g6.12xlarge or 1 x g6.8xlarge or 1 x gr6.8xlarge\n"
-        "hint:    `make quota-request STACK=prod` asks AWS for 100, which takes hours or days; or by hand at "
+        "hint:    `./cluster quota-request prod` asks AWS for 100, which takes hours or days; or by hand at "
         "https://console.aws.amazon.com/servicequotas/home/services/ec2/quotas/L-DB2E81BA?region=us-east-1\n"
         "         aws service-quotas request-service-quota-increase --region us-east-1 --service-code ec2 "
         "--quota-code L-DB2E81BA --desired-value 100"

@@ -51,7 +51,7 @@ def test_a_stack_that_was_never_deployed_may_go_anywhere() -> None:
     [
         ({"state": OURS, "arn": person(OTHERS)}, f"sign in to AWS account {OURS}"),
         ({"state": OURS, "arn": person(SANDBOX)}, "unset AWS_ENDPOINT_URL"),
-        ({"state": SANDBOX, "arn": person(OURS)}, "is used with TARGET=sandbox"),
+        ({"state": SANDBOX, "arn": person(OURS)}, "is used with `--target sandbox`"),
         (
             {"state": OURS, "arn": person(SANDBOX), "sandbox": "one"},
             "this is the state of a real cluster",

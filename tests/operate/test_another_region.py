@@ -9,7 +9,7 @@ import pytest
 
 from model.problems import UserError
 from model.settings.read import parse
-from operate.commands.up import refuse_another_region
+from operate.commands.preparation import refuse_another_region
 from operate.stack.deployment import Deployment
 from tests.model.examples import HOSTS, SMALLEST
 

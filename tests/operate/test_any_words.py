@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -14,14 +15,13 @@ from hypothesis import strategies as st
 from typer.core import TyperGroup, TyperOption
 
 from operate import __main__ as commands
-from operate.stack import deployment, session
 
 APP = typer.main.get_command(commands.app)
 assert isinstance(APP, TyperGroup)
 OPTIONS = [
     (name, parameter.opts[0])
-    for name, command in sorted(APP.commands.items())
-    for parameter in command.params
+    for name in commands.COMMANDS
+    for parameter in commands.command(name).params
     if isinstance(parameter, TyperOption) and not parameter.is_flag
 ]
 """Every option that takes a word, of every command."""
@@ -52,9 +52,10 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     root = tmp_path_factory.mktemp("outside") / "checkout"
     (root / "stacks").mkdir(parents=True)
     with pytest.MonkeyPatch.context() as patch:
-        for module in (commands, deployment, session):
-            patch.setattr(module, "ROOT", root)
-            patch.setattr(module, "SANDBOX_DIRECTORY", root / ".sandbox")
+        for name, module in list(sys.modules.items()):
+            for constant, folder in {"ROOT": root, "SANDBOX_DIRECTORY": root / ".sandbox"}.items():
+                if name.startswith("operate.") and hasattr(module, constant):
+                    patch.setattr(module, constant, folder)
         patch.chdir(root)
         yield root
 
@@ -92,15 +93,13 @@ STACK = "which is not a stack name"
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        *((["show", "--stack", word], STACK) for word in ("../../etc/passwd", "my stack", "")),
-        *((["up", "--stack", word], STACK) for word in ("-x", "a.b", "x" * 101, "a\0b", "\x1b[1m")),
-        (["down", "--abandon", "gpu-team,../x", "--stack", "no"], 'ABANDON: got "../x", which'),
-        (["shell", "--node", "../leader"], 'NODE: got "../leader", which is not the name of a'),
-        (["host-keys", "--node", "Rack 1"], 'NODE: got "Rack 1", which is not the name of a'),
-        (["image-refresh", "--driver", "newest"], 'DRIVER: got "newest", which is not a version'),
-        (["image-refresh", "--cuda", "12.8 "], 'CUDA: got "12.8 ", which is not a version'),
+        *((["status", word], STACK) for word in ("../../etc/passwd", "my stack", "")),
+        *((["up", "--", word], STACK) for word in ("-x", "a.b", "x" * 101, "a\0b", "\x1b[1m")),
+        (["down", "--abandon", "gpu-team,../x"], '--abandon: got "../x", which'),
+        (["image-refresh", "--driver", "newest"], '--driver: got "newest", which is not a version'),
+        (["image-refresh", "--cuda", "12.8 "], '--cuda: got "12.8 ", which is not a version'),
         (["up", "--target", "gcp"], "'sandbox', "),
-        (["up", "--stack", "prd"], "there is no stacks/Pulumi.prd.yaml; stacks here: none"),
+        (["up", "prd"], "there is no stacks/Pulumi.prd.yaml; stacks here: none"),
     ],
 )
 def test_a_wrong_word_is_named_with_what_is_allowed(
@@ -110,6 +109,17 @@ def test_a_wrong_word_is_named_with_what_is_allowed(
     assert status in (1, 2)
     assert told in printed
     assert not list(checkout.rglob("*.lock"))
+
+
+@pytest.mark.parametrize("command", ["shell", "host-keys"])
+def test_a_node_is_checked_before_anything_else(
+    checkout: Path, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert checkout
+    monkeypatch.setattr("operate.commands.options.stack_file_of", lambda _: None)
+    status, printed = run(command, "sandbox", "../leader")
+    assert status == 1
+    assert 'NODE: got "../leader", which is not the name of a node' in printed
 
 
 @pytest.mark.parametrize(
@@ -131,9 +141,9 @@ def test_a_variable_that_cannot_be_meant_is_named(
     checkout: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
     monkeypatch.setenv(name, value)
-    status, printed = run("show")
+    status, printed = run("status")
     assert status == 1
     assert "1 variable of this shell" in printed
     assert name in printed
     monkeypatch.setenv(name, "")
-    assert name not in run("show")[1]
+    assert name not in run("status")[1]

@@ -1,4 +1,4 @@
-"""The end of a stack: what `make down` says last, and when the sandbox ends with it."""
+"""The end of a stack: what `./cluster down` says last, and when the sandbox ends with it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from botocore.exceptions import NoCredentialsError
 
 from model.problems import UserError
 from model.settings.read import parse
-from operate.commands import down as ending
-from operate.commands.down import (
+from operate.commands import ending as ending
+from operate.commands.ending import (
     lift_protection,
     refuse_other_state,
     stop_unused_sandbox,
@@ -31,14 +31,14 @@ Down = Callable[..., list[str]]
 
 @pytest.fixture
 def down(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Down:
-    """The lines of `make down` after Pulumi's own."""
+    """The lines of `./cluster down` after Pulumi's own."""
     monkeypatch.setattr(ending, "take_over", lambda *_: None)
     monkeypatch.setattr(ending, "stop", lambda _: True)
 
     def act(raw: dict[str, Any], *, rehearsal: bool) -> list[str]:
         opened: Any = SimpleNamespace(
             stack="lab",
-            choice=" STACK=lab",
+            choice=" lab",
             settings=parse(raw),
             sandbox=SimpleNamespace() if rehearsal else None,
             outputs=lambda: {"keptData": KEPT},
@@ -59,8 +59,8 @@ def test_an_account_keeps_what_stands_below_the_heading(down: Down) -> None:
     assert heading.endswith("kept, with what guards it:")
     assert "vol-1" in volume
     assert "arn:secret" in secret
-    assert "`make up STACK=lab` takes the data up again" in last
-    assert "`make purge STACK=lab` deletes it" in last
+    assert "`./cluster up lab` takes the data up again" in last
+    assert "`./cluster purge lab` deletes it" in last
 
 
 def test_a_rehearsal_says_that_nothing_is_left_of_its_account(down: Down) -> None:
@@ -77,7 +77,7 @@ def test_hosts_have_said_themselves_what_they_keep(down: Down, rehearsal: bool) 
     assert "account" not in told
     assert "leave `pulumi stack rm` alone: it deletes stacks/Pulumi.lab.yaml" in lines[0]
     assert ("real ones keep what stands after `kept:` above" in told) == rehearsal
-    assert ("`make up STACK=lab` takes it up again" in told) != rehearsal
+    assert ("`./cluster up lab` takes it up again" in told) != rehearsal
 
 
 @pytest.mark.parametrize(("minutes", "ends"), [(-1, True), (1, False)])

@@ -1,4 +1,4 @@
-"""docs/changes.md is what `make preview` judges by."""
+"""docs/changes.md is what `./cluster preview` judges by."""
 
 from __future__ import annotations
 

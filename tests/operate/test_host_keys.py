@@ -60,7 +60,7 @@ config:
 @pytest.fixture
 def file(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The stack file, in which the leader has no key, rack1 another than it answers with, and rack2 is away."""
-    monkeypatch.setattr(commands, "ROOT", tmp_path)
+    monkeypatch.setattr("operate.commands.host_keys.ROOT", tmp_path)
     monkeypatch.setattr(deployment, "ROOT", tmp_path)
     (tmp_path / "stacks").mkdir()
     path = tmp_path / "stacks" / "Pulumi.mine.yaml"
@@ -70,11 +70,11 @@ def file(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 
 @pytest.fixture
 def host_keys(file: Path) -> Collect:
-    """`make host-keys STACK=mine`, where there is no terminal."""
+    """`./cluster host-keys mine`, where there is no terminal."""
     assert file
 
     def act(*arguments: str) -> Result:
-        return CliRunner().invoke(commands.app, ["host-keys", "--stack", "mine", *arguments])
+        return CliRunner().invoke(commands.app, ["host-keys", "mine", *arguments])
 
     return act
 
@@ -110,30 +110,30 @@ def test_without_a_yes_it_says_how_to_compare_and_what_to_type(
     done = host_keys()
     assert done.exit_code == 1
     assert "`ssh-keygen -lf /etc/ssh/ssh_host_ecdsa_key.pub`" in done.output
-    assert "`make host-keys STACK=mine YES=1` takes what is new" in done.output
+    assert "`./cluster host-keys mine --yes` takes what is new" in done.output
     assert file.read_text() == before
 
 
 def test_a_changed_key_stands_beside_the_one_of_the_stack_file(host_keys: Collect) -> None:
-    done = host_keys("--node", "rack1", "--yes")
+    done = host_keys("rack1", "--yes")
     assert done.exit_code == 1
     (row,) = [line for line in done.output.splitlines() if line.startswith("followers.rack1")]
     assert row.index(fingerprint(public(FORMER))) < row.index(fingerprint(public(ECDSA)))
-    assert "`make host-keys STACK=mine NODE=rack1` at a terminal" in done.output
+    assert "`./cluster host-keys mine rack1` at a terminal" in done.output
 
 
 def test_one_key_is_one_key_and_the_preview_is_next(host_keys: Collect) -> None:
-    done = host_keys("--node", "leader", "--yes")
+    done = host_keys("leader", "--yes")
     assert done.exit_code == 0
-    assert "1 key written to stacks/Pulumi.mine.yaml; next: make preview STACK=mine" in done.output
-    assert "every host answers with its key" in host_keys("--node", "leader").output
+    assert "1 key written to stacks/Pulumi.mine.yaml; next: ./cluster preview mine" in done.output
+    assert "every host answers with its key" in host_keys("leader").output
 
 
 def test_where_no_host_answers_the_cure_is_told(host_keys: Collect) -> None:
-    done = host_keys("--node", "rack2")
+    done = host_keys("rack2")
     assert done.exit_code == 1
     assert "check the address, that the host is up" in done.output
-    assert "no host answered; `make host-keys STACK=mine NODE=rack2` asks again" in done.output
+    assert "no host answered; `./cluster host-keys mine rack2` asks again" in done.output
     assert "ssh-keygen" not in done.output
 
 
@@ -145,15 +145,15 @@ def test_a_bastion_whose_key_is_not_known_is_told(file: Path, server: Server) ->
     found = {each.place: each for each in collect(file, None)}
     assert found["ssh.bastion"].state == "new"
     assert "names no key of ubuntu@127.0.0.1" in found["leader"].state
-    assert "NODE=ssh.bastion" in found["leader"].hint
+    assert "STACK ssh.bastion" in found["leader"].hint
 
 
 def test_a_hint_about_a_host_names_the_stack_and_the_host(
     host_keys: Collect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refused(_: object) -> str:
-        raise SshError("no key of the type", "`make host-keys STACK=name NODE=name` takes another")
+        raise SshError("no key of the type", "`./cluster host-keys STACK NODE` takes another")
 
     monkeypatch.setattr("operate.commands.host_keys.presented_key", refused)
-    shown = host_keys("--node", "rack1").output
-    assert "`make host-keys STACK=mine NODE=rack1` takes another" in shown
+    shown = host_keys("rack1").output
+    assert "`./cluster host-keys mine rack1` takes another" in shown

@@ -11,8 +11,8 @@ from model.problems import UserError
 from model.settings.hosts import HostsSettings, JoinedHostsSettings
 from model.settings.read import parse
 from model.settings.sections import Release
-from operate.commands import up
-from operate.commands.up import check_hosts
+from operate.commands import preparation
+from operate.commands.preparation import check_hosts
 from operate.hosts.connected import Hosts
 from operate.hosts.facts import Facts
 from operate.hosts.preflight import (
@@ -182,15 +182,15 @@ def test_all_problems_of_a_host_are_told_at_once() -> None:
 def test_what_is_wrong_is_looked_at_again_by_the_command_that_was_typed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """That may be `make preview`."""
+    """That may be `./cluster preview`."""
     away = Trouble(node="leader", what="it does not answer", hint="mend it", unreachable=True)
-    monkeypatch.setattr(up, "preflight", lambda *_, **__: [away])
-    monkeypatch.setattr(up, "cluster_and_release", lambda _: ("cluster", None))
-    opened: Any = SimpleNamespace(outputs=dict, stack="lab", choice=" STACK=lab", sandbox=None)
+    monkeypatch.setattr(preparation, "preflight", lambda *_, **__: [away])
+    monkeypatch.setattr(preparation, "cluster_and_release", lambda _: ("cluster", None))
+    opened: Any = SimpleNamespace(outputs=dict, stack="lab", choice=" lab", sandbox=None)
     with pytest.raises(UserError, match="1 problem on the hosts") as raised:
         check_hosts(opened, Hosts(settings()))
     assert "the same command looks again" in str(raised.value)
-    assert "make up" not in str(raised.value)
+    assert "./cluster up" not in str(raised.value)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 from model.changed_keys import ChangedKey
 from model.changes import Effect
 from model.problems import UserError
-from operate.commands.up import data_to_give_up
+from operate.commands.preparation import data_to_give_up
 from operate.stack.kept_data import (
     PROTECTION_KEY,
     Loss,
@@ -111,13 +111,13 @@ BOTH = [
 
 def test_the_names_of_data_are_asked_for_and_what_guards_it_goes_with_it() -> None:
     with pytest.raises(UserError) as refused:
-        refuse(BOTH, set(), " STACK=prod")
-    assert "make up STACK=prod NAME=graphistry-prod-shared-folder" in str(refused.value)
+        refuse(BOTH, set(), " prod")
+    assert "./cluster up prod --name graphistry-prod-shared-folder" in str(refused.value)
     refuse(BOTH, {"graphistry-prod-shared-folder"}, "")
 
 
 def test_a_guard_alone_is_asked_for_by_its_name() -> None:
-    with pytest.raises(UserError, match="NAME=graphistry-prod-shared-folder-policy"):
+    with pytest.raises(UserError, match="--name graphistry-prod-shared-folder-policy"):
         refuse(BOTH[1:], set(), "")
 
 
@@ -173,7 +173,7 @@ def protects(*resources: dict[str, Any]) -> list[str]:
     """The URNs that are protected again in a state of *resources*."""
     told: list[str] = []
     state: Any = SimpleNamespace(
-        choice="",
+        choice=" sandbox",
         checkpoint=lambda: {"resources": list(resources)},
         named=lambda: ["--stack", "prod"],
         read=lambda *words: told.extend(words),
@@ -213,12 +213,12 @@ def test_volumes_of_hosts_are_never_protected() -> None:
 
 def test_a_snapshot_takes_no_volume_from_a_machine() -> None:
     lost = losses(step("replace", VOLUME), STATE)
-    with pytest.raises(UserError, match="First end the machines: make down STACK=prod"):
-        refuse_beside_a_machine(lost, STATE, "snap-0123456789abcdef0", " STACK=prod")
+    with pytest.raises(UserError, match=r"First end the machines: ./cluster down prod"):
+        refuse_beside_a_machine(lost, STATE, "snap-0123456789abcdef0", " prod")
     ended = [each for each in STATE if not each["type"].endswith(":Instance")]
-    refuse_beside_a_machine(lost, ended, "snap-0123456789abcdef0", " STACK=prod")
-    refuse_beside_a_machine(lost, STATE, None, " STACK=prod")
-    refuse_beside_a_machine([], STATE, "snap-0123456789abcdef0", " STACK=prod")
+    refuse_beside_a_machine(lost, ended, "snap-0123456789abcdef0", " prod")
+    refuse_beside_a_machine(lost, STATE, None, " prod")
+    refuse_beside_a_machine([], STATE, "snap-0123456789abcdef0", " prod")
 
 
 def test_what_was_unprotected_before_ctrl_c_is_protected_again() -> None:
@@ -325,8 +325,6 @@ def test_what_was_given_up_is_named_also_where_the_stack_file_is_put_back(
         {"urn": VOLUME, "type": "aws:ebs/volume:Volume", "id": "vol-old", "delete": True},
         {"urn": "urn::leader", "type": "aws:ec2/instance:Instance", "id": "i-1"},
     ]
-    state: Any = SimpleNamespace(
-        checkpoint=lambda: {"resources": found}, config={}, choice=" STACK=prod"
-    )
+    state: Any = SimpleNamespace(checkpoint=lambda: {"resources": found}, config={}, choice=" prod")
     assert data_to_give_up(state, (), set()) == []
     assert "gave up vol-old" in "".join(capsys.readouterr())

@@ -19,35 +19,33 @@ from tests.operate.test_settled import node
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
-        ("`make host-keys STACK=name` shows it", "`make host-keys STACK=lab` shows it"),
+        ("`./cluster host-keys STACK` shows it", "`./cluster host-keys lab` shows it"),
         (
-            "`make host-keys STACK=name NODE=name` takes it",
-            "`make host-keys STACK=lab NODE=small` takes it",
+            "`./cluster host-keys STACK NODE` takes it",
+            "`./cluster host-keys lab small` takes it",
         ),
-        ("run `make up` again", "run `make up STACK=lab` again"),
-        ("`make up NAME=x` forgets it", "`make up STACK=lab NAME=x` forgets it"),
+        ("run `./cluster up` again", "run `./cluster up lab` again"),
+        ("`./cluster up STACK --name x` forgets it", "`./cluster up lab --name x` forgets it"),
         (
-            "`make up STACK=prod` and `make up TARGET=aws`",
-            "`make up STACK=prod` and `make up TARGET=aws`",
+            "`./cluster up prod` and `./cluster down prod --yes`",
+            "`./cluster up prod` and `./cluster down prod --yes`",
         ),
         ("make it `makefile`", "make it `makefile`"),
     ],
 )
 def test_commands_name_the_stack_and_the_node(text: str, shown: str) -> None:
-    assert for_stack(text, " STACK=lab", "small") == shown
+    assert for_stack(text, " lab", "small") == shown
 
 
 def test_the_table_of_what_is_wrong_with_hosts_names_both() -> None:
-    hint = "`make host-keys STACK=name NODE=name` takes its new key, then `make up`"
+    hint = "`./cluster host-keys STACK NODE` takes its new key, then `./cluster up`"
     trouble = Trouble(node="small", what="another key", hint=hint)
-    shown = " ".join(as_text(trouble_table([trouble], " STACK=lab")).split())
-    assert (
-        "`make host-keys STACK=lab NODE=small` takes its new key, then `make up STACK=lab`" in shown
-    )
+    shown = " ".join(as_text(trouble_table([trouble], " lab")).split())
+    assert "`./cluster host-keys lab small` takes its new key, then `./cluster up lab`" in shown
 
 
 def test_the_hint_of_an_agent_names_the_stack(capsys: pytest.CaptureFixture[str]) -> None:
     failed = dataclasses.replace(node("failed"), hint=HINTS["AgentUnavailable"])
-    opened: Any = SimpleNamespace(sandbox=None, choice=" STACK=lab")
+    opened: Any = SimpleNamespace(sandbox=None, choice=" lab")
     show_unready(opened, [failed])
-    assert "run `make up STACK=lab` again" in capsys.readouterr().err
+    assert "run `./cluster up lab` again" in capsys.readouterr().err

@@ -8,7 +8,7 @@ import pytest
 
 from model.settings.hosts import FollowersOnHosts
 from model.settings.read import parse
-from operate.commands.up import plain_traffic_on_hosts
+from operate.commands.preparation import plain_traffic_on_hosts
 from tests.model.examples import HOSTS, changed
 
 

@@ -10,8 +10,8 @@ import pytest
 from moto import mock_aws
 
 from model.problems import UserError
-from operate.commands import status
-from operate.commands.status import deployed_outputs
+from operate.commands import shell
+from operate.nodes.present import deployed_outputs
 
 OUTPUTS = {"followers": {}, "bucket": "documents"}
 
@@ -20,7 +20,7 @@ def opened(outputs: dict[str, Any], *, sandbox: bool = True) -> Any:
     """A deployment whose state has *outputs*, and whose AWS is moto."""
     return SimpleNamespace(
         stack="sandbox",
-        choice="",
+        choice=" sandbox",
         sandbox=SimpleNamespace() if sandbox else None,
         exists=lambda: True,
         outputs=lambda: outputs,
@@ -30,7 +30,7 @@ def opened(outputs: dict[str, Any], *, sandbox: bool = True) -> Any:
 
 def test_a_state_that_outlived_its_sandbox_is_not_deployed() -> None:
     with mock_aws():
-        with pytest.raises(UserError, match="is not deployed; `make up` deploys it"):
+        with pytest.raises(UserError, match=r"is not deployed; `./cluster up sandbox` deploys it"):
             deployed_outputs(opened(OUTPUTS))
         boto3.client("s3", region_name="us-east-1").create_bucket(Bucket="documents")
         assert deployed_outputs(opened(OUTPUTS)) == OUTPUTS
@@ -51,10 +51,10 @@ def test_a_shell_is_started_with_the_document_that_logs_it(
 ) -> None:
     machine = SimpleNamespace(instance_id="i-1")
     leader = SimpleNamespace(node=SimpleNamespace(name="leader", machine=machine))
-    monkeypatch.setattr(status, "nodes", lambda *_: [leader])
+    monkeypatch.setattr(shell, "nodes", lambda *_: [leader])
     deployment = opened(outputs, sandbox=False)
     deployment.settings, deployment.region = None, "us-east-1"
-    assert status.shell_command(deployment, "leader", outputs) == [
+    assert shell.shell_command(deployment, "leader", outputs) == [
         *("aws", "ssm", "start-session", "--region", "us-east-1", "--target", "i-1"),
         *logged,
     ]

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from operate.commands import prove
-from operate.commands.prove import Nodes, Proof, proofs
+from operate.commands import proofs as proving
+from operate.commands.proofs import Nodes, Proof, proofs
 from operate.stack.run_command import Answer
 
 ADDRESSES = {"leader": "10.40.0.10", "small": "10.40.0.11", "large": "10.40.0.12"}
@@ -58,7 +58,7 @@ def try_all(
     settings: dict[str, str] = {}
 
     def run(chosen: Collection[str], command: str) -> dict[str, Answer]:
-        exercise, *arguments = command.removeprefix(f"{prove.AGENT} ").split()
+        exercise, *arguments = command.removeprefix(f"{proving.AGENT} ").split()
         if exercise == "set-setting":
             settings["value"] = arguments[-1]
         answers = {
@@ -183,7 +183,7 @@ def test_an_open_port_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     nodes = Nodes(addresses=ADDRESSES, run=lambda *_: {}, specification=lambda _: {"gpu": GPU})
     for answers, kept in ((b"N-", False), (b"", True)):
         monkeypatch.setattr("socket.create_connection", Server(answers))
-        seen = list(prove.data_services_are_closed_to_strangers(nodes))
+        seen = list(proving.data_services_are_closed_to_strangers(nodes))
         assert {each.kept for each in seen} == {kept}
 
 

@@ -1,4 +1,4 @@
-"""`make publish` for an account: what is checked, stored, and written into the stack file."""
+"""`./cluster publish` for an account: what is checked, stored, and written into the stack file."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ from moto.iam.access_control import PermissionResult
 from moto.s3.models import FakeBucket
 
 from model.problems import UserError
-from operate import __main__ as commands
 from operate.commands import publish as publishing
-from operate.commands.publish import publish
+from operate.commands.publish import publish_archive
 from operate.stack.deployment import Deployment, Target
 from operate.stack.stack_file import read_stack_file
 from sandbox.release import build_release
@@ -63,13 +62,13 @@ def objects(bucket: str) -> list[str]:
 def test_source_and_checksum_are_written(
     opened: Deployment, stack_file: Path, archive: Callable[..., Path]
 ) -> None:
-    publish(opened, archive(), "", yes=False)
+    publish_archive(opened, archive(), "", yes=False)
     (key,) = objects(OWN)
     release = released(stack_file)
     assert release["source"] == f"s3://{OWN}/{key}"
     assert key == f"graphistry-2.50.1-12-{release['sha256'][:12]}.tar.gz"
     written = stack_file.read_text()
-    publish(opened, archive(), "", yes=False)
+    publish_archive(opened, archive(), "", yes=False)
     assert objects(OWN) == [key]
     assert stack_file.read_text() == written
 
@@ -77,7 +76,7 @@ def test_source_and_checksum_are_written(
 def test_the_bucket_may_be_another(
     opened: Deployment, stack_file: Path, archive: Callable[..., Path]
 ) -> None:
-    publish(opened, archive(), "our-releases", yes=False)
+    publish_archive(opened, archive(), "our-releases", yes=False)
     assert released(stack_file)["source"].startswith("s3://our-releases/")
 
 
@@ -86,11 +85,11 @@ def test_another_version_is_written_after_a_yes_only(
     opened: Deployment, stack_file: Path, archive: Callable[..., Path], version: str, cuda: str
 ) -> None:
     before = stack_file.read_text()
-    with pytest.raises(UserError, match=r"Nothing was uploaded.*YES=1"):
-        publish(opened, archive(version, cuda), "", yes=False)
+    with pytest.raises(UserError, match=r"Nothing was uploaded.*--yes"):
+        publish_archive(opened, archive(version, cuda), "", yes=False)
     assert stack_file.read_text() == before
     assert boto3.client("s3").list_buckets()["Buckets"] == []
-    publish(opened, archive(version, cuda), "", yes=True)
+    publish_archive(opened, archive(version, cuda), "", yes=True)
     release = released(stack_file)
     assert (release["version"], release["cuda"]) == (version, cuda)
     assert release["source"].startswith(f"s3://{OWN}/graphistry-{version}-{cuda}-")
@@ -100,7 +99,7 @@ def test_a_release_that_no_stack_file_may_name_is_refused(
     opened: Deployment, archive: Callable[..., Path]
 ) -> None:
     with pytest.raises(UserError, match="This program knows no such release"):
-        publish(opened, archive("2.51.3", "11"), "", yes=True)
+        publish_archive(opened, archive("2.51.3", "11"), "", yes=True)
 
 
 @pytest.mark.parametrize("bucket", ["s3://ours", "Ours"])
@@ -108,13 +107,16 @@ def test_a_wrong_bucket_is_told_before_the_archive_is_read(
     opened: Deployment, tmp_path: Path, bucket: str
 ) -> None:
     with pytest.raises(UserError, match="BUCKET: got"):
-        publish(opened, tmp_path / "not-even-there", bucket, yes=False)
+        publish_archive(opened, tmp_path / "not-even-there", bucket, yes=False)
 
 
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (None, "which is no file; give the vendor's archive: make publish ARCHIVE=release.tar.gz"),
+        (
+            None,
+            "which is no file; give the vendor's archive: ./cluster publish STACK release.tar.gz",
+        ),
         (b"", "is no archive of tar, by its first bytes; Graphistry's is release.tar.gz"),
         (b"<html>Sign in</html>", "is no archive of tar, by its first bytes"),
     ],
@@ -128,13 +130,13 @@ def test_a_wrong_file_is_told_before_anything_is_opened(
     told: str,
 ) -> None:
     """Not after credentials, the engine, or a sandbox that is started for it."""
-    monkeypatch.setattr(commands, "deployment", None)
-    monkeypatch.setattr(commands, "require_reach", None)
+    monkeypatch.setattr(publishing, "deployment", None)
+    monkeypatch.setattr(publishing, "require_reach", None)
     file = tmp_path / "release.tar.gz"
     if content is not None:
         file.write_bytes(content)
     with pytest.raises(typer.Exit):
-        commands.publish(file, stack="dev")
+        publishing.publish("dev", file)
     assert told in capsys.readouterr().err
 
 
@@ -144,7 +146,7 @@ def test_credentials_are_asked_for_before_the_archive_is_read(
     def refused(*_: object) -> tuple[str, ...]:
         return ("the AWS credentials have expired",)
 
-    monkeypatch.setattr("operate.commands.up.credentials", refused)
+    monkeypatch.setattr("operate.commands.preparation.credentials", refused)
     monkeypatch.setattr("operate.release.storing.inspect", None)
     with pytest.raises(UserError, match="have expired"):
-        publish(opened, archive(), "", yes=False)
+        publish_archive(opened, archive(), "", yes=False)

@@ -1,4 +1,4 @@
-"""The release that `make publish` writes into a stack file: those keys, and not a character more."""
+"""The release that `./cluster publish` writes into a stack file: those keys, and not a character more."""
 
 from __future__ import annotations
 

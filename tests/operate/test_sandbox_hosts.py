@@ -40,7 +40,7 @@ Rehearse = Callable[..., Rehearsal]
 
 @pytest.fixture
 def rehearse(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Rehearse:
-    """The rehearsed file, with other keys than the stack's, by `make up` or not, with an SSH agent or without.
+    """The rehearsed file, with other keys than the stack's, by `./cluster up` or not, with an SSH agent or without.
 
     Every wanted machine takes SSH; its port is the end of its address.
     """
@@ -120,7 +120,9 @@ def test_hosts_in_two_networks_are_refused_before_any_is_booted(
         UserError, match=r"10\.77\.0\.0/24, 10\.78\.0\.0/24; in the sandbox .* one /24"
     ):
         refuse_impossible(settings, tmp_path, STACK)
-    rehearse(boots=False, followers=followers("10.78.0.11"))  # `make show` and `make down` go on
+    rehearse(
+        boots=False, followers=followers("10.78.0.11")
+    )  # `./cluster status` and `./cluster down` go on
     assert hosts.wanted(tmp_path) == before
 
 

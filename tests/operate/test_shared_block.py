@@ -10,7 +10,7 @@ import pytest
 from model.problems import UserError
 from model.settings.read import parse
 from model.tags import CLUSTER_TAG
-from operate.commands.up import refuse_a_shared_block
+from operate.commands.preparation import refuse_a_shared_block
 from tests.model.examples import EXISTING_VPC, SMALLEST
 
 
@@ -24,14 +24,15 @@ def deployment(network: dict[str, Any], other: str, block: str) -> Any:
         cluster="graphistry-cluster/prod",
         settings=settings,
         client=lambda _: ec2,
-        choice=" STACK=prod TARGET=sandbox",
+        choice=" prod --target sandbox",
     )
 
 
 @pytest.mark.parametrize("block", ["10.40.0.0/16", "10.40.128.0/20"])
 def test_another_cluster_with_the_same_block_is_named(block: str) -> None:
     with pytest.raises(
-        UserError, match=r"stack sandbox .*`make down`.*`make down STACK=prod TARGET=sandbox`"
+        UserError,
+        match=r"stack sandbox .*`./cluster down sandbox`.*`./cluster down prod --target sandbox`",
     ):
         refuse_a_shared_block(deployment({}, "graphistry-cluster/sandbox", block))
 

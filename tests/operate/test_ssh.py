@@ -99,7 +99,7 @@ def test_another_host_key_is_refused_with_both_fingerprints(server: Server) -> N
         pass
     assert fingerprint(server.host_key) in str(raised.value)
     assert fingerprint(known) in str(raised.value)
-    assert "make host-keys" in raised.value.hint
+    assert "./cluster host-keys" in raised.value.hint
 
 
 def test_a_host_without_a_key_of_the_known_type_is_refused(server: Server) -> None:

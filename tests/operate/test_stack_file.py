@@ -39,7 +39,7 @@ def test_those_of_hosts_lack_the_host_keys_only_which_are_yours(stack: str) -> N
     with pytest.raises(SettingsError) as refused:
         read_stack_file(file)
     assert {each.path.rpartition(".")[2] for each in refused.value.problems} == {"hostKey"}
-    assert f"`make host-keys STACK={stack}` shows" in str(refused.value)
+    assert f"`./cluster host-keys {stack}` shows" in str(refused.value)
     assert "STACK=name" not in str(refused.value)
 
 

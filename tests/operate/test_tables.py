@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from operate.commands import screen
-from operate.commands.prove import Proof
+from operate.commands.proofs import Proof
 from operate.commands.screen import show_proof
 from operate.nodes.on_aws import Machine, Node, kept_table, node_table
 from preflight.tables import plain_table, show

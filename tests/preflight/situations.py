@@ -45,7 +45,7 @@ def situation(
         or ((lambda _: client) if client else lambda service: aws_client(service, region)),
         machines=lambda: machines,
         release=settings.release if isinstance(settings, Settings) else release,
-        choice=" STACK=prod",
+        choice=" prod",
         is_rehearsal=is_rehearsal,
     )
 

@@ -113,7 +113,7 @@ def test_an_image_that_is_gone_or_not_shared_is_told_with_what_to_type(
     assert where == path
     assert IMAGE in text
     assert "not shared" in text
-    assert "`make image-refresh STACK=prod`" in text
+    assert "`./cluster image-refresh prod`" in text
 
 
 def test_the_lock_of_another_region_is_not_this_ones() -> None:
@@ -171,7 +171,7 @@ def test_a_driver_in_the_description_of_an_own_image_is_read() -> None:
 def test_an_unknown_driver_is_remarked_in_one_line() -> None:
     said = remarked(Aws(Tags=[]), image=LOCKED)
     assert said.startswith("nobody says which NVIDIA driver is in it")
-    assert "`make image-refresh STACK=prod DRIVER=…`" in said
+    assert "`./cluster image-refresh prod --driver …`" in said
     assert len(said) <= 111  # columns of a table without a terminal that are left for it
 
 
@@ -180,7 +180,7 @@ def test_an_unknown_driver_is_remarked_in_one_line() -> None:
     [
         (
             {},
-            "a stand-in, as every image of the sandbox; `make image-refresh` is for an account",
+            "a stand-in, as every image of the sandbox; `./cluster image-refresh` is for an account",
         ),
         (LOCKED, f"a stand-in; whether {IMAGE} exists is not looked at in a rehearsal"),
         ({"id": IMAGE}, f"a stand-in; whether {IMAGE} exists is not looked at in a rehearsal"),

@@ -83,7 +83,7 @@ def test_without_systems_manager_nodes_are_ready_and_have_no_shell() -> None:
     problems, remarks = found(made)
     assert problems == []
     assert "without a route to Systems Manager, Session Manager, Auto Scaling" in remarks[0]
-    assert "`make shell` is not" in remarks[0]
+    assert "`./cluster shell` is not" in remarks[0]
 
 
 @pytest.mark.parametrize(

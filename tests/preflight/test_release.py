@@ -123,7 +123,7 @@ def test_preinstalled_needs_an_image_with_graphistry(
     assert [
         line.strip()[2:].partition(":")[0].strip("`") for line in problem.hint.splitlines()[1:]
     ] == [
-        "make publish ARCHIVE=FILE STACK=prod",
+        "./cluster publish prod FILE",
         "image.marketplace",
         "image.release",
     ]
@@ -131,14 +131,14 @@ def test_preinstalled_needs_an_image_with_graphistry(
 
 def test_a_rehearsal_is_told_how_to_get_an_archive() -> None:
     raw = {**RAW, "release": {"version": "2.50.1", "cuda": "12"}}
-    assert "operate stand-in FILE --stack prod" in one_problem(raw=raw, is_rehearsal=True).hint
+    assert "./cluster stand-in prod FILE" in one_problem(raw=raw, is_rehearsal=True).hint
 
 
 def test_followers_of_another_stack_need_the_release_of_its_leader() -> None:
     preinstalled = Release(version="2.50.1", cuda="12")
     problem = one_problem(raw=JOINED, release=preinstalled)
     assert "in the stack of the leader" in problem.got
-    assert "make publish ARCHIVE=FILE STACK=main`, then `make up STACK=main`" in problem.hint
+    assert "./cluster publish main FILE`, then `./cluster up main`" in problem.hint
     marketplace = {**JOINED, "image": {"marketplace": True}}
     assert found(raw=marketplace, release=preinstalled) == ()
     assert found(raw=JOINED, release=Release.model_validate(ARCHIVE)) == ()
@@ -158,7 +158,7 @@ def test_an_archive_that_is_there_passes_in_three_calls() -> None:
 def test_an_archive_that_is_not_there_or_not_readable_is_refused(status: int, words: str) -> None:
     problem = one_problem(Aws(status=status))
     assert f"{SOURCE}: {words}" in problem.got
-    assert "make publish ARCHIVE=FILE STACK=prod" in problem.hint
+    assert "./cluster publish prod FILE" in problem.hint
 
 
 def test_what_may_be_another_accounts_comes_with_the_policy_for_its_owner() -> None:

@@ -98,7 +98,7 @@ def test_zones_with_a_node_in_them_stay_in_the_network() -> None:
     assert first.got == "a network without us-east-1a, in which small, leader are"
     assert first.hint == "put us-east-1a back; the leader's data volume cannot leave its zone"
     assert second.got == "a network without us-east-1d, in which other is"
-    assert "followers.other.availabilityZones without it, and `make up`" in second.hint
+    assert "followers.other.availabilityZones without it, and `./cluster up`" in second.hint
 
 
 def test_a_subnet_with_a_node_in_it_stays_too() -> None:

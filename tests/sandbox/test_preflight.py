@@ -492,7 +492,7 @@ def test_what_lacks_is_asked_for_once(world: World) -> None:
     world.says("quotas.json", {"L-DB2E81BA": 10, "L-3819A6DF": 64})
     (wanted,) = wanted_quotas(world.situation())
     assert (wanted.shortfall.value, wanted.open_request, wanted.enough) == (16, None, False)
-    assert "`make quota-request STACK=prod` asks AWS for 16" in hint(world.look())
+    assert "`./cluster quota-request prod` asks AWS for 16" in hint(world.look())
     assert "pending" in ask(world.situation(), wanted)
     assert re.match(r"16 were asked for on \d{4}-\d\d-\d\d, which is pending; ", hint(world.look()))
     (again,) = wanted_quotas(world.situation())

@@ -20,7 +20,7 @@ from typer.testing import CliRunner, Result
 
 from model.problems import UserError
 from operate import __main__ as operator
-from operate.commands import down, screen
+from operate.commands import ending, host_keys, screen
 from operate.stack import session
 from operate.stack.deployment import Deployment
 from sandbox import workbench
@@ -138,7 +138,7 @@ def test_the_container_is_built_once_and_one_line_says_so(computer: Computer) ->
         "your Docker",
         "a .venv in it",
         "1 to 2 minutes",
-        "`make down` ends",
+        "`./cluster down` ends",
     ):
         assert told in line
     assert workbench.find(computer.checkout) == bench == computer.started()
@@ -196,9 +196,9 @@ def test_a_command_runs_inside_with_the_users_settings_but_not_their_values(
     monkeypatch.setenv("PIP_INDEX_URL", "https://user:word@packages.invalid/simple")
     monkeypatch.setenv("SANDBOX_PORT", "4566")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "nobody's business")
-    assert computer.started().run(["up", "--stack", "my own"]) == 7
+    assert computer.started().run(["up", "my own"]) == 7
     call = computer.calls[-1]
-    assert call.endswith("up --stack my own")
+    assert call.endswith("up my own")
     assert f"--workdir {computer.checkout} " in call
     assert "--env PIP_INDEX_URL --env SANDBOX_PORT " in call
     assert "AWS_SECRET_ACCESS_KEY" not in call
@@ -271,7 +271,7 @@ def test_the_image_has_all_that_machines_need(
 def operated(computer: Computer, monkeypatch: pytest.MonkeyPatch) -> Computer:
     """The same, with the operator's command line on the checkout."""
     monkeypatch.setattr(session, "ROOT", computer.checkout)
-    for module in (session, operator, down):
+    for module in (session, host_keys, ending):
         monkeypatch.setattr(module, "SANDBOX_DIRECTORY", computer.checkout / ".sandbox")
     return computer
 
@@ -286,13 +286,13 @@ def operate(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Result:
 def test_commands_that_begin_something_start_the_container(
     operated: Computer, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
-    arguments = (command, "--stack", "prod", "--target", "sandbox")
+    arguments = (command, "prod", "--target", "sandbox")
     assert operate(monkeypatch, *arguments).exit_code == 7
     assert operated.calls[-1].endswith(" ".join(arguments))
 
 
 @pytest.mark.parametrize(
-    "command", ["show", "prove", "down", "shell --node leader", "host-keys --stack onprem-sandbox"]
+    "command", ["status", "prove", "down", "shell sandbox leader", "host-keys onprem-sandbox"]
 )
 def test_commands_about_what_runs_start_nothing(
     operated: Computer, monkeypatch: pytest.MonkeyPatch, command: str
@@ -306,7 +306,7 @@ def test_commands_about_what_runs_start_nothing(
 
 def test_down_ends_the_container(operated: Computer, monkeypatch: pytest.MonkeyPatch) -> None:
     operated.started()
-    operate(monkeypatch, "show")
+    operate(monkeypatch, "status")
     assert workbench.find(operated.checkout) is not None
     operate(monkeypatch, "down")
     assert workbench.find(operated.checkout) is None
@@ -336,7 +336,7 @@ def test_an_address_that_answers_inside_only_comes_with_the_way_inside(
     screen.next_steps(
         cast(
             "Deployment",
-            SimpleNamespace(choice="", sandbox=sandbox, settings=None, stack="sandbox"),
+            SimpleNamespace(choice=" sandbox", sandbox=sandbox, settings=None, stack="sandbox"),
         ),
         {},
     )
@@ -354,5 +354,5 @@ def test_a_stack_on_aws_has_nothing_to_do_with_it(
     monkeypatch.setattr(session, "open_deployment", open_deployment)
     operated.started()
     before = operated.calls
-    assert "went to AWS" in operate(monkeypatch, "show", "--stack", "prod").stderr
+    assert "went to AWS" in operate(monkeypatch, "status", "prod").stderr
     assert operated.calls == before

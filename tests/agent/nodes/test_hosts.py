@@ -626,7 +626,7 @@ def test_a_follower_without_the_leaders_key_says_what_brings_it(
     node = claimed(fake, make_host, site=site)
     assert not converge(node, unchanged)
     assert failure(node)["code"] == "TunnelNotExchanged"
-    assert "make up" in failure(node)["hint"]
+    assert "./cluster up" in failure(node)["hint"]
 
 
 @pytest.mark.parametrize("age", [None, 500.0])
@@ -688,7 +688,7 @@ def test_the_agent_hears_of_keys_that_are_brought(
     tunnel.public_key()
     assert node.site.read_specification()
     assert node.site.read_specification() is None
-    # Another key at once, as when somebody removes the file and runs `make up`.
+    # Another key at once, as when somebody removes the file and runs `./cluster up`.
     (fake.store / "tunnel" / "private.key").unlink()
     tunnel.public_key()
     assert node.site.read_specification()

@@ -70,7 +70,7 @@ def test_a_data_disk_that_is_nearly_full_is_shown_and_costs_no_restart(cluster: 
     report = cluster.until("leader", lambda report: report["warnings"])
     assert report["state"] == "ready"
     assert f"data ({disk}) is 90 % full" in report["warnings"][0]
-    shown = cluster.operate("show")
+    shown = cluster.operate("status")
     assert tells(shown.stdout, f"warning: leader: data ({disk}) is 90 % full,"), shown.stdout
     cluster.run("leader", f"fallocate -o 0 -l $(($({free}) * 97 / 100)) {filler}2")
     failure = cluster.until_failed("leader", "DiskAlmostFull")

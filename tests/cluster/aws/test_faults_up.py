@@ -1,4 +1,4 @@
-"""Faults around `make up`: it is red within seconds and says why, and the next one after the cure is green."""
+"""Faults around `./cluster up`: it is red within seconds and says why, and the next one after the cure is green."""
 
 import json
 import time

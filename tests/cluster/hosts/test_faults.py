@@ -66,7 +66,7 @@ def test_a_host_that_is_away_stops_nothing_but_itself(cluster: OnHosts) -> None:
             assert "check address and port" in table
             assert "small-specification" in done.stdout
             assert "Traceback" not in done.stdout
-            assert "`make up STACK=onprem-sandbox` continues from here" in done.stdout
+            assert "`./cluster up onprem-sandbox` continues from here" in done.stdout
             assert forge_workers(cluster, "leader") == "3"
             states = {name: node["state"] for name, node in cluster.nodes().items()}
             assert states == {"leader": "ready", "small": "unreachable", "large": "ready"}
@@ -247,15 +247,13 @@ def test_a_host_installed_anew_is_refused_until_its_key_is_taken(cluster: OnHost
     assert done.returncode != 0
     assert tells(done.stdout, "the host answers with the key")
     assert "SHA256:" in done.stdout
-    command = f"make host-keys STACK={cluster.checkout.stack} NODE=small"
+    command = f"./cluster host-keys {cluster.checkout.stack} small"
     assert tells(done.stdout, f"`{command}` shows and takes its new key")
-    refused = cluster.operate("host-keys", "--node", "small", "--yes")
+    refused = cluster.operate("host-keys", "small", "--yes")
     assert refused.returncode == 1
     assert "CHANGED" in refused.stdout
     assert "never accepted by --yes" in refused.stdout
-    assert "1 key taken for this sandbox" in at_a_terminal(
-        cluster, "y\n", "host-keys", "--node", "small"
-    )
+    assert "1 key taken for this sandbox" in at_a_terminal(cluster, "y\n", "host-keys", "small")
     cluster.succeed()
     assert cluster.report("small")["state"] == "ready"
     assert_shared(cluster, "small", "leader", "large")
@@ -265,7 +263,7 @@ def at_a_terminal(cluster: OnHosts, typed: str, command: str, *arguments: str) -
     """What a command prints to a person who types."""
     controlling, terminal = pty.openpty()
     process = subprocess.Popen(
-        cluster.checkout.command(command, "--stack", cluster.checkout.stack, *arguments),
+        cluster.checkout.command(command, cluster.checkout.stack, *arguments),
         cwd=cluster.checkout.root,
         env={**os.environ, **ON},
         stdin=terminal,
