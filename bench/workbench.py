@@ -22,6 +22,7 @@ import yaml
 from botocore.config import Config
 
 from model.problems import UserError
+from model.rehearsal import told
 from model.settings.aws import Settings
 from model.settings.sections import Release
 from model.settings.stack_keys import PROJECT
@@ -30,7 +31,6 @@ from operate.release.storing import stored
 from operate.stack.deployment import ROOT, SANDBOX_SALT, program_environment
 from operate.stack.rehearsed_release import rehearsed_release
 from operate.stack.stack_file import settings_of
-from operate.stack.told_release import told
 from sandbox.lifecycle import Sandbox, SandboxError, start, stop
 from sandbox.machines.availability import Machines
 

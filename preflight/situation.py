@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 from model.existing_network import Subnet
 from model.plan import PlannedNode, planned_nodes
@@ -44,6 +46,10 @@ def nothing_recorded() -> Recorded:
 
 class UnansweredError(Exception):
     """A check that AWS did not answer; the message says what was missing and how to get it."""
+
+
+UNANSWERED = (BotoCoreError, ClientError, ResponseParserError, ValueError)
+"""What asking AWS who the caller is may end in: the last two are a proxy's page, and settings of AWS that are none."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from botocore.client import BaseClient
 from moto import mock_aws
 from xdist.scheduler import LoadFileScheduling
 
-from operate.stack.told_release import DONE
+from model.rehearsal import DONE
 from sandbox.machines import availability
 from sandbox.machines.availability import Machines
 from sandbox.provider.api_values import problems

@@ -18,13 +18,13 @@ from operate.commands.preparation import sandbox_knows, take_over
 from operate.commands.screen import show_kept
 from operate.nodes.joined import joined_stacks, joined_stacks_on_hosts
 from operate.nodes.present import hosts_in
-from operate.stack.aws_errors import UNANSWERED
 from operate.stack.dead_run import clear_dead_run
 from operate.stack.deployment import SANDBOX_DIRECTORY, Deployment
 from operate.stack.kept_data import protect_again, unfinished
 from operate.stack.session import consent, run
 from operate.stack.stack_yaml import dumped, read_yaml
 from operate.terminal.messages import say
+from preflight.situation import UNANSWERED
 from sandbox.lifecycle import Sandbox, stop
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import shlex
 
+from model.rehearsal import VARIABLE
 from operate.commands.options import Stack, Where
 from operate.stack.session import deployment
-from operate.stack.told_release import VARIABLE
 
 
 def environment(stack: Stack = "sandbox", target: Where = None) -> None:

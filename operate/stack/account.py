@@ -7,8 +7,8 @@ from botocore.exceptions import EndpointConnectionError
 from model.problems import UserError
 from model.recorded import Recorded, arn_parts, in_words, recorded, refusal, sign_in
 from model.settings.hosts import FollowersOnHosts
-from operate.stack.aws_errors import UNANSWERED
 from operate.stack.deployment import Deployment
+from preflight.situation import UNANSWERED
 from sandbox.account import ACCOUNT as SANDBOX
 
 

@@ -9,14 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from botocore.exceptions import BotoCoreError, ClientError
-from botocore.parsers import ResponseParserError
-
 from model.refusals import DENIED, missing_right, reason_of
 from operate.stack.engine_events import Diagnostic, diagnostics
-
-UNANSWERED = (BotoCoreError, ClientError, ResponseParserError, ValueError)
-"""What asking AWS who the caller is may end in: the last two are a proxy's page, and settings of AWS that are none."""
 
 LEADERS: Mapping[str, str] = {
     "InsufficientInstanceCapacity": (

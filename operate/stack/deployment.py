@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 
 from model.problems import UserError, did_you_mean
+from model.rehearsal import DONE, told
 from model.settings.aws import Settings
 from model.settings.hosts import FollowersOnHosts
 from model.settings.read import AnySettings
@@ -51,7 +52,6 @@ from operate.stack.stack_file import (
     write_stack_file,
 )
 from operate.stack.stack_yaml import dumped
-from operate.stack.told_release import DONE, told
 from operate.terminal.messages import for_stack, say
 from preflight.price_list import region_of
 from sandbox.lifecycle import Sandbox, SandboxError, find, start

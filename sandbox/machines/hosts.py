@@ -204,13 +204,6 @@ def say_reached(sandbox: Path, content: Mapping[str, Mapping[str, Any]]) -> None
     write(_reached_file(sandbox), content)
 
 
-def at_port(sandbox: Path, port: int) -> str | None:
-    """The container whose SSH a port of the loopback leads to."""
-    return next(
-        (name for name, each in _reached(sandbox).items() if each.get("port") == port), None
-    )
-
-
 def _wanted_file(sandbox: Path) -> Path:
     return sandbox / "hosts.json"
 

@@ -6,7 +6,7 @@ from typing import Any
 import pulumi
 import pytest
 
-from operate.stack.told_release import DONE
+from model.rehearsal import DONE
 from tests.conftest import Deploy, deployed
 from tests.harness import RECORDED, Recorder
 

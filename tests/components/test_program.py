@@ -10,8 +10,8 @@ from typing import Any
 import pulumi
 import pytest
 
+from model.rehearsal import DONE
 from model.tags import ID_TAG
-from operate.stack.told_release import DONE
 from tests.components.test_contracts import STACKS
 from tests.conftest import Deploy, deployed
 from tests.harness import (

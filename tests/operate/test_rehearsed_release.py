@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from model.rehearsal import as_told, told
 from model.settings.aws import Settings
 from model.settings.read import parse
 from model.settings.sections import Release
@@ -22,7 +23,6 @@ from operate.stack.rehearsed_release import (
     with_release,
 )
 from operate.stack.stack_file import settings_of
-from operate.stack.told_release import as_told, told
 
 PUBLISHED = Release(version="2.50.1", cuda="12", source="s3://published/key", sha256="a" * 64)
 RAW: dict[str, Any] = {
