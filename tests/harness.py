@@ -241,6 +241,7 @@ ANSWERS: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
     "pulumi:pulumi:readStackResourceOutputs": lambda _: {
         "outputs": {f"urn:{number}": each for number, each in enumerate(RECORDED)}
     },
+    "pulumi:pulumi:readStackOutputs": lambda _: {"outputs": LEADER_OUTPUTS},
     "aws:index/getCallerIdentity:getCallerIdentity": lambda _: {
         "accountId": "123456789012",
         "arn": "arn:aws:iam::123456789012:user/test",

@@ -147,7 +147,7 @@ class Checkout:
         return done.stdout
 
     def environment(self) -> dict[str, str]:
-        """What ``python -m operate environment`` gives a shell."""
+        """What ``./cluster environment`` gives a shell."""
         done = subprocess.run(
             self.command("environment"), cwd=self.root, check=False, capture_output=True, text=True
         )

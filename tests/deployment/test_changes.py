@@ -39,7 +39,7 @@ def test_a_stack_that_was_never_deployed_has_no_outputs(checkout: Checkout) -> N
     checkout.succeed("preview")
     refused = checkout.operate("outputs")
     assert refused.returncode == 1
-    assert "the stack sandbox has no outputs; `./cluster up` makes them" in refused.stdout
+    assert "the stack sandbox has no outputs; `./cluster up sandbox` makes them" in refused.stdout
 
 
 def test_adding_a_follower_touches_nothing_else(deployed: Checkout) -> None:

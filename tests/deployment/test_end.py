@@ -123,13 +123,13 @@ def test_a_snapshot_takes_the_place_of_the_data_volume_once_the_machines_have_en
 
     early = checkout.operate("up", "--yes", "--name", name)
     assert early.returncode == 1
-    assert "First end the machines: ./cluster down; then ./cluster up STACK --name" in early.stdout
+    assert "First end the machines: ./cluster down sandbox; then ./cluster up sandbox --name" in early.stdout
 
     # `./cluster down` would end the sandbox, and its AWS with it.
     checkout.pulumi("destroy", "--exclude-protected", "--yes", "--skip-preview")
     unnamed = checkout.operate("up", "--yes")
     assert unnamed.returncode == 1
-    assert f"type its name: ./cluster up STACK --name {name}" in unnamed.stdout
+    assert f"type its name: ./cluster up sandbox --name {name}" in unnamed.stdout
     restored = checkout.succeed("up", "--yes", "--name", name)
     assert f"the cluster has let go of {old}, and AWS keeps it" in restored
     (new,) = (

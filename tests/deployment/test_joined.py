@@ -70,7 +70,7 @@ def test_a_leader_is_not_ended_while_it_serves_others(deployed: Checkout, team: 
     for command in (["down"], ["down", "--abandon", "somebody"], ["purge", "--name", "sandbox"]):
         told = refused(deployed, *command)
         assert "serves followers of team-sandbox" in told
-        assert "./cluster down STACK --abandon team-sandbox" in told
+        assert "./cluster down sandbox --abandon team-sandbox" in told
     assert deployed.account() == before
 
 

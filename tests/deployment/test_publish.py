@@ -45,7 +45,7 @@ def test_a_rehearsal_is_refused_without_an_archive_and_green_with_one(
     assert refused.returncode == 1
     assert "1. release.source" in refused.stdout
     assert "./cluster publish dev FILE --target sandbox" in refused.stdout
-    assert "operate stand-in FILE --stack dev" in refused.stdout
+    assert "./cluster stand-in dev FILE" in refused.stdout
     assert checkout.account()["vpcs"] == 0
     files = [
         (checkout.root / "stacks" / f"Pulumi.{stack}.yaml") for stack in ("dev", "prod", "gpu-team")

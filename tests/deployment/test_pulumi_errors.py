@@ -85,7 +85,7 @@ def test_without_a_login_the_places_for_a_state_are_told(opened: Deployment) -> 
     assert "`mkdir -p ~/pulumi-state && pulumi login file://$HOME/pulumi-state`" in str(
         raised.value
     )
-    assert "python -m operate environment --stack mine" in str(raised.value)
+    assert "./cluster environment mine" in str(raised.value)
 
 
 def test_a_folder_that_is_gone_is_told(opened: Deployment, tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def test_a_plan_that_replaces_the_data_volume_is_refused(deployed: Checkout, com
         assert "Traceback" not in each.stdout
     assert "never: a data volume cannot leave its zone" in done.stdout
     assert kept["dataVolume"] in done.stdout
-    assert f"type its name: ./cluster up STACK --name {VOLUME}" in done.stdout
+    assert f"type its name: ./cluster up sandbox --name {VOLUME}" in done.stdout
     assert "which this plan does not give up" in wrong.stdout
     assert outputs(deployed)["keptData"] == kept
 

@@ -142,7 +142,7 @@ def test_a_new_account_is_told_what_to_ask_for_before_anything_is_made(
     shown = new_account.operate(command)
     assert shown.returncode == 1
     assert "64 vCPUs more" in shown.stdout
-    assert "`./cluster quota-request`" in shown.stdout
+    assert "`./cluster quota-request sandbox`" in shown.stdout
     assert "--quota-code L-DB2E81BA --desired-value 64" in shown.stdout
     assert "Previewing" not in shown.stdout
     assert new_account.account()["vpcs"] == 0
