@@ -191,13 +191,14 @@ class Compose:
     def containers(self) -> list[Container]:
         """What runs and what has ended. Raises Failure DockerUnavailable."""
         try:
-            found = engine.containers(self._project())
+            found = engine.containers(self.project())
         except EngineError as error:
             raise Failure("DockerUnavailable", str(error)) from error
         # A command line may name the project when it starts services, and not when it shows their configuration.
         return found or self._own()
 
-    def _project(self) -> str:
+    def project(self) -> str:
+        """What its containers, networks and volumes are labelled with."""
         try:
             return str(self._merged().get("name") or self._folder.name)
         except Failure:

@@ -25,7 +25,7 @@ from agent.custom_env import quoted, with_block
 from agent.disks import POSTGRES_FOLDERS, data_root
 from agent.failures import Failure
 from agent.node import HOME, MARK, Node, opened, read_plain, write_private
-from agent.specification import Specification
+from agent.specification import HostPlace, Specification
 from agent.systemd import write_unit
 from agent.vendor import UNIT_NAME
 
@@ -242,6 +242,10 @@ def _require_known(node: Node, compose: Compose) -> None:
         raise Failure("ConfigurationIgnored", shared_folder.no_holder(node))
     if specification.runs_data_services:
         database_folder.require_none_elsewhere(specification, compose.containers())
+        if isinstance(
+            specification.place, HostPlace
+        ):  # AWS's image has begun one at boot, nobody's
+            database_folder.require_no_volume(specification, compose.project())
 
 
 def _require_variables(specification: Specification, services: dict[str, Any]) -> None:
