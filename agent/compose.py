@@ -27,6 +27,8 @@ FILES = ("*", "*/*.yml", "*/*.yaml", "data/config/*")
 
 YAML = ("name:", "services:")
 """How Compose's own YAML begins."""
+PRODUCT = "nexus"
+"""The service that no Graphistry is without."""
 USER = {"HOME": "/root", "USER": "root"}
 
 Stamp = Tuple[Tuple[str, int, int, int], ...]
@@ -147,10 +149,11 @@ class Compose:
 
         A release that has no container, and shows no configuration, tells its files in no other way than by making
         some: its command line does, where that is allowed, and starts none. All of it is removed again, also what a
-        command line starts that passes no option on.
+        command line starts that passes no option on. Not where another folder's Graphistry is: Compose makes the
+        containers of a project anew, whosever they are, and its name is as unknown as the files.
         """
         found = self._own()
-        if not found and self._may_make:
+        if not found and self._may_make and not _is_taken():
             before = {kind: _made(kind) for kind in ("network", "volume")}
             self._run(["up", "--no-start", "--pull=never"], UP_SECONDS)
             found = self._own()
@@ -258,6 +261,14 @@ def _has_their_images(merged: dict[str, Any], containers: Sequence[Container]) -
     services = merged["services"]
     shown = [(services.get(each.service, {}).get("image"), each.image) for each in containers]
     return all(image in (None, own) for image, own in shown)
+
+
+def _is_taken() -> bool:
+    """Whether this machine has a Graphistry, running or not; so it is said where nobody can tell."""
+    try:
+        return any(each.service == PRODUCT for each in engine.all_projects())
+    except EngineError:
+        return True
 
 
 def _remove(containers: Sequence[Container], before: Mapping[str, set[str]]) -> None:

@@ -276,6 +276,15 @@ class TestCommandLine:
         assert json.loads(made.read_text()) == theirs
         assert not (shape.fake.root / "states.json").exists()
 
+        other = {"nexus": {"Config": {"Labels": {"com.docker.compose.project": "other"}}}}
+        for name, document in (("inspected", other), ("states", {"nexus": ["exited", "", 0]})):
+            (shape.fake.root / f"{name}.json").write_text(json.dumps(document))
+        with pytest.raises(Failure, match="no configuration"):
+            Compose(shape.folder, may_make=True).services()
+        assert not any(" up" in each for each in shape.fake.log("docker"))
+        for name in ("inspected", "states"):
+            (shape.fake.root / f"{name}.json").unlink()
+
         assert "nexus" in Compose(shape.folder, may_make=True).services()
         assert any(" up" in each for each in shape.fake.log("docker"))
         assert containers(shape) == ({}, {})
