@@ -148,9 +148,10 @@ class Compose:
         that said so, none where nobody can tell.
 
         A release that has no container, and shows no configuration, tells its files in no other way than by making
-        some: its command line does, where that is allowed, and starts none. All of it is removed again, also what a
-        command line starts that passes no option on. Not where another folder's Graphistry is: Compose makes the
-        containers of a project anew, whosever they are, and its name is as unknown as the files.
+        some: its command line does, where that is allowed, and starts none. They are removed again with their networks
+        and volumes, also where a command line that passes no option on has started them; empty folders that Docker
+        has made to mount them stay. Nothing is made beside another folder's Graphistry: Compose makes the containers of
+        a project anew, whosever they are, and the project is as unknown as the files.
         """
         found = self._own()
         if not found and self._may_make and not _is_taken():

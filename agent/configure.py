@@ -242,9 +242,8 @@ def _require_known(node: Node, compose: Compose) -> None:
         raise Failure("ConfigurationIgnored", shared_folder.no_holder(node))
     if specification.runs_data_services:
         database_folder.require_none_elsewhere(specification, compose.containers())
-        if isinstance(
-            specification.place, HostPlace
-        ):  # AWS's image has begun one at boot, nobody's
+        # On AWS, the machine's image may have begun one at boot that is nobody's.
+        if isinstance(specification.place, HostPlace):
             database_folder.require_no_volume(specification, compose.project())
 
 
