@@ -100,7 +100,7 @@ HINTS = {
     "ComposeOverrideIgnored": "see which compose file of the release comes after the one that the message names",
     "ConfigurationIgnored": "remove the variable from the release's other configuration files",
     "ServicesUnknown": "use a release whose services have the vendor's documented names",
-    "DatabaseElsewhere": "dump the database and remove that container; read the dump in as docs/failures.md says",
+    "DatabaseElsewhere": 'dump the database and read it in, as docs/failures.md says under "A database elsewhere"',
     "ConnectedElsewhere": "find what in the release sets that service's REDIS_URL or POSTGRES_HOST, and take it out",
     "PortsOpen": "bind the port to the node's private address, or take it out of the release's compose files",
     # start

@@ -27,6 +27,8 @@ FILES = ("*", "*/*.yml", "*/*.yaml", "data/config/*")
 
 YAML = ("name:", "services:")
 """How Compose's own YAML begins."""
+PRODUCT = "nexus"
+"""The service that no Graphistry is without."""
 USER = {"HOME": "/root", "USER": "root"}
 
 Stamp = Tuple[Tuple[str, int, int, int], ...]
@@ -146,11 +148,13 @@ class Compose:
         that said so, none where nobody can tell.
 
         A release that has no container, and shows no configuration, tells its files in no other way than by making
-        some: its command line does, where that is allowed, and starts none. All of it is removed again, also what a
-        command line starts that passes no option on.
+        some: its command line does, where that is allowed, and starts none. They are removed again with their networks
+        and volumes, also where a command line that passes no option on has started them; empty folders that Docker
+        has made to mount them stay. Nothing is made beside another folder's Graphistry: Compose makes the containers of
+        a project anew, whosever they are, and the project is as unknown as the files.
         """
         found = self._own()
-        if not found and self._may_make:
+        if not found and self._may_make and not _is_taken():
             before = {kind: _made(kind) for kind in ("network", "volume")}
             self._run(["up", "--no-start", "--pull=never"], UP_SECONDS)
             found = self._own()
@@ -191,13 +195,14 @@ class Compose:
     def containers(self) -> list[Container]:
         """What runs and what has ended. Raises Failure DockerUnavailable."""
         try:
-            found = engine.containers(self._project())
+            found = engine.containers(self.project())
         except EngineError as error:
             raise Failure("DockerUnavailable", str(error)) from error
         # A command line may name the project when it starts services, and not when it shows their configuration.
         return found or self._own()
 
-    def _project(self) -> str:
+    def project(self) -> str:
+        """What its containers, networks and volumes are labelled with."""
         try:
             return str(self._merged().get("name") or self._folder.name)
         except Failure:
@@ -257,6 +262,14 @@ def _has_their_images(merged: dict[str, Any], containers: Sequence[Container]) -
     services = merged["services"]
     shown = [(services.get(each.service, {}).get("image"), each.image) for each in containers]
     return all(image in (None, own) for image, own in shown)
+
+
+def _is_taken() -> bool:
+    """Whether this machine has a Graphistry, running or not; so it is said where nobody can tell."""
+    try:
+        return any(each.service == PRODUCT for each in engine.all_projects())
+    except EngineError:
+        return True
 
 
 def _remove(containers: Sequence[Container], before: Mapping[str, set[str]]) -> None:

@@ -109,6 +109,15 @@ def all_projects() -> list[Container]:
     return _labelled(SERVICE)
 
 
+def volumes(project: str) -> dict[str, str]:
+    """The volumes of a Compose project, also those that no container has any more: name to path on this machine; raises
+    EngineError."""
+    labels = json.dumps({"label": [f"{PROJECT}={project}"]})
+    with _Engine() as engine:
+        found = engine.ask("GET", f"/volumes?{urlencode({'filters': labels})}") or {}
+    return {each["Name"]: each["Mountpoint"] for each in found.get("Volumes") or []}
+
+
 def _labelled(label: str) -> list[Container]:
     labels = json.dumps({"label": [label, f"{ONE_OFF}=False"]})
     with _Engine() as engine:

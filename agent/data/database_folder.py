@@ -73,6 +73,31 @@ def require_none_elsewhere(specification: Specification, containers: Sequence[Co
             raise Failure("DatabaseElsewhere", _words(each, source))
 
 
+def require_no_volume(specification: Specification, project: str) -> None:
+    """Refuse to begin a database where the project has one in a volume of Docker's, whose container somebody has
+    removed: `docker compose down` keeps volumes.
+
+    Raises Failure DatabaseElsewhere, and DockerUnavailable where nobody can tell.
+    """
+    if _has_database(Path(data_root(specification), DATABASE)):
+        return
+    try:
+        found = engine.volumes(project)
+    except EngineError as error:
+        raise Failure("DockerUnavailable", str(error)) from error
+    kept = [f"{name} ({path})" for name, path in sorted(found.items()) if _has_database(Path(path))]
+    if kept:
+        raise Failure(
+            "DatabaseElsewhere",
+            f"Docker's volume {', '.join(kept)} has a database of {project}, and the data volume none",
+        )
+
+
+def _has_database(folder: Path) -> bool:
+    """Whether a PostgreSQL has begun its files in a folder, or a little below it, as PGDATA says."""
+    return any(any(folder.glob(f"{depth}PG_VERSION")) for depth in ("", "*/", "*/*/"))
+
+
 def look(specification: Specification, containers: Sequence[Container]) -> str:
     """Whether every running PostgreSQL has its database on the data volume; raises Failure DatabaseElsewhere, and
     NotProvenError where none runs."""

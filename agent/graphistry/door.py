@@ -25,7 +25,7 @@ from agent.machine.files import read_plain
 SECONDS = 30
 LOCAL = "localhost"
 OWN_PAGE = "/caddy/health/"
-"""Caddy answers it by itself, and where administrators redirect all else, for a load balancer's sake, often still."""
+"""Caddy answers it by itself; who redirects all other pages may exempt it, for a load balancer."""
 PROBE = "/healthz"
 """Asked to see whether pages are redirected: nginx answers it, whatever runs behind."""
 REDIRECTS = (301, 302, 303, 307, 308)

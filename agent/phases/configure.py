@@ -36,7 +36,7 @@ from agent.node import HOME, MARK, Node
 from agent.phases import (
     shared_folder,
 )
-from agent.specification import Specification
+from agent.specification import HostPlace, Specification
 
 UNIT = f"""# {MARK}
 [Unit]
@@ -251,6 +251,9 @@ def _require_known(node: Node, compose: Compose) -> None:
         raise Failure("ConfigurationIgnored", shared_folder.no_holder(node))
     if specification.runs_data_services:
         database_folder.require_none_elsewhere(specification, compose.containers())
+        # On AWS, the machine's image may have begun one at boot that is nobody's.
+        if isinstance(specification.place, HostPlace):
+            database_folder.require_no_volume(specification, compose.project())
 
 
 def _require_variables(specification: Specification, services: dict[str, Any]) -> None:

@@ -51,6 +51,8 @@ class _Handler(BaseHTTPRequestHandler):
                     "Pid": hung.pid if hung else 0,
                 }
             )
+        elif parts == ["volumes"]:
+            self._answer({"Volumes": self._volumes()})
         elif parts == ["events"]:
             self._tell_events()
         elif parts == ["containers", "json"]:
@@ -148,6 +150,14 @@ class _Handler(BaseHTTPRequestHandler):
         labels = dict(each.partition("=")[::2] for each in json.loads(query["filters"][0])["label"])
         own = self._inspected(name).get("Config", {}).get("Labels", {})
         return own.get(PROJECT, "") in ("", labels.get(PROJECT) or own.get(PROJECT))
+
+    def _volumes(self) -> list[dict[str, str]] | None:
+        """Those of the file ``volumes.json``, project to name to path; null where there are none, as Docker says it."""
+        file = self.server.root / "volumes.json"
+        labels = json.loads(parse_qs(urlsplit(self.path).query)["filters"][0])["label"]
+        found = json.loads(file.read_text()) if file.exists() else {}
+        own = found.get(labels[0].partition("=")[2], {})
+        return [{"Name": name, "Mountpoint": path} for name, path in own.items()] or None
 
     def _states(self) -> dict[str, Any]:
         file = self.server.root / "states.json"

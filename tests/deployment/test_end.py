@@ -123,7 +123,10 @@ def test_a_snapshot_takes_the_place_of_the_data_volume_once_the_machines_have_en
 
     early = checkout.operate("up", "--yes", "--name", name)
     assert early.returncode == 1
-    assert "First end the machines: ./cluster down sandbox; then ./cluster up sandbox --name" in early.stdout
+    assert (
+        "First end the machines: ./cluster down sandbox; then ./cluster up sandbox --name"
+        in early.stdout
+    )
 
     # `./cluster down` would end the sandbox, and its AWS with it.
     checkout.pulumi("destroy", "--exclude-protected", "--yes", "--skip-preview")

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from components.agent_archive import build_archive
 from sandbox.provider.images import OWNER, RELEASE_TAG
 from tests.machines.world import World, allow, until
 
@@ -364,3 +366,38 @@ def test_images_without_their_base_are_refused(copy: Copy) -> None:
     done = copy.pair.cloud.ask(copy.pair.leader, other)
     assert done.returncode != 0
     assert "layer.tar: no such file or directory" in done.stderr
+
+
+def test_a_release_that_shows_nothing_is_read_and_nothing_is_left(
+    copy: Copy, tmp_path: Path
+) -> None:
+    archive = build_archive(tmp_path)
+    cloud, leader = copy.pair.cloud, copy.pair.leader
+    assert cloud.docker("cp", str(archive), f"{leader}:/root/agent.pyz").returncode == 0
+    copy.shell(f"cd {copy.folder} && sed -i '2i case $1 in config) exit 1 ;; esac' graphistry")
+    everything = "(docker ps -aq; docker network ls -q; docker volume ls -q) | sort"
+    program = f"""
+import sys
+sys.path.insert(0, "/root/agent.pyz")
+from pathlib import Path
+from agent.containers.compose import Compose
+from agent.failures import Failure
+try:
+    print(*Compose(Path("{copy.folder}"), may_make=sys.argv[1] == "may make").services())
+except Failure as failure:
+    print(failure.code)
+"""
+    copy.write("look.py", program)
+    copy.shell("mkdir -p /opt/graphistry-cluster")
+
+    def look(words: str) -> set[str]:
+        before = copy.shell(everything)
+        found = copy.shell(f"python3 {copy.folder}/look.py '{words}'").split()
+        assert copy.shell(everything) == before
+        return set(found)
+
+    # The one that runs has the same project.
+    assert look("may make") == {"ComposeConfigUnreadable"}
+    copy.pair.run(copy.pair.leader, "down")
+    assert look("may not") == {"ComposeConfigUnreadable"}
+    assert look("may make") > {"nexus", "postgres", "caddy"}

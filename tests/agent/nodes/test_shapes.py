@@ -279,6 +279,15 @@ class TestCommandLine:
         assert json.loads(made.read_text()) == theirs
         assert not (shape.fake.root / "states.json").exists()
 
+        other = {"nexus": {"Config": {"Labels": {"com.docker.compose.project": "other"}}}}
+        for name, document in (("inspected", other), ("states", {"nexus": ["exited", "", 0]})):
+            (shape.fake.root / f"{name}.json").write_text(json.dumps(document))
+        with pytest.raises(Failure, match="no configuration"):
+            Compose(shape.folder, may_make=True).services()
+        assert not any(" up" in each for each in shape.fake.log("docker"))
+        for name in ("inspected", "states"):
+            (shape.fake.root / f"{name}.json").unlink()
+
         assert "nexus" in Compose(shape.folder, may_make=True).services()
         assert any(" up" in each for each in shape.fake.log("docker"))
         assert containers(shape) == ({}, {})
@@ -468,6 +477,32 @@ class TestLeader:
         assert ("volumes/postgres_data" if place == "volume" else place) in message
         assert containers(shape) == before
         assert "disable --now graphistry-compose.service" not in shape.fake.log("systemctl")
+
+    @pytest.mark.parametrize("place", ["", "pgdata", "18/docker"])
+    def test_the_database_of_a_container_that_is_gone_is_refused_before_one_is_begun(
+        self, shape: Shape, make_host: MakeNode, place: str
+    ) -> None:
+        kept, empty, others = (shape.fake.root / "volumes" / name for name in ("v1", "new", "wiki"))
+        empty.mkdir(parents=True)
+        for each in (kept, others):
+            (each / place).mkdir(parents=True)
+            (each / place / "PG_VERSION").write_text("14\n")
+        project = {"v1": str(kept), "new": str(empty)}
+        volumes = {"graphistry": project, "wiki": {"w": str(others)}}
+        (shape.fake.root / "volumes.json").write_text(json.dumps(volumes))
+        host = make_host()
+        code, message = refused(host)
+        assert code == "DatabaseElsewhere"
+        assert f"v1 ({kept})" in message
+        assert "new" not in message
+        assert not (shape.fake.root / "states.json").exists()
+        shutil.rmtree(kept)
+        ready(make_host())
+        # Once there is one on the data volume, what was kept beside it is nobody's business.
+        (Path(data_root(host.specification)) / "postgresql_data" / "PG_VERSION").write_text("14\n")
+        kept.mkdir()
+        (kept / "PG_VERSION").write_text("14\n")
+        ready(make_host())
 
     def test_the_database_of_the_vendors_image_is_nobodys(self, shape: Shape, node: Node) -> None:
         """AWS starts a machine for the cluster, and its image a release of its own at boot."""

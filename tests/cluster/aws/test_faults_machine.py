@@ -82,7 +82,9 @@ def test_up_never_succeeds_with_a_broken_leader(cluster: Cluster) -> None:
     after = done.stdout[done.stdout.index("leader is not ready: degraded: GpuUnavailable") :]
     assert "reason   nvidia-smi: Failed to initialize NVML: Driver/library version" in after
     assert "hint     reboot the " in after
-    assert after.rstrip().endswith("1 of 3 nodes is not ready; `./cluster up sandbox` continues from here")
+    assert after.rstrip().endswith(
+        "1 of 3 nodes is not ready; `./cluster up sandbox` continues from here"
+    )
     assert "./cluster prove" not in done.stdout
     cluster.until_ready("leader")
     assert "not ready" not in cluster.succeed()
