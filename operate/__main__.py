@@ -5,7 +5,9 @@ Each command imports what it alone needs: `make show` would wait longer for impo
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
+import gc
 import json
 import os
 import shlex
@@ -543,6 +545,8 @@ def environment(stack: Stack = "sandbox", target: Where = None) -> None:
 
 def main() -> None:
     """Run a command of this shell's words, with the streams that it has."""
+    gc.set_threshold(100_000, 50, 1000)  # as in /__main__.py, and for its reasons
+    atexit.register(gc.freeze)
     open_streams()
     app()
 
