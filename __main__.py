@@ -5,7 +5,7 @@ import gc
 
 # What a run makes, it needs until its end: Python need not look for the dead among it so often, nor take all apart
 # then. Both took a third of the program's processor time. Before the imports, which make most of it.
-gc.set_threshold(100_000, 50, 1000)
+gc.set_threshold(100_000)
 atexit.register(gc.freeze)
 
 import os

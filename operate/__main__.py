@@ -545,7 +545,7 @@ def environment(stack: Stack = "sandbox", target: Where = None) -> None:
 
 def main() -> None:
     """Run a command of this shell's words, with the streams that it has."""
-    gc.set_threshold(100_000, 50, 1000)  # as in /__main__.py, and for its reasons
+    gc.set_threshold(100_000)  # as in /__main__.py, and for its reasons
     atexit.register(gc.freeze)
     open_streams()
     app()

@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--machine-image", type=Path, help="boots machines with this base image")
     options = parser.parse_args()
     # moto and the schemas are here until the end: nothing of them is looked through again and again, or taken apart.
-    gc.set_threshold(100_000, 50, 1000)
+    gc.set_threshold(100_000)
     atexit.register(gc.freeze)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s")
     # never closed by us: the kernel lets go of it when the process is really gone
