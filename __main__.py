@@ -1,5 +1,12 @@
 """The program of one stack: read its file, check, compose the cluster, export what an operator needs next."""
 
+import atexit
+import gc
+
+# A run needs what it makes until its end, most of it made by imports: collecting it took a third of the time.
+gc.set_threshold(100_000)
+atexit.register(gc.freeze)
+
 import os
 import signal
 from secrets import token_hex
@@ -12,12 +19,11 @@ from components.aws.provider import aws_provider
 from components.aws.recorded_state import read_recorded
 from components.cluster import Cluster, ClusterArgs
 from components.inputs import account_of, config_keys, look_first
-from components.leader_stack import LeaderStackError, read_leader_stack
+from components.leader_stack import LeaderStackError, leader_stack_of
 from components.sites import machines_on_aws, machines_on_hosts
 from model.problems import SettingsError
 from model.rehearsal import as_told
-from model.settings.aws import JoinedSettings
-from model.settings.hosts import FollowersOnHosts, JoinedHostsSettings
+from model.settings.hosts import FollowersOnHosts
 from model.settings.read import given
 from model.settings.stack_keys import DELETE_DATA, checked
 from model.tags import cluster_tags
@@ -35,11 +41,7 @@ def main() -> None:
     raw = given(pulumi.runtime.get_config_env(), PROJECT)
     delete_data = raw.pop(DELETE_DATA, "") == STACK
     settings = as_told(checked(config_keys(), raw), os.environ)
-    leader_stack = (
-        read_leader_stack(settings.leader_stack, settings.site)
-        if isinstance(settings, JoinedSettings | JoinedHostsSettings)
-        else None
-    )
+    leader_stack = leader_stack_of(settings)
     joined = leader_stack.document if leader_stack else None
     providers: list[pulumi.ProviderResource] = [command.Provider("command")]
     if isinstance(settings, FollowersOnHosts):
@@ -48,8 +50,7 @@ def main() -> None:
         region = pulumi.Config("aws").require("region")
         known = read_recorded()
         look_first(settings, region, joined, known)
-        # Known at preview; until one is written down, every run has its own.
-        identity = known.identity or token_hex(6)
+        identity = known.identity or token_hex(6)  # known at preview, and then written down
         tags = cluster_tags(PROJECT, STACK, identity, settings.tags)
         # The present credentials count only where nothing is written down.
         accounts = known.accounts or {account_of(region, joined)}

@@ -13,6 +13,9 @@ from typing import Any
 import pulumi
 
 from components.endpoint import Endpoint
+from model.settings.aws import JoinedSettings
+from model.settings.hosts import JoinedHostsSettings
+from model.settings.read import AnySettings
 
 JOIN_VERSION = 2
 """Raised when a stack of followers of the old version would go wrong."""
@@ -37,6 +40,13 @@ class LeaderStack:
 
     document: Mapping[str, Any]
     """The output ``join``, plain: what the site of the leader says, and ``cluster`` and ``release``."""
+
+
+def leader_stack_of(settings: AnySettings) -> LeaderStack | None:
+    """The stack that has the leader of a stack of followers; None for a cluster with a leader of its own."""
+    if isinstance(settings, JoinedSettings | JoinedHostsSettings):
+        return read_leader_stack(settings.leader_stack, settings.site)
+    return None
 
 
 def read_leader_stack(name: str, site: str) -> LeaderStack:

@@ -6,6 +6,8 @@ for AWS.
 
 from __future__ import annotations
 
+import atexit
+import gc
 from importlib import import_module
 from typing import Any
 
@@ -74,6 +76,8 @@ def before_any_command() -> None:
 
 def main() -> None:
     """Run a command of this shell's words, with the streams that it has."""
+    gc.set_threshold(100_000)  # as in /__main__.py, and for its reasons
+    atexit.register(gc.freeze)
     open_streams()
     app(prog_name="cluster")
 

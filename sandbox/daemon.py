@@ -8,7 +8,9 @@ a process id.
 from __future__ import annotations
 
 import argparse
+import atexit
 import fcntl
+import gc
 import json
 import logging
 import os
@@ -44,6 +46,9 @@ def main() -> None:
     parser.add_argument("--region", default="us-east-1")
     parser.add_argument("--machine-image", type=Path, help="boots machines with this base image")
     options = parser.parse_args()
+    # moto and the schemas are here until the end: nothing of them is looked through again and again, or taken apart.
+    gc.set_threshold(100_000)
+    atexit.register(gc.freeze)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(message)s")
     # never closed by us: the kernel lets go of it when the process is really gone
     lock = os.open(options.directory / "daemon.lock", os.O_RDWR | os.O_CREAT, 0o600)

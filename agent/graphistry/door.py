@@ -47,6 +47,8 @@ class Door:
     """Whether Caddy is passed by, as nobody knows a name that it would answer to."""
     is_found: bool = True
     """Whether anybody is known who answers otherwise than with a redirect."""
+    answered: int = 0
+    """The HTTP status of PROBE there; 0 where it is not known yet."""
 
 
 def find(
@@ -57,11 +59,13 @@ def find(
     plain = _address("http", name or LOCAL, published(services, HTTP))
     secure = _address("https", name, published(services, HTTPS)) if name else None
     try:
-        with opener(follows=False).open(plain + PROBE, timeout=SECONDS):
-            return Door(plain)
+        with opener(follows=False).open(plain + PROBE, timeout=SECONDS) as page:
+            return Door(plain, answered=page.status)
     except urllib.error.HTTPError as error:
         to = urlsplit(error.headers.get("Location", ""))
-        if error.code not in REDIRECTS or to.scheme != "https":
+        if error.code not in REDIRECTS:
+            return Door(plain, answered=error.code)
+        if to.scheme != "https":
             return Door(plain)
         if to.hostname and to.hostname != LOCAL:
             secure = _address("https", to.hostname, published(services, HTTPS))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import time
 from dataclasses import dataclass
-from typing import Any, Callable
+from typing import Any, Callable, TypeVar
 
 from agent import (
     limits,
@@ -58,6 +58,7 @@ REDIS_PORT = 6379
 GPU_USER = "forge-etl-python"
 """The service whose container is asked for its GPUs; without them it is soon unhealthy itself."""
 PAGES = (OWN_PAGE, PROBE, "/streamgl-gpu/secondary/gpu/health")
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -74,15 +75,16 @@ class Memory:
 
     def __init__(self) -> None:
         self.health = Health()
-        self._paced: dict[str, tuple[float, object, str]] = {}
+        self._paced: dict[str, tuple[float, object, Any]] = {}
 
-    def paced(self, name: str, about: object, ask: Callable[[], str]) -> str:
+    def paced(self, name: str, about: object, ask: Callable[[], Answer]) -> Answer:
         """What *ask* says, or said about the same within GPUS seconds; what it raises is not remembered."""
         known = self._paced.pop(name, None)
         if known is None or known[1] != about or time.monotonic() - known[0] >= limits.GPUS:
             known = (time.monotonic(), about, ask())
         self._paced[name] = known
-        return known[2]
+        found: Answer = known[2]
+        return found
 
 
 def verify(node: Node) -> None:
@@ -133,7 +135,7 @@ def look(node: Node, memory: Memory) -> list[Check]:
         ("services", lambda: _services(compose, services(), containers())),
         ("serviceFolder", lambda: _service_folder(node, containers(), services())),
         ("database", lambda: database_folder.look(node.specification, containers())),
-        ("ports", lambda: _ports(node, containers())),
+        ("ports", lambda: _ports(node, memory, containers())),
         ("connections", lambda: _connections(node, memory, containers())),
         ("streamglRedis", lambda: _own_redis(services(), containers())),
         ("http", lambda: _http(node, services(), containers)),
@@ -263,11 +265,13 @@ def _services(compose: Compose, merged: dict[str, Any], containers: list[Contain
     return f"{len(merged)} healthy"
 
 
-def _ports(node: Node, containers: list[Container]) -> str:
+def _ports(node: Node, memory: Memory, containers: list[Container]) -> str:
     problem = published_ports.problem(node, containers)
     if problem:
         raise Failure("PortsOpen", problem)
-    told = telemetry.described(node.specification, telemetry.found(containers))
+    # Paced as connections are: whoever asks who listens is shown the kernel's whole table.
+    open_ports = memory.paced("telemetry", _starts(containers), lambda: telemetry.found(containers))
+    told = telemetry.described(node.specification, open_ports)
     if isinstance(node.specification.place, HostPlace):
         _warn(node, told)
     return "; ".join([published_ports.described(node, containers), *told])
@@ -366,7 +370,8 @@ def _http(node: Node, services: dict[str, Any], containers: Callable[[], list[Co
     pages = [each for each in PAGES if each != OWN_PAGE or not door.is_behind]
     for page in pages:
         try:
-            status = web.status(page)
+            # Whoever has found the door has asked for this page.
+            status = door.answered if page == PROBE and door.answered else web.status(page)
         except web.WebError as error:
             raise Failure("ServiceUnhealthy", str(error)) from error
         if not 200 <= status < 300:

@@ -148,6 +148,7 @@ def test_a_redirected_page_is_asked_by_the_configured_name(
         found = web.enter(release(tmp_path, SAMPLE), given, list)
         assert found.address == f"https://{NAME}:{secure.server_port}"
         assert web.status("/healthz") == 201
+        assert found.answered == 0
         assert plain.asked == [f"{NAME}:{plain.server_port}/healthz"]
         assert secure.asked == [f"{NAME}:{secure.server_port}/healthz"]
 
@@ -170,6 +171,7 @@ def test_a_plain_site_is_asked_at_its_published_port(tmp_path: Path) -> None:
         folder = release(tmp_path, ":80 {\n  reverse_proxy nginx:80\n}\n")
         found = web.enter(folder, services(plain.server_port, 1), list)
         assert (found.address, found.why) == (f"http://localhost:{plain.server_port}", "")
+        assert found.answered == 201
         assert web.status("/healthz") == 201
 
 

@@ -114,7 +114,7 @@ def test_images_are_those_of_the_base_that_was_built_here(
 def test_every_service_has_a_health_check_and_a_limit() -> None:
     for name, service in compose_file()["services"].items():
         assert service["healthcheck"]["test"], name
-        assert service["healthcheck"]["start_interval"] == "1s"
+        assert service["healthcheck"]["start_interval"] == "2s"
         assert service["mem_limit"]
 
 

@@ -13,6 +13,7 @@ import pytest
 from agent.converge import converge
 from agent.data.postgres_client import PostgresError
 from agent.gpu import gpu_care
+from agent.graphistry import telemetry
 from agent.graphistry.door import Door
 from agent.node import Node
 from agent.repair import TRIES, Repairs
@@ -518,3 +519,46 @@ def test_pages_behind_a_redirect_are_asked_without_caddys_own(
     Repairs(follower).look()
     assert state(follower) == ("ready", None)
     assert http_check(follower)[0]
+
+
+def test_the_page_by_which_the_door_is_found_is_not_asked_again(
+    follower: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def status(page: str) -> int:
+        asked.append(page)
+        return 201
+
+    monkeypatch.setattr("agent.graphistry.web.status", status)
+    monkeypatch.setattr(
+        "agent.graphistry.door.find", lambda *_: Door("http://localhost", answered=201)
+    )
+    Repairs(follower).look()
+    assert http_check(follower)[0]
+    assert asked == ["/healthz", "/streamgl-gpu/secondary/gpu/health"]
+    monkeypatch.setattr(
+        "agent.graphistry.door.find", lambda *_: Door("http://localhost", answered=502)
+    )
+    Repairs(follower).look()
+    assert http_check(follower) == (False, "/caddy/health/ answers 502")
+
+
+def test_who_listens_at_the_ports_of_telemetry_is_asked_once_a_while(
+    follower: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = []
+
+    def found(_: object) -> dict[int, str]:
+        looks.append(1)
+        return {}
+
+    monkeypatch.setattr(telemetry, "found", found)
+    monkeypatch.setattr("agent.limits.GPUS", 60.0)
+    repairs = Repairs(follower)
+    for _ in range(3):
+        repairs.look()
+    assert len(looks) == 1
+    monkeypatch.setattr("agent.limits.GPUS", 0.0)
+    repairs.look()
+    assert len(looks) == 2
