@@ -7,6 +7,7 @@ import re
 import yaml
 from rich.console import Console
 
+from model.settings.aws import Settings
 from model.settings.stack_keys import as_settings, checked
 from operate.nodes.on_aws import Machine, Node, node_table
 from preflight.tables import show
@@ -28,6 +29,7 @@ def test_its_stack_file_is_sound_and_short() -> None:
     text = fenced("yaml")
     config = yaml.safe_load(text)["config"]
     settings = checked(config, as_settings(config))
+    assert isinstance(settings, Settings)
     assert settings.node_names == ("leader", "small", "large")
     assert len(text.splitlines()) <= 15
 
@@ -72,6 +74,7 @@ def test_the_stack_files_of_the_tutorial_are_sound() -> None:
         for key, value in loaded.items():
             config[key] = {**config[key], **value}
     settings = checked(config, as_settings(config))
+    assert isinstance(settings, Settings)
     assert settings.node_names == ("leader", "small", "large", "extra")
 
 
