@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from agent.converge import PHASES
 from model.settings.read import keys_of_any_site
 from model.settings.stack_keys import DELETE_DATA
 from model.tags import OWN_TAGS
@@ -102,6 +103,12 @@ def test_the_tree_shows_every_component_of_the_cluster(deploy_stack: Deploy) -> 
     for each in deploy_stack(followers=followers):
         if not each.custom:
             assert each.type.rsplit(":", 1)[-1] in shown, each.type
+
+
+def test_the_architecture_has_the_phases_in_their_order() -> None:
+    text = " ".join((DOCS / "explanation" / "architecture.md").read_text().split())
+    named = text.split("runs the phases: ", 1)[1].split(".", 1)[0].split(", ")
+    assert named == [name.replace("sharedFolder", "shared folder") for name, _ in PHASES]
 
 
 def test_the_architecture_has_a_line_for_every_room() -> None:
