@@ -35,7 +35,7 @@ TRANSIENT = (OSError, ValueError, IndexError, KeyError)
 PASSING_STATUS = (408, 425, 429)
 """Refusals of HTTP that pass by themselves, as every 5xx may."""
 
-HINT = "docs/failures.md names cause and remedy; the machine's console and cloud-init log say more"
+HINT = "docs/reference/failure-codes.md names cause and remedy; the machine's console and cloud-init log say more"
 
 DOMAINS = (
     ("cn-", "amazonaws.com.cn"),

@@ -1,6 +1,6 @@
 """Every way in which a node can fail, by a stable code, with what to do about it.
 
-docs/failures.md has the same codes with cause and remedy at length; a test compares the two.
+docs/reference/failure-codes.md has the same codes with cause and remedy at length; a test compares the two.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ HINTS = {
     # delivery to a host
     "DeliveryBusy": "wait for the other `./cluster up` or `./cluster down` to end, then run yours again",
     "HostTaken": "destroy the host's present node with its own stack, or take the host out of this one",
-    "DataServicesForeign": "put dataServices.kind back, or take the data along as docs/on-premises.md tells",
+    "DataServicesForeign": "put dataServices.kind back, or take the data along as docs/how-to/deploy-on-hosts.md tells",
     "ServicesNotEnded": "start Docker on the host (`systemctl start docker`), then run the same command again",
     "AgentStopped": "read the log lines; `systemctl status graphistry-cluster-agent` on the host says more",
     "GuestsRefused": "name the leader's host, and give IPv4 addresses",
@@ -36,7 +36,7 @@ HINTS = {
     "GpuUnavailable": "reboot the node; if the driver was just updated, that is enough",
     "GpuMissing": "AWS: stop and start the instance (it moves to other hardware); else fix the host or its GPU profile",
     "GpuPartitioned": "switch MIG off: `nvidia-smi -mig 0` as root on the node, then reboot it",
-    "GpuUnhealthy": "read docs/failures.md: what helps depends on what the driver reports",
+    "GpuUnhealthy": "read docs/reference/failure-codes.md: what helps depends on what the driver reports",
     "GpuThrottled": "check the machine's cooling and power supply; AWS: stop and start the instance",
     "FabricManagerDown": "read `journalctl -u nvidia-fabricmanager`; its version must be the driver's",
     "DriverTooOld": "bring a newer NVIDIA driver, or use the release's other CUDA flavour",
@@ -100,7 +100,7 @@ HINTS = {
     "ComposeOverrideIgnored": "see which compose file of the release comes after the one that the message names",
     "ConfigurationIgnored": "remove the variable from the release's other configuration files",
     "ServicesUnknown": "use a release whose services have the vendor's documented names",
-    "DatabaseElsewhere": 'dump the database and read it in, as docs/failures.md says under "A database elsewhere"',
+    "DatabaseElsewhere": 'dump the database and read it in: docs/reference/failure-codes.md, "A database elsewhere"',
     "ConnectedElsewhere": "find what in the release sets that service's REDIS_URL or POSTGRES_HOST, and take it out",
     "PortsOpen": "bind the port to the node's private address, or take it out of the release's compose files",
     # start

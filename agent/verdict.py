@@ -134,7 +134,7 @@ def _told(seen: Seen, line: str, failure: dict[str, Any]) -> Verdict:
         "phase": failure["phase"],
         "code": failure["code"],
         "reason": failure["message"],
-        "hint": failure.get("hint") or "docs/failures.md has the code",
+        "hint": failure.get("hint") or "docs/reference/failure-codes.md has the code",
         "machine": seen.machine,
     }
     return Verdict("failed", line, details, tuple(failure.get("log", ())))

@@ -97,7 +97,7 @@ class Cluster(pulumi.ComponentResource):
         )
 
     def exports(self) -> dict[str, pulumi.Input[object]]:
-        """Outputs of the stack by name; the README's table lists them."""
+        """Outputs of the stack by name; docs/reference/outputs.md lists them."""
         postgres, redis = self.leader.postgres.as_output(), self.leader.redis.as_output()
         outputs: dict[str, pulumi.Input[object]] = {
             "postgres": postgres,

@@ -66,7 +66,7 @@ def image(situation: Situation) -> tuple[Finding, ...]:
     ):
         remarks.append(
             "Ubuntu's images have no mount helper of EFS: AWS's installer runs as root on each node, unverified. "
-            "image.mountHelper names a package by its checksum (docs/operations.md)"
+            "image.mountHelper names a package by its checksum (docs/how-to/change-a-cluster.md)"
         )
     sold = subscription(situation, path, identifier) if found.sold else ()
     return (*problems, *sold, *map(Remark, remarks))

@@ -60,7 +60,7 @@ def plain_traffic(settings: FollowersOnAws) -> tuple[Remark, ...]:
     return (
         Remark(
             f"what {', '.join(plain)} exchange with other nodes is not encrypted by the hardware: PostgreSQL and Redis "
-            "cross the network of the cluster as plain text (docs/operations.md, Between the nodes)"
+            "cross the network of the cluster as plain text (docs/explanation/security.md, Between the nodes)"
         ),
     )
 

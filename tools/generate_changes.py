@@ -1,4 +1,4 @@
-"""Writes docs/changes.md: what a change of each key of a stack file does to a running cluster.
+"""Writes docs/reference/changes.md: what a change of each key of a stack file does to a running cluster.
 
     python -m tools.generate_changes
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from model.changes import ON_AWS, ON_HOSTS, Change, Effect
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "changes.md"
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "reference" / "changes.md"
 
 EFFECTS: Mapping[Effect, str] = {
     Effect.IN_PLACE: "the machine stays; services may restart",
@@ -33,7 +33,7 @@ table by which it judges (`model/changes.py`) by `.venv/bin/python -m tools.gene
 """
 _FOOT = """
 Keys next to these: `aws:region` never changes, as a cluster does not move; `deleteData` lifts the protection of data
-and touches no node ([the end](operations.md#the-end)).
+and touches no node ([the end](../how-to/end-a-cluster.md)).
 """
 
 

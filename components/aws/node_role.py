@@ -64,7 +64,7 @@ def node_role(name: str, args: NodeRoleArgs, opts: pulumi.ResourceOptions) -> No
     """Make a node's role, its inline policy and its profile.
 
     A function and no component: the engine writes its state at every registration, and components that only group
-    would be a third of a follower's (docs/measurements.md).
+    would be a third of a follower's (docs/explanation/measurements.md).
     """
     role = iam.Role(
         role_name(name),

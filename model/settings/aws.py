@@ -142,7 +142,7 @@ class Leader(Section):
 
     profile: ProfileName
     """Name of a GPU profile. Required. A change stops and starts the machine in place; see
-    `GpuProfile.instance_types`."""
+    `gpuProfiles.<name>.instanceTypes`."""
     availability_zone: Zone | None = None
     """Zone of machine and data volume. Absent: the first zone of the network that offers the type.
     To write the zone where it is changes nothing; any other is refused while the data volume
@@ -164,7 +164,7 @@ class Follower(Section):
     """A node that adds GPUs; it holds no data of its own."""
 
     profile: ProfileName
-    """Name of a GPU profile. Required. See `GpuProfile` for what a change does, to this
+    """Name of a GPU profile. Required. See `gpuProfiles` for what a change does, to this
     follower only."""
     availability_zones: Zones = ()
     """Zones its machine may be in. Empty: every zone of the network that offers its types, which
@@ -326,7 +326,7 @@ class Budget(Section):
         AfterValidator(checks.unique),
         Words('a list of at most 10 mail addresses such as ["ops@example.com"]'),
     ] = ()
-    """Whom AWS Budgets writes when the bill of a month has passed 80 % of `monthly_usd`, and when it is on the way to
+    """Whom AWS Budgets writes when the bill of a month has passed 80 % of `monthlyUsd`, and when it is on the way to
     pass all of it; 10 is what AWS takes for one notification. AWS sees the stack's part of the bill by the cluster's
     tag once the account that pays has made it a cost allocation tag. None: no alarm. A change touches no machine."""
 
@@ -352,7 +352,7 @@ class FollowersOnAws(Section):
     """What a stack file says about followers on AWS, whoever has their leader."""
 
     site: Annotated[Literal["aws"], Words('"aws" or "hosts"')] = "aws"
-    """Where the machines come from: AWS makes them, or they exist already (`model.settings.hosts`). Another
+    """Where the machines come from: AWS makes them, or they exist already. Another
     site is another cluster."""
     gpu_profiles: Annotated[
         dict[Name, GpuProfile], Words("a map from profile name to GPU profile"), StandIn({})
@@ -365,13 +365,13 @@ class FollowersOnAws(Section):
     """Followers by name. Adding, changing or removing one touches no other; renaming one is
     removing it and adding another. Empty: the leader alone."""
     configuration: Configuration = Configuration()
-    """Variables and files of the release on all nodes of this stack; see `model.settings.configuration`."""
+    """Variables and files of the release on all nodes of this stack."""
     secret_env: SecretEnv = Field(default_factory=dict, repr=False)
     """Secret variables of `custom.env` on all nodes of this stack, each encrypted in the stack file and the state, and
     never in a specification: nodes read them in Secrets Manager, hosts get them over SSH. Notebooks and dashboards have
     none of them. A change restarts the services that have them, in place; one that is taken out is gone there."""
     image: Image = Image()
-    """The machine image; see `model.settings.image`."""
+    """The machine image."""
     encryption_key: KeyArn | None = None
     """ARN of a KMS key of yours that encrypts volumes, shared folder, bucket, secret and logs. Absent: AWS's own keys.
     Disabling it ends access to all of it at once. Choose it once: volumes and file systems keep the key that they were

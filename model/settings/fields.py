@@ -304,6 +304,11 @@ def _keys_of(model: _Model) -> dict[str, FieldInfo]:
     return {field.alias or name: field for name, field in model.model_fields.items()}
 
 
+def accepted(field: FieldInfo) -> str:
+    """What a key accepts, as a noun phrase."""
+    return _slot_of(field).words()
+
+
 def sections(model: _Model, path: str = "") -> Iterator[tuple[str, _Model]]:
     """Every section below `model` with its path, names of a map's entries shown as <name>."""
     yield path, model

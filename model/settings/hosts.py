@@ -74,7 +74,7 @@ class HostGpuProfile(Section):
     compares it with the host. A change restarts the workers in place."""
     memory_gib: Annotated[int, Field(ge=8, le=32768), StandIn(64)]
     """Memory of the host in GiB, 8 to 32768. Required. A change restarts the workers in place, as
-    for `gpu_memory_gib`."""
+    for `gpuMemoryGib`."""
     workers_per_gpu: WorkersPerGpu | None = None
     """Workers per GPU and service. Absent: computed, one forge and one StreamGL worker per 4 GiB of
     GPU and of host memory, at most 4. A change restarts them in place."""
@@ -224,7 +224,7 @@ class FollowersOnHosts(Section):
     """Followers by name. Adding, changing or removing one touches no other follower."""
 
     configuration: Configuration = Configuration()
-    """Variables and files of the release on all nodes of this stack; see `model.settings.configuration`."""
+    """Variables and files of the release on all nodes of this stack."""
     telemetry: Telemetry = Telemetry()
     """Who reaches the vendor's telemetry."""
     secret_env: SecretEnv = Field(default_factory=dict, repr=False)

@@ -102,7 +102,7 @@ class Image(Section):
     it touches no machine."""
     marketplace: bool = False
     """Take Graphistry's image of the AWS Marketplace for the release's version and CUDA flavour
-    instead. The account must have subscribed to it. A change is like one of `ssm_parameter`: for machines
+    instead. The account must have subscribed to it. A change is like one of `ssmParameter`: for machines
     created later."""
     release: (
         Annotated[

@@ -237,14 +237,14 @@ def plain_traffic_on_hosts(settings: FollowersOnHosts, encryption: str | None) -
         if folder is not None and folder.kind == "nfs":
             return (
                 f"PostgreSQL and Redis go through WireGuard; NFS of {folder.server} crosses the network as plain text: "
-                "it must be one that only that server and these hosts are on (docs/on-premises.md)"
+                "it must be one that only that server and these hosts are on (docs/how-to/deploy-on-hosts.md)"
             )
-        return "what the nodes say to each other goes through WireGuard (docs/on-premises.md)"
+        return "what the nodes say to each other goes through WireGuard (docs/how-to/deploy-on-hosts.md)"
     nfs = "" if folder is not None and folder.kind == "path" else " and NFS"
     services = "PostgreSQL, Redis" if nfs else "PostgreSQL and Redis"
     return (
         f"{services}{nfs} cross the network between the hosts as plain text: it must be one that only these hosts "
-        "are on; `encryption: wireguard` encrypts them (docs/on-premises.md)"
+        "are on; `encryption: wireguard` encrypts them (docs/how-to/deploy-on-hosts.md)"
     )
 
 

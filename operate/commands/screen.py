@@ -113,7 +113,9 @@ def next_steps(opened: Deployment, outputs: Mapping[str, Any]) -> None:
         if opened.sandbox.machines:
             say(f"prove it:  `./cluster prove{choice}`")
         else:
-            say("not booted: this sandbox records machines and boots none (docs/sandbox.md)")
+            say(
+                "not booted: this sandbox records machines and boots none (docs/explanation/sandbox.md)"
+            )
         if isinstance(opened.settings, FollowersOnHosts):
             for node in list(entries(outputs))[:1]:
                 say(f"shell:     `./cluster shell{choice} {node}`")

@@ -114,7 +114,7 @@ def without_data(facts: Mapping[str, Facts], deployed: Collection[str]) -> Itera
         yield Trouble(
             node="leader",
             what="it has no data of a cluster: this one begins with an empty database",
-            hint="right for a new cluster; the data of another host are brought first (docs/on-premises.md, 4)",
+            hint="right for a new cluster; bring the data of another host first (docs/how-to/deploy-on-hosts.md, 4)",
             blocks=False,
         )
 
@@ -363,7 +363,7 @@ def _data_services(settings: HostsSettings, found: Facts) -> Iterator[tuple[str,
         yield (
             f"its data are those of dataServices.kind {found.data_services}, the stack file says {kind}",
             f"put {found.data_services} back: the other kind begins with an empty database; "
-            "docs/on-premises.md tells how to take the data along",
+            "docs/how-to/deploy-on-hosts.md tells how to take the data along",
         )
 
 

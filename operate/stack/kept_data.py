@@ -362,7 +362,7 @@ def tell_given_up(resources: Iterable[Mapping[str, Any]]) -> None:
             now = present.get(each["urn"], {}).get("id", "nothing yet")
             say(
                 f"{name}: a run that was stopped gave up {each.get('id')}, which has the data and which AWS keeps; the "
-                f"cluster goes on with {now}, which has none of them (docs/operations.md, Backups)"
+                f"cluster goes on with {now}, which has none of them (docs/how-to/change-a-cluster.md, Backups)"
             )
 
 

@@ -37,7 +37,7 @@ def require_stand_in(opened: Deployment) -> None:
     try:
         stored(opened.client, opened.region, inspect(opened.stand_in))
     except (BotoCoreError, ClientError):
-        return  # this AWS refuses on purpose (docs/sandbox.md), and the preflight shows what
+        return  # this AWS refuses on purpose (docs/explanation/sandbox.md), and the preflight shows what
     write(file, known)
 
 

@@ -14,7 +14,7 @@ SOURCES = {
 
 
 def table() -> list[list[str]]:
-    lines = (ROOT / "docs" / "failures.md").read_text().splitlines()
+    lines = (ROOT / "docs" / "reference" / "failure-codes.md").read_text().splitlines()
     rows = [line.strip("| ").split(" | ") for line in lines if line.startswith("| `")]
     return [[cell.strip() for cell in row] for row in rows]
 

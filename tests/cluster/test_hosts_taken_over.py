@@ -1,4 +1,4 @@
-"""A host whose Graphistry had a database before: it is not passed over, and docs/failures.md brings it along."""
+"""A host whose Graphistry had a database before: it is not passed over, and docs/reference/failure-codes.md brings it along."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SERVICE = "docker ps -q -f label=com.docker.compose.service="
 
 
 def commands() -> list[str]:
-    """The blocks of commands that docs/failures.md has for it."""
+    """The blocks of commands that docs/reference/failure-codes.md has for it."""
     section = (ROOT / "docs" / "failures.md").read_text().partition("## A database elsewhere\n")[2]
     blocks = re.findall(r"```console\n(.*?)```", section.partition("\n## ")[0], re.DOTALL)
     return ["set -e -o pipefail\n" + each.replace("root@leader# ", "") for each in blocks]

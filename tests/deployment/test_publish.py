@@ -17,7 +17,7 @@ DEV = ("dev", "--target", "sandbox")
 
 @pytest.fixture
 def archive(checkout: Checkout) -> Path:
-    """A stand-in for the vendor's archive, written as docs/sandbox.md says."""
+    """A stand-in for the vendor's archive, written as docs/explanation/sandbox.md says."""
     file = checkout.root / "graphistry.tar.gz"
     shown = checkout.succeed("stand-in", "dev", str(file))
     assert f"./cluster publish dev {file} --target sandbox" in shown

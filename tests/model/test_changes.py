@@ -27,7 +27,7 @@ WORDS = {
     Effect.IN_PLACE: r"[Ii]n\s+place|touch|moves\s+nothing|restart|starts it as|any\s+time|installation|Follows",
     Effect.NEXT_MACHINE: r"next\s+(machine|replacement)|created\s+later",
     Effect.ROLLING: r"leader\s+first|reinstalls",
-    Effect.REPLACES: r"replace|moves the machine|GpuProfile|removed from the old",
+    Effect.REPLACES: r"replace|moves the machine|gpuProfiles|removed from the old",
     Effect.NEVER: r"never|refused|refuse it|another\s+cluster|[Oo]ther\s+data",
 }
 """How docstrings say what is declared."""

@@ -38,7 +38,7 @@ def test_every_usable_type_encrypts_what_it_says_to_other_nodes_as_the_documenta
     assert all(each.encrypts_traffic for each in CATALOGUE.values())
     assert not read_catalogue()["g5g.xlarge"].encrypts_traffic
     families = {name.partition(".")[0] for name in CATALOGUE}
-    text = (ROOT / "docs" / "operations.md").read_text().replace("\n", " ")
+    text = (ROOT / "docs" / "explanation" / "security.md").read_text().replace("\n", " ")
     told = text.partition("all sizes of ")[2].partition(". ")[0].replace(" and ", ", ")
     assert set(told.split(", ")) == families
 

@@ -86,9 +86,9 @@ def test_aliases_that_multiply_end_early(tmp_path: Path) -> None:
     [
         (
             SOUND.encode().replace(b"# Small", b"# Gr\xf6\xdfe"),
-            "is not UTF-8, line 1: the byte 0xf6",
+            "is not UTF-8, line 2: the byte 0xf6",
         ),
-        (SOUND.encode().replace(b"environment: dev", b"x: caf\xe9"), "is not UTF-8, line 46"),
+        (SOUND.encode().replace(b"environment: dev", b"x: caf\xe9"), "is not UTF-8, line 47"),
         (SOUND.encode("utf-16"), "is UTF-16"),
     ],
 )
@@ -140,12 +140,12 @@ FOLLOWER = "    one:\n"
         (
             SOUND.replace(FOLLOWER, f"    one: {{profile: t4}}\n{FOLLOWER}"),
             "followers.one",
-            "one stands twice, in line 24 and in line 25",
+            "one stands twice, in line 25 and in line 26",
         ),
         (
             f"{SOUND}  aws:region: us-west-2\n",
             "aws:region",
-            "aws:region stands twice, in line 6 and in line",
+            "aws:region stands twice, in line 7 and in line",
         ),
         (SOUND.replace(FOLLOWER, "    no:\n"), "followers.no", 'takes for false.*quote it: "no":'),
         (SOUND.replace(FOLLOWER, "    Yes:\n"), "followers.Yes", 'for true.*quote it: "Yes":'),

@@ -14,7 +14,7 @@ from typing import Any
 from tests.harness import ROOT
 
 PROGRAM = ROOT / ".build" / "checkov" / "bin" / "checkov"
-SKIPS_FILE = ROOT / "docs" / "policy.md"
+SKIPS_FILE = ROOT / "docs" / "explanation" / "policy.md"
 
 
 @dataclass(frozen=True, order=True)
@@ -93,7 +93,7 @@ def scan(plans: Mapping[str, Mapping[str, Any]], folder: Path) -> Scan:
 
 
 def skips() -> list[Skip]:
-    """The table of ``docs/policy.md``."""
+    """The table of ``docs/explanation/policy.md``."""
     rows = re.findall(
         r"^\| `(CKV\w+)` \| `(.+?)` \| (.+) \|$", SKIPS_FILE.read_text(), re.MULTILINE
     )

@@ -40,7 +40,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Reason:
-    """A row of the table of ``docs/policy.md``: why a finding stays."""
+    """A row of the table of ``docs/explanation/policy.md``: why a finding stays."""
 
     check: str
     policy: str
@@ -61,8 +61,8 @@ class Reason:
 
 
 def reasons() -> list[Reason]:
-    """The table of ``docs/policy.md``."""
-    text = (ROOT / "docs" / "policy.md").read_text()
+    """The table of ``docs/explanation/policy.md``."""
+    text = (ROOT / "docs" / "explanation" / "policy.md").read_text()
     rows = re.findall(r"^\| `([A-Za-z_]+)` \| `(.+?)` \| `(.+?)` \| (.+) \|$", text, re.MULTILINE)
     return [Reason(*row) for row in rows]
 

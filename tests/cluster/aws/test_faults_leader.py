@@ -138,7 +138,7 @@ class Secret:
         self._client.put_secret_value(SecretId=self.arn, SecretString=text)
 
     def restore_previous(self) -> None:
-        """What docs/failures.md tells: the version AWSPREVIOUS becomes AWSCURRENT again."""
+        """What docs/reference/failure-codes.md tells: the version AWSPREVIOUS becomes AWSCURRENT again."""
         stages = self._client.describe_secret(SecretId=self.arn)["VersionIdsToStages"]
         by_stage = {stage: version for version in stages for stage in stages[version]}
         self._client.update_secret_version_stage(

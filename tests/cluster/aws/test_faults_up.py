@@ -175,7 +175,7 @@ def test_a_boot_that_gets_another_agent_than_named_says_so(cluster: Cluster, ext
     assert up.wait() != 0
     assert "AgentChecksumMismatch" in up.text
     assert "the specification names" in up.text
-    assert "docs/failures.md" in up.text
+    assert "docs/reference/failure-codes.md" in up.text
     printed = cluster.succeed()
     assert f"{extra}: ready" in printed
 
