@@ -17,6 +17,7 @@ from operate.terminal.streams import open_streams
 from operate.terminal.words import refuse_environment
 
 COMMANDS: dict[str, tuple[str, ...]] = {
+    "list": ("list", "list --json"),
     "up": ("up", "up prod", "up prod --target sandbox"),
     "preview": ("preview prod",),
     "status": ("status prod", "status prod --json"),
