@@ -18,6 +18,11 @@ from operate.terminal.words import refuse_environment
 
 COMMANDS: dict[str, tuple[str, ...]] = {
     "list": ("list", "list --json"),
+    "init": (
+        "init lab",
+        "init team --site aws --region us-east-1 --leader g4dn.2xlarge",
+        "init rack --site hosts",
+    ),
     "up": ("up", "up prod", "up prod --target sandbox"),
     "preview": ("preview prod",),
     "status": ("status prod", "status prod --json"),
