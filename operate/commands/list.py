@@ -35,12 +35,15 @@ def list(as_json: AsJson = False) -> None:  # noqa: A001 the command's name
             say(f"? {where}: {escape(reason)}")
 
 
+SHORT = {True: "yes", False: "no", None: "?"}
+
+
 def stack_table(rows: Sequence[StackRow]) -> Table:
     """The stacks, a row each."""
     table = plain_table("stack", "site", "size", "goes to", "deployed", "rehearsed")
     for each in rows:
         told = "[red]wrong[/]" if each.problem else each.site
-        rehearsed = "" if each.rehearsed is None else str(each.rehearsed)
+        rehearsed = "" if each.rehearsed is None else SHORT[each.rehearsed.deployed]
         table.add_row(each.stack, told, each.size, each.target, str(each.deployed), rehearsed)
     return table
 

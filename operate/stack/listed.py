@@ -45,7 +45,7 @@ class Known:
     def __str__(self) -> str:
         if self.deployed is None:
             return "?"
-        return f"yes, {counted(self.resources, 'resource')}" if self.deployed else "no"
+        return counted(self.resources, "resource") if self.deployed else "no"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,13 +71,12 @@ class StackRow:
 
     @property
     def size(self) -> str:
-        """Leader, followers and GPUs in words."""
+        """Leader, followers and GPUs in words: ``leader + 4, 13 GPUs``."""
         if self.followers is None:
             return ""
-        nodes = ["leader"] if self.leader else []
-        if self.followers or not nodes:
-            nodes.append(counted(self.followers, "follower"))
-        return f"{' + '.join(nodes)}, {counted(self.gpus or 0, 'GPU')}"
+        others = f" + {self.followers}" if self.followers else ""
+        nodes = f"leader{others}" if self.leader else counted(self.followers, "follower")
+        return f"{nodes}, {counted(self.gpus or 0, 'GPU')}"
 
 
 def stack_rows() -> list[StackRow]:

@@ -113,6 +113,17 @@ def test_the_sandbox_has_what_was_deployed_since_it_began(
     assert found["sandbox"]["rehearsed"] is None
 
 
+def test_the_table_fits_into_a_terminal(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine(checkout, monkeypatch, 'echo \'[{"name": "prod", "resourceCount": 187}]\'')
+    monkeypatch.setattr(listed, "find_sandbox", lambda _: Running())
+    recorded(checkout, "onprem-sandbox", STARTED + timedelta(minutes=1), 121)
+    recorded(checkout, "prod", STARTED + timedelta(minutes=1), 187)
+    lines = [line.rstrip() for line in listing().stdout.splitlines()]
+    assert max(map(len, lines)) <= 80
+    (prod,) = [each.split() for each in lines if each.startswith("prod ")]
+    assert " ".join(prod) == "prod aws leader + 4, 13 GPUs AWS 187 resources yes"
+
+
 def test_a_state_that_cannot_be_read_is_no_answer(
     checkout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -136,7 +147,7 @@ def test_pulumi_is_asked_whether_others_are_deployed(
     assert found["dev"]["deployed"]["deployed"] is False
     assert found["onprem"]["deployed"]["deployed"] is False
     assert (checkout / "asked").read_text().strip() == "stack ls --json --non-interactive"
-    assert "yes, 87 resources" in listing().stdout
+    assert "87 resources" in listing().stdout
 
 
 @pytest.mark.parametrize(
