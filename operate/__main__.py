@@ -8,17 +8,24 @@ from __future__ import annotations
 
 import atexit
 import gc
+import sys
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
-from operate.stack.session import mistakes_told
+from operate.commands.completion import completes_words, outline
 from operate.terminal.streams import open_streams
-from operate.terminal.words import refuse_environment
 
 COMMANDS: dict[str, tuple[str, ...]] = {
+    "list": ("list", "list --json"),
+    "init": (
+        "init lab",
+        "init team --site aws --region us-east-1 --leader g4dn.2xlarge",
+        "init rack --site hosts",
+    ),
     "up": ("up", "up prod", "up prod --target sandbox"),
     "preview": ("preview prod",),
     "status": ("status prod", "status prod --json"),
@@ -37,6 +44,9 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 }
 """Every command, in the order of a cluster's life, and examples of it."""
 
+INSTALLED = "graphistry-cluster"
+"""The same command line where this project is installed (`pip install -e .`)."""
+
 
 class Commands(TyperGroup):
     """The commands, each imported when it is asked for."""
@@ -50,7 +60,7 @@ class Commands(TyperGroup):
         wanted = [cmd_name] if cmd_name in COMMANDS else list(COMMANDS)
         for name in wanted:
             if name not in self.commands:
-                self.commands[name] = command(name)
+                self.commands[name] = outline(name) if completes_words() else command(name)
         return self.commands.get(cmd_name)
 
 
@@ -70,6 +80,9 @@ app = typer.Typer(cls=Commands, no_args_is_help=True, pretty_exceptions_enable=F
 @app.callback()
 def before_any_command() -> None:
     """Deploys, shows, proves and ends clusters of Graphistry. The stack comes first: ./cluster up prod."""
+    from operate.stack.session import mistakes_told  # not for a TAB
+    from operate.terminal.words import refuse_environment
+
     with mistakes_told():
         refuse_environment()
 
@@ -79,7 +92,8 @@ def main() -> None:
     gc.set_threshold(100_000)  # as in /__main__.py, and for its reasons
     atexit.register(gc.freeze)
     open_streams()
-    app(prog_name="cluster")
+    installed = Path(sys.argv[0]).name == INSTALLED
+    app(prog_name=INSTALLED if installed else "cluster")
 
 
 if __name__ == "__main__":

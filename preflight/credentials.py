@@ -81,20 +81,25 @@ def credentials(situation: Situation) -> tuple[Problem, ...]:
 
 
 def unknown_region(situation: Situation) -> Problem | None:
+    """What is wrong with the region of a stack; see `region_problem`."""
+    zones = [zone for _, zone in named_zones(situation.settings)]
+    return region_problem(situation.region, zones)
+
+
+def region_problem(region: str, zones: Sequence[str] = ()) -> Problem | None:
     """What is wrong with a region that botocore does not know; AWS is not asked, and no profile is read.
 
-    The region that the file's own zones are in is meant, or else those that are spelt most alike.
+    The region that the stack's own *zones* are in is meant, or else those that are spelt most alike.
     """
     known = EndpointResolver(create_loader().load_data("endpoints")).get_available_endpoints("ec2")
-    if situation.region in known:
+    if region in known:
         return None
-    zones = [zone for _, zone in named_zones(situation.settings)]
     likely = [each for each in known if any(zone.startswith(each) for zone in zones)]
-    near = likely or _spelt_alike(situation.region, known)
+    near = likely or _spelt_alike(region, known)
     meant = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
     return Problem(
         "aws:region",
-        repr(situation.region),
+        repr(region),
         "a region of AWS such as us-east-1 or eu-central-1",
         f"{meant}`aws ec2 describe-regions --output table` lists those of your account",
     )

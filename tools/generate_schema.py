@@ -23,8 +23,6 @@ from model.settings.stack_keys import DELETE_DATA, PRIVATE_KEY, PROJECT, REGION
 from tools.docstrings import attribute_docstrings
 
 FILE = Path(__file__).resolve().parents[1] / "schemas" / "stack.schema.json"
-MODELINE = "# yaml-language-server: $schema=../schemas/stack.schema.json"
-"""The first line of a stack file in `stacks`, by which an editor finds the schema."""
 
 MODELS: tuple[type[BaseModel], ...] = (
     Settings,

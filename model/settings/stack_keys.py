@@ -19,6 +19,8 @@ from model.settings.read import AnySettings, keys_of_any_site, parse
 
 PROJECT = "graphistry-cluster"
 REGION = "aws:region"
+MODELINE = "# yaml-language-server: $schema=../schemas/stack.schema.json"
+"""The first line of a stack file in `stacks`, by which an editor finds the schema."""
 NAMESPACES = (PROJECT, "aws", "pulumi")
 """Whose keys a stack file may have."""
 

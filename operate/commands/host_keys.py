@@ -18,7 +18,8 @@ from rich.table import Table
 
 from model.problems import UserError, counted
 from model.settings.stack_keys import PROJECT
-from operate.commands.options import Stack, Where
+from operate.commands.completion import node_words
+from operate.commands.options import Stack, Where, require_node
 from operate.commands.screen import print_table
 from operate.hosts.ssh import Access, SshError, fingerprint, presented_key
 from operate.stack.deployment import ROOT, SANDBOX_DIRECTORY, Target, choice_of, default_target
@@ -72,8 +73,11 @@ def collect(stack_file: Path, node: str | None) -> list[Found]:
         for place, entry in named_hosts(config)
         if node is None or place.removeprefix("followers.") == node
     }
+    if not places and node is not None:
+        hosts = [place.removeprefix("followers.") for place, _ in named_hosts(config)]
+        require_node(node, hosts, f"stacks/{stack_file.name} names no host {node!r}")
     if not places:
-        raise UserError(f"stacks/{stack_file.name} names no host" + (f" {node!r}" if node else ""))
+        raise UserError(f"stacks/{stack_file.name} names no host")
     ssh = config.get(f"{PROJECT}:ssh") or {}
     bastion = _access(ssh["bastion"], ssh, None) if ssh.get("bastion") else None
     with ThreadPoolExecutor(max_workers=32) as workers:
@@ -185,7 +189,12 @@ def host_keys(
     stack: Stack = "sandbox",
     node: Annotated[
         str,
-        typer.Argument(metavar="NODE", help="One node, or all.", callback=checked(node_name)),
+        typer.Argument(
+            metavar="NODE",
+            help="One node, or all.",
+            callback=checked(node_name),
+            autocompletion=node_words,
+        ),
     ] = "",
     target: Where = None,
     yes: Annotated[bool, typer.Option("--yes", help="Accept what is new; for machines.")] = False,

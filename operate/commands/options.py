@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Annotated
 
 import typer
 
-from operate.stack.deployment import Target, stack_file_of, stacks_here
+from model.problems import UserError, did_you_mean
+from operate.commands.completion import node_words, stack_words
+from operate.stack.deployment import Target, stack_file_of
 from operate.stack.session import checked
 from operate.terminal.words import node_name, stack_name
 
@@ -17,15 +20,21 @@ def existing_stack(text: str) -> str:
     return text
 
 
-def _stacks(incomplete: str) -> list[str]:
-    return [each for each in stacks_here() if each.startswith(incomplete)]
+def require_node(node: str, known: Collection[str], problem: str = "") -> None:
+    """Raise :class:`UserError` for a node that is not among those *known*, with the one that is meant."""
+    if node not in known:
+        problem = problem or f"NODE: got {node!r}"
+        meant = did_you_mean(node, known)
+        raise UserError(
+            f"{problem}{f'; {meant}' if meant else ''}; allowed: {', '.join(known) or 'none'}"
+        )
 
 
 _stack = typer.Argument(
     metavar="STACK",
     help="The stack: stacks/Pulumi.STACK.yaml.",
     callback=checked(existing_stack),
-    autocompletion=_stacks,
+    autocompletion=stack_words,
 )
 Stack = Annotated[str, _stack]
 """Comes first wherever a command takes more than one word."""
@@ -35,6 +44,7 @@ Node = Annotated[
         metavar="NODE",
         help="The node: leader, or the name of a follower.",
         callback=checked(node_name),
+        autocompletion=node_words,
     ),
 ]
 Where = Annotated[

@@ -11,7 +11,7 @@ from typing import Any
 
 from model.problems import UserError
 from model.settings.hosts import FollowersOnHosts
-from operate.commands.options import Node, Stack, Where
+from operate.commands.options import Node, Stack, Where, require_node
 from operate.nodes.on_aws import entries, nodes
 from operate.nodes.present import deployed_outputs
 from operate.stack.deployment import SANDBOX_DIRECTORY, Deployment
@@ -27,8 +27,7 @@ def shell(
     """Open a shell on a node: through Session Manager, or on the sandbox's machine."""
     with deployment(stack, target, start=False, changes=False) as opened:
         outputs = deployed_outputs(opened)
-        if node not in entries(outputs):
-            raise UserError(f"NODE: got {node!r}; allowed: {', '.join(entries(outputs))}")
+        require_node(node, entries(outputs))
         command = shell_command(opened, node, outputs)
         if shutil.which(command[0]) is None:
             raise UserError(

@@ -51,6 +51,7 @@ from operate.stack.stack_file import (
     stack_in,
     write_stack_file,
 )
+from operate.stack.stack_names import stacks_in
 from operate.stack.stack_yaml import dumped
 from operate.terminal.messages import for_stack, say
 from preflight.price_list import region_of
@@ -326,7 +327,7 @@ def stack_file_of(stack: str) -> Path:
 
 def stacks_here() -> list[str]:
     """The names of the stacks of this checkout."""
-    return sorted(map(stack_in, (ROOT / "stacks").glob("Pulumi.*.yaml")))
+    return stacks_in(ROOT / "stacks")
 
 
 def default_target(stack: str) -> Target:

@@ -1,4 +1,4 @@
-"""A host whose Graphistry had a database before: it is not passed over, and docs/reference/failure-codes.md brings it along."""
+"""A host whose Graphistry had a database before is not passed over, and the documented commands bring it along."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from tests.cluster.on_hosts import STACK, OnHosts
 from tests.harness import ROOT
 
 SHARED = "/mnt/lab/graphistry"
+PAGE = ROOT / "docs" / "reference" / "failure-codes.md"
 VOLUME = "2.50.1_postgres_data"
 PSQL = "psql --username=graphistry --tuples-only --no-align --command"
 SERVICE = "docker ps -q -f label=com.docker.compose.service="
@@ -19,7 +20,7 @@ SERVICE = "docker ps -q -f label=com.docker.compose.service="
 
 def commands() -> list[str]:
     """The blocks of commands that docs/reference/failure-codes.md has for it."""
-    section = (ROOT / "docs" / "failures.md").read_text().partition("## A database elsewhere\n")[2]
+    section = PAGE.read_text().partition("## A database elsewhere\n")[2]
     blocks = re.findall(r"```console\n(.*?)```", section.partition("\n## ")[0], re.DOTALL)
     return ["set -e -o pipefail\n" + each.replace("root@leader# ", "") for each in blocks]
 

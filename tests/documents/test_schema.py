@@ -11,6 +11,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
+from model.settings.stack_keys import MODELINE
 from tests.harness import ROOT
 from tools import generate_schema
 
@@ -39,7 +40,7 @@ def test_it_is_a_schema() -> None:
 
 @pytest.mark.parametrize("file", STACKS, ids=lambda each: each.name)
 def test_every_stack_file_names_it_and_passes(file: Path) -> None:
-    assert file.read_text().splitlines()[0] == generate_schema.MODELINE
+    assert file.read_text().splitlines()[0] == MODELINE
     assert (file.parent / "../schemas/stack.schema.json").resolve() == generate_schema.FILE
     assert problems(yaml.safe_load(file.read_text())) == []
 
