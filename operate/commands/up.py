@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from model.problems import counted
-from operate.commands.options import Stack, Where, Yes
+from operate.commands.options import PulumisView, Stack, Where, Yes
 from operate.commands.preparation import check_hosts, data_to_give_up, prepare, tell_changes
 from operate.commands.screen import next_steps, show_nodes, show_unready
 from operate.nodes.present import hosts_in, is_deployed, present_nodes, settled_nodes
@@ -20,6 +20,7 @@ def up(
     stack: Stack = "sandbox",
     target: Where = None,
     yes: Yes = False,
+    pulumi: PulumisView = False,
     name: Annotated[
         str, typer.Option(help="Names of kept data, by comma, that this deployment may give up.")
     ] = "",
@@ -36,7 +37,9 @@ def up(
             typed = {each for each in name.split(",") if each}
             lost = data_to_give_up(opened, changes, typed)
             with unprotected(opened, lost):
-                status, refused = opened.up(*options, *consent(opened, yes=yes))
+                status, refused = opened.up(
+                    *options, *consent(opened, yes=yes), pulumis_view=pulumi
+                )
             outputs = opened.outputs()
             look = present_nodes if status else settled_nodes
             found = look(opened, outputs, hosts) if is_deployed(opened, outputs) else []
