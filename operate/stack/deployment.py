@@ -20,6 +20,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, TYPE_CHECKING, Any
 
+import typer
 from rich.markup import escape
 
 from model.problems import UserError, did_you_mean
@@ -70,6 +71,9 @@ SANDBOX_SALT = "v1:C5QxiWCe5rs=:v1:Pmc/sLEbdfy/sTj/:gS4Um5hsnmT17tL/WRtq6OQqyl7K
 
 LOOKS = ("ls", "export", "output", "history")
 """What `pulumi stack` is asked about the state, which it does not change."""
+
+ASKED = {"up": "update", "destroy": "destroy"}
+"""What Pulumi calls a command of its own where it asks whether to go on."""
 
 
 class Target(StrEnum):
@@ -131,25 +135,43 @@ class Deployment:
     ) -> Iterator[tuple[int, Path]]:
         """Run a Pulumi command on the stack and its file; its status and the engine's log of events.
 
-        Where Pulumi asks, the terminal is its own. What hosts that left have printed is shown once more: a terminal
-        has forgotten it by then.
+        What hosts that left have printed is shown once more: a terminal has forgotten it by then.
         """
         with TemporaryDirectory() as folder:
             events = Path(folder) / "events"
-            arguments = (command, *options, *self.configured(), "--event-log", str(events))
-            if pulumis_view or "--yes" not in options:
-                status = self.run(*arguments)
+            arguments = (*options, *self.configured(), "--event-log", str(events))
+            if pulumis_view or ("--yes" not in options and not has_screen()):
+                status = self.run(command, *arguments)
+            elif "--yes" in options:
+                status = self._run_watched(command, *arguments, events=events)
             else:
-                printed = Path(folder) / "printed"
-                with (
-                    printed.open("wb") as output,
-                    shown(printed, events, self._progress(command)) as end,
-                ):
-                    status = self.run(*arguments, output=output)
-                    end(status == 0)
+                status = self._consent(command, *options)
+                if status == 0:
+                    agreed = ("--yes", "--skip-preview", *arguments)
+                    status = self._run_watched(command, *agreed, events=events)
             for line in removal_lines(events, self.stack):
                 say(escape(line))
             yield status, events
+
+    def _run_watched(self, command: str, *arguments: str, events: Path) -> int:
+        """Run a Pulumi command that asks nothing, in this program's view of its *events*."""
+        printed = events.with_name("printed")
+        with printed.open("wb") as output, shown(printed, events, self._progress(command)) as end:
+            status = self.run(command, *arguments, output=output)
+            end(status == 0)
+        return status
+
+    def _consent(self, command: str, *options: str) -> int:
+        """Let Pulumi show its plan, and ask whether to go on: the status of what failed, 1 for a no."""
+        if command == "destroy":
+            plan = [command, "--preview-only", *options]
+        else:
+            plan = ["preview", *(each for each in options if each != "--continue-on-error")]
+        status = self.run(*plan, *self.configured())
+        if status == 0 and not typer.confirm(f"Do you want to perform this {ASKED[command]}?"):
+            say("nothing was changed")
+            return 1
+        return status
 
     def _progress(self, command: str) -> Progress | None:
         """How far a run of this stack is, for a terminal that can show it."""
