@@ -25,7 +25,7 @@ def up(
         str, typer.Option(help="Names of kept data, by comma, that this deployment may give up.")
     ] = "",
 ) -> None:
-    """Deploy a stack and show its nodes. On AWS Pulumi shows the plan and asks first."""
+    """Deploy a stack and show its nodes. Outside of the sandbox the plan comes first, and a question."""
     with deployment(stack, target, boots=True) as opened:
         looked = prepare(opened)
         changes = tell_changes(opened)

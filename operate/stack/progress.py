@@ -12,6 +12,8 @@ from operate.terminal.progress_view import NodeProgress, Shown
 WAIT = "-ready"
 """How the name of the resource ends that waits for a node."""
 
+DEFAULT_PROVIDER = re.compile(r"::pulumi:providers:[^:]*::default")
+
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m|<\{%[^%]*%\}>")
 _SECONDS = re.compile(r" \(\d+ s\)$")
 
@@ -95,6 +97,8 @@ class Progress:
             if kind != "resourcePreEvent":
                 self._looked.add(urn)
             return
+        if DEFAULT_PROVIDER.search(urn):
+            return  # Pulumi makes it and counts it nowhere
         self._begun.add(urn)
         if kind != "resourcePreEvent":
             self._done.add(urn)
