@@ -157,7 +157,7 @@ class Deployment:
         """Run a Pulumi command that asks nothing, in this program's view of its *events*."""
         printed = events.with_name("printed")
         with printed.open("wb") as output, shown(printed, events, self._progress(command)) as end:
-            status = self.run(command, *arguments, output=output)
+            status = self.run(command, *arguments, "--color", "never", output=output)
             end(status == 0)
         return status
 

@@ -41,6 +41,8 @@ class Progress:
     _begun: set[str] = field(default_factory=set, init=False)
     _done: set[str] = field(default_factory=set, init=False)
     _ended: bool | None = field(default=None, init=False)
+    _named: str = field(default="", init=False)
+    """What the last diagnostic was of: a traceback comes in many."""
 
     def __post_init__(self) -> None:
         self._rows = {node: NodeProgress(name=node) for node in self.nodes}
@@ -79,8 +81,10 @@ class Progress:
         name = said.get("urn", "").rpartition("::")[2]
         if not said.get("ephemeral"):
             first, *rest = text.splitlines()
+            heading = [f"{name}:"] if name and name != self._named else []
+            self._named = name
             return [
-                *([f"{name}:"] if name else []),
+                *heading,
                 f"  {said.get('prefix', '')}{first}",
                 *(f"  {each}" for each in rest),
             ]

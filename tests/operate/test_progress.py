@@ -120,6 +120,16 @@ def test_a_message_cannot_move_the_cursor() -> None:
     )
 
 
+def test_what_comes_in_many_diagnostics_has_one_heading() -> None:
+    progress = Progress("sandbox", NODES, 0)
+    said = [
+        {"urn": "a::b", "severity": "info#err", "message": text}
+        for text in ("Traceback\n", "  line 1\n", "\n")
+    ]
+    lines = [line for each in said for line in progress.take({"diagnosticEvent": each}, 0)]
+    assert lines == ["b:", "  Traceback", "    line 1"]
+
+
 def replay(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int] | None
 ) -> str:
