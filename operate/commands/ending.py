@@ -165,7 +165,7 @@ def _require_end(opened: Deployment, command: str) -> None:
         raise UserError(
             f"Pulumi was stopped before the end. Left of the stack {opened.stack}: {counted(len(left), 'resource')}, "
             f"which may cost money ({', '.join(left[:5])}{', ...' if len(left) > 5 else ''}). "
-            f"`make {command}{opened.choice}` goes on from here"
+            f"`./cluster {command}{opened.choice}` goes on from here"
         )
 
 

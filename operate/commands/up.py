@@ -52,14 +52,14 @@ def up(
             for told in refused:
                 say(told)
             say(
-                f"failures are listed above; after fixing them, `make up{opened.choice}` continues from here"
+                f"failures are listed above; after fixing them, `./cluster up{opened.choice}` continues from here"
             )
             raise typer.Exit(status)
         if failing:
             say(
                 f"{len(failing)} of {counted(len(found), 'node')} "
                 f"{'is' if len(failing) == 1 else 'are'} not ready; "
-                f"`make up{opened.choice}` continues from here"
+                f"`./cluster up{opened.choice}` continues from here"
             )
             raise typer.Exit(1)
         next_steps(opened, outputs)

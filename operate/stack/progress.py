@@ -91,7 +91,7 @@ class Progress:
         row = self._row(said.get("urn", ""))
         if row is not None and not text.startswith(" "):
             row.begin(now)
-            for opening in (f"{row.name} is not ready: ", f"{row.name}: "):
+            for opening in (f"{row.name} is not ready: ", f"{row.name}: ", "ready "):
                 text = text.removeprefix(opening)
             row.message = _SECONDS.sub("", text)
         return []
