@@ -13,7 +13,7 @@ from operate.commands.ending import (
     stop_unused_sandbox,
     take_down,
 )
-from operate.commands.options import Stack, Where, Yes
+from operate.commands.options import PulumisView, Stack, Where, Yes
 from operate.stack.session import checked, deployment, sandbox_runs, workbench_of
 from operate.terminal.messages import say
 from operate.terminal.words import stack_names
@@ -23,6 +23,7 @@ def down(
     stack: Stack = "sandbox",
     target: Where = None,
     yes: Yes = False,
+    pulumi: PulumisView = False,
     abandon: Annotated[
         str,
         typer.Option(
@@ -42,7 +43,7 @@ def down(
     with deployment(stack, target) as opened:
         if opened.exists():
             refuse_to_abandon(opened, {each for each in abandon.split(",") if each})
-            take_down(opened, yes=yes)
+            take_down(opened, yes=yes, pulumis_view=pulumi)
         else:
             refuse_other_state(opened)
             say(f"the stack {stack} was never deployed")

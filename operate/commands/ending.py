@@ -28,7 +28,7 @@ from preflight.situation import UNANSWERED
 from sandbox.lifecycle import Sandbox, stop
 
 
-def take_down(opened: Deployment, *, yes: bool) -> None:
+def take_down(opened: Deployment, *, yes: bool, pulumis_view: bool = False) -> None:
     """Destroy what is not kept, and say what is."""
     take_over(opened)
     protect_again(opened)
@@ -36,7 +36,8 @@ def take_down(opened: Deployment, *, yes: bool) -> None:
     on_hosts = isinstance(opened.settings, FollowersOnHosts)
     # What somebody else has destroyed already is no reason to fail. A host is asked when it is removed.
     refresh = [] if on_hosts else ["--refresh"]
-    status = opened.destroy("--exclude-protected", *refresh, *consent(opened, yes=yes))
+    options = ["--exclude-protected", *refresh, *consent(opened, yes=yes)]
+    status = opened.destroy(*options, pulumis_view=pulumis_view)
     if status:
         raise typer.Exit(status)
     _require_end(opened, "down")
@@ -164,7 +165,7 @@ def _require_end(opened: Deployment, command: str) -> None:
         raise UserError(
             f"Pulumi was stopped before the end. Left of the stack {opened.stack}: {counted(len(left), 'resource')}, "
             f"which may cost money ({', '.join(left[:5])}{', ...' if len(left) > 5 else ''}). "
-            f"`make {command}{opened.choice}` goes on from here"
+            f"`./cluster {command}{opened.choice}` goes on from here"
         )
 
 

@@ -56,3 +56,9 @@ Where = Annotated[
 ]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask; for machines.")]
 AsJson = Annotated[bool, typer.Option("--json", help="For scripts.")]
+PulumisView = Annotated[
+    bool,
+    typer.Option(
+        "--pulumi", help="Pulumi's own view of the run, in place of a line for each node."
+    ),
+]

@@ -18,6 +18,6 @@ def outputs(
         found = opened.outputs() if opened.exists() else {}
         if not found:
             raise UserError(
-                f"the stack {stack} has no outputs; `make up{opened.choice}` makes them"
+                f"the stack {stack} has no outputs; `./cluster up{opened.choice}` makes them"
             )
         show_outputs(found, as_json=as_json)

@@ -40,8 +40,8 @@ def purge(
         if isinstance(opened.settings, FollowersOnHosts):
             show_kept("kept on the hosts:", opened.outputs().get("keptData", {}))
             raise UserError(
-                f"nothing is deleted on hosts. `make down{opened.choice}` makes them plain hosts again; then delete "
-                "these places by hand, as root"
+                f"nothing is deleted on hosts. `./cluster down{opened.choice}` makes them plain hosts again; then "
+                "delete these places by hand, as root"
             )
         refuse_to_abandon(opened, set())
         cluster_of(opened)

@@ -48,7 +48,7 @@ def shell_command(opened: Deployment, node: str, outputs: Mapping[str, Any]) -> 
         machine = container_at(SANDBOX_DIRECTORY, opened.stack, address) or ""
         if not machine:
             raise UserError(
-                f"{node} has no machine at {address}; `make up{opened.choice}` boots it"
+                f"{node} has no machine at {address}; `./cluster up{opened.choice}` boots it"
             )
     else:
         found = {each.node.name: each.node.machine for each in nodes(opened, outputs)}[node]

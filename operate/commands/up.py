@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from model.problems import counted
-from operate.commands.options import Stack, Where, Yes
+from operate.commands.options import PulumisView, Stack, Where, Yes
 from operate.commands.preparation import check_hosts, data_to_give_up, prepare, tell_changes
 from operate.commands.screen import next_steps, show_nodes, show_unready
 from operate.nodes.present import hosts_in, is_deployed, present_nodes, settled_nodes
@@ -20,11 +20,12 @@ def up(
     stack: Stack = "sandbox",
     target: Where = None,
     yes: Yes = False,
+    pulumi: PulumisView = False,
     name: Annotated[
         str, typer.Option(help="Names of kept data, by comma, that this deployment may give up.")
     ] = "",
 ) -> None:
-    """Deploy a stack and show its nodes. On AWS Pulumi shows the plan and asks first."""
+    """Deploy a stack and show its nodes. Outside of the sandbox the plan comes first, and a question."""
     with deployment(stack, target, boots=True) as opened:
         looked = prepare(opened)
         changes = tell_changes(opened)
@@ -36,7 +37,9 @@ def up(
             typed = {each for each in name.split(",") if each}
             lost = data_to_give_up(opened, changes, typed)
             with unprotected(opened, lost):
-                status, refused = opened.up(*options, *consent(opened, yes=yes))
+                status, refused = opened.up(
+                    *options, *consent(opened, yes=yes), pulumis_view=pulumi
+                )
             outputs = opened.outputs()
             look = present_nodes if status else settled_nodes
             found = look(opened, outputs, hosts) if is_deployed(opened, outputs) else []
@@ -49,14 +52,14 @@ def up(
             for told in refused:
                 say(told)
             say(
-                f"failures are listed above; after fixing them, `make up{opened.choice}` continues from here"
+                f"failures are listed above; after fixing them, `./cluster up{opened.choice}` continues from here"
             )
             raise typer.Exit(status)
         if failing:
             say(
                 f"{len(failing)} of {counted(len(found), 'node')} "
                 f"{'is' if len(failing) == 1 else 'are'} not ready; "
-                f"`make up{opened.choice}` continues from here"
+                f"`./cluster up{opened.choice}` continues from here"
             )
             raise typer.Exit(1)
         next_steps(opened, outputs)

@@ -18,8 +18,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
+import typer
 from rich.markup import escape
 
 from model.problems import UserError, did_you_mean
@@ -30,6 +31,7 @@ from model.settings.read import AnySettings
 from model.settings.stack_keys import PROJECT, is_encrypted
 from operate.stack.aws_errors import refused
 from operate.stack.engine import ensure
+from operate.stack.progress import Progress, deployed_nodes
 from operate.stack.pulumi_errors import explained
 from operate.stack.pulumi_lock import wait_noting_lock
 from operate.stack.rehearsed_hosts import Unlike
@@ -53,6 +55,7 @@ from operate.stack.stack_file import (
 )
 from operate.stack.stack_names import stacks_in
 from operate.stack.stack_yaml import dumped
+from operate.stack.watched_run import has_screen, shown
 from operate.terminal.messages import for_stack, say
 from preflight.price_list import region_of
 from sandbox.lifecycle import Sandbox, SandboxError, find, start
@@ -69,6 +72,9 @@ SANDBOX_SALT = "v1:C5QxiWCe5rs=:v1:Pmc/sLEbdfy/sTj/:gS4Um5hsnmT17tL/WRtq6OQqyl7K
 
 LOOKS = ("ls", "export", "output", "history")
 """What `pulumi stack` is asked about the state, which it does not change."""
+
+ASKED = {"up": "update", "destroy": "destroy"}
+"""What Pulumi calls a command of its own where it asks whether to go on."""
 
 
 class Target(StrEnum):
@@ -94,42 +100,93 @@ class Deployment:
     _answers: dict[tuple[str, ...], str] = field(default_factory=dict, init=False, repr=False)
     """What Pulumi has said of the state since it was last changed from here: each question takes it 0.2 s."""
 
-    def run(self, *arguments: str) -> int:
-        """Run a Pulumi command with the caller's terminal; return its exit status.
+    def run(self, *arguments: str, output: IO[bytes] | None = None) -> int:
+        """Run a Pulumi command with the caller's terminal, or with a file for its *output*; return its exit status.
 
         Ctrl-C is Pulumi's, which cancels what it may, writes down what it made, and is waited for.
         """
         # The terminal tells Pulumi too, and subprocess would kill it a quarter of a second later.
         before = signal.signal(signal.SIGINT, lambda *_: None)
         try:
-            process = subprocess.Popen(["pulumi", *arguments], env=self.environment, cwd=ROOT)
+            process = subprocess.Popen(
+                ["pulumi", *arguments],
+                env=self.environment,
+                cwd=ROOT,
+                stdout=output,
+                stderr=subprocess.STDOUT if output else None,
+            )
             return wait_noting_lock(process, self.environment, self.stack, self.note)
         finally:
             signal.signal(signal.SIGINT, before)
             self.forget()
 
-    def up(self, *options: str) -> tuple[int, list[str]]:
+    def up(self, *options: str, pulumis_view: bool = False) -> tuple[int, list[str]]:
         """Deploy; the exit status, and a line for each known reason for which AWS refused resources."""
-        with self._logged("up", *options) as (status, events):
+        with self._logged("up", *options, pulumis_view=pulumis_view) as (status, events):
             return status, [for_stack(each, self.choice) for each in refused(events)]
 
-    def destroy(self, *options: str) -> int:
+    def destroy(self, *options: str, pulumis_view: bool = False) -> int:
         """Destroy; the exit status."""
-        with self._logged("destroy", *options) as (status, _):
+        with self._logged("destroy", *options, pulumis_view=pulumis_view) as (status, _):
             return status
 
     @contextmanager
-    def _logged(self, command: str, *options: str) -> Iterator[tuple[int, Path]]:
+    def _logged(
+        self, command: str, *options: str, pulumis_view: bool
+    ) -> Iterator[tuple[int, Path]]:
         """Run a Pulumi command on the stack and its file; its status and the engine's log of events.
 
         What hosts that left have printed is shown once more: a terminal has forgotten it by then.
         """
         with TemporaryDirectory() as folder:
             events = Path(folder) / "events"
-            status = self.run(command, *options, *self.configured(), "--event-log", str(events))
+            arguments = (*options, *self.configured(), "--event-log", str(events))
+            if pulumis_view or ("--yes" not in options and not has_screen()):
+                status = self.run(command, *arguments)
+            elif "--yes" in options:
+                status = self._run_watched(command, *arguments, events=events)
+            else:
+                status = self._consent(command, *options)
+                if status == 0:
+                    agreed = ("--yes", "--skip-preview", *arguments)
+                    status = self._run_watched(command, *agreed, events=events)
             for line in removal_lines(events, self.stack):
                 say(escape(line))
             yield status, events
+
+    def _run_watched(self, command: str, *arguments: str, events: Path) -> int:
+        """Run a Pulumi command that asks nothing, in this program's view of its *events*."""
+        printed = events.with_name("printed")
+        with printed.open("wb") as output, shown(printed, events, self._progress(command)) as end:
+            status = self.run(command, *arguments, "--color", "never", output=output)
+            end(status == 0)
+        return status
+
+    def _consent(self, command: str, *options: str) -> int:
+        """Let Pulumi show its plan, and ask whether to go on: the status of what failed, 1 for a no."""
+        if command == "destroy":
+            plan = [command, "--preview-only", *options]
+        else:
+            plan = ["preview", *(each for each in options if each != "--continue-on-error")]
+        status = self.run(*plan, *self.configured())
+        if status == 0 and not typer.confirm(f"Do you want to perform this {ASKED[command]}?"):
+            say("nothing was changed")
+            return 1
+        return status
+
+    def _progress(self, command: str) -> Progress | None:
+        """How far a run of this stack is, for a terminal that can show it."""
+        if not has_screen():
+            return None
+        resources = self.checkpoint().get("resources", [])
+        nodes = deployed_nodes(resources, self.stack)
+        if command == "up":
+            settings = self.settings
+            wanted = (
+                settings.nodes if isinstance(settings, FollowersOnHosts) else settings.node_names
+            )
+            nodes = list(dict.fromkeys([*wanted, *nodes]))
+        return Progress(self.stack, nodes, len(resources))
 
     def read(self, *arguments: str, stdin: str = "") -> str:
         """What a Pulumi command prints, given *stdin*. Raises :class:`UserError` if it fails, with what to do where

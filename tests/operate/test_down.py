@@ -42,7 +42,7 @@ def down(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
             settings=parse(raw),
             sandbox=SimpleNamespace() if rehearsal else None,
             outputs=lambda: {"keptData": KEPT},
-            destroy=lambda *_: 0,
+            destroy=lambda *_, **__: 0,
             checkpoint=dict,
             read=lambda *_: "[]",
         )
