@@ -33,8 +33,7 @@ from preflight import PreflightError
 # Pulumi interrupts the program when a resource has failed and said why; a traceback would hide that.
 signal.signal(signal.SIGINT, lambda *_: os._exit(1))
 
-PROJECT = pulumi.get_project()
-STACK = pulumi.get_stack()
+PROJECT, STACK = pulumi.get_project(), pulumi.get_stack()
 
 
 def main() -> None:
