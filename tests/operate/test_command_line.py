@@ -126,7 +126,9 @@ def test_a_tab_imports_nothing_that_takes_long() -> None:
     assert done.stdout.split() == ["leader"]
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert "operate.commands.completion" in imported
-    assert imported & {"boto3", "botocore", "pulumi", "model.settings", "sandbox", "paramiko"} == set()
+    assert (
+        imported & {"boto3", "botocore", "pulumi", "model.settings", "sandbox", "paramiko"} == set()
+    )
 
 
 def test_the_outline_of_a_command_has_the_words_of_the_command() -> None:
