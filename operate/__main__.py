@@ -79,7 +79,10 @@ app = typer.Typer(cls=Commands, no_args_is_help=True, pretty_exceptions_enable=F
 
 @app.callback()
 def before_any_command() -> None:
-    """Deploys, shows, proves and ends clusters of Graphistry. The stack comes first: ./cluster up prod."""
+    """Deploys, shows, proves and ends clusters of Graphistry.
+
+    The stack follows the command: ./cluster up prod deploys stacks/Pulumi.prod.yaml.
+    """
     from operate.stack.session import mistakes_told  # not for a TAB
     from operate.terminal.words import refuse_environment
 

@@ -44,7 +44,7 @@ MORE: Mapping[str, str] = {
     "quota-request": "It shows what is missing and what is already asked for, and asks for the rest after a yes.",
     "publish": "It reads the archive once: version, CUDA flavour, what the nodes rely on, SHA-256. The same command "
     "continues an upload that was cut.",
-    "down": "It says what is kept. A sandbox that nothing else uses is stopped.",
+    "down": "It says what is kept.",
     "purge": "On hosts it names the places to delete by hand.",
 }
 """What a help of one sentence has no room for."""
@@ -103,9 +103,12 @@ def _word(argument: Any) -> str:
 
 
 def _option(option: Any) -> str:
-    choices = getattr(option.type_descriptor, "choices", None) or ["TEXT"]
-    value = r"\|".join(map(str, choices))
-    return option.opts[0] if option.is_flag else f"{option.opts[0]} {value}"
+    if option.is_flag:
+        return str(option.opts[0])
+    choices = getattr(option.type_descriptor, "choices", None)
+    usual = "NUMBER" if option.type_descriptor.annotation is int else "TEXT"
+    value = "|".join(map(str, choices)) if choices else option.metavar or usual
+    return f"{option.opts[0]} {value}".replace("|", "\\|")
 
 
 def _meaning(parameter: Any) -> str:

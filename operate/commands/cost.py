@@ -21,7 +21,7 @@ def cost(
     target: Where = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what a stack costs at list prices, next to its budget and what of it runs now; it changes nothing."""
+    """Show what a stack costs at list prices, its budget, and the cost of what runs now; it changes nothing."""
     with deployment(stack, target, changes=False) as opened:
         situation = situation_on_aws(opened)
         if unknown := unknown_region(situation):

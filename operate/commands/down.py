@@ -27,12 +27,12 @@ def down(
     abandon: Annotated[
         str,
         typer.Option(
-            help="Stacks of followers, by comma, that may lose their leader.",
+            help="Stacks of followers that may lose their leader, separated by commas.",
             callback=checked(lambda text: ",".join(sorted(stack_names(text)))),
         ),
     ] = "",
 ) -> None:
-    """Destroy the machines of a stack and keep its data. The sandbox is stopped, and forgets."""
+    """Destroy the machines of a stack and keep its data. A sandbox that nothing else uses stops, and keeps nothing."""
     if bench := workbench_of(stack, target, start=False):
         status = bench.run(sys.argv[1:])
         bench.close(say)

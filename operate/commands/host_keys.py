@@ -191,13 +191,15 @@ def host_keys(
         str,
         typer.Argument(
             metavar="NODE",
-            help="One node, or all.",
+            help="One node, or ssh.bastion for the bastion; without it all of them.",
             callback=checked(node_name),
             autocompletion=node_words,
         ),
     ] = "",
     target: Where = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Accept what is new; for machines.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Accept new keys without asking; for scripts.")
+    ] = False,
 ) -> None:
     """Collect the host keys of a stack on hosts, show their fingerprints, write the accepted ones into its file."""
     if bench := workbench_of(stack, target, start=False):

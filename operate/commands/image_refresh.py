@@ -266,18 +266,23 @@ def image_refresh(
     target: Where = None,
     yes: Yes = False,
     image: Annotated[
-        str, typer.Option(help="newest, running (what the leader runs now), or an image's id.")
+        str,
+        typer.Option(
+            help="newest, running (what the leader runs now), or an image id such as ami-0123456789abcdef0."
+        ),
     ] = NEWEST,
     driver: Annotated[
         str,
         typer.Option(
-            help="NVIDIA driver, as its release notes say.", callback=checked(driver_version)
+            help="NVIDIA driver of the image, from its release notes.",
+            callback=checked(driver_version),
         ),
     ] = "",
     cuda: Annotated[
         str,
         typer.Option(
-            help="CUDA toolkit, as its release notes say.", callback=checked(cuda_version)
+            help="CUDA toolkit of the image, from its release notes.",
+            callback=checked(cuda_version),
         ),
     ] = "",
 ) -> None:

@@ -59,21 +59,27 @@ def init(
             callback=checked(lambda text: stack_name(text, "NAME")),
         ),
     ],
-    site: Annotated[str, typer.Option(help="aws, or hosts for machines that exist.")] = "",
+    site: Annotated[str, typer.Option(help="aws, or hosts for machines that exist already.")] = "",
     region: Annotated[str, typer.Option(help="AWS region such as us-east-1.")] = "",
     leader: Annotated[
         str,
-        typer.Option(metavar="TYPE|ADDRESS", help="Its instance type; on hosts its address."),
+        typer.Option(
+            metavar="TYPE|ADDRESS", help="The leader's instance type, or on hosts its address."
+        ),
     ] = "",
     follower: Annotated[
         list[str] | None,
-        typer.Option(metavar="[NAME=]TYPE|ADDRESS", help="A follower; once for each."),
+        typer.Option(metavar="[NAME=]TYPE|ADDRESS", help="A follower; repeat the option for each."),
     ] = None,
-    gpus: Annotated[int | None, typer.Option(help="On hosts: GPUs of each.")] = None,
-    gpu_memory: Annotated[int | None, typer.Option(help="On hosts: GiB of each GPU.")] = None,
-    memory: Annotated[int | None, typer.Option(help="On hosts: GiB of each host.")] = None,
+    gpus: Annotated[int | None, typer.Option(help="On hosts: number of GPUs in each host.")] = None,
+    gpu_memory: Annotated[
+        int | None, typer.Option(help="On hosts: memory of each GPU in GiB.")
+    ] = None,
+    memory: Annotated[
+        int | None, typer.Option(help="On hosts: memory of each host in GiB.")
+    ] = None,
 ) -> None:
-    """Write a commented stack file for a new cluster; a terminal is asked for what the options leave open."""
+    """Write a commented stack file for a new cluster; at a terminal it asks for what the options leave out."""
     given = Given(
         site=site,
         region=region,

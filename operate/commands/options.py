@@ -51,11 +51,12 @@ Where = Annotated[
     Target | None,
     typer.Option(
         "--target",
-        help="Where to; without it the stacks sandbox and …-sandbox go to the sandbox, others to AWS or their hosts.",
+        help="sandbox: rehearse on this computer; aws: for real, on AWS or the stack's hosts. Without it sandbox and "
+        "…-sandbox are rehearsed, all others are real.",
     ),
 ]
-Yes = Annotated[bool, typer.Option("--yes", help="Do not ask; for machines.")]
-AsJson = Annotated[bool, typer.Option("--json", help="For scripts.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask; for scripts.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 PulumisView = Annotated[
     bool,
     typer.Option(

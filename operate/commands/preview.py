@@ -12,7 +12,7 @@ from operate.terminal.messages import say
 
 
 def preview(stack: Stack = "sandbox", target: Where = None) -> None:
-    """Show what a deployment would change, compared with what AWS has now."""
+    """Show what a deployment would change, compared with what is deployed now."""
     with deployment(stack, target) as opened:
         looked = prepare(opened)
         changes = tell_changes(opened)

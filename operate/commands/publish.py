@@ -106,13 +106,22 @@ def _changed(
 
 def publish(
     stack: Stack,
-    archive: Annotated[Path, typer.Argument(help="The vendor's archive, release.tar.gz.")],
+    archive: Annotated[
+        Path, typer.Argument(metavar="ARCHIVE", help="The vendor's archive, release.tar.gz.")
+    ],
     target: Where = None,
     bucket: Annotated[
-        str, typer.Option(help="Where to; made if it is not there. Without it the account's own.")
+        str,
+        typer.Option(
+            help="Bucket to store it in, made if missing. Without it graphistry-releases-ACCOUNT-REGION."
+        ),
     ] = "",
     yes: Annotated[
-        bool, typer.Option("--yes", help="Write the archive's version into the stack file too.")
+        bool,
+        typer.Option(
+            "--yes",
+            help="Write a changed version and CUDA flavour into the stack file without asking.",
+        ),
     ] = False,
 ) -> None:
     """Check the vendor's archive, store it in a bucket, and let the stack fetch it from there."""

@@ -29,7 +29,8 @@ def purge(
     stack: Stack = "sandbox",
     target: Where = None,
     name: Annotated[
-        str, typer.Option(help="The stack's name once more: its data is deleted.")
+        str,
+        typer.Option(help="The stack's name, to delete its data without being asked for it."),
     ] = "",
 ) -> None:
     """Destroy a stack and DELETE ITS DATA. Asks for the stack's name."""

@@ -74,12 +74,12 @@ def wanted_table(wanted: list[WantedQuota]) -> Table:
 
 
 def quota_request(stack: Stack = "sandbox", target: Where = None, yes: Yes = False) -> None:
-    """Ask AWS for the quotas that a stack lacks; exit status 1 while one of them is not asked for."""
+    """Ask AWS for the quotas that a stack needs and the account lacks; exit status 1 until all are requested."""
     with deployment(stack, target, changes=False) as opened:
         situation = signed_in(opened)
         wanted = wanted_quotas(situation)
         if not wanted:
-            say(f"the quotas of AWS hold the stack {stack}; there is nothing to ask for")
+            say(f"the quotas suffice for the stack {stack}; nothing to request")
             return
         print_table(wanted_table(wanted))
         for each in wanted:

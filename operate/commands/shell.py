@@ -24,7 +24,7 @@ def shell(
     node: Node = "leader",
     target: Where = None,
 ) -> None:
-    """Open a shell on a node: through Session Manager, or on the sandbox's machine."""
+    """Open a shell on a node: on AWS by Session Manager, on hosts over SSH as root, in the sandbox in its container."""
     with deployment(stack, target, start=False, changes=False) as opened:
         outputs = deployed_outputs(opened)
         require_node(node, entries(outputs))

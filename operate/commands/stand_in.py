@@ -14,7 +14,8 @@ from operate.terminal.messages import say
 
 
 def stand_in(
-    stack: Stack, archive: Annotated[Path, typer.Argument(help="Where to write it.")]
+    stack: Stack,
+    archive: Annotated[Path, typer.Argument(metavar="ARCHIVE", help="Where to write it.")],
 ) -> None:
     """Write the sandbox's stand-in for the release of a stack to a file, to publish in a rehearsal."""
     with mistakes_told():

@@ -22,10 +22,13 @@ def up(
     yes: Yes = False,
     pulumi: PulumisView = False,
     name: Annotated[
-        str, typer.Option(help="Names of kept data, by comma, that this deployment may give up.")
+        str,
+        typer.Option(
+            help="Kept data that this deployment may give up: the names that the refusal shows, separated by commas."
+        ),
     ] = "",
 ) -> None:
-    """Deploy a stack and show its nodes. Outside of the sandbox the plan comes first, and a question."""
+    """Deploy a stack and show its nodes. Except in the sandbox it shows the plan and asks first."""
     with deployment(stack, target, boots=True) as opened:
         looked = prepare(opened)
         changes = tell_changes(opened)
