@@ -20,7 +20,8 @@ HINTS = {
     # delivery to a host
     "DeliveryBusy": "wait for the other `./cluster up` or `./cluster down` to end, then run yours again",
     "HostTaken": "destroy the host's present node with its own stack, or take the host out of this one",
-    "DataServicesForeign": "put dataServices.kind back, or take the data along as docs/how-to/deploy-on-hosts.md tells",
+    "DataServicesForeign": "put dataServices.kind back, or take the data along as docs/how-to/deploy-on-hosts.md "
+    "describes",
     "ServicesNotEnded": "start Docker on the host (`systemctl start docker`), then run the same command again",
     "AgentStopped": "read the log lines; `systemctl status graphistry-cluster-agent` on the host says more",
     "GuestsRefused": "name the leader's host, and give IPv4 addresses",
@@ -31,7 +32,7 @@ HINTS = {
     "DockerMissing": "install Docker with its compose plugin, or use an image that has them",
     "ComposeTooOld": "install the package docker-compose-plugin on the node, or use an image with a newer one",
     "DockerUnavailable": "read `journalctl -u docker` on the node",
-    "DockerConfigInvalid": "mend /etc/docker/daemon.json on the node: it is not a JSON object",
+    "DockerConfigInvalid": "fix /etc/docker/daemon.json on the node: it is not a JSON object",
     "NvidiaRuntimeMissing": "install nvidia-container-toolkit, or use an image that has it",
     "GpuUnavailable": "reboot the node; if the driver was just updated, that is enough",
     "GpuMissing": "AWS: stop and start the instance (it moves to other hardware); else fix the host or its GPU profile",

@@ -213,7 +213,7 @@ ON_HOSTS: Mapping[str, Change] = {
             "profile": _GPU_SERVICES,
             "gpus": _GPU_SERVICES,
             "host.address": _OTHER_HOST,
-            "host.privateAddress": Change(_IN_PLACE, "every node is told"),
+            "host.privateAddress": Change(_IN_PLACE, "every node is informed"),
             "host.hostKey": _TOUCHES_NOTHING,
             "host.user": _TOUCHES_NOTHING,
             "host.port": _TOUCHES_NOTHING,

@@ -8,7 +8,7 @@ from agent.failures import Failure
 from agent.sites.store import STORE
 from agent.specification import Specification
 
-SWITCH = "docs/how-to/deploy-on-hosts.md tells how to take the data along"
+SWITCH = "docs/how-to/deploy-on-hosts.md describes how to take the data along"
 
 
 def present() -> str | None:

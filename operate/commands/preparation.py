@@ -142,8 +142,8 @@ def preflight_on_aws(opened: Deployment) -> Looked:
         print_table(cost_table(reckoning(situation)), stderr=True)
     if "quota" in report.checks("failed"):
         say(
-            f"`./cluster quota-request{opened.choice}` shows the quotas that lack and what is asked for already, and "
-            "asks AWS for the rest after a yes"
+            f"`./cluster quota-request{opened.choice}` shows the insufficient quotas and what is already requested, "
+            "and requests the rest after a yes"
         )
     if report.problems:
         raise PreflightError(report)
@@ -159,7 +159,7 @@ def tell_changes(opened: Deployment) -> tuple[ChangedKey, ...] | None:
         changes = changes_since_deployment(opened)
     except UnknownSettingsError as error:
         say(
-            f"{error}; what its keys do is told in model/settings/aws.py, and Pulumi's plan is below"
+            f"{error}; what its keys do is documented in model/settings/aws.py, and Pulumi's plan is below"
         )
         return None
     if changes:
@@ -287,8 +287,8 @@ def check_hosts(opened: Deployment, hosts: Hosts) -> list[str]:
     blocking = [each for each in troubles if each.blocks and not (goes_on and each.unreachable)]
     if blocking:
         raise UserError(
-            f"{counted(len(blocking), 'problem')} on the hosts, told above; nothing was changed, and the same command "
-            "looks again"
+            f"{counted(len(blocking), 'problem')} on the hosts, listed above; nothing was changed, and the same "
+            "command looks again"
         )
     lacking = {each.node: each.lacks for each in troubles if each.lacks}
     return replacements(opened.checkpoint()["resources"], opened.stack, lacking) if lacking else []

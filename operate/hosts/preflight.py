@@ -288,7 +288,7 @@ def _sizes(settings: FollowersOnHosts, node: str, found: Facts) -> Iterator[tupl
         if len(found.gpus) < wanted:
             yield (
                 f"it shows {len(found.gpus)} of {wanted} GPUs",
-                f"mend the host, or lower gpuProfiles.{name}.gpus",
+                f"fix the host, or lower gpuProfiles.{name}.gpus",
             )
         least = min((gpu.memory_mib for gpu in found.gpus[:wanted]), default=None)
         if least is not None and least < profile.gpu_memory_mib * SHORTFALL:
@@ -363,7 +363,7 @@ def _data_services(settings: HostsSettings, found: Facts) -> Iterator[tuple[str,
         yield (
             f"its data are those of dataServices.kind {found.data_services}, the stack file says {kind}",
             f"put {found.data_services} back: the other kind begins with an empty database; "
-            "docs/how-to/deploy-on-hosts.md tells how to take the data along",
+            "docs/how-to/deploy-on-hosts.md describes how to take the data along",
         )
 
 

@@ -127,7 +127,7 @@ _ON_AWS = (
     + """\
 # A cluster on AWS, written by `./cluster init`. stacks/Pulumi.prod.yaml shows every key that may stand here.
 # Deploy:   ./cluster publish {stack} release.tar.gz, then ./cluster up {stack}
-# Rehearse: the same with --target sandbox; docs/explanation/sandbox.md, "Releases"
+# Rehearse: docs/how-to/rehearse-faults.md, "A stack of your own"
 config:
   # Never changed: another region is another cluster.
   aws:region: {region}
@@ -177,7 +177,7 @@ _ON_HOSTS = (
     f"{MODELINE}\n"
     + """\
 # A cluster on machines that exist already, written by `./cluster init`. stacks/Pulumi.onprem.yaml shows every key that
-# may stand here; docs/how-to/deploy-on-hosts.md tells each step:
+# may stand here; docs/how-to/deploy-on-hosts.md describes each step:
 #   ./cluster host-keys {stack}    collects the host keys, shows their fingerprints, writes each here as `hostKey`
 #   ./cluster up {stack}
 # Rehearse, which needs no host keys: ./cluster up {stack} --target sandbox

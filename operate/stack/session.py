@@ -1,4 +1,4 @@
-"""How a command begins: with an open deployment, or with a message that a person can mend."""
+"""How a command begins: with an open deployment, or with a message that a person can act on."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def consent(opened: Deployment, *, yes: bool) -> list[str]:
     """
     if opened.sandbox is None and not yes and not sys.stdin.isatty():
         raise UserError(
-            "Pulumi shows its plan and asks, and nobody is there to say yes; the same command with `--yes` does"
+            "the plan is shown and must be accepted, and there is no terminal to ask at; pass --yes to accept it"
         )
     return ["--yes", "--skip-preview"] if opened.sandbox or yes else []
 

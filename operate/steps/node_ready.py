@@ -112,7 +112,7 @@ def _waits_for_leader(seen: Observation, told: Seen, specification: str) -> Verd
     details = {
         "code": "LeaderFailed",
         "reason": f"it is in {report['phase']} and needs the leader, which failed: {failed.code}",
-        "hint": "mend the leader, whose failure is shown beside this one; then the same command again",
+        "hint": "fix the leader, whose failure is shown next to this one; then run the same command again",
     }
     return Verdict("failed", "waits for the leader", details)
 
@@ -278,7 +278,7 @@ def wait(watcher: Watcher, node: str, meaning: Callable[[Observation], Verdict])
     try:
         return verdict.follow(look, lambda line: step_output.show(f"{node}: {line}"), POLL_SECONDS)
     except (BotoCoreError, ClientError) as error:
-        details = {"reason": str(error), "hint": "mend it; the same command again waits on"}
+        details = {"reason": str(error), "hint": "fix it; the same command continues to wait"}
         return Verdict("failed", "AWS cannot be asked", details)
 
 

@@ -88,7 +88,7 @@ def test_another_release_than_the_hosts_come_with_is_refused_before_any_is_touch
     refused = leader.operate("up")
     leader.checkout.change(release=RELEASE)
     assert refused.returncode == 1
-    assert "1 problem on the hosts, told above; nothing was changed" in refused.stdout
+    assert "1 problem on the hosts, listed above; nothing was changed" in refused.stdout
     found = "/home/ubuntu/graphistry on it is 2.51.3 for CUDA 12, release says 2.52.0 for CUDA 12"
     assert tells(refused.stdout, found)
     leader.until_ready("leader")

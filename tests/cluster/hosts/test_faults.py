@@ -109,7 +109,7 @@ def test_a_private_key_that_no_host_knows_changes_nothing(cluster: OnHosts, tmp_
     finally:
         key.write_text(right)
     assert done.returncode != 0
-    assert "3 problems on the hosts, told above; nothing was changed" in done.stdout
+    assert "3 problems on the hosts, listed above; nothing was changed" in done.stdout
     assert operator_key.private_key(tmp_path).splitlines()[1] not in done.stdout
     assert changed_nothing(cluster.succeed())
     assert cluster.started() == before
