@@ -18,7 +18,7 @@ PROGRAM = "the program's imports and settings"
 
 SETTINGS = """
 import json, sys
-from model.settings.aws import parse
+from model.settings.read import parse
 parse(json.loads(sys.argv[1]))
 """
 

@@ -104,7 +104,7 @@ def test_the_products_role_is_no_superuser(cluster: OnHosts) -> None:
         assert asked("before", is_superuser) == "t\n"
         program = (
             "import sys; sys.path.insert(0, '/opt/graphistry-cluster/agent.pyz');"
-            " from agent import postgres_role as role; role.CONTAINER = 'before'; role.demote(); role.demote()"
+            " from agent.data import postgres_role as role; role.CONTAINER = 'before'; role.demote(); role.demote()"
         )
         cluster.run("leader", f'python3 -c "{program}"')
         for container in (POSTGRES, "before"):

@@ -148,7 +148,7 @@ def test_a_container_gets_gpus_where_it_asks_for_them(cloud: World, pair: list[s
 ASKED = """
 import dataclasses, json, subprocess, sys, threading, time
 sys.path.insert(0, "/root/agent.pyz")
-from agent import engine
+from agent.containers import engine
 found = engine.containers("judged")
 identifier = next(each.identifier for each in found if each.service == "runs")
 script = "echo out; echo err >&2; exit 3"
@@ -276,7 +276,7 @@ def grow(cloud: World, machine: str, volume: str) -> None:
     follow = "\n".join(
         (
             "import sys; sys.path.insert(0, '/root/agent.pyz')",
-            "from agent import disk_growth",
+            "from agent.machine import disk_growth",
             "print(disk_growth._follow('/mnt'))",
         )
     )

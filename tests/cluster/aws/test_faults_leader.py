@@ -228,7 +228,8 @@ RACE = """
 import json, sys, types
 from pathlib import Path
 sys.path.insert(0, "/opt/graphistry-cluster/agent.pyz")
-from agent import cluster_secret, specification
+from agent import specification
+from agent.phases import secrets
 from agent.sites.aws_site import AwsSite
 document = json.loads(Path("/opt/graphistry-cluster/specification.json").read_text())
 document["secret"] = {"arn": "%(arn)s", "followersArn": "%(followers)s"}
@@ -240,7 +241,7 @@ site.aws._credentials()
 Path("/run/race/" + sys.argv[1]).touch()
 while not Path("/run/race/go").exists():
     pass
-cluster_secret.cluster_secret(one)
+secrets.cluster_secret(one)
 print(json.dumps(one.secret, sort_keys=True))
 """
 
