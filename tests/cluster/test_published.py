@@ -40,7 +40,7 @@ def test_a_stack_of_an_account_turns_green_from_a_bare_image_and_a_published_arc
     file = str(dev.checkout.root / "graphistry.tar.gz")
     refused = dev.operate("up", *TARGET)
     assert refused.returncode == 1
-    assert "./cluster publish dev FILE --target sandbox" in refused.stdout
+    assert "./cluster publish dev --target sandbox FILE" in refused.stdout
     for words in (("stand-in", file), ("publish", file, *TARGET), ("up", *TARGET)):
         done = dev.operate(*words)
         assert done.returncode == 0, done.stdout

@@ -44,7 +44,7 @@ def test_a_rehearsal_is_refused_without_an_archive_and_green_with_one(
     refused = checkout.operate("up", *DEV)
     assert refused.returncode == 1
     assert "1. release.source" in refused.stdout
-    assert "./cluster publish dev FILE --target sandbox" in refused.stdout
+    assert "./cluster publish dev --target sandbox FILE" in refused.stdout
     assert "./cluster stand-in dev FILE" in refused.stdout
     assert checkout.account()["vpcs"] == 0
     files = [
@@ -92,7 +92,7 @@ def test_followers_of_another_stack_are_refused_before_they_start(checkout: Chec
     refused = checkout.operate("up", "gpu-team", "--target", "sandbox")
     assert refused.returncode == 1
     assert "preinstalled in the stack of the leader" in refused.stdout
-    assert "./cluster publish prod FILE --target sandbox" in refused.stdout
+    assert "./cluster publish prod --target sandbox FILE" in refused.stdout
 
 
 def test_a_stack_that_fetches_no_archive_of_its_own_is_told_what_to_do(
@@ -105,7 +105,7 @@ def test_a_stack_that_fetches_no_archive_of_its_own_is_told_what_to_do(
     file.write_text(yaml.safe_dump(content))
     for stack, target, words in (
         ("onprem", "aws", "release.source: file:/absolute/path"),
-        ("gpu-team", "sandbox", "./cluster publish prod FILE --target sandbox"),
+        ("gpu-team", "sandbox", "./cluster publish prod --target sandbox FILE"),
     ):
         refused = checkout.operate("publish", stack, str(archive), "--target", target)
         assert refused.returncode == 1
