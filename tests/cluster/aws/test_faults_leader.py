@@ -262,7 +262,7 @@ def test_two_leaders_that_race_for_the_empty_secret_end_with_one(cluster: Cluste
                 systemd-run --quiet --pipe --wait --collect -E GRAPHISTRY_CLUSTER_HOME=/run/race/home-$one \
                     python3 /run/race.py $one > /run/race/out-$one &
             done
-            until [ -e /run/race/a -a -e /run/race/b ]; do sleep 0.1; done
+            timeout 60 sh -c "until [ -e /run/race/a -a -e /run/race/b ]; do sleep 0.1; done"
             touch /run/race/go
             wait
             cat /run/race/out-a /run/race/out-b
