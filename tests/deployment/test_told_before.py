@@ -162,7 +162,7 @@ def test_a_plan_that_lets_go_of_the_shared_folder_is_refused(deployed: Checkout)
     deployed.change(sharedFolder={})
     assert done.returncode == 1
     assert kept["sharedFolder"] in done.stdout
-    assert "NAME=graphistry-sandbox-shared-folder" in done.stdout
+    assert "--name graphistry-sandbox-shared-folder" in done.stdout
     assert outputs(deployed)["keptData"] == kept
 
 

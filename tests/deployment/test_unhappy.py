@@ -166,7 +166,7 @@ def test_a_check_that_is_switched_off_stops_nothing(new_account: Checkout) -> No
 def test_a_quota_is_asked_for_after_a_yes(new_account: Checkout) -> None:
     refused = new_account.operate("quota-request")
     assert refused.returncode == 1
-    assert "Nobody is there to say yes; YES=1 does" in refused.stdout
+    assert "Nobody is there to say yes; `--yes` does" in refused.stdout
     assert "is pending" in new_account.succeed("quota-request", "--yes")
     again = new_account.succeed("quota-request")
     assert re.search(r"64 +64 on 20\d\d-", again)
@@ -327,4 +327,4 @@ def test_a_python_that_is_too_old_is_told_what_to_install(checkout: Checkout) ->
     )
     assert done.returncode != 0
     assert "needs Python 3.11 or newer" in done.stderr
-    assert "./cluster up PYTHON3=" in done.stderr
+    assert "make up PYTHON3=" in done.stderr

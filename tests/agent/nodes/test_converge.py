@@ -622,5 +622,5 @@ def test_an_unreachable_leader_is_told(
 
 
 def test_a_surprise_is_a_failure_too(leader: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agent.supported.os_release", lambda _: 1 / 0)
+    monkeypatch.setattr("agent.phases.preflight.os_release", lambda _: 1 / 0)
     assert failure(leader)["code"] == "AgentCrashed"

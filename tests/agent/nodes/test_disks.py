@@ -23,7 +23,7 @@ from agent.node import Node
 from agent.phases import preflight
 from agent.repair import TRIES, Repairs
 from model.node_report import NodeReport
-from tests.agent.fakes import FakeMachine
+from tests.agent.fakes import FakeMachine, redirect
 
 from .test_converge import SCHEMA, claimed, failure, unchanged
 
@@ -143,7 +143,7 @@ class TestWithoutTools:
         monkeypatch.setattr(
             "agent.machine.systemd.mount_at", lambda path: found if path == self.PATH else None
         )
-        monkeypatch.setattr("agent.machine.data_root.DATA", self.PATH)
+        redirect(monkeypatch, "DATA", self.PATH)
         file = fake.root / "devices" / "259:3" / "size"
         file.parent.mkdir(parents=True)
         file.write_text("41943040")

@@ -536,12 +536,12 @@ def test_the_page_by_which_the_door_is_found_is_not_asked_again(
     )
     Repairs(follower).look()
     assert http_check(follower)[0]
-    assert asked == ["/healthz", "/streamgl-gpu/secondary/gpu/health"]
+    assert asked == ["/caddy/health/", "/streamgl-gpu/secondary/gpu/health"]
     monkeypatch.setattr(
         "agent.graphistry.door.find", lambda *_: Door("http://localhost", answered=502)
     )
     Repairs(follower).look()
-    assert http_check(follower) == (False, "/caddy/health/ answers 502")
+    assert http_check(follower) == (False, "/healthz answers 502")
 
 
 def test_who_listens_at_the_ports_of_telemetry_is_asked_once_a_while(
