@@ -14,7 +14,8 @@ import threading
 from collections import deque
 from typing import Iterator, Protocol
 
-from agent.delivery.remote_object import CHUNK_BYTES, Open, RemoteObject
+from agent.delivery.archive import CHUNK_BYTES
+from agent.delivery.remote_object import Open, RemoteObject
 from agent.failures import Failure
 
 PART_BYTES = 16 * 1024 * 1024
@@ -32,8 +33,12 @@ class Stream(Protocol):
     def hexdigest(self) -> str:
         """SHA-256 of what was read."""
 
-    def drain(self) -> str:
-        """Read what is left, and return the SHA-256 of everything."""
+
+def drained(stream: Stream) -> str:
+    """Read what is left, and return the SHA-256 of everything."""
+    while stream.read(CHUNK_BYTES):
+        pass
+    return stream.hexdigest()
 
 
 class Download:
@@ -61,12 +66,6 @@ class Download:
     def hexdigest(self) -> str:
         """SHA-256 of what was read; of everything, once `read` has returned nothing."""
         return self._digest.hexdigest()
-
-    def drain(self) -> str:
-        """Read what is left, and return the SHA-256 of everything."""
-        while self.read(CHUNK_BYTES):
-            pass
-        return self.hexdigest()
 
 
 def _in_order(found: RemoteObject) -> Iterator[bytes]:

@@ -6,33 +6,24 @@ import io
 import json
 import os
 import posixpath
-import subprocess
 import tarfile
 import tempfile
 from pathlib import Path
 from typing import IO, Any, Callable, Dict, List, cast
 
 from agent.delivery import layers
-from agent.delivery.archive import Archive, widen
+from agent.delivery.archive import CHUNK_BYTES, Archive
+from agent.delivery.feeding import fed
 from agent.failures import Failure
 from agent.machine.commands import require, run
 
 UNVERIFIED = "graphistry-cluster-unverified"
 """The name of images whose archive has not had the right checksum yet; each has a tag."""
-
-
 MANIFEST = "manifest.json"
-
-
 NAMING = (MANIFEST, "repositories", "index.json", "oci-layout")
 """The files of an archive of `docker save` that name its images; Docker needs the first only."""
-
-
 Names = Dict[str, List[str]]
 """The images of an archive: what Docker has loaded them as, and how they are called in it."""
-
-
-CHUNK_BYTES = 1024 * 1024
 
 
 def load_unverified(content: IO[bytes], folder: Path, images: Names) -> None:
@@ -63,38 +54,16 @@ def name_images(images: Names) -> None:
 
 
 def remove_images(images: list[str]) -> None:
+    """Remove images by name, those that are not in use."""
     if images:
         run(["docker", "rmi", *images], seconds=300)
 
 
 def load(feed: Callable[[IO[bytes]], object]) -> None:
-    """Let Docker load what *feed* writes."""
-    process = subprocess.Popen(
-        ["docker", "load"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
-    assert process.stdin is not None  # noqa: S101, it is a pipe
-    assert process.stdout is not None  # noqa: S101, it is a pipe
-    widen(process.stdin)
-    try:
-        try:
-            feed(process.stdin)
-            process.stdin.close()
-        except BrokenPipeError:
-            pass  # Docker says why
-        output = process.stdout.read().decode(errors="replace")
-        status = process.wait()
-    except BaseException:
-        process.kill()
-        process.wait()
-        raise
-    finally:
-        process.stdout.close()
+    """Let Docker load what *feed* writes. Raises Failure."""
+    status, said = fed(["docker", "load"], feed)
     if status:
-        raise _load_failure(output.splitlines()[-20:])
+        raise _load_failure(said[-20:])
 
 
 class _Pipe:

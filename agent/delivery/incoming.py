@@ -9,8 +9,6 @@ from pathlib import Path
 from agent.failures import Failure
 from agent.node import HOME
 
-CHUNK_BYTES = 1024 * 1024
-
 
 def place(sha256: str) -> Path:
     """Where the archive with this checksum waits to be unpacked."""
@@ -56,9 +54,3 @@ class LocalArchive:
     def hexdigest(self) -> str:
         """SHA-256 of what was read."""
         return self._digest.hexdigest()
-
-    def drain(self) -> str:
-        """Read what is left, and return the SHA-256 of everything."""
-        while self.read(CHUNK_BYTES):
-            pass
-        return self.hexdigest()

@@ -7,20 +7,18 @@ what limits a machine (a gp3 volume has 125 MB/s unless one pays for more), and 
 
 from __future__ import annotations
 
-import contextlib
 import shutil
-import subprocess
 import tarfile
 from io import BufferedReader
 from pathlib import Path
 from typing import IO
 
-from agent.delivery.archive import widen
+from agent.delivery.archive import CHUNK_BYTES
+from agent.delivery.feeding import fed
 from agent.failures import Failure
 from agent.machine import docker
 from agent.machine.versions import is_at_least
 
-CHUNK_BYTES = 1024 * 1024
 COMPRESS = ["zstd", "-q", "-c", "-1", "-T0"]
 USTAR = slice(257, 262)
 """Where a tar archive says that it is one; a layer that is compressed already does not."""
@@ -44,33 +42,12 @@ def can_be_compressed(content: BufferedReader, size: int, folder: Path) -> bool:
 
 def compress(content: IO[bytes], file: IO[bytes]) -> None:
     """Write a layer to *file*, which is read from its begin then. Raises Failure."""
-    process = subprocess.Popen(
-        COMPRESS,
-        stdin=subprocess.PIPE,
-        stdout=file,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
-    assert process.stdin is not None  # noqa: S101, it is a pipe
-    assert process.stderr is not None  # noqa: S101, it is a pipe
-    widen(process.stdin)
-    try:
-        with contextlib.suppress(BrokenPipeError):  # zstd says why
-            shutil.copyfileobj(content, process.stdin, CHUNK_BYTES)
-            process.stdin.close()
-        said = process.stderr.read().decode(errors="replace")
-        status = process.wait()
-    except BaseException:
-        process.kill()
-        process.wait()
-        raise
-    finally:
-        process.stderr.close()
+    status, said = fed(COMPRESS, lambda pipe: shutil.copyfileobj(content, pipe, CHUNK_BYTES), file)
     if status:
-        is_full = "no space left" in said.lower()
+        is_full = any("no space left" in line.lower() for line in said)
         raise Failure(
             "DiskFull" if is_full else "ImagesLoadFailed",
             "a layer cannot be compressed",
-            said.splitlines(),
+            said,
         )
     file.seek(0)

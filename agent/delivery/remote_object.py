@@ -10,9 +10,9 @@ from http.client import HTTPResponse
 from typing import Callable, Iterator
 
 from agent.delivery import download_failures
+from agent.delivery.archive import CHUNK_BYTES
 from agent.failures import Failure
 
-CHUNK_BYTES = 1024 * 1024
 TRIES = 8
 """Without a single byte of the part in between."""
 LONGEST_PAUSE = 30.0

@@ -23,10 +23,9 @@ from typing import Any, Sequence
 from agent.containers.compose import Compose
 from agent.data import database_folder
 from agent.delivery import incoming
-from agent.delivery.archive import IMAGE_ARCHIVES, Archive
-from agent.delivery.download import Download, Stream
+from agent.delivery.archive import CHUNK_BYTES, IMAGE_ARCHIVES, Archive
+from agent.delivery.download import Download, Stream, drained
 from agent.delivery.images import (
-    CHUNK_BYTES,
     UNVERIFIED,
     Names,
     load,
@@ -148,7 +147,7 @@ def _fetched(node: Node) -> Path:
             ) from error
         if isinstance(error, Failure) and error.code == "ReleaseArchiveInvalid":
             # An archive that cannot be read is most often one with another checksum: that is the better reason.
-            found = download.drain()
+            found = drained(download)
             if found != specification.release_sha256:
                 raise _mismatch(node, found) from error
         raise

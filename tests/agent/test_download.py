@@ -13,7 +13,7 @@ from typing import NoReturn
 
 import pytest
 
-from agent.delivery.download import AT_ONCE, Download
+from agent.delivery.download import AT_ONCE, Download, drained
 from agent.delivery.remote_object import Open
 from agent.failures import Failure
 
@@ -217,7 +217,7 @@ def test_no_two_parts_are_of_two_contents(server: Server, tag: str | None, conte
         everything(download)
     assert raised.value.code == "ReleaseChecksumMismatch"
     with pytest.raises(Failure, match="was changed while it was fetched"):
-        download.drain()  # never taken for the end
+        drained(download)  # never taken for the end
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from typing import NoReturn
 import pytest
 
 from agent.delivery import download_failures, remote_object
-from agent.delivery.download import Download
+from agent.delivery.download import Download, drained
 from agent.delivery.remote_object import TRIES
 from agent.failures import Failure
 from agent.sites.aws import AwsError
@@ -86,7 +86,7 @@ def only_https(source: str, span: str) -> NoReturn:
 
 def failure(source: str) -> Failure:
     with pytest.raises(Failure) as raised:
-        Download(source, only_https).drain()
+        drained(Download(source, only_https))
     return raised.value
 
 
@@ -97,7 +97,7 @@ def url(server: Server, scheme: str = "http") -> str:
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 503])
 def test_what_passes_is_asked_again(server: Server, status: int) -> None:
     server.answers = [(status, {})] * 2
-    Download(url(server), only_https).drain()
+    drained(Download(url(server), only_https))
     assert server.asked == 3
 
 
@@ -130,13 +130,13 @@ def test_a_server_says_when_to_come_back(
     server: Server, pauses: list[float], asked: str, expected: float
 ) -> None:
     server.answers = [(503, {"Retry-After": asked})]
-    Download(url(server), only_https).drain()
+    drained(Download(url(server), only_https))
     assert pauses == [expected]
 
 
 def test_a_server_may_say_it_as_a_date(server: Server, pauses: list[float]) -> None:
     server.answers = [(429, {"Retry-After": email.utils.formatdate(time.time() + 60, usegmt=True)})]
-    Download(url(server), only_https).drain()
+    drained(Download(url(server), only_https))
     assert 50 < pauses[0] <= 60
 
 
@@ -207,7 +207,7 @@ def test_s3_that_is_busy_is_not_cut() -> None:
         raise AwsError("503", "Slow Down")
 
     with pytest.raises(Failure, match="it answers 503: Slow Down, 8 times") as raised:
-        Download("s3://bucket/key", busy).drain()
+        drained(Download("s3://bucket/key", busy))
     assert raised.value.code == "ReleaseUnreachable"
 
 
