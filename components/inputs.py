@@ -33,13 +33,13 @@ def look_first(
     done so. Raises :class:`pulumi.RunError` and :class:`PreflightError`."""
     if os.environ.get(DONE):
         return
-    require_account(known, region)
-    preflight_on_aws(settings, region, joined, known)  # knows a region that is none
+    _require_account(known, region)
+    _preflight_on_aws(settings, region, joined, known)  # knows a region that is none
     if reason := moved(known, region):
         raise pulumi.RunError(f"stacks/Pulumi.{pulumi.get_stack()}.yaml: {reason}")
 
 
-def preflight_on_aws(
+def _preflight_on_aws(
     settings: FollowersOnAws, region: str, joined: Mapping[str, Any] | None, known: Recorded
 ) -> None:
     """Make the preflight, which the operator's commands have made already. Raises :class:`PreflightError`."""
@@ -76,7 +76,7 @@ def preflight_on_aws(
         raise PreflightError(report)
 
 
-def require_account(known: Recorded, region: str) -> None:
+def _require_account(known: Recorded, region: str) -> None:
     """Raise :class:`pulumi.RunError` for credentials of another account than the cluster's, which the operator's
     commands have refused already. What AWS does not answer, the preflight tells."""
     try:

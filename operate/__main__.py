@@ -69,9 +69,13 @@ def command(name: str) -> Any:
     file = name.replace("-", "_")
     module = import_module(f"operate.commands.{file}")
     alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    examples = [each if "./cluster" in each else f"./cluster {each}" for each in COMMANDS[name]]
-    alone.command(name, epilog="\n\n".join(["Examples:", *examples]))(getattr(module, file))
+    alone.command(name, epilog="\n\n".join(["Examples:", *examples(name)]))(getattr(module, file))
     return typer.main.get_command(alone)
+
+
+def examples(name: str) -> list[str]:
+    """The examples of a command as they are typed."""
+    return [each if "./cluster" in each else f"./cluster {each}" for each in COMMANDS[name]]
 
 
 app = typer.Typer(cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False)

@@ -26,7 +26,7 @@ def image(situation: Situation) -> tuple[Finding, ...]:
     :class:`UnansweredError` when AWS does not answer.
     """
     wanted, region = situation.settings.image, situation.region
-    refresh = situation.make("image-refresh")
+    refresh = situation.command("image-refresh")
     release = situation.release
     if release is None and wanted.marketplace and wanted.pinned(region) is None:
         raise UnansweredError(

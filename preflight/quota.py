@@ -39,7 +39,7 @@ def quota(situation: Situation) -> tuple[Problem, ...]:
         problem_of(
             each,
             situation.region,
-            situation.make("quota-request"),
+            situation.command("quota-request"),
             _known_request(situation, each.quota),
         )
         for each in shortfalls_of(situation)

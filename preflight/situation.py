@@ -125,10 +125,10 @@ class Situation:
             each for each in self.machines() if (each.cluster, each.name) == (self.cluster, name)
         )
 
-    def make(self, target: str) -> str:
+    def command(self, name: str) -> str:
         """The command for this stack: ``./cluster image-refresh prod``."""
         stack = self.cluster.rpartition("/")[2]
-        return f"./cluster {target} {stack}"
+        return f"./cluster {name} {stack}"
 
     def name_of(self, part: str) -> str:
         """The ``Name`` tag of a node, or of what belongs to one: ``leader-data``."""

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from operate.__main__ import COMMANDS, command
+from operate.__main__ import COMMANDS, command, examples
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "reference" / "commands.md"
@@ -93,8 +93,7 @@ def _command(name: str) -> Iterator[str]:
     for each in made.params:
         shown = _word(each).strip("[]") if each in arguments else _option(each)
         yield f"| `{shown}` | {_meaning(each)} |"
-    examples = [each if "./cluster" in each else f"./cluster {each}" for each in COMMANDS[name]]
-    yield f"\nExamples: {', '.join(f'`{each}`' for each in examples)}."
+    yield f"\nExamples: {', '.join(f'`{each}`' for each in examples(name))}."
 
 
 def _word(argument: Any) -> str:

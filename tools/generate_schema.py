@@ -19,7 +19,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_jso
 from model.gpu_catalogue import CATALOGUE
 from model.settings.aws import JoinedSettings, Settings
 from model.settings.hosts import HostsSettings, JoinedHostsSettings
-from model.settings.stack_keys import DELETE_DATA, PRIVATE_KEY, PROJECT, REGION
+from model.settings.stack_keys import DELETE_DATA, PRIVATE_KEY, PROJECT, REGION, REGION_NAME
 from tools.docstrings import attribute_docstrings
 
 FILE = Path(__file__).resolve().parents[1] / "schemas" / "stack.schema.json"
@@ -45,7 +45,7 @@ PULUMIS = {
 """Keys beside `config`."""
 _REGION = {
     "type": "string",
-    "pattern": "^[a-z]{2}(-[a-z]+)+-[0-9]{1,2}$",
+    "pattern": f"^{REGION_NAME.pattern}$",
     "description": "The region of the cluster, such as us-east-1. Never changes.",
 }
 _DELETE = {

@@ -32,7 +32,7 @@ DELETE_DATA = "deleteData"
 
 _CREDENTIAL = re.compile(r"secret|access_?key|token|password", re.IGNORECASE)
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_:.-]+")
-_REGION_NAME = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]{1,2}")
+REGION_NAME = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]{1,2}")
 _SIGN_IN = "AWS_PROFILE, AWS_ACCESS_KEY_ID and the like in the shell, or `aws sso login`"
 
 
@@ -180,7 +180,7 @@ def _region(config: Mapping[str, object]) -> Iterator[Problem]:
         if config.get(f"{PROJECT}:site") != "hosts":
             hint = "add one, such as `aws:region: us-east-1`"
             yield Problem(REGION, "nothing", allowed, hint)
-    elif not (isinstance(value, str) and _REGION_NAME.fullmatch(value)):
+    elif not (isinstance(value, str) and REGION_NAME.fullmatch(value)):
         yield Problem(REGION, shown(value), allowed)
 
 

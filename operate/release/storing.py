@@ -72,4 +72,5 @@ def _bar(what: str, total: int) -> Iterator[tuple[Callable[[int], None], Callabl
 
 
 def size_of(count: int) -> str:
+    """A number of bytes in MiB or GiB."""
     return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from model.problems import Problem, UserError, counted, numbered, shown
+from model.settings.stack_keys import REGION_NAME
 
 NEWEST, RUNNING = "newest", "running"
 """What may be asked for instead of an image's id: the newest there is, or the one that the leader runs."""
@@ -19,7 +20,6 @@ _STACK = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]{0,98}[A-Za-z0-9])?")
 """Pulumi takes dots and any first character too (its `tokens.ParseStackName`); a dot would be one of the file's name,
 and a hyphen in front an option."""
 _NODE = re.compile(r"[a-z]([a-z0-9-]{0,28}[a-z0-9])?|ssh\.bastion")
-_REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]{1,2}")
 _ADDRESS = re.compile(r"https?://[A-Za-z0-9.\[\]:-]+(/[^\s]*)?")
 _PORT = re.compile(r"[0-9]{1,5}")
 _VERSION = re.compile(r"[0-9]+(\.[0-9]+){0,3}")
@@ -72,7 +72,7 @@ def refuse_environment(environment: Mapping[str, str] = os.environ) -> None:
     found = []
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
         value = environment.get(name, "")
-        if value and not _REGION.fullmatch(value):
+        if value and not REGION_NAME.fullmatch(value):
             allowed = 'a region of AWS such as "us-east-1", or nothing'
             found.append(
                 Problem(name, shown(value), allowed, "the stack file's aws:region decides")
